@@ -1,0 +1,1 @@
+"""Classical machine learning on image embeddings: frozen timm backbones, HDF5 features, scikit-learn estimators."""

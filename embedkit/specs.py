@@ -1,0 +1,241 @@
+"""What features are: frozen records that say how they were made, their canonical JSON and their fingerprint.
+
+Two arrays of features may be mixed exactly when their fingerprints are equal. Whatever changes a feature is a field of
+a spec; whatever does not (labels, file names, library versions, batch size, device) is not.
+
+Layer: above errors, below every room. Reads no file, no environment variable.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self, cast
+
+from embedkit.errors import SpecMismatchError, UsageError
+
+FORMAT_VERSION = 1
+"""Major version of the spec, of the parts in a store and of the feature file (docs/format.md)."""
+
+DECODE_CONTRACT = 1
+"""Raised whenever embedkit itself decodes some image to other pixels than before."""
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+Pool = Literal["auto", "avg", "cls", "cls+avg", "max", "gem"]
+Precision = Literal["fp32", "bf16", "fp16"]
+Engine = Literal["torch", "openvino"]
+Dtype = Literal["float32", "float16"]
+
+
+def canonical_json(value: object) -> str:
+    """Return the one JSON text of a value: keys sorted, no spaces, ASCII, shortest floats; NaN is an error."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodeSpec:
+    """How encoded bytes become RGB pixels.
+
+    Parameters
+    ----------
+    decoder : str
+        ``"pillow"``, or ``"simplejpeg"`` (JPEGs by simplejpeg, everything else by Pillow).
+    scale : int
+        0: every JPEG is decoded at full size. k >= 1: a JPEG may be decoded at a reduced DCT scale as long as each
+        side stays at least k times the side that the resize asks for.
+    exif, alpha, sixteen_bit, cmyk : str
+        The policies: EXIF orientation applied, transparency over white, 16-bit scaled to 8, CMYK through Pillow.
+    contract : int
+        `DECODE_CONTRACT` of the code that decodes.
+    """
+
+    decoder: Literal["pillow", "simplejpeg"] = "simplejpeg"
+    scale: int = 2
+    exif: Literal["apply"] = "apply"
+    alpha: Literal["white"] = "white"
+    sixteen_bit: Literal["scale"] = "scale"
+    cmyk: Literal["pillow"] = "pillow"
+    contract: int = DECODE_CONTRACT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreprocessSpec:
+    """How RGB pixels become what the network eats.
+
+    Parameters
+    ----------
+    input_size : (int, int)
+        Height and width in pixels.
+    interpolation : str
+        ``"bicubic"``, ``"bilinear"``, ``"nearest"``, ``"lanczos"``, ... as timm names them.
+    crop_pct : float
+        The fraction of the resized image that the crop keeps, as in timm.
+    crop_mode : str
+        ``"center"``, ``"squash"`` or ``"border"``, as in timm.
+    mean, std : (float, float, float)
+        Normalisation of pixels scaled to [0, 1].
+    resize : str
+        ``"exact"``: Pillow, equal to timm's own transform. ``"fast"``: antialiased uint8 tensor resize, at most two
+        grey levels from it.
+    """
+
+    input_size: tuple[int, int]
+    interpolation: str
+    crop_pct: float
+    crop_mode: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    resize: Literal["exact", "fast"] = "fast"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackboneSpec:
+    """Which network, and what of it is taken.
+
+    Parameters
+    ----------
+    architecture : str
+        timm's name without the tag, or the name of a pseudo-backbone (``"pixels32"``, ``"colour-histogram"``).
+    model_args : mapping
+        Arguments of ``timm.create_model`` beside the defaults; JSON values.
+    weights : str
+        ``"sha256:<hex>"`` over the backbone's tensors (classifier left out), or ``"none"``.
+    layer : int or None
+        Index into ``forward_intermediates``; None is the model's own output before the classifier.
+    pool : str
+        ``"auto"`` (only without a layer: the model's own), ``"avg"``, ``"cls"``, ``"cls+avg"``, ``"max"``, ``"gem"``.
+    precision, engine : str
+        What computed the features.
+    width : int
+        Number of features of one image, as measured.
+    """
+
+    architecture: str
+    weights: str
+    width: int
+    model_args: Mapping[str, Json] = dataclasses.field(default_factory=dict[str, Json])
+    layer: int | None = None
+    pool: Pool = "auto"
+    precision: Precision = "fp32"
+    engine: Engine = "torch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureSpec:
+    """Everything that decides the numbers in a row of features.
+
+    Parameters
+    ----------
+    backbone : BackboneSpec
+    preprocess : PreprocessSpec
+    decode : DecodeSpec
+    dtype : {"float32", "float16"}
+        The stored type.
+    format : int
+        `FORMAT_VERSION` of the code that wrote the features.
+    """
+
+    backbone: BackboneSpec
+    preprocess: PreprocessSpec
+    decode: DecodeSpec
+    dtype: Dtype = "float32"
+    format: int = FORMAT_VERSION
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the spec as plain JSON values (tuples become lists)."""
+        return cast(dict[str, Any], json.loads(canonical_json(_as_dict(self))))
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """Build a spec from `to_dict`'s record.
+
+        Raises
+        ------
+        UsageError
+            A field is missing or unknown: the record was written by another version of embedkit, or by hand.
+        """
+        try:
+            preprocess = dict(record["preprocess"])
+            for name in ("input_size", "mean", "std"):
+                preprocess[name] = tuple(preprocess[name])
+            return cls(
+                backbone=BackboneSpec(**record["backbone"]),
+                preprocess=PreprocessSpec(**preprocess),
+                decode=DecodeSpec(**record["decode"]),
+                **{name: value for name, value in record.items() if name not in ("backbone", "preprocess", "decode")},
+            )
+        except (KeyError, TypeError) as error:
+            raise UsageError(
+                f"not a feature spec of format {FORMAT_VERSION}: {error}; it was written by another version of embedkit"
+            ) from error
+
+    @property
+    def canonical(self) -> str:
+        """The canonical JSON text of the spec, the input of the fingerprint."""
+        return canonical_json(_as_dict(self))
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the canonical JSON, 64 hexadecimal digits."""
+        return hashlib.sha256(self.canonical.encode("ascii")).hexdigest()
+
+    @property
+    def model_identity(self) -> str:
+        """Digest of what a fitted estimator depends on: the spec without what only moves features within the drift bound.
+
+        Left out: engine, precision, decoder and its scale, the way of resizing, the stored dtype.
+        """
+        record = _as_dict(self)
+        del record["dtype"]
+        del record["decode"]["decoder"], record["decode"]["scale"]
+        del record["preprocess"]["resize"]
+        del record["backbone"]["engine"], record["backbone"]["precision"]
+        return hashlib.sha256(canonical_json(record).encode("ascii")).hexdigest()
+
+
+def differences(got: FeatureSpec, expected: FeatureSpec) -> list[tuple[str, object, object]]:
+    """List the fields in which two specs differ, as (dotted name, got, expected)."""
+    left, right = _flatten(got.to_dict()), _flatten(expected.to_dict())
+    missing = object()
+    return [
+        (name, left.get(name), right.get(name))
+        for name in sorted(left.keys() | right.keys())
+        if left.get(name, missing) != right.get(name, missing)
+    ]
+
+
+def require_equal(got: FeatureSpec, expected: FeatureSpec, what: str) -> None:
+    """Raise SpecMismatchError naming the differing fields unless two specs are equal.
+
+    Parameters
+    ----------
+    what : str
+        The opening of the message, such as ``"grocery.h5 holds other features"``.
+    """
+    found = differences(got, expected)
+    if found:
+        raise SpecMismatchError(f"{what}: {describe_differences(found)}", found)
+
+
+def describe_differences(found: list[tuple[str, object, object]]) -> str:
+    """Say differences in one line: ``backbone.layer is 3, expected 11; dtype is ...``."""
+    return "; ".join(f"{name} is {got!r}, expected {expected!r}" for name, got, expected in found)
+
+
+def _as_dict(spec: FeatureSpec) -> dict[str, Any]:
+    record = dataclasses.asdict(spec)
+    record["backbone"]["model_args"] = dict(spec.backbone.model_args)
+    return record
+
+
+def _flatten(record: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            flat.update(_flatten(cast(Mapping[str, Any], value), f"{prefix}{name}."))
+        else:
+            flat[prefix + name] = value
+    return flat
