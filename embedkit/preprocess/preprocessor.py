@@ -1,0 +1,103 @@
+"""The preprocessor of one PreprocessSpec: resize, then crop or pad, uint8 in and uint8 out.
+
+Layer: preprocess. Imports numpy, Pillow and specs; torch only when a fast resize runs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.errors import UsageError
+from embedkit.preprocess.geometry import check_geometry, crop_offset, padding_colour, resized_size
+from embedkit.preprocess.resize import EXACT_INTERPOLATIONS, FAST_INTERPOLATIONS, resize_exact, resize_fast
+from embedkit.specs import PreprocessSpec
+
+
+class Preprocessor:
+    """Turn RGB pixels into what the network eats, not yet normalised.
+
+    A call holds no state and may run in many threads at once: both ways of resizing release the GIL and work on the
+    calling thread alone, so n threads use n cores whatever ``torch.get_num_threads()`` says.
+
+    Parameters
+    ----------
+    spec : PreprocessSpec
+
+    Raises
+    ------
+    UsageError
+        The spec names a crop mode or interpolation that this way of resizing does not have.
+    """
+
+    def __init__(self, spec: PreprocessSpec) -> None:
+        check_geometry(spec)
+        known = FAST_INTERPOLATIONS if spec.resize == "fast" else tuple(EXACT_INTERPOLATIONS)
+        if spec.interpolation not in known:
+            advice = "; resize='exact' has it" if spec.interpolation in EXACT_INTERPOLATIONS else ""
+            raise UsageError(
+                f"interpolation is {spec.interpolation!r}, expected one of {', '.join(known)} "
+                f"with resize={spec.resize!r}{advice}"
+            )
+        self.spec = spec
+        self._resize = resize_fast if spec.resize == "fast" else resize_exact
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Resize and crop one image.
+
+        Parameters
+        ----------
+        pixels : uint8 (h, w, 3)
+            RGB, 0 to 255.
+
+        Returns
+        -------
+        uint8 (3, H, W)
+            RGB, 0 to 255. A view of an array laid out (H, W, 3): cheap to copy into a batch of that layout, which is
+            what networks in channels-last memory format read.
+
+        Raises
+        ------
+        UsageError
+            `pixels` is not uint8 (h, w, 3) with at least one pixel.
+        """
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
+            raise UsageError(
+                f"pixels are {pixels.dtype} {pixels.shape}, expected uint8 (h, w, 3) with at least one pixel: "
+                "decode the image to RGB first"
+            )
+        size = resized_size(self.spec, pixels.shape[0], pixels.shape[1])
+        resized = self._resize(np.ascontiguousarray(pixels), size, self.spec.interpolation)
+        return crop_or_pad(resized, self.spec.input_size, padding_colour(self.spec)).transpose(2, 0, 1)
+
+    def resized(self, height: int, width: int) -> tuple[int, int]:
+        """Return the (height, width) in pixels that an image of this size is resized to, before the crop."""
+        return resized_size(self.spec, height, width)
+
+
+def crop_or_pad(
+    pixels: NDArray[np.uint8], size: tuple[int, int], colour: tuple[int, int, int]
+) -> NDArray[np.uint8]:
+    """Cut the centre out of an image, or set the image into the centre of a coloured frame, axis by axis.
+
+    Parameters
+    ----------
+    pixels : uint8 (h, w, 3)
+    size : (int, int)
+        Height and width wanted, in pixels.
+    colour : (int, int, int)
+        RGB of the frame, 0 to 255.
+
+    Returns
+    -------
+    uint8 (height, width, 3)
+        Contiguous, and never a view of `pixels`.
+    """
+    top, left = crop_offset(pixels.shape[0], size[0]), crop_offset(pixels.shape[1], size[1])
+    inside = pixels[max(top, 0) : max(top, 0) + size[0], max(left, 0) : max(left, 0) + size[1]]
+    if inside.shape[:2] == size:
+        return inside.copy()
+    framed = np.empty((*size, 3), np.uint8)
+    framed[:] = colour
+    framed[max(-top, 0) : max(-top, 0) + inside.shape[0], max(-left, 0) : max(-left, 0) + inside.shape[1]] = inside
+    return framed
