@@ -1,0 +1,389 @@
+"""HDF5 files of strangers, opened so that they can do no harm.
+
+HDF5 is trusted with the metadata alone: which objects there are, their types, shapes and where their bytes lie. The
+bytes themselves are read here, from inside the file, within bounds known beforehand. So nothing that HDF5 does when it
+reads data can be used against us: it never runs a filter, follows a link, opens another file or believes a size.
+
+    what a file can hold                                  what happens to it
+    soft, external and user-defined links                 refused, not followed
+    virtual datasets, external storage                    refused
+    filters other than deflate, shuffle, fletcher32       refused; no filter plugin is searched for
+    variable-length, reference, opaque, compound types    refused
+    an extent outside the file, storage never written     refused
+    deflated text beyond 1032 times the file              refused; inflated here, a chunk at a time, to its known size
+
+The walk covers every object of the file, also those that this version does not know, since the user's next tool will
+open the same file without such care.
+
+Layer: the bottom of the store. h5py, numpy and errors only.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import zlib
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import h5py as _h5py
+import numpy as np
+import numpy.typing as npt
+
+from embedkit.errors import EmbedkitError, FeatureFileFormatError, UnsafeFeatureFileError
+from embedkit.specs import Json
+from embedkit.store.hdf5 import CHUNK_BYTES, MAX_TEXT_WIDTH, ArrayType, stored_type
+
+# h5py has no types.
+h5py: Any = _h5py
+_lock: Any = h5py._objects.phil  # what h5py holds around every call of HDF5
+
+_MAX_TEXT = 1 << 32  # bytes of text, without padding, that one dataset may put into memory
+_MAX_PADDED = 1 << 37  # the same with padding, which costs time but no memory
+_MAX_JSON = 1 << 24
+_MAX_OBJECTS = 20_000
+_MAX_DEPTH = 4
+_DEFLATE_RATIO = 1032  # zlib's own limit (zlib.net, "Maximum Compression Factor")
+
+_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
+_CLASSES = {h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING, h5py.h5t.ENUM}
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Where the bytes of a contiguous array lie.
+
+    Attributes
+    ----------
+    offset : int
+        Bytes before it in the file.
+    shape : tuple of int
+    type : str
+    """
+
+    offset: int
+    shape: tuple[int, ...]
+    type: ArrayType
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The NumPy type, little-endian."""
+        return np.dtype(self.type).newbyteorder("<")
+
+    @property
+    def size(self) -> int:
+        """Number of bytes."""
+        return self.dtype.itemsize * math.prod(self.shape)
+
+
+class UntrustedFile:
+    """A checked HDF5 file; made by `open_untrusted`, valid inside its `with`.
+
+    Parameters
+    ----------
+    root : h5py.h5g.GroupID
+    file : io.FileIO
+        Open for reading.
+    length : int
+        Bytes of the HDF5 file proper, without a trailer.
+    name : str
+        What messages call the file.
+    """
+
+    def __init__(self, root: Any, file: io.FileIO, length: int, name: str) -> None:
+        self._root = root
+        self._file = file
+        self._length = length
+        self._name = name
+        self._datasets: dict[str, Any] = {}
+        self._groups: set[str] = set()
+        self._walk(root, "", 0)
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._datasets
+
+    def members(self, group: str) -> list[str]:
+        """Return the link names of the datasets in a group, sorted; empty when there is no such group."""
+        prefix = f"{group}/"
+        return sorted(path.removeprefix(prefix) for path in self._datasets if path.startswith(prefix))
+
+    def shape(self, path: str) -> tuple[int, ...]:
+        """Return the shape of a dataset."""
+        return tuple(int(side) for side in self._dataset(path).shape)
+
+    def is_text(self, path: str) -> bool:
+        """Return whether a dataset holds text."""
+        return self._dataset(path).get_type().get_class() == h5py.h5t.STRING
+
+    def extent(self, path: str, *types: ArrayType) -> Extent:
+        """Return where a contiguous array lies, all of it inside the file.
+
+        Raises
+        ------
+        FeatureFileFormatError
+            It is not there, or of another type, or not contiguous.
+        UnsafeFeatureFileError
+            It claims bytes that the file does not hold.
+        """
+        dataset = self._dataset(path)
+        stored = dataset.get_type()
+        found: ArrayType | None = next((name for name in types if stored.equal(stored_type(name))), None)
+        if found is None:
+            raise self._malformed(f"{path} is not {' or '.join(types)}")
+        if dataset.get_create_plist().get_layout() != h5py.h5d.CONTIGUOUS:
+            raise self._malformed(f"{path} is not contiguous")
+        shape = self.shape(path)
+        extent = Extent(offset=dataset.get_offset() or 0, shape=shape, type=found)
+        if extent.size > 0 and (dataset.get_offset() is None or extent.offset + extent.size > self._length):
+            raise self._unsafe(f"{path} claims {extent.size} bytes that the file does not hold")
+        return extent
+
+    def array(self, path: str, *types: ArrayType) -> npt.NDArray[Any]:
+        """Return a contiguous array; `extent` says what it raises."""
+        extent = self.extent(path, *types)
+        data = bytearray(extent.size)
+        self._read(memoryview(data), extent.offset, path)
+        return np.frombuffer(data, dtype=extent.dtype).reshape(extent.shape)
+
+    def json(self, path: str) -> Json:
+        """Return the value of a JSON text stored as bytes.
+
+        Raises
+        ------
+        FeatureFileFormatError
+            It is not there, or no JSON.
+        """
+        if math.prod(self.shape(path)) > _MAX_JSON:
+            raise self._unsafe(f"{path} claims more than {_MAX_JSON} bytes of JSON")
+        try:
+            return cast(Json, json.loads(self.array(path, "uint8").tobytes()))
+        except (ValueError, RecursionError) as error:
+            raise self._malformed(f"{path} is no JSON: {error}") from error
+
+    def text(self, path: str) -> list[str]:
+        """Return a one-dimensional dataset of fixed-length UTF-8.
+
+        Raises
+        ------
+        FeatureFileFormatError
+            It is not there, not stored as docs/format.md says, or not UTF-8.
+        UnsafeFeatureFileError
+            It claims more than the file can hold, or more than a memory should.
+        """
+        dataset = self._dataset(path)
+        stored, properties = dataset.get_type(), dataset.get_create_plist()
+        if stored.get_class() != h5py.h5t.STRING or len(dataset.shape) != 1:
+            raise self._malformed(f"{path} is not a list of strings")
+        rows, width = int(dataset.shape[0]), int(stored.get_size())
+        if rows == 0:
+            return []
+        if properties.get_layout() != h5py.h5d.CHUNKED or _filters(properties) != [h5py.h5z.FILTER_DEFLATE]:
+            raise self._malformed(f"{path} is not chunked and deflated")
+        step = int(properties.get_chunk()[0])
+        if width > MAX_TEXT_WIDTH or step * width > CHUNK_BYTES + MAX_TEXT_WIDTH:
+            raise self._unsafe(f"{path} has strings of {width} bytes in chunks of {step * width}")
+        if rows * width > min(_DEFLATE_RATIO * self._length, _MAX_PADDED):
+            raise self._unsafe(f"{path} claims {rows * width} bytes in a file of {self._length}")
+
+        texts: list[str] = []
+        budget = _MAX_TEXT
+        for start in range(0, rows, step):
+            block = np.frombuffer(self._inflated_chunk(dataset, start, step * width, path), dtype=f"S{width}")
+            try:
+                found = [value.decode("utf-8") for value in block[: rows - start].tolist()]
+            except UnicodeDecodeError as error:
+                raise self._malformed(f"{path} is not UTF-8 in rows {start} to {start + step}") from error
+            budget -= sum(map(len, found))
+            if budget < 0:
+                raise self._unsafe(f"{path} holds more than {_MAX_TEXT} characters")
+            texts += found
+        return texts
+
+    def attribute(self, name: str) -> str | int | None:
+        """Return a short string or integer on the root, None when it is not there."""
+        key = name.encode()
+        if not h5py.h5a.exists(self._root, key):
+            return None
+        attribute = h5py.h5a.open(self._root, key)
+        stored = attribute.get_type()
+        if attribute.shape != () or stored.get_size() > 1024 or not _is_plain(stored):
+            raise self._malformed(f"attribute {name} is no short string or integer")
+        value = np.empty((), dtype=attribute.dtype)
+        attribute.read(value)
+        if value.dtype.kind == "S":
+            return cast(bytes, value[()]).decode("utf-8", errors="replace")
+        if value.dtype.kind in "iu":
+            return int(value)
+        raise self._malformed(f"attribute {name} is no short string or integer")
+
+    def _dataset(self, path: str) -> Any:
+        if path not in self._datasets:
+            raise self._malformed(f"it has no {path}")
+        return self._datasets[path]
+
+    def _walk(self, group: Any, prefix: str, depth: int) -> None:
+        """Check every object below a group before anything is read."""
+        if depth > _MAX_DEPTH:
+            raise self._unsafe(f"groups are nested deeper than {_MAX_DEPTH}, at {prefix!r}")
+        if len(self._datasets) + len(self._groups) + group.get_num_objs() > _MAX_OBJECTS:
+            raise self._unsafe(f"it has more than {_MAX_OBJECTS} objects")
+        links: list[tuple[bytes, int]] = []
+
+        def note(name: Any, link: Any) -> None:
+            links.append((bytes(name), int(link.type)))
+
+        group.links.iterate(note, info=True)
+        for name, kind in links:
+            path = prefix + name.decode("utf-8", errors="replace")
+            if kind != h5py.h5l.TYPE_HARD:
+                raise self._unsafe(f"{path!r} is a soft, external or user-defined link")
+            object_type = h5py.h5o.get_info(group, name).type
+            if object_type == h5py.h5o.TYPE_GROUP:
+                self._groups.add(path)
+                self._walk(h5py.h5g.open(group, name), f"{path}/", depth + 1)
+            elif object_type == h5py.h5o.TYPE_DATASET:
+                dataset = h5py.h5d.open(group, name)
+                self._check(dataset, path)
+                self._datasets[path] = dataset
+            else:
+                raise self._unsafe(f"{path!r} is neither a group nor a dataset")
+
+    def _check(self, dataset: Any, path: str) -> None:
+        properties = dataset.get_create_plist()
+        if properties.get_layout() == h5py.h5d.VIRTUAL:
+            raise self._unsafe(f"{path!r} is a virtual dataset, which reads other files")
+        if properties.get_external_count() > 0:
+            raise self._unsafe(f"{path!r} has external storage, which reads other files")
+        if not _is_plain(dataset.get_type()):
+            raise self._unsafe(f"{path!r} has a variable-length, reference, compound or opaque type")
+        filters = _filters(properties)
+        if not set(filters) <= _FILTERS or len(set(filters)) < len(filters):
+            raise self._unsafe(
+                f"{path!r} has the filters {filters}; deflate, shuffle and fletcher32 once each are allowed"
+            )
+
+    def _inflated_chunk(self, dataset: Any, row: int, size: int, path: str) -> bytes:
+        """Return a chunk of known size; HDF5 would inflate a hostile one to whatever it becomes."""
+        chunk = dataset.get_chunk_info_by_coord((row,))
+        if chunk.byte_offset is None or chunk.byte_offset + chunk.size > self._length or chunk.filter_mask != 0:
+            raise self._unsafe(f"{path} has no stored chunk at row {row}")
+        packed = bytearray(chunk.size)
+        self._read(memoryview(packed), chunk.byte_offset, path)
+        inflater = zlib.decompressobj()
+        try:
+            data = inflater.decompress(packed, size)
+        except zlib.error as error:
+            raise self._malformed(f"{path} does not inflate at row {row}: {error}") from error
+        if len(data) != size or inflater.decompress(inflater.unconsumed_tail, 1):
+            raise self._unsafe(f"{path} inflates to another size than {size} bytes at row {row}")
+        return data
+
+    def _read(self, target: memoryview, offset: int, path: str) -> None:
+        self._file.seek(offset)
+        while target:
+            count = self._file.readinto(target)
+            if not count:
+                raise self._unsafe(f"{path} ends behind the end of the file")
+            target = target[count:]
+
+    def _unsafe(self, reason: str) -> UnsafeFeatureFileError:
+        return UnsafeFeatureFileError(f"{self._name} is refused: {reason}; get it again from where it was made")
+
+    def _malformed(self, reason: str) -> FeatureFileFormatError:
+        return FeatureFileFormatError(f"{self._name} is not as docs/format.md says: {reason}; make it again")
+
+
+@contextmanager
+def open_untrusted(file: io.FileIO, length: int, name: str) -> Generator[UntrustedFile]:
+    """Open an HDF5 file, checked, for reading.
+
+    Other threads that use HDF5 wait until it is closed.
+
+    Parameters
+    ----------
+    file : io.FileIO
+        Open for reading. Whatever takes its path meanwhile makes no difference.
+    length : int
+        Bytes of the HDF5 file proper, without a trailer.
+    name : str
+        What messages call the file.
+
+    Raises
+    ------
+    FeatureFileFormatError
+        It is no HDF5 file, or lacks what is read from it.
+    UnsafeFeatureFileError
+        It uses what is refused (the list at the top of this module).
+    """
+    try:
+        with _no_filter_plugins(), h5py.File(_Window(file, length), "r", driver="fileobj") as opened:
+            if opened.userblock_size:
+                raise UnsafeFeatureFileError(f"{name} is refused: it hides bytes in a user block; get it again")
+            yield UntrustedFile(h5py.h5g.open(opened.id, b"/"), file, length, name)
+    except EmbedkitError:
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:  # what h5py makes of HDF5's errors
+        raise FeatureFileFormatError(
+            f"{name} cannot be read as HDF5: {error}; get it again, or make it again"
+        ) from error
+
+
+@contextmanager
+def _no_filter_plugins() -> Generator[None]:
+    """Let HDF5 find no plugin to load, whatever filter a file names, and then as before.
+
+    HDF5_PLUGIN_PRELOAD would have to be set before anybody in the process imports h5py, and would stay set for all. The
+    list of folders that HDF5 searches can be emptied meanwhile; h5py's lock keeps other threads from noticing.
+    """
+    with _lock:
+        folders: list[bytes] = [h5py.h5pl.get(i) for i in range(h5py.h5pl.size())]
+        for _ in folders:
+            h5py.h5pl.remove(0)
+        try:
+            yield
+        finally:
+            for folder in folders:
+                h5py.h5pl.append(folder)
+
+
+class _Window(io.RawIOBase):
+    """The first bytes of a file, as the file-like object that h5py asks for."""
+
+    def __init__(self, file: io.FileIO, length: int) -> None:
+        super().__init__()
+        self._file = file
+        self._length = length
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._length}[whence]
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        # HDF5 does not look at the count: what is not there must be zeros rather than what was in its memory before.
+        target = memoryview(buffer).cast("B")
+        target[:] = bytes(len(target))
+        inside = target[: max(0, self._length - self._position)]
+        self._file.seek(self._position)
+        self._position += len(target)
+        while inside and (count := self._file.readinto(inside)):
+            inside = inside[count:]
+        return len(target)
+
+
+def _filters(properties: Any) -> list[int]:
+    return [int(properties.get_filter(i)[0]) for i in range(properties.get_nfilters())]
+
+
+def _is_plain(stored: Any) -> bool:
+    return stored.get_class() in _CLASSES and not (stored.get_class() == h5py.h5t.STRING and stored.is_variable_str())
