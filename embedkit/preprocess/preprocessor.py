@@ -75,9 +75,7 @@ class Preprocessor:
         return resized_size(self.spec, height, width)
 
 
-def crop_or_pad(
-    pixels: NDArray[np.uint8], size: tuple[int, int], colour: tuple[int, int, int]
-) -> NDArray[np.uint8]:
+def crop_or_pad(pixels: NDArray[np.uint8], size: tuple[int, int], colour: tuple[int, int, int]) -> NDArray[np.uint8]:
     """Cut the centre out of an image, or set the image into the centre of a coloured frame, axis by axis.
 
     Parameters

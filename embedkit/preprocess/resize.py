@@ -70,5 +70,17 @@ def resize_fast(pixels: NDArray[np.uint8], size: tuple[int, int], interpolation:
         return pixels
     # Three interleaved channels are the layout that the vectorised kernel takes without repacking.
     batch = torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0)  # pyright: ignore[reportUnknownMemberType]
+    if rows_first(pixels.shape[0], pixels.shape[1], size):
+        batch = functional.interpolate(batch, size=(size[0], pixels.shape[1]), mode=interpolation, antialias=True)
     resized = functional.interpolate(batch, size=size, mode=interpolation, antialias=True)
     return resized[0].permute(1, 2, 0).numpy()
+
+
+def rows_first(height: int, width: int, size: tuple[int, int]) -> bool:
+    """Return whether Pillow reduces the rows before the columns; torch always begins with the columns.
+
+    The rounding to uint8 between the passes makes the order visible (up to 3 levels, 0.2 on average). Pillow does so
+    since 13.0 for images that lose many more rows than columns; the rule was found by experiment and holds for every
+    size of the contract suite. Older Pillows never do. `resize_fast` follows the newer one whichever is installed.
+    """
+    return height > size[0] and height - size[0] > 2 * (width - size[1])

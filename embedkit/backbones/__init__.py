@@ -1,0 +1,31 @@
+"""Frozen timm backbones: load one by name, ask it for features.
+
+Layer: beside images, preprocess and store, which it does not know. Imports torch and timm, but only when a backbone is
+loaded or models are listed: `BackboneRequest` and the pseudo-backbones need neither.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from embedkit.backbones.backbone import Backbone
+from embedkit.backbones.request import BackboneRequest, PreprocessOverrides
+
+if TYPE_CHECKING:
+    from embedkit.backbones.load import load_backbone
+    from embedkit.backbones.models import ModelInfo, list_models
+else:
+
+    def __getattr__(name: str) -> Any:
+        if name == "load_backbone":
+            from embedkit.backbones.load import load_backbone
+
+            return load_backbone
+        if name in ("ModelInfo", "list_models"):
+            from embedkit.backbones import models
+
+            return getattr(models, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = ["Backbone", "BackboneRequest", "ModelInfo", "PreprocessOverrides", "list_models", "load_backbone"]
