@@ -8,7 +8,7 @@ last object: everything before, the **head**, is built in memory; the features f
 Text is of fixed length, UTF-8, padded with zeros and deflated: any HDF5 tool reads it, and the padding costs nothing.
 No object carries a time: equal content gives equal bytes.
 
-Layer: the bottom of the store. h5py, numpy, errors and specs only.
+Layer: above text. h5py, numpy and specs only.
 """
 
 from __future__ import annotations
@@ -23,16 +23,13 @@ import h5py as _h5py
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.errors import UsageError
 from embedkit.specs import Dtype, canonical_json
+from embedkit.store.text import encode_text
 
 h5py: Any = _h5py  # it has no types
 
 ArrayType = Literal["float32", "float16", "float64", "int64", "uint8", "bool"]
 """The types of arrays; in the file little-endian, `bool` as h5py's enumeration FALSE, TRUE of 8 bits."""
-
-MAX_TEXT_WIDTH = 1 << 20
-"""Longest text, in bytes of UTF-8."""
 
 CHUNK_BYTES = 1 << 20
 """Most bytes in a chunk of text before it is deflated; a wider text is a chunk of its own."""
@@ -130,14 +127,9 @@ def put_text(group: Any, name: str, values: Sequence[str]) -> None:
     name : str
         Without ``/``.
     values : sequence of str
-        Valid Unicode without NUL, at most `MAX_TEXT_WIDTH` bytes each in UTF-8.
-
-    Raises
-    ------
-    UsageError
-        A value is something else.
+        `encode_text` says which texts can be stored, and what it raises for others.
     """
-    encoded = [encode(value, name) for value in values]
+    encoded = [encode_text(value, name) for value in values]
     width = max(map(len, encoded), default=1) or 1
     rows = max(1, min(len(encoded), CHUNK_BYTES // width))
     dtype = h5py.string_dtype("utf-8", width)
@@ -160,31 +152,6 @@ def put_text(group: Any, name: str, values: Sequence[str]) -> None:
 def put_json(group: Any, name: str, value: object) -> None:
     """Store a value as the bytes of its canonical JSON."""
     put_array(group, name, np.frombuffer(canonical_json(value).encode("ascii"), dtype=np.uint8))
-
-
-def encode(value: str, what: str) -> bytes:
-    """Return the UTF-8 of a string that a fixed-length string can hold.
-
-    Parameters
-    ----------
-    value : str
-    what : str
-        What the message calls it.
-
-    Raises
-    ------
-    UsageError
-        A NUL, a lone surrogate (of a file name that is not Unicode), or more than `MAX_TEXT_WIDTH` bytes.
-    """
-    try:
-        data = value.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise UsageError(f"{what} {value!r} is not valid Unicode; rename it, or give it another name") from error
-    if b"\0" in data:
-        raise UsageError(f"{what} {value!r} holds a NUL, which HDF5 strings cannot; remove it")
-    if len(data) > MAX_TEXT_WIDTH:
-        raise UsageError(f"{what} {value[:40]!r}... has {len(data)} bytes; at most {MAX_TEXT_WIDTH} are allowed")
-    return data
 
 
 def stored_type(name: ArrayType) -> Any:

@@ -15,11 +15,12 @@ reads data can be used against us: it never runs a filter, follows a link, opens
 The walk covers every object of the file, also those that this version does not know, since the user's next tool will
 open the same file without such care.
 
-Layer: the bottom of the store. h5py, numpy and errors only.
+Layer: above hdf5. h5py, numpy, errors and specs only.
 """
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import math
@@ -36,14 +37,15 @@ import numpy.typing as npt
 
 from embedkit.errors import EmbedkitError, FeatureFileFormatError, UnsafeFeatureFileError
 from embedkit.specs import Json
-from embedkit.store.hdf5 import CHUNK_BYTES, MAX_TEXT_WIDTH, ArrayType, stored_type
+from embedkit.store.hdf5 import CHUNK_BYTES, ArrayType, stored_type
+from embedkit.store.text import MAX_TEXT
 
 # h5py has no types.
 h5py: Any = _h5py
 _lock: Any = h5py._objects.phil  # what h5py holds around every call of HDF5
 
-_MAX_TEXT = 1 << 32  # bytes of text, without padding, that one dataset may put into memory
-_MAX_PADDED = 1 << 37  # the same with padding, which costs time but no memory
+_TEXT_BUDGET = 1 << 32  # bytes of text, without padding, that one dataset may put into memory
+_PADDED_BUDGET = 1 << 37  # the same with padding, which costs time but no memory
 _MAX_JSON = 1 << 24
 _MAX_OBJECTS = 20_000
 _MAX_DEPTH = 4
@@ -99,17 +101,20 @@ class UntrustedFile:
         self._file = file
         self._length = length
         self._name = name
-        self._datasets: dict[str, Any] = {}
-        self._groups: set[str] = set()
-        self._walk(root, "", 0)
+
+    @functools.cached_property
+    def _datasets(self) -> dict[str, Any]:
+        """All datasets by their paths; nothing in the file is read before every object was checked."""
+        found: dict[str, Any] = {}
+        self._walk(self._root, "", 0, found)
+        return found
 
     def __contains__(self, path: str) -> bool:
         return path in self._datasets
 
     def members(self, group: str) -> list[str]:
         """Return the link names of the datasets in a group, sorted; empty when there is no such group."""
-        prefix = f"{group}/"
-        return sorted(path.removeprefix(prefix) for path in self._datasets if path.startswith(prefix))
+        return sorted(path.removeprefix(f"{group}/") for path in self._datasets if path.rpartition("/")[0] == group)
 
     def shape(self, path: str) -> tuple[int, ...]:
         """Return the shape of a dataset."""
@@ -184,13 +189,13 @@ class UntrustedFile:
         if properties.get_layout() != h5py.h5d.CHUNKED or _filters(properties) != [h5py.h5z.FILTER_DEFLATE]:
             raise self._malformed(f"{path} is not chunked and deflated")
         step = int(properties.get_chunk()[0])
-        if width > MAX_TEXT_WIDTH or step * width > CHUNK_BYTES + MAX_TEXT_WIDTH:
+        if width > MAX_TEXT or step * width > CHUNK_BYTES + MAX_TEXT:
             raise self._unsafe(f"{path} has strings of {width} bytes in chunks of {step * width}")
-        if rows * width > min(_DEFLATE_RATIO * self._length, _MAX_PADDED):
+        if rows * width > min(_DEFLATE_RATIO * self._length, _PADDED_BUDGET):
             raise self._unsafe(f"{path} claims {rows * width} bytes in a file of {self._length}")
 
         texts: list[str] = []
-        budget = _MAX_TEXT
+        budget = _TEXT_BUDGET
         for start in range(0, rows, step):
             block = np.frombuffer(self._inflated_chunk(dataset, start, step * width, path), dtype=f"S{width}")
             try:
@@ -199,7 +204,7 @@ class UntrustedFile:
                 raise self._malformed(f"{path} is not UTF-8 in rows {start} to {start + step}") from error
             budget -= sum(map(len, found))
             if budget < 0:
-                raise self._unsafe(f"{path} holds more than {_MAX_TEXT} characters")
+                raise self._unsafe(f"{path} holds more than {_TEXT_BUDGET} characters")
             texts += found
         return texts
 
@@ -225,11 +230,10 @@ class UntrustedFile:
             raise self._malformed(f"it has no {path}")
         return self._datasets[path]
 
-    def _walk(self, group: Any, prefix: str, depth: int) -> None:
-        """Check every object below a group before anything is read."""
+    def _walk(self, group: Any, prefix: str, depth: int, found: dict[str, Any]) -> None:
         if depth > _MAX_DEPTH:
             raise self._unsafe(f"groups are nested deeper than {_MAX_DEPTH}, at {prefix!r}")
-        if len(self._datasets) + len(self._groups) + group.get_num_objs() > _MAX_OBJECTS:
+        if len(found) + group.get_num_objs() > _MAX_OBJECTS:
             raise self._unsafe(f"it has more than {_MAX_OBJECTS} objects")
         links: list[tuple[bytes, int]] = []
 
@@ -243,12 +247,11 @@ class UntrustedFile:
                 raise self._unsafe(f"{path!r} is a soft, external or user-defined link")
             object_type = h5py.h5o.get_info(group, name).type
             if object_type == h5py.h5o.TYPE_GROUP:
-                self._groups.add(path)
-                self._walk(h5py.h5g.open(group, name), f"{path}/", depth + 1)
+                self._walk(h5py.h5g.open(group, name), f"{path}/", depth + 1, found)
             elif object_type == h5py.h5o.TYPE_DATASET:
                 dataset = h5py.h5d.open(group, name)
                 self._check(dataset, path)
-                self._datasets[path] = dataset
+                found[path] = dataset
             else:
                 raise self._unsafe(f"{path!r} is neither a group nor a dataset")
 
