@@ -173,8 +173,14 @@ def info(path: str | os.PathLike[str], verify: Verify = "size") -> FeatureFileIn
 
 
 @contextmanager
-def _open(path: str | os.PathLike[str], verify: Verify) -> Generator[tuple[io.FileIO, UntrustedFile, str]]:
-    """Open a feature file whose bytes are those of its trailer."""
+def open_sealed(path: str | os.PathLike[str], verify: Verify) -> Generator[tuple[io.FileIO, int]]:
+    """Open a file whose bytes are those of its trailer; give it and the number of bytes before the trailer.
+
+    Raises
+    ------
+    FeatureFileError
+        As `read_feature_file`.
+    """
     if verify not in ("first", "always", "size"):
         raise UsageError(f"verify is {verify!r}; expected 'first', 'always' or 'size'")
     name = os.fspath(path)
@@ -189,13 +195,19 @@ def _open(path: str | os.PathLike[str], verify: Verify) -> Generator[tuple[io.Fi
     with raw:
         try:
             length = _checked_length(raw, verify, name)
+        except DamagedFeatureFileError:
+            raise
         except OSError as error:
-            if isinstance(error, FeatureFileError):
-                raise
             raise DamagedFeatureFileError(f"cannot read {name}: {error.strerror}; check the disk") from error
-        with open_untrusted(raw, length, name) as file:
-            read_version(file, name)
-            yield raw, file, name
+        yield raw, length
+
+
+@contextmanager
+def _open(path: str | os.PathLike[str], verify: Verify) -> Generator[tuple[io.FileIO, UntrustedFile, str]]:
+    name = os.fspath(path)
+    with open_sealed(path, verify) as (raw, length), open_untrusted(raw, length, name) as file:
+        read_version(file, name)
+        yield raw, file, name
 
 
 def _checked_length(raw: io.FileIO, verify: Verify, name: str) -> int:

@@ -26,10 +26,54 @@ MINOR = 0
 _NO_DIGEST = bytes(32)
 
 
-def layout(head: TableHead) -> Head:
+def lay_out(head: TableHead) -> Head:
     """Return the bytes of a feature file before its features."""
     shape = (len(head), head.spec.backbone.width)
-    return build_head(shape, head.spec.dtype, lambda root: _fill(root, head))
+    return build_head(shape, head.spec.dtype, lambda root: put_head(root, head, FORMAT))
+
+
+def put_head(root: Any, head: TableHead, content: str) -> None:
+    """Put everything but the features into the root of a file.
+
+    Parameters
+    ----------
+    root : h5py.Group
+    head : TableHead
+    content : str
+        What the file says it is.
+    """
+    # The attribute comes first, so that a file that has lost its trailer can still be told from other files.
+    root.attrs["format"] = np.bytes_(content)
+    root.attrs["format_major"] = np.int64(FORMAT_VERSION)
+    root.attrs["format_minor"] = np.int64(MINOR)
+    root.attrs["fingerprint"] = np.bytes_(head.spec.fingerprint)
+    root.attrs["target_type"] = np.bytes_(head.target_type)
+    put_json(root, "spec", head.spec.to_dict())
+    put_json(root, "provenance", head.provenance)
+    put_text(root, "key", head.keys)
+    put_array(root, "digest", head.digests)
+    if head.y is not None:
+        _put_column(root, "label", head.y.astype(np.uint8) if head.target_type == "multilabel" else head.y)
+    if head.target_type in ("class", "multilabel"):
+        put_text(root, "label_classes", head.classes)
+    if head.split is not None:
+        _put_column(root, "split", head.split)
+    if head.groups is not None:
+        _put_column(root, "groups", head.groups)
+    columns = root.create_group("columns")
+    for name in sorted(head.columns):
+        _put_column(columns, link_name(name), head.columns[name])
+    failures = root.create_group("failures")
+    put_text(failures, "key", [failure.key for failure in head.failures])
+    put_text(failures, "reason", [failure.reason for failure in head.failures])
+    digests = b"".join(failure.digest or _NO_DIGEST for failure in head.failures)
+    put_array(failures, "digest", np.frombuffer(digests, dtype=np.uint8).reshape(-1, 32))
+
+
+def link_name(column: str) -> str:
+    """Return the name of a column's link: HDF5 reads ``/`` as a path and ``.`` as the group itself."""
+    escaped = column.replace("%", "%25").replace("/", "%2F")
+    return "%2E" if escaped == "." else escaped
 
 
 def read_version(file: UntrustedFile, name: str) -> str:
@@ -141,35 +185,6 @@ def read_head(file: UntrustedFile, name: str) -> TableHead:
         raise FeatureFileFormatError(f"{name} is not as docs/format.md says: {error}") from error
 
 
-def _fill(root: Any, head: TableHead) -> None:
-    # The attribute comes first, so that a file that has lost its trailer can still be told from other files.
-    root.attrs["format"] = np.bytes_(FORMAT)
-    root.attrs["format_major"] = np.int64(FORMAT_VERSION)
-    root.attrs["format_minor"] = np.int64(MINOR)
-    root.attrs["fingerprint"] = np.bytes_(head.spec.fingerprint)
-    root.attrs["target_type"] = np.bytes_(head.target_type)
-    put_json(root, "spec", head.spec.to_dict())
-    put_json(root, "provenance", head.provenance)
-    put_text(root, "key", head.keys)
-    put_array(root, "digest", head.digests)
-    if head.y is not None:
-        _put_column(root, "label", head.y.astype(np.uint8) if head.target_type == "multilabel" else head.y)
-    if head.target_type in ("class", "multilabel"):
-        put_text(root, "label_classes", head.classes)
-    if head.split is not None:
-        _put_column(root, "split", head.split)
-    if head.groups is not None:
-        _put_column(root, "groups", head.groups)
-    columns = root.create_group("columns")
-    for name in sorted(head.columns):
-        _put_column(columns, _link_name(name), head.columns[name])
-    failures = root.create_group("failures")
-    put_text(failures, "key", [failure.key for failure in head.failures])
-    put_text(failures, "reason", [failure.reason for failure in head.failures])
-    digests = b"".join(failure.digest or _NO_DIGEST for failure in head.failures)
-    put_array(failures, "digest", np.frombuffer(digests, dtype=np.uint8).reshape(-1, 32))
-
-
 def _put_column(group: Any, name: str, column: npt.NDArray[Any]) -> None:
     if column.dtype.kind in "OU":
         put_text(group, name, column.tolist())
@@ -204,12 +219,6 @@ def _read_failures(file: UntrustedFile) -> list[Failure]:
         Failure(key, reason, None if digest.tobytes() == _NO_DIGEST else digest.tobytes())
         for key, reason, digest in zip(keys, reasons, digests, strict=True)
     ]
-
-
-def _link_name(column: str) -> str:
-    """Return the name of a column's link: HDF5 reads ``/`` as a path and ``.`` as the group itself."""
-    escaped = column.replace("%", "%25").replace("/", "%2F")
-    return "%2E" if escaped == "." else escaped
 
 
 def _column_name(link: str) -> str:

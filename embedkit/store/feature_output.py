@@ -18,7 +18,7 @@ from embedkit.errors import FeatureFileError, OutputExistsError, StoreWriteError
 from embedkit.specs import FeatureSpec, describe_differences, differences
 from embedkit.store.commit import DISK, TEMPORARY_PREFIX, TRAILER, Disk, commit_to
 from embedkit.store.feature_file import Batch, read_feature_file
-from embedkit.store.feature_layout import layout
+from embedkit.store.feature_layout import lay_out
 from embedkit.store.hdf5 import Head
 from embedkit.store.head import TableHead
 
@@ -57,7 +57,7 @@ def write_feature_file(
         The batches are not what the head says. Nothing was changed.
     """
     target = check_output(path, head.spec, head.keys, force=force, digests=head.digests, disk=disk)
-    front = layout(head)
+    front = lay_out(head)
     needed, free = front.length + TRAILER.size, shutil.disk_usage(target.parent).free
     if needed > free:
         raise StoreWriteError(f"{path} needs {needed} bytes and the disk has {free}; free some space, or name another")

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -74,25 +75,15 @@ def build_head(shape: tuple[int, int], dtype: Dtype, fill: Callable[[Any], None]
     fill : callable
         Gets the root group and puts everything else into it.
     """
-    sink = _Sink()
-    with h5py.File(
-        sink,
-        "w",
-        driver="fileobj",
-        # The oldest format: every reader knows it, and its groups keep no times.
-        libver=("earliest", "v110"),
-        alignment_threshold=1,
-        alignment_interval=ALIGNMENT,
-    ) as file:
+    size = int(np.dtype(dtype).itemsize) * shape[0] * shape[1]
+    with _new_file() as (sink, file):
         fill(file)
         features = _declare_features(file, shape, dtype)
-        size = int(np.dtype(dtype).itemsize) * shape[0] * shape[1]
         # Everything that HDF5 still holds back goes into the file now, ...
         file.flush()
         if size > 0:
             # ... so that the features, whose place is only reserved by the first write, come last.
-            one = np.zeros(1, dtype)
-            features.write(h5py.h5s.create_simple((1,)), _first_element(features), one)
+            features.write(h5py.h5s.create_simple((1,)), _first_element(features), np.zeros(1, dtype))
         offset = cast("int | None", features.get_offset())
     if size == 0:
         return Head(memoryview(sink.data)[: sink.size], 0)
@@ -102,6 +93,19 @@ def build_head(shape: tuple[int, int], dtype: Dtype, fill: Callable[[Any], None]
             "not at the end; report this as a bug of embedkit"
         )
     return Head(memoryview(sink.data)[:offset], size)
+
+
+def build_image(fill: Callable[[Any], None]) -> memoryview:
+    """Return the bytes of a whole HDF5 file, for what has no features of its own.
+
+    Parameters
+    ----------
+    fill : callable
+        Gets the root group and puts everything into it.
+    """
+    with _new_file() as (sink, file):
+        fill(file)
+    return memoryview(sink.data)
 
 
 def put_array(group: Any, name: str, array: npt.NDArray[Any]) -> None:
@@ -205,6 +209,21 @@ class _Sink(io.RawIOBase):
         self.size = self._position if size is None else size
         del self.data[self.size :]
         return self.size
+
+
+@contextmanager
+def _new_file() -> Generator[tuple[_Sink, Any]]:
+    sink = _Sink()
+    with h5py.File(
+        sink,
+        "w",
+        driver="fileobj",
+        # The oldest format: every reader knows it, and its groups keep no times.
+        libver=("earliest", "v110"),
+        alignment_threshold=1,
+        alignment_interval=ALIGNMENT,
+    ) as file:
+        yield sink, file
 
 
 def _declare_features(file: Any, shape: tuple[int, int], dtype: Dtype) -> Any:

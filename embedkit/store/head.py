@@ -6,6 +6,7 @@ Layer: above text; knows no file format. numpy, errors and specs only.
 from __future__ import annotations
 
 import copy
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -148,13 +149,14 @@ class TableHead:
         return taken
 
     def with_label(self, column: str, target_type: Literal["class", "value"] | None = None) -> Self:
-        """Return the head with another column as its labels; the labels before become the column ``label``.
+        """Return the head with another column as its labels; the first ones stay as the column ``label``.
 
         Parameters
         ----------
         column : str
+            One of `columns`, ``"split"`` or ``"groups"``.
         target_type : {"class", "value"}, optional
-            By default floats are values; text, whole numbers and truth values are classes.
+            By default floats are values unless all are whole; whole numbers, text and truth values are classes.
 
         Raises
         ------
@@ -163,18 +165,15 @@ class TableHead:
         """
         if column == "label" and "label" not in self.columns and target_type in (None, self.target_type):
             return self
-        if column not in self.columns:
+        values = self.columns.get(column, {"split": self.split, "groups": self.groups}.get(column))
+        if values is None:
             known = ", ".join(map(repr, self.columns)) or "none"
             raise UsageError(f"there is no column {column!r} to take labels from; the columns are: {known}")
-        values = self.columns[column]
-        wanted = target_type or ("value" if values.dtype.kind == "f" else "class")
-        if wanted == "value" and values.dtype == object:
-            raise UsageError(f"column {column!r} holds text, not values; take its labels as classes")
-        labels = values.astype(np.float64) if wanted == "value" else [str(value) for value in values.tolist()]
         relabelled = copy.copy(self)
-        relabelled.columns = {name: array for name, array in self.columns.items() if name != column}
-        if self.y is not None and self.y.ndim == 1:
-            relabelled.columns["label"] = self.y.astype(object) if self.target_type == "class" else self.y
+        if self.y is not None and self.y.ndim == 1 and "label" not in self.columns:
+            before = self.y.astype(object) if self.target_type == "class" else self.y
+            relabelled.columns = {**self.columns, "label": before}
+        labels = _labels_of(values, target_type, column)
         relabelled.y, relabelled.target_type, relabelled.classes = _decode_labels(labels, None, len(self))
         return relabelled
 
@@ -247,6 +246,23 @@ def _decode_labels(
         unknown = sorted(occurring - set(names))[:_SHOWN]
         raise UsageError(f"the labels {unknown} are not among the {len(names)} classes; name all classes or none")
     return np.array(texts, dtype=np.str_), "class", names
+
+
+def _labels_of(values: Array, target_type: Literal["class", "value"] | None, column: str) -> Labels:
+    """Return a column as labels, by the rule for columns of manifests."""
+    if values.dtype == object:
+        if target_type == "value":
+            raise UsageError(f"column {column!r} holds text, not values; take its labels as classes")
+        return cast(list[str], values.tolist())
+    if values.dtype == np.float64:
+        whole = all(value.is_integer() for value in values.tolist() if not math.isnan(value))
+        if target_type == "value" or (target_type is None and not whole):
+            return values
+        return [
+            "" if math.isnan(value) else str(int(value)) if value.is_integer() else repr(value)
+            for value in values.tolist()
+        ]
+    return values.astype(np.float64) if target_type == "value" else [str(value) for value in values.tolist()]
 
 
 def _check_classes(names: list[str]) -> list[str]:

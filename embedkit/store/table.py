@@ -230,13 +230,14 @@ class FeatureTable:
         return self._take(rows[chosen[rows]])
 
     def with_label(self, column: str, target_type: Literal["class", "value"] | None = None) -> Self:
-        """Return the table with another column as its labels; the labels before become the column ``label``.
+        """Return the table with another column as its labels; the first ones stay as the column ``label``.
 
         Parameters
         ----------
         column : str
+            One of `columns`, ``"split"`` or ``"groups"``.
         target_type : {"class", "value"}, optional
-            By default floats are values; text, whole numbers and truth values are classes.
+            By default floats are values unless all are whole; whole numbers, text and truth values are classes.
 
         Raises
         ------

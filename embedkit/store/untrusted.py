@@ -94,13 +94,16 @@ class UntrustedFile:
         Bytes of the HDF5 file proper, without a trailer.
     name : str
         What messages call the file.
+    skip_virtual : bool
+        Leave virtual datasets out instead of refusing them.
     """
 
-    def __init__(self, root: Any, file: io.FileIO, length: int, name: str) -> None:
+    def __init__(self, root: Any, file: io.FileIO, length: int, name: str, skip_virtual: bool) -> None:
         self._root = root
         self._file = file
         self._length = length
         self._name = name
+        self._skip_virtual = skip_virtual
 
     @functools.cached_property
     def _datasets(self) -> dict[str, Any]:
@@ -250,14 +253,16 @@ class UntrustedFile:
                 self._walk(h5py.h5g.open(group, name), f"{path}/", depth + 1, found)
             elif object_type == h5py.h5o.TYPE_DATASET:
                 dataset = h5py.h5d.open(group, name)
-                self._check(dataset, path)
-                found[path] = dataset
+                if self._may_be_read(dataset, path):
+                    found[path] = dataset
             else:
                 raise self._unsafe(f"{path!r} is neither a group nor a dataset")
 
-    def _check(self, dataset: Any, path: str) -> None:
+    def _may_be_read(self, dataset: Any, path: str) -> bool:
         properties = dataset.get_create_plist()
         if properties.get_layout() == h5py.h5d.VIRTUAL:
+            if self._skip_virtual:
+                return False
             raise self._unsafe(f"{path!r} is a virtual dataset, which reads other files")
         if properties.get_external_count() > 0:
             raise self._unsafe(f"{path!r} has external storage, which reads other files")
@@ -268,6 +273,7 @@ class UntrustedFile:
             raise self._unsafe(
                 f"{path!r} has the filters {filters}; deflate, shuffle and fletcher32 once each are allowed"
             )
+        return True
 
     def _inflated_chunk(self, dataset: Any, row: int, size: int, path: str) -> bytes:
         """Return a chunk of known size; HDF5 would inflate a hostile one to whatever it becomes."""
@@ -301,7 +307,7 @@ class UntrustedFile:
 
 
 @contextmanager
-def open_untrusted(file: io.FileIO, length: int, name: str) -> Generator[UntrustedFile]:
+def open_untrusted(file: io.FileIO, length: int, name: str, *, skip_virtual: bool = False) -> Generator[UntrustedFile]:
     """Open an HDF5 file, checked, for reading.
 
     Other threads that use HDF5 wait until it is closed.
@@ -314,6 +320,8 @@ def open_untrusted(file: io.FileIO, length: int, name: str) -> Generator[Untrust
         Bytes of the HDF5 file proper, without a trailer.
     name : str
         What messages call the file.
+    skip_virtual : bool
+        Leave virtual datasets out instead of refusing them.
 
     Raises
     ------
@@ -326,7 +334,7 @@ def open_untrusted(file: io.FileIO, length: int, name: str) -> Generator[Untrust
         with _no_filter_plugins(), h5py.File(_Window(file, length), "r", driver="fileobj") as opened:
             if opened.userblock_size:
                 raise UnsafeFeatureFileError(f"{name} is refused: it hides bytes in a user block; get it again")
-            yield UntrustedFile(h5py.h5g.open(opened.id, b"/"), file, length, name)
+            yield UntrustedFile(h5py.h5g.open(opened.id, b"/"), file, length, name, skip_virtual)
     except EmbedkitError:
         raise
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:  # what h5py makes of HDF5's errors
