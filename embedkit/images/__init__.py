@@ -1,0 +1,34 @@
+"""Sources of images, their identity, and their way to RGB pixels.
+
+Layer: above errors and specs, beside preprocess, backbones, store and estimators, which it does not know. No torch,
+timm, h5py or scikit-learn.
+"""
+
+from embedkit.images.decode import decode, to_rgb
+from embedkit.images.identity import digest_bytes, digest_pixels
+from embedkit.images.limits import Limits
+from embedkit.images.memo import StatMemo
+from embedkit.images.memory import rows_of
+from embedkit.images.reading import ArchiveMember, EncodedRef, ImageRef, PixelRef, is_encoded, read_bytes
+from embedkit.images.source import Column, ImageSource, Labels
+from embedkit.images.sources import open_source
+
+__all__ = [
+    "ArchiveMember",
+    "Column",
+    "EncodedRef",
+    "ImageRef",
+    "ImageSource",
+    "Labels",
+    "Limits",
+    "PixelRef",
+    "StatMemo",
+    "decode",
+    "digest_bytes",
+    "digest_pixels",
+    "is_encoded",
+    "open_source",
+    "read_bytes",
+    "rows_of",
+    "to_rgb",
+]

@@ -1,0 +1,176 @@
+"""Data sets of other libraries (Hugging Face ``datasets``, torch), known by what they can do, not by import.
+
+Layer: images. Neither library is imported.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, cast, overload
+
+from embedkit.errors import EmptySourceError, ManifestError, UsageError
+from embedkit.images.columns import Table, TargetOption, source_of
+from embedkit.images.reading import ArchiveMember, ImageRef, as_ref
+from embedkit.images.source import ImageSource
+
+_IMAGE_NAMES = ("image", "img")
+# What arrays and Series, frames, and mappings (and pandas) have.
+_NO_DATASET = ("dtype", "dtypes", "keys")
+_LABEL_NAMES = ("label", "labels", "fine_label")
+
+
+def is_dataset(target: Any) -> bool:
+    """Say whether an object has a length and items by number, and is no list, array, frame or mapping."""
+    if isinstance(target, (str, bytes, list, tuple)) or any(hasattr(target, name) for name in _NO_DATASET):
+        return False
+    return hasattr(target, "__len__") and hasattr(target, "__getitem__")
+
+
+def open_dataset(dataset: Any, *, label_column: str | None, target_type: TargetOption) -> ImageSource:
+    """Open a map-style data set.
+
+    Items are images, pairs (image, label), or dicts with ``"image"`` or ``"img"``. Of a ``datasets.Dataset`` the
+    columns are read as columns, class names included, and the images as the encoded files they are. Of another data
+    set the labels are its attribute ``targets`` or, without that, found by going through all items once.
+
+    Raises
+    ------
+    ManifestError
+        No image in the items; no such label column.
+    UsageError
+        The image is something else, such as a tensor made by a transform.
+    EmptySourceError
+    """
+    if not len(dataset):
+        raise EmptySourceError(f"{_name(dataset)}: no items, expected at least one image")
+    if hasattr(dataset, "column_names") and hasattr(dataset, "features"):
+        return _open_columns(dataset, label_column, target_type)
+    return _open_map(dataset, label_column, target_type)
+
+
+class DatasetImages(Sequence[ImageRef]):
+    """The images of a data set, fetched when they are asked for, by one thread at a time."""
+
+    def __init__(self, dataset: Any, image_of: Callable[[Any], Any]) -> None:
+        self._dataset = dataset
+        self._name = _name(dataset)
+        self._image_of = image_of
+        self._lock = threading.Lock()  # nothing promises that a data set may be read by several threads
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    @overload
+    def __getitem__(self, index: int) -> ImageRef: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[ImageRef]: ...
+    def __getitem__(self, index: int | slice) -> ImageRef | list[ImageRef]:
+        """Return the image of an item; one that cannot be had is a member that says why."""
+        if isinstance(index, slice):
+            return [self[row] for row in range(*index.indices(len(self)))]
+        row = range(len(self))[index]
+        try:
+            with self._lock:
+                item = self._image_of(self._dataset[row])
+        except Exception as error:  # whatever code of its own a data set runs for an item
+            return ArchiveMember(self._name, str(row), problem=f"the data set raised {type(error).__name__}: {error}")
+        ref = as_ref(item)
+        return ref if ref is not None else ArchiveMember(self._name, str(row), problem=f"not an image: {_kind(item)}")
+
+
+def _open_columns(dataset: Any, label_column: str | None, target_type: TargetOption) -> ImageSource:
+    """Open a ``datasets.Dataset``."""
+    features: dict[str, Any] = dict(dataset.features)
+    image = next((name for name in _IMAGE_NAMES if name in features), None)
+    if image is None:
+        raise ManifestError(f"{_name(dataset)}: no column 'image' or 'img'; columns found: {', '.join(features)}")
+    columns = {
+        name: _texts(list(dataset[name]), getattr(feature, "names", None))
+        for name, feature in features.items()
+        if name != image and hasattr(feature, "dtype")
+    }
+    feature = features[image]
+    if hasattr(dataset, "cast_column") and hasattr(feature, "decode"):
+        # The encoded files have the identity of files and are decoded by us; otherwise they come as Pillow images.
+        dataset = dataset.cast_column(image, type(feature)(decode=False))
+    images = DatasetImages(dataset, lambda item: item[image])
+    return _source(dataset, images, columns, label_column, target_type)
+
+
+def _open_map(dataset: Any, label_column: str | None, target_type: TargetOption) -> ImageSource:
+    """Open a data set that only has items."""
+    first = dataset[0]
+    image_of, label_of = _parts(dataset, first, label_column)
+    images = DatasetImages(dataset, image_of)
+    if as_ref(image_of(first)) is None:
+        raise UsageError(
+            f"{_name(dataset)}: its images are {_kind(image_of(first))}, expected a path, bytes, a Pillow image or an "
+            "array; take its transform off"
+        )
+    columns: dict[str, list[str]] = {}
+    targets = getattr(dataset, "targets", None)
+    if label_of is not None:
+        values = list(targets) if targets is not None else [label_of(dataset[row]) for row in range(len(dataset))]
+        columns[label_column or "label"] = _texts(values, getattr(dataset, "classes", None))
+    return _source(dataset, images, columns, label_column, target_type)
+
+
+def _parts(
+    dataset: Any, item: Any, label_column: str | None
+) -> tuple[Callable[[Any], Any], Callable[[Any], Any] | None]:
+    """Return how to take the image and the label out of an item; None where it has no label."""
+    if isinstance(item, dict):
+        names = list(cast(dict[str, Any], item))
+        image = next((name for name in _IMAGE_NAMES if name in names), None)
+        if image is None:
+            raise ManifestError(f"{_name(dataset)}: no 'image' or 'img' in its items; found: {', '.join(names)}")
+        label = label_column or next((name for name in _LABEL_NAMES if name in names), None)
+        if label is not None and label not in names:
+            raise ManifestError(
+                f"{_name(dataset)}: no {label!r} in its items for the labels; found: {', '.join(names)}"
+            )
+        return (lambda item: item[image]), None if label is None else (lambda item: item[label])
+    if isinstance(item, (tuple, list)):
+        if label_column is not None:
+            raise ManifestError(f"{_name(dataset)}: its items are pairs and have no {label_column!r}; leave it out")
+        return (lambda item: item[0]), (lambda item: item[1]) if len(cast(Sequence[Any], item)) > 1 else None
+    return (lambda item: item), None
+
+
+def _source(
+    dataset: Any,
+    images: DatasetImages,
+    columns: dict[str, list[str]],
+    label_column: str | None,
+    target_type: TargetOption,
+) -> ImageSource:
+    name = _name(dataset)
+    return source_of(
+        Table(name, columns, lambda row: f"{name}, item {row}"),
+        [str(row) for row in range(len(images))],
+        images,
+        label_column=label_column,
+        target_type=target_type,
+        default_labels=_LABEL_NAMES,
+    )
+
+
+def _texts(values: Sequence[Any], classes: Sequence[str] | None) -> list[str]:
+    return [_text(value.item() if hasattr(value, "item") else value, classes) for value in values]
+
+
+def _text(value: Any, classes: Sequence[str] | None) -> str:
+    if value is None:
+        return ""
+    if classes is not None and isinstance(value, int) and 0 <= value < len(classes):
+        return str(classes[value])
+    return value if isinstance(value, str) else repr(value)
+
+
+def _name(dataset: Any) -> str:
+    return f"{type(dataset).__name__} of {len(dataset)} items"
+
+
+def _kind(item: Any) -> str:
+    return "missing" if item is None else type(item).__name__

@@ -1,0 +1,195 @@
+"""Encoded bytes, or an image in memory, to upright RGB pixels.
+
+Pillow decides what is an image: simplejpeg only takes over the JPEGs that both decode to the same pixels. One decoder
+is chosen by the first bytes of the data, never by a file's name, and no other parser of Pillow sees the data.
+
+For ordinary files (RGB or grey JPEG, PNG, ...) the result equals ``PIL.Image.open(...).convert("RGB")`` bit for bit.
+Where that would be wrong, a policy of `DecodeSpec` holds: EXIF orientation applied, transparency over white, 16 bits
+scaled to 8. Of an animation the first frame counts.
+
+Everything here may be called from many threads.
+
+Layer: images. Pillow, simplejpeg and NumPy.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import (
+    # Importing a plugin registers it; otherwise the first odd file would make Pillow import all forty.
+    BmpImagePlugin,  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    GifImagePlugin,  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    Image,
+    ImageFile,
+    JpegImagePlugin,  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    PngImagePlugin,  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    PpmImagePlugin,  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    TiffImagePlugin,  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    WebPImagePlugin,  # noqa: F401  # pyright: ignore[reportUnusedImport]
+)
+
+from embedkit.errors import ImageError, UndecodableImageError, UnreadableImageError, UsageError
+from embedkit.images.exif import apply_orientation, image_orientation, jpeg_orientation
+from embedkit.images.jpeg import Target, check_scans, decode_with_simplejpeg, scale_factor
+from embedkit.images.limits import Limits
+from embedkit.images.modes import array_to_rgb, image_to_rgb
+from embedkit.images.quiet import quiet
+from embedkit.specs import DecodeSpec
+
+DEFAULT_LIMITS = Limits()
+
+_SIGNATURES = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"II*\x00", "TIFF"),
+    (b"MM\x00*", "TIFF"),
+    (b"II+\x00", "TIFF"),
+    (b"MM\x00+", "TIFF"),
+    (b"BM", "BMP"),
+    *((b"P%d" % kind, "PPM") for kind in range(1, 7)),
+)
+
+
+def decode(
+    data: bytes, spec: DecodeSpec, target: Target | None = None, limits: Limits = DEFAULT_LIMITS
+) -> npt.NDArray[np.uint8]:
+    """Decode the bytes of an image file to upright RGB.
+
+    Parameters
+    ----------
+    data : bytes
+        JPEG, PNG, WebP, GIF, TIFF, BMP or PNM.
+    spec : DecodeSpec
+    target : callable, optional
+        (height, width) -> (height, width) that the resize will ask for; allows a JPEG to be decoded at a reduced scale,
+        as `spec.scale` says.
+    limits : Limits
+
+    Returns
+    -------
+    ndarray of shape (h, w, 3), uint8
+
+    Raises
+    ------
+    UndecodableImageError
+        The bytes are no image that embedkit accepts. The message is a short reason without a path, the same each time.
+    UnreadableImageError
+        There was not enough memory; a later run may have it.
+    UsageError
+        ``PIL.ImageFile.LOAD_TRUNCATED_IMAGES`` is set, with which Pillow makes up what a truncated file lacks.
+    """
+    if not data:
+        raise UndecodableImageError("empty file")
+    kind = _format(data)
+    if kind is None:
+        raise UndecodableImageError(_unknown(data))
+    with _reasons(kind):
+        if kind == "JPEG":
+            check_scans(data)
+            if spec.decoder == "simplejpeg":
+                pixels = decode_with_simplejpeg(data, spec.scale, target, limits)
+                if pixels is not None:
+                    return pixels
+        return _decode_with_pillow(data, kind, spec.scale, target, limits)
+
+
+def to_rgb(
+    image: Image.Image | npt.NDArray[Any], spec: DecodeSpec, limits: Limits = DEFAULT_LIMITS
+) -> npt.NDArray[np.uint8]:
+    """Return an image in memory as upright RGB, by the policies of `decode`.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image or ndarray
+        Arrays of shape (h, w), (h, w, 1), (h, w, 3) or (h, w, 4): bool, uint8, uint16, or floats in [0, 1].
+    spec : DecodeSpec
+        The policies; so far there is one of each kind.
+    limits : Limits
+
+    Returns
+    -------
+    ndarray of shape (h, w, 3), uint8
+
+    Raises
+    ------
+    UndecodableImageError
+        Another shape, type or range; a lazily opened image that turns out to be damaged.
+    UnreadableImageError
+        There was not enough memory.
+    """
+    if isinstance(image, Image.Image):
+        _refuse_invention()
+        limits.check(*image.size)
+        with _reasons(image.format or "image"), quiet():
+            pixels = image_to_rgb(image)
+            return apply_orientation(pixels, image_orientation(image))
+    if 2 <= image.ndim <= 3:
+        limits.check(image.shape[1], image.shape[0])
+    with _reasons("array"):
+        return array_to_rgb(image)
+
+
+def _decode_with_pillow(
+    data: bytes, kind: str, scale: int, target: Target | None, limits: Limits
+) -> npt.NDArray[np.uint8]:
+    _refuse_invention()
+    with quiet(), Image.open(io.BytesIO(data), formats=(kind,)) as image:
+        width, height = image.size
+        limits.check(width, height)
+        if kind != "JPEG":
+            pixels = image_to_rgb(image)
+            return apply_orientation(pixels, image_orientation(image))
+        orientation = jpeg_orientation(data)
+        factor = scale_factor(height, width, orientation, scale, target)
+        if factor > 1:
+            image.draft(None, (width // factor, height // factor))
+        return apply_orientation(image_to_rgb(image), orientation)
+
+
+def _refuse_invention() -> None:
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        raise UsageError(
+            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set, expected False: with it Pillow makes up the missing part of "
+            "truncated images; unset it, and embedkit lists such images as failures"
+        )
+
+
+def _format(data: bytes) -> str | None:
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    return next((kind for signature, kind in _SIGNATURES if data.startswith(signature)), None)
+
+
+def _unknown(data: bytes) -> str:
+    if data[4:8] == b"ftyp":
+        return "not an image that embedkit reads: AVIF, HEIC or video; convert it to JPEG or PNG"
+    return "not an image: no JPEG, PNG, WebP, GIF, TIFF, BMP or PNM signature"
+
+
+@contextmanager
+def _reasons(kind: str) -> Generator[None]:
+    """Turn whatever a decoder raises about damaged data into a reason; Pillow raises almost every class there is."""
+    try:
+        yield
+    except (ImageError, UsageError):
+        raise
+    except MemoryError as error:
+        raise UnreadableImageError(f"not enough memory to decode this {kind}") from error
+    except Image.DecompressionBombError as error:
+        raise UndecodableImageError("too many pixels for PIL.Image.MAX_IMAGE_PIXELS") from error
+    except Image.UnidentifiedImageError as error:
+        raise UndecodableImageError(f"damaged {kind}: its header cannot be read") from error
+    except Exception as error:
+        text = " ".join(str(error).split())
+        if any(word in text.lower() for word in ("truncated", "eof", "not enough")):
+            raise UndecodableImageError(f"truncated {kind}") from error
+        printable = "".join(letter if letter.isprintable() else "?" for letter in text[:100])
+        raise UndecodableImageError(f"damaged {kind}: {printable or type(error).__name__}") from error

@@ -1,0 +1,226 @@
+"""StatMemo: the digests of files that have not changed, so that a warm run reads none of them.
+
+A file is recognised by its path, device, inode, size, mtime_ns and ctime_ns. That cannot see a change within one tick
+of the file system's clock, so a file is only recorded when both its times were older than the memo by more than the
+coarsest tick in use; the next run reads it once more. This is the racy rule of git (Documentation/technical/racy-git),
+held against the moment before the first file was read instead of the moment of writing, since a file may also
+change between being read and the memo being written.
+
+The memo is never authoritative: rows that do not check, and files that are no memo, count as absent. Deleting it loses
+nothing.
+
+The file is a plain ``.npy`` array of unsigned 64-bit integers, one column an entry: two of the path's hash (columns
+sorted by the first), device, inode, size, mtime_ns, ctime_ns, four of the digest, and a checksum of the others.
+
+Layer: images. NumPy only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from embedkit.images.reading import ArchiveMember
+
+_log = logging.getLogger("embedkit")
+
+_Words = npt.NDArray[np.uint64]
+
+# Two seconds is the granularity of times on FAT, the coarsest in use; local Linux file systems tick every 1 to 10 ms.
+_TICK_NS = 2_000_000_000
+_KEY, _STAT, _DIGEST, _CHECK = slice(0, 2), slice(2, 7), slice(7, 11), 11
+_ROWS = 12
+_MASK = (1 << 64) - 1
+# Odd, so that a change of any one word changes the checksum. Another layout of the file takes other constants, and
+# thereby reads the old one as empty.
+_FACTORS = np.array(
+    [
+        int.from_bytes(hashlib.sha256(b"embedkit stat memo 1 %d" % row).digest()[:8], "little") | 1
+        for row in range(_CHECK)
+    ],
+    dtype=np.uint64,
+)
+
+
+class StatMemo:
+    """The digests of files as they were when they were last read.
+
+    Parameters
+    ----------
+    file : path
+        Where the memo is kept; need not exist. All of it is held in memory, 96 bytes an entry.
+
+    Notes
+    -----
+    Make the memo before reading any file whose digest it shall record: the racy rule is held against that moment.
+    """
+
+    def __init__(self, file: str | os.PathLike[str]) -> None:
+        self._file = os.fspath(file)
+        self._opened_ns = time.time_ns()
+        self._words = _load(self._file)
+        self._new: list[tuple[int, ...]] = []
+
+    def lookup(self, refs: Sequence[str | ArchiveMember]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+        """Return the digests of files that are as they were when they were recorded.
+
+        Parameters
+        ----------
+        refs : sequence of str or ArchiveMember, length n
+            Paths, or members of archives (known as long as the archive is unchanged).
+
+        Returns
+        -------
+        digests : ndarray of shape (n, 32), uint8
+            Zeros where not known.
+        known : ndarray of shape (n,), bool
+            False for files that were never recorded, that have changed, or that are not there.
+        """
+        digests = np.zeros((len(refs), 32), dtype=np.uint8)
+        known = np.zeros(len(refs), dtype=bool)
+        if not len(refs) or not self._words.shape[1]:
+            return digests, known
+        statuses: dict[str, tuple[int, ...] | None] = {}
+        wanted = np.array([(*_path_hash(ref), *(_status(ref, statuses) or _ABSENT)) for ref in refs], dtype=np.uint64).T
+        places = np.asarray(np.searchsorted(self._words[0], wanted[0]), dtype=np.intp)
+        places[places == self._words.shape[1]] = 0
+        found = self._words[:, places]
+        known = (found[:7] == wanted).all(axis=0) & (found[_CHECK] == _checksum(found))
+        digests[known] = np.ascontiguousarray(found[_DIGEST, known].T).astype("<u8").view(np.uint8)
+        return digests, known
+
+    def record(self, ref: str | ArchiveMember, stat: os.stat_result, digest: bytes) -> None:
+        """Remember the digest of a file; `save` keeps it.
+
+        Parameters
+        ----------
+        ref : str or ArchiveMember
+        stat : os.stat_result
+            Of the file, or of the member's archive, taken before its bytes were read.
+        digest : bytes
+            32 bytes.
+        """
+        if max(stat.st_mtime_ns, stat.st_ctime_ns) >= self._opened_ns - _TICK_NS:
+            return
+        self._new.append((*_path_hash(ref), *_stat_words(stat), *_digest_words(digest)))
+
+    def save(self) -> None:
+        """Write what was recorded, together with what the file holds by now, by one rename.
+
+        Two writers at once cost at most the entries of one of them. A memo that cannot be written is only logged: the
+        next run reads the files again.
+        """
+        if not self._new:
+            return
+        new = np.empty((_ROWS, len(self._new)), dtype=np.uint64)
+        new[:_CHECK] = np.array(self._new, dtype=np.uint64).T
+        new[_CHECK] = _checksum(new)
+        words = _merge(_load(self._file), new)
+        try:
+            _replace(self._file, words)
+        except OSError as error:
+            _log.warning("stat memo %s cannot be written (%s); the next run reads every file again", self._file, error)
+            return
+        self._words, self._new = words, []
+
+
+_ABSENT = (_MASK,) * 5  # no file has such a device, inode, size and times
+
+
+def _path_hash(ref: str | ArchiveMember) -> tuple[int, int]:
+    if isinstance(ref, str):
+        name = os.fsencode(ref if os.path.isabs(ref) else os.path.join(os.getcwd(), ref))
+    else:
+        name = b"%s\x00%d\x00%d" % (os.fsencode(os.path.abspath(ref.archive)), ref.offset, ref.stored)
+    digest = hashlib.blake2b(name, digest_size=16).digest()
+    return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
+
+
+def _status(ref: str | ArchiveMember, archives: dict[str, tuple[int, ...] | None]) -> tuple[int, ...] | None:
+    """Return the status of a file as words; None where it is not there. An archive is looked at once."""
+    if isinstance(ref, str):
+        return _look(ref)
+    if ref.archive not in archives:
+        archives[ref.archive] = _look(ref.archive)
+    return archives[ref.archive]
+
+
+def _look(path: str) -> tuple[int, ...] | None:
+    try:
+        return _stat_words(os.stat(path))
+    except (OSError, ValueError):
+        return None
+
+
+def _stat_words(stat: os.stat_result) -> tuple[int, ...]:
+    # Times before 1970 are negative; the mask keeps them apart all the same.
+    return (
+        stat.st_dev & _MASK,
+        stat.st_ino & _MASK,
+        stat.st_size,
+        stat.st_mtime_ns & _MASK,
+        stat.st_ctime_ns & _MASK,
+    )
+
+
+def _digest_words(digest: bytes) -> tuple[int, ...]:
+    return tuple(int.from_bytes(digest[at : at + 8], "little") for at in range(0, 32, 8))
+
+
+def _checksum(words: _Words) -> _Words:
+    """Return the weighted sum, modulo 2^64, of all words of an entry but the checksum itself."""
+    total = np.zeros(words.shape[1], dtype=np.uint64)
+    for factor, row in zip(_FACTORS, words[:_CHECK], strict=True):
+        total += row * factor
+    return total
+
+
+def _merge(old: _Words, new: _Words) -> _Words:
+    """Return the entries of both, the newer one of a path, sorted by path."""
+    both = np.concatenate([old[:, old[_CHECK] == _checksum(old)], new], axis=1)
+    # Of equal keys np.unique keeps the first, so the newest have to come first.
+    _, kept = np.unique(both[0, ::-1], return_index=True)
+    return both[:, both.shape[1] - 1 - kept]
+
+
+def _load(file: str) -> _Words:
+    empty = np.empty((_ROWS, 0), dtype=np.uint64)
+    try:
+        # Read, not mapped: a mapped file that vanishes on a network disk would kill the process.
+        with open(file, "rb") as opened:
+            words: object = np.load(io.BytesIO(opened.read()), allow_pickle=False)
+    except FileNotFoundError:
+        return empty
+    except (OSError, ValueError, EOFError, SyntaxError, MemoryError) as error:
+        _log.warning("stat memo %s cannot be read (%s); every file is read again", file, error)
+        return empty
+    if isinstance(words, np.ndarray):
+        array = cast(npt.NDArray[Any], words)
+        if array.dtype == np.dtype("<u8") and array.shape[:-1] == (_ROWS,):
+            return np.ascontiguousarray(array, dtype=np.uint64)
+    _log.warning("%s is not a stat memo; every file is read again", file)
+    return empty
+
+
+def _replace(file: str, words: _Words) -> None:
+    folder = os.path.dirname(os.path.abspath(file))
+    os.makedirs(folder, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".tmp-", suffix=".npy")
+    try:
+        with os.fdopen(descriptor, "wb") as opened:
+            np.save(opened, words.astype("<u8", copy=False), allow_pickle=False)
+        os.replace(temporary, file)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise

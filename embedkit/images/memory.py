@@ -1,0 +1,184 @@
+"""Images that a caller hands over: lists of paths, bytes, Pillow images or arrays, whole arrays, columns of frames.
+
+Layer: images. Pillow and NumPy; pandas, polars and torch objects are known by what they can do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from embedkit.errors import EmptySourceError, ManifestError, SourceNotFoundError, UsageError
+from embedkit.images.datasets import is_dataset, open_dataset
+from embedkit.images.reading import ImageRef, as_ref
+from embedkit.images.source import ImageSource, is_url, key_of
+
+
+def rows_of(X: Any, *, root: str | os.PathLike[str] | None = None) -> ImageSource:
+    """Return what scikit-learn knows as `X` as a source, one row an item, in order.
+
+    Parameters
+    ----------
+    X : sequence of length n, ndarray, Series, one-column frame, or data set
+        Items are paths (a str is always one), encoded bytes, Pillow images or arrays. A numeric array is a batch of
+        images: (n, h, w) grey, (n, h, w, 1), (n, h, w, 3) or (n, h, w, 4); uint8, uint16, bool, or floats in [0, 1].
+    root : path, optional
+        The folder against which relative paths are resolved; by default the working folder.
+
+    Returns
+    -------
+    ImageSource
+        Keys are the paths as given, row numbers for everything else. An item may come twice, as in a bootstrap
+        sample: the second key of ``a.jpg`` is ``a.jpg#2``.
+
+    Raises
+    ------
+    UsageError
+        Not a sequence of images.
+    EmptySourceError
+        No rows.
+    """
+    if is_dataset(X):
+        return open_dataset(X, label_column=None, target_type="auto")
+    column = _as_column(X)
+    if isinstance(column, np.ndarray):
+        array = cast(npt.NDArray[Any], column)
+        return _open_items(array.tolist(), root) if array.dtype.kind in "OU" else open_array(array, "array")
+    if isinstance(column, (list, tuple)):
+        return _open_items(cast(Sequence[Any], column), root)
+    raise UsageError(
+        f"X is {_described(X)}, expected a sequence of paths, bytes, Pillow images or arrays, or an array (n, h, w, 3)"
+    )
+
+
+def open_npy(path: str) -> ImageSource:
+    """Open a ``.npy`` file of images, (n, h, w, 3) and the like, memory-mapped.
+
+    Raises
+    ------
+    ManifestError
+        Not an .npy file, or one of Python objects.
+    SourceNotFoundError, UsageError
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise SourceNotFoundError(f"{path}: {error.strerror}, expected an .npy file") from error
+    except (ValueError, EOFError) as error:
+        raise ManifestError(f"{path}: not an .npy file of numbers: {error}") from error
+    return open_array(array, os.path.abspath(path))
+
+
+def open_array(array: npt.NDArray[Any], name: str) -> ImageSource:
+    """Open one array as a batch of images; see `rows_of` for shapes and types."""
+    shape = array.shape
+    if array.ndim == 3 and shape[2] in (3, 4):
+        raise UsageError(
+            f"{name}: shape {shape} looks like one image, expected a batch (n, h, w, 3) or (n, h, w): use array[None]"
+        )
+    if array.ndim not in (3, 4) or (array.ndim == 4 and shape[3] not in (1, 3, 4)):
+        hint = "; channels come last: use array.transpose(0, 2, 3, 1)" if array.ndim == 4 and shape[1] in (1, 3) else ""
+        raise UsageError(
+            f"{name}: array of shape {shape}, expected (n, h, w), (n, h, w, 1), (n, h, w, 3) or (n, h, w, 4){hint}"
+        )
+    if array.dtype.kind != "f" and array.dtype.name not in ("bool", "uint8", "uint16"):
+        raise UsageError(f"{name}: array of {array.dtype}, expected uint8, uint16, bool or floats in [0, 1]")
+    if not len(array):
+        raise EmptySourceError(f"{name}: array of shape {shape}, expected at least one image")
+    described = name if os.path.isabs(name) else f"{array.dtype} array of shape {shape}"
+    return ImageSource(name=described, keys=_numbers(len(array)), images=cast(Sequence[ImageRef], _Rows(array)))
+
+
+class _Rows(Sequence[npt.NDArray[Any]]):
+    """The rows of an array as a sequence of arrays, which an array is not in name."""
+
+    def __init__(self, array: npt.NDArray[Any]) -> None:
+        self._array = array
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return one image (h, w[, c]); a memory-mapped one is read now."""
+        return np.asarray(self._array[index])
+
+
+def _as_column(X: Any) -> Any:
+    """Return the values of a pandas or polars column, or of a frame's only column; anything else as it is."""
+    columns = getattr(X, "columns", None)
+    if columns is not None and hasattr(X, "shape"):
+        names = list(columns)
+        if len(names) != 1:
+            raise UsageError(f"X is a frame of {len(names)} columns, expected the one that holds the images: X[[name]]")
+        return _as_column(X[names[0]])
+    if isinstance(X, np.ndarray):
+        return _checked(cast(npt.NDArray[Any], X))
+    return X.to_list() if hasattr(X, "to_list") else X
+
+
+def _checked(X: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return an array of items in one dimension, a numeric one as it is."""
+    if X.dtype.kind == "S":
+        raise UsageError(
+            f"X is an array of {X.dtype}, which drops the zeros that bytes end in; use a list, or dtype=object"
+        )
+    if X.dtype.kind not in "OU" or X.ndim == 1:
+        return X
+    if X.ndim == 2 and X.shape[1] == 1:
+        return X[:, 0]
+    raise UsageError(
+        f"X is an object array of shape {X.shape}, expected (n,) or (n, 1); NumPy takes Pillow images apart: "
+        "X = np.empty(n, dtype=object); X[:] = images"
+    )
+
+
+def _open_items(items: Sequence[Any], root: str | os.PathLike[str] | None) -> ImageSource:
+    if not len(items):
+        raise EmptySourceError("an empty list, expected at least one image")
+    folder = os.fspath(root) if root is not None else ""
+    keys: list[str] = []
+    images: list[ImageRef] = []
+    for row, item in enumerate(items):
+        ref = as_ref(item)
+        if ref is None:
+            raise UsageError(f"row {row} is {_described(item)}, expected a path, bytes, a Pillow image or an array")
+        if isinstance(ref, str):
+            if is_url(ref):
+                raise UsageError(f"row {row}: {ref!r} is a URL, expected a file; download the images first")
+            keys.append(key_of(ref))
+            images.append(os.path.join(folder, ref))
+        else:
+            keys.append(str(row))
+            images.append(ref)
+    return ImageSource(name=f"list of {len(items)} images", keys=_distinct(keys), images=images)
+
+
+def _distinct(keys: list[str]) -> list[str]:
+    if len(set(keys)) == len(keys):
+        return keys
+    taken = set(keys)
+    seen: Counter[str] = Counter()
+    distinct: list[str] = []
+    for key in keys:
+        seen[key] += 1
+        name = key
+        while seen[key] > 1 and name in taken:
+            name = f"{key}#{seen[key]}"
+            seen[key] += name in taken
+        taken.add(name)
+        distinct.append(name)
+    return distinct
+
+
+def _numbers(n: int) -> list[str]:
+    return [str(row) for row in range(n)]
+
+
+def _described(item: Any) -> str:
+    kind = type(cast(object, item))
+    return f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")

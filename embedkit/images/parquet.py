@@ -1,0 +1,174 @@
+"""Parquet: manifests, and tables that hold the images themselves.
+
+Layer: images. pyarrow (the extra ``parquet``) only, imported when a file is read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Sequence
+from typing import Any, cast, overload
+
+import numpy as np
+
+from embedkit.errors import EmptySourceError, ManifestError, MissingExtraError, SourceNotFoundError
+from embedkit.images.columns import Table, TargetOption, source_of
+from embedkit.images.manifest import source_of_manifest
+from embedkit.images.reading import ArchiveMember, ImageRef, as_ref
+from embedkit.images.source import ImageSource
+
+_IMAGE_COLUMNS = ("image", "img", "image_bytes", "bytes", "jpg", "png")
+_ARROW_ERRORS = (ValueError, OSError, NotImplementedError)  # what pyarrow's own errors derive from
+
+
+def open_parquet(path: str, *, label_column: str | None, target_type: TargetOption, root: str | None) -> ImageSource:
+    """Read a Parquet manifest, or a Parquet file with a column of images.
+
+    A column ``path`` makes it a manifest, as in CSV. Otherwise the images are in a binary column named ``image``,
+    ``img``, ``image_bytes``, ``bytes``, ``jpg`` or ``png``, or in a struct of ``bytes`` and ``path`` (the layout of
+    ``datasets``, whose class names are understood too); their keys are row numbers.
+
+    Raises
+    ------
+    MissingExtraError
+        pyarrow is not installed.
+    ManifestError
+        Not Parquet; neither a path nor an image in it; a null path; no such label column.
+    SourceNotFoundError, EmptySourceError
+    """
+    file = _open(path)
+    schema = file.schema_arrow
+    images = None if "path" in schema.names else _image_column(schema, path)
+    table = _read_text(file, path, [name for name in schema.names if name != images])
+    if images is None:
+        return source_of_manifest(table, label_column=label_column, target_type=target_type, root=root)
+    rows: int = file.metadata.num_rows
+    if not rows:
+        raise EmptySourceError(f"{path}: no rows, expected one row an image")
+    return source_of(
+        table,
+        [str(row) for row in range(rows)],
+        ParquetImages(file, table.name, images),
+        label_column=label_column,
+        target_type=target_type,
+        default_labels=("label", "labels"),
+    )
+
+
+class ParquetImages(Sequence[ImageRef]):
+    """The images in a column of a Parquet file, read a row group at a time.
+
+    Rows come fast in order, and in any order within the last two row groups; threads may share it.
+    """
+
+    def __init__(self, file: Any, path: str, column: str) -> None:
+        self._file = file
+        self._path = path
+        self._column = column
+        groups = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
+        self._starts = np.cumsum([0, *groups])
+        self._recent: dict[int, Any] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    @overload
+    def __getitem__(self, index: int) -> ImageRef: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[ImageRef]: ...
+    def __getitem__(self, index: int | slice) -> ImageRef | list[ImageRef]:
+        """Return the image of a row; one that cannot be had is a member that says why."""
+        if isinstance(index, slice):
+            return [self[row] for row in range(*index.indices(len(self)))]
+        row = range(len(self))[index]
+        group = int(np.searchsorted(self._starts, row, side="right")) - 1
+        with self._lock:
+            try:
+                values = self._group(group)
+            except _ARROW_ERRORS as error:
+                return ArchiveMember(self._path, str(row), problem=f"row group {group} cannot be read: {_line(error)}")
+            value = values[row - int(self._starts[group])].as_py()
+        return as_ref(value) or ArchiveMember(self._path, str(row), problem="no image in this row")
+
+    def _group(self, group: int) -> Any:
+        if group not in self._recent:
+            while len(self._recent) >= 2:
+                del self._recent[next(iter(self._recent))]
+            self._recent[group] = self._file.read_row_group(group, columns=[self._column]).column(0)
+        return self._recent[group]
+
+
+def _open(path: str) -> Any:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{path}: reading Parquet needs pyarrow, which is not installed; run: pip install 'embedkit[parquet]'"
+        ) from error
+    if not os.path.isfile(path):
+        raise SourceNotFoundError(f"{path}: no such file, expected a Parquet file")
+    try:
+        return cast(Any, pyarrow.parquet).ParquetFile(path)
+    except _ARROW_ERRORS as error:
+        raise ManifestError(f"{path}: not a Parquet file that can be read: {_line(error)}") from error
+
+
+def _image_column(schema: Any, path: str) -> str:
+    import pyarrow.types as types
+
+    kinds = cast(Any, types)
+    for name in _IMAGE_COLUMNS:
+        if name in schema.names:
+            kind = schema.field(name).type
+            struct = kinds.is_struct(kind) and kind.get_field_index("bytes") >= 0
+            if struct or kinds.is_binary(kind) or kinds.is_large_binary(kind):
+                return name
+    raise ManifestError(
+        f"{path}: no column 'path' and no column of image bytes ({', '.join(_IMAGE_COLUMNS)}); "
+        f"columns found: {', '.join(schema.names)}"
+    )
+
+
+def _read_text(file: Any, path: str, names: list[str]) -> Table:
+    """Read columns as text, nulls blank, integers that name a ``datasets`` class as that name."""
+    classes = _class_names(file.schema_arrow)
+    columns: dict[str, list[str]] = {}
+    for name in names:
+        try:
+            values: list[Any] = file.read(columns=[name]).column(0).to_pylist()
+        except _ARROW_ERRORS as error:
+            raise ManifestError(f"{path}: column {name!r} cannot be read: {_line(error)}") from error
+        columns[name] = [_text(value, classes.get(name)) for value in values]
+        if name == "path" and None in values:
+            raise ManifestError(f"{path}, row {values.index(None)}: the path is null; name a file, or remove the row")
+    return Table(os.path.abspath(path), columns, lambda row: f"{path}, row {row}")
+
+
+def _text(value: Any, classes: list[str] | None) -> str:
+    if value is None or value != value:  # null, NaN
+        return ""
+    if isinstance(value, str):
+        return value
+    if classes is not None and isinstance(value, int) and 0 <= value < len(classes):
+        return classes[value]
+    if isinstance(value, list) and all(isinstance(item, str) for item in cast(list[Any], value)):
+        return "|".join(cast(list[str], value))
+    return str(cast(object, value))
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _class_names(schema: Any) -> dict[str, list[str]]:
+    """Return the class names that ``datasets`` writes into a file's metadata, by column."""
+    try:
+        metadata = cast(dict[bytes, bytes], schema.metadata or {})
+        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+        return {name: feature["names"] for name, feature in features.items() if feature.get("names")}
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return {}

@@ -1,0 +1,172 @@
+"""What an image is given as, and how its encoded bytes are read.
+
+Layer: images. Standard library, Pillow and NumPy (for the types).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import zlib
+from dataclasses import dataclass
+from io import FileIO
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from embedkit.errors import UnreadableImageError
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
+MAX_FILE_BYTES = 1 << 30
+"""Larger files are not read: no image within `Limits` needs more than a gigabyte."""
+
+_NON_BLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveMember:
+    """A file inside a tar or zip archive, found by its place in it; nothing is ever extracted.
+
+    Attributes
+    ----------
+    archive : str
+        Path of the archive.
+    name : str
+        The member's name as the archive has it: a key, never a path.
+    offset, stored : int
+        Where its bytes begin in the archive, and how many there are.
+    size : int
+        Number of bytes once unpacked.
+    deflated : bool
+        Whether they are compressed (zip).
+    crc : int or None
+        CRC-32 of the unpacked bytes (zip).
+    problem : str
+        Why the member cannot be read; empty for one that can.
+    """
+
+    archive: str
+    name: str
+    offset: int = 0
+    stored: int = 0
+    size: int = 0
+    deflated: bool = False
+    crc: int | None = None
+    problem: str = ""
+
+
+EncodedRef = str | bytes | ArchiveMember
+PixelRef = Image.Image | npt.NDArray[Any]
+ImageRef = EncodedRef | PixelRef
+"""One image: the path of a file, encoded bytes, a member of an archive, a Pillow image or an array."""
+
+
+def is_encoded(ref: ImageRef) -> TypeIs[EncodedRef]:
+    """Say whether an image is given by encoded bytes (a file, bytes, a member), not by pixels in memory."""
+    return isinstance(ref, (str, bytes, ArchiveMember))
+
+
+def as_ref(item: object) -> ImageRef | None:
+    """Return what a caller gave for one image as an `ImageRef`; None where it is none.
+
+    Paths may be any `os.PathLike`, bytes any buffer type, and a dict such as ``datasets`` decodes to
+    (``{"bytes": ..., "path": ...}``) stands for its bytes, or else for its path.
+    """
+    if isinstance(item, str):
+        return str(item)  # np.str_ too
+    if isinstance(item, np.ndarray):
+        return cast(npt.NDArray[Any], item)
+    if isinstance(item, (bytes, ArchiveMember, Image.Image)):
+        return item
+    if isinstance(item, os.PathLike):
+        return os.fsdecode(cast("os.PathLike[str]", item))
+    if isinstance(item, (bytearray, memoryview)):
+        return bytes(cast(bytearray, item))
+    if isinstance(item, dict) and "bytes" in item:
+        record = cast(dict[str, object], item)
+        return as_ref(record["bytes"] if record["bytes"] is not None else record.get("path"))
+    return None
+
+
+def read_bytes(ref: EncodedRef) -> bytes:
+    """Return the encoded bytes of an image.
+
+    Raises
+    ------
+    UnreadableImageError
+        Vanished, no permission, not a regular file, too large, an I/O error, a damaged or missing member. The message
+        is a short reason without the path.
+    """
+    if isinstance(ref, bytes):
+        return ref
+    try:
+        if isinstance(ref, ArchiveMember):
+            return _read_member(ref)
+        return _read_file(ref)
+    except FileNotFoundError as error:
+        raise UnreadableImageError("no such file") from error
+    except NotADirectoryError as error:
+        raise UnreadableImageError("no such file: a parent of it is not a folder") from error
+    except PermissionError as error:
+        raise UnreadableImageError("permission denied") from error
+    except OSError as error:
+        raise UnreadableImageError(f"cannot be read: {error.strerror or type(error).__name__}") from error
+    except ValueError as error:  # a NUL in the path
+        raise UnreadableImageError("no such file: its name holds a NUL") from error
+    except MemoryError as error:
+        raise UnreadableImageError("not enough memory to read it") from error
+
+
+def _read_file(path: str) -> bytes:
+    # Opening a named pipe would otherwise wait for someone to write into it.
+    descriptor = os.open(path, os.O_RDONLY | _NON_BLOCKING)
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise UnreadableImageError("a folder, not a file")
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableImageError("not a regular file")
+        if status.st_size > MAX_FILE_BYTES:
+            raise UnreadableImageError(_too_large(status.st_size))
+        return file.readall()
+
+
+def _read_member(member: ArchiveMember) -> bytes:
+    if member.problem:
+        raise UnreadableImageError(member.problem)
+    if max(member.size, member.stored) > MAX_FILE_BYTES:
+        raise UnreadableImageError(_too_large(max(member.size, member.stored)))
+    with open(member.archive, "rb", buffering=0) as file:
+        file.seek(member.offset)
+        data = _read_fully(file, member.stored)
+    if member.deflated:
+        data = _inflate(data, member.size)
+    if len(data) != member.size:
+        raise UnreadableImageError(f"{len(data)} of {member.size} bytes: the archive is cut short or was changed")
+    if member.crc is not None and zlib.crc32(data) != member.crc:
+        raise UnreadableImageError("its checksum does not match: the archive is damaged")
+    return data
+
+
+def _read_fully(file: FileIO, size: int) -> bytes:
+    """Read `size` bytes, or as many as there are; a raw read may return fewer."""
+    data = file.read(size)
+    while len(data) < size and (more := file.read(size - len(data))):
+        data += more
+    return data
+
+
+def _inflate(data: bytes, size: int) -> bytes:
+    """Unpack a raw deflate stream, no further than its stated size."""
+    try:
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, max(size, 1))
+    except zlib.error as error:
+        raise UnreadableImageError("its compressed bytes are damaged") from error
+
+
+def _too_large(size: int) -> str:
+    return f"{size / (1 << 30):.1f} GiB, more than the {MAX_FILE_BYTES >> 30} GiB that are read"
