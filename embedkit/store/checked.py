@@ -1,0 +1,158 @@
+"""Which committed files have been seen to match their names.
+
+A committed file is compared with the length and the SHA-256 in its name before anything else looks into it. Hashing
+takes a second for a gigabyte or two, so what was found whole is remembered by device, inode, size, modification and
+change time: in this process, and with ``verify="first"`` also in ``checked.json`` beside the files.
+
+The memo is derived: deleting it costs hashing and nothing else. It follows git's racy rule (git documentation,
+"racy-git"): a file rewritten within the clock tick of its last change looks untouched, so a file is remembered only if
+its times are older than the moment at which hashing began, by the clock of the file system that sets those times.
+
+Layer: above layout. Standard library, errors and specs only.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from io import FileIO
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, cast
+
+from embedkit.errors import DamagedPartError, StoreError, UsageError
+from embedkit.store.layout import CHECKED, CommittedName, file_system_time, write_derived
+
+Verify = Literal["first", "always", "size"]
+
+# What a disk says when it cannot return what was written. Other errors (permissions, open files) are no damage.
+_DAMAGE = {errno.EIO, getattr(errno, "EUCLEAN", errno.EIO), getattr(errno, "EBADMSG", errno.EIO)}
+
+# hashlib lets other threads run while it hashes; more threads than this wait for the disk.
+_THREADS = 4
+
+
+class Identity(NamedTuple):
+    """By what a file is recognised as untouched; times in nanoseconds."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+    changed: int
+
+
+class CheckedFiles:
+    """The committed files of one folder that were seen to match their names.
+
+    Parameters
+    ----------
+    folder : Path
+    verify : {"first", "always", "size"}
+        ``"first"``: hash a file unless this process or the memo has seen it whole. ``"always"``: hash it once in every
+        process, whatever the memo says. ``"size"``: compare lengths only; a flipped bit is served.
+    """
+
+    def __init__(self, folder: Path, verify: Verify) -> None:
+        if verify not in ("first", "always", "size"):
+            raise UsageError(f"verify is {verify!r}; expected 'first', 'always' or 'size'")
+        self._folder = folder
+        self._verify = verify
+        self._seen: dict[str, Identity] = {}
+        self._remembered: dict[str, Identity] = self._load() if verify == "first" else {}
+
+    def check(self, name: str) -> None:
+        """Make sure that a file matches its name.
+
+        Raises
+        ------
+        FileNotFoundError
+            It is gone.
+        DamagedPartError
+            Its length or its bytes are others than its name says, or the disk cannot read it.
+        StoreError
+            It cannot be opened.
+        """
+        path = self._folder / name
+        try:
+            with path.open("rb", buffering=0) as file:
+                self._check_open(path, file)
+        except FileNotFoundError:
+            raise
+        except StoreError:
+            raise
+        except OSError as error:
+            raise reading_error(path, error) from error
+
+    def check_all(self, names: Iterable[str]) -> dict[str, DamagedPartError | FileNotFoundError]:
+        """Check many files, several at a time, and remember the outcome; return what is wrong with some of them."""
+
+        def wrong(name: str) -> DamagedPartError | FileNotFoundError | None:
+            try:
+                self.check(name)
+            except (DamagedPartError, FileNotFoundError) as error:
+                return error
+            return None
+
+        names = list(names)
+        memorable = self._verify == "first" and any(name not in self._remembered for name in names)
+        began = file_system_time(self._folder) if memorable else None
+        with ThreadPoolExecutor(_THREADS) as threads:
+            found = {name: error for name, error in zip(names, threads.map(wrong, names), strict=True) if error}
+        if began is not None:
+            self._remember(names, began)
+        return found
+
+    def _check_open(self, path: Path, file: FileIO) -> None:
+        claim = CommittedName.parse(path.name)
+        if claim is None:
+            raise DamagedPartError(f"{path} has no name of a committed file")
+        identity = _identity(os.fstat(file.fileno()))
+        if identity.size != claim.length:
+            raise damaged(path, f"it has {identity.size} bytes, and its name says {claim.length}")
+        if identity in (self._seen.get(path.name), self._remembered.get(path.name)):
+            return
+        if self._verify != "size" and hashlib.file_digest(file, "sha256").hexdigest() != claim.sha256:
+            raise damaged(path, "its bytes do not have the SHA-256 in its name")
+        self._seen[path.name] = identity
+
+    def _load(self) -> dict[str, Identity]:
+        try:
+            record = cast(dict[str, Any], json.loads((self._folder / CHECKED).read_bytes()))
+            return {str(name): Identity(*map(int, entry)) for name, entry in record["checked"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
+
+    def _remember(self, names: Iterable[str], began: int) -> None:
+        """Add to the memo what is now known to be whole and was not touched since hashing began."""
+        seen = {name: self._seen[name] for name in names if name in self._seen}
+        new = {name: entry for name, entry in seen.items() if max(entry.modified, entry.changed) < began}
+        if all(self._remembered.get(name) == entry for name, entry in new.items()):
+            return
+        entries = {**self._load(), **new}  # others may have added theirs
+        self._remembered = {name: entry for name, entry in entries.items() if (self._folder / name).exists()}
+        write_derived(self._folder / CHECKED, json.dumps({"checked": self._remembered}, indent=0).encode())
+
+
+def damaged(path: Path, reason: str) -> DamagedPartError:
+    """Return the error that names a damaged file."""
+    error = DamagedPartError(
+        f"{path} is damaged: {reason}; run `embedkit store repair` to set it aside, then extract again what it held"
+    )
+    error.filename = str(path)
+    error.strerror = reason
+    return error
+
+
+def reading_error(path: Path, error: OSError) -> StoreError:
+    """Return what an OSError while reading a committed file means: damage, or a reader who may not or cannot."""
+    if error.errno in _DAMAGE:
+        return damaged(path, f"it cannot be read ({error.strerror})")
+    return StoreError(f"cannot read {path}: {error.strerror or error}; check permissions and limits, and run again")
+
+
+def _identity(status: os.stat_result) -> Identity:
+    return Identity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

@@ -1,0 +1,185 @@
+"""Where the row of a digest lies: a sorted array of 64-bit prefixes, 20 bytes a row.
+
+The first 8 bytes of a digest, read as one number, are its prefix. Digests are as good as random, so a prefix tells
+where in the sorted array it stands: a table of 2^b starts, by the highest b bits, leads to within a row or two of it.
+Then all 32 bytes are compared with those on disk, which stay there, mapped. Ten million rows take 200 MB.
+
+Layer: numpy only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Digests = npt.NDArray[np.uint8]
+Places = npt.NDArray[np.int64]
+
+ReadDigests = Callable[[int, npt.NDArray[np.int64]], Digests]
+"""(number of a part, rows) -> their digests, uint8 (n, 32)."""
+
+_ROW_BITS = 32
+_ROW_MASK = (1 << _ROW_BITS) - 1
+
+# Rows that share the highest bits are passed one by one; where there are more of them, digests are not random.
+_STEPS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class DigestIndex:
+    """A sorted index from digests to places; a place is the number of a part and a row in it.
+
+    Equal digests may have several places; the first one counts, by the order of parts given when they were added.
+
+    Attributes
+    ----------
+    prefixes : ndarray of shape (n,), uint64
+        Ascending.
+    places : ndarray of shape (n,), int64
+        The place of each prefix.
+    starts : ndarray of shape (2^b,), int32 or int64
+        How many prefixes are lower than each combination of their b highest bits.
+    """
+
+    prefixes: npt.NDArray[np.uint64]
+    places: Places
+    starts: npt.NDArray[np.int64 | np.int32]
+
+    @classmethod
+    def empty(cls) -> DigestIndex:
+        """Return an index of nothing."""
+        return cls._sorted(np.empty(0, np.uint64), np.empty(0, np.int64))
+
+    @classmethod
+    def _sorted(cls, prefixes: npt.NDArray[np.uint64], places: Places) -> DigestIndex:
+        bits = max(1, len(prefixes).bit_length() - 1)
+        firsts = np.arange(1 << bits, dtype=np.uint64) << np.uint64(64 - bits)
+        starts = np.searchsorted(prefixes, firsts)
+        small = len(prefixes) < np.iinfo(np.int32).max
+        return cls(prefixes, places, starts.astype(np.int32) if small else starts)
+
+    def with_parts(self, parts: Iterable[tuple[int, Digests]], ranks: npt.NDArray[np.int64]) -> DigestIndex:
+        """Return an index with the rows of more parts.
+
+        Parameters
+        ----------
+        parts : iterable of (number, digests)
+        ranks : ndarray of int64
+            For every part number, old and new: which part's row counts when several hold a digest (lowest first).
+        """
+        keys, places = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
+        for number, digests in parts:
+            keys.append(_prefixes(digests))
+            places.append(places_of(number, len(digests)))
+        new_keys, new_places = np.concatenate(keys), np.concatenate(places)
+        order = np.argsort(new_keys)
+        prefixes = np.concatenate([self.prefixes, new_keys[order]])
+        joined = np.concatenate([self.places, new_places[order]])
+        if len(self.prefixes):
+            # NumPy's stable sort finds the two ascending runs and only merges them.
+            order = np.argsort(prefixes, kind="stable")
+            prefixes, joined = prefixes[order], joined[order]
+        _order_ties(prefixes, joined, ranks)
+        return DigestIndex._sorted(prefixes, joined)
+
+    def find(self, digests: Digests, read: ReadDigests) -> Places:
+        """Return the place of each digest, -1 where there is none.
+
+        Parameters
+        ----------
+        digests : ndarray of shape (m, 32), uint8
+        read : callable (part number, rows) -> ndarray of shape (k, 32), uint8
+            Reads stored digests, to compare all 32 bytes.
+        """
+        found = np.full(len(digests), -1, dtype=np.int64)
+        if not len(self.prefixes):
+            return found
+        keys = _prefixes(digests)
+        at = self._search(keys)
+        wanted = np.flatnonzero(self._prefix_at(at) == keys)
+        while len(wanted):
+            places = self.places[at[wanted]]
+            equal = _equal(places, digests, wanted, read)
+            found[wanted[equal]] = places[equal]
+            # A digest that only shares its prefix: the one looked for may come next.
+            wanted = wanted[~equal]
+            at[wanted] += 1
+            wanted = wanted[at[wanted] < len(self.prefixes)]
+            wanted = wanted[self.prefixes[at[wanted]] == keys[wanted]]
+        return found
+
+    def _search(self, keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+        """Return what ``np.searchsorted(self.prefixes, keys)`` does, several times as fast for random prefixes."""
+        bits = len(self.starts).bit_length() - 1
+        at = self.starts[(keys >> np.uint64(64 - bits)).astype(np.int64)].astype(np.int64)
+        behind = np.flatnonzero(self._prefix_at(at) < keys)
+        for _ in range(_STEPS):
+            if not len(behind):
+                return at
+            at[behind] += 1
+            behind = behind[self._prefix_at(at[behind]) < keys[behind]]
+        at[behind] = np.searchsorted(self.prefixes, keys[behind])
+        return at
+
+    def _prefix_at(self, at: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+        # Behind the end, for keys above all prefixes, is the last prefix again, which is lower than they are.
+        return self.prefixes[np.minimum(at, len(self.prefixes) - 1)]
+
+    def duplicates(self, read: ReadDigests) -> int:
+        """Return how many rows are not the first ones of their digests."""
+        tied = np.flatnonzero(_ties(self.prefixes))
+        digests = np.empty((len(tied), 32), np.uint8)
+        for chosen, number, rows in by_part(self.places[tied]):
+            digests[chosen] = read(number, rows)
+        return len(tied) - len(np.unique(digests.view("V32")))
+
+
+def places_of(number: int, rows: int) -> Places:
+    """Return the places of all the rows of a part."""
+    return (number << _ROW_BITS) + np.arange(rows, dtype=np.int64)
+
+
+def by_part(places: Places) -> Iterator[tuple[npt.NDArray[np.intp], int, npt.NDArray[np.int64]]]:
+    """Split places by part: yields (ascending positions among `places`, number of the part, rows in it)."""
+    parts, rows = places >> _ROW_BITS, places & _ROW_MASK
+    if len(parts) and parts.max() < 1 << 16:
+        parts = parts.astype(np.uint16)  # NumPy sorts 16 bits by counting
+    order = np.argsort(parts, kind="stable")
+    starts = np.flatnonzero(np.diff(parts[order])) + 1
+    for positions in np.split(order, starts) if len(order) else []:
+        yield positions, int(parts[positions[0]]), rows[positions]
+
+
+def _prefixes(digests: Digests) -> npt.NDArray[np.uint64]:
+    return np.ascontiguousarray(digests[:, :8]).view("<u8")[:, 0].astype(np.uint64, copy=False)
+
+
+def _ties(prefixes: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """Mark the prefixes that another row has, too."""
+    tied = np.zeros(len(prefixes), dtype=np.bool_)
+    same = prefixes[1:] == prefixes[:-1]
+    tied[1:] |= same
+    tied[:-1] |= same
+    return tied
+
+
+def _order_ties(prefixes: npt.NDArray[np.uint64], places: Places, ranks: npt.NDArray[np.int64]) -> None:
+    """Put places of equal prefixes into the order of their parts, in place."""
+    tied = np.flatnonzero(_ties(prefixes))
+    here = places[tied]
+    places[tied] = here[np.lexsort((here & _ROW_MASK, ranks[here >> _ROW_BITS], prefixes[tied]))]
+
+
+def _equal(places: Places, digests: Digests, wanted: npt.NDArray[np.intp], read: ReadDigests) -> npt.NDArray[np.bool_]:
+    """Compare the stored digests of some places with ``digests[wanted]``."""
+    equal = np.empty(len(places), dtype=np.bool_)
+    for positions, number, rows in by_part(places):
+        equal[positions] = (_words(read(number, rows)) == _words(digests[wanted[positions]])).all(axis=1)
+    return equal
+
+
+def _words(digests: Digests) -> npt.NDArray[np.uint64]:
+    return np.ascontiguousarray(digests).view(np.uint64)

@@ -1,0 +1,154 @@
+"""Leases: a writer announces which rows it is computing, so that another does not compute them too.
+
+Each writer keeps one small file ``leases/<id>.lease`` with the digests it has claimed and a counter, replaced as a
+whole whenever the claims change and every few seconds besides (the heartbeat). A claim is: read the leases of others,
+announce what nobody has, read again. If two writers announced the same digest between each other's readings, the one
+whose lease has the lower name keeps it.
+
+**Nothing here compares clocks of two machines.** An observer calls a lease dead when its content has not changed for
+`TTL` seconds of the observer's own monotonic clock.
+
+Leases are advice. A lost, damaged, expired or unwritable lease costs duplicate work, never a row: rows are identified
+by their digests, and a row computed twice is stored twice and served once.
+
+Format of a lease: counter (unsigned 64 bits, little endian), digests (32 bytes each), the trailer of `commit`.
+
+Layer: above layout.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from embedkit.store.commit import TRAILER, check_trailer, seal
+from embedkit.store.layout import write_derived
+
+TTL = 30.0
+"""Seconds without a heartbeat after which a lease is dead."""
+
+# Heartbeats within a TTL: a few may be late on a busy machine or a slow network disk.
+_BEATS = 4
+
+_COUNTER = 8
+_SUFFIX = ".lease"
+
+
+class Leases:
+    """One writer's lease, and its view of the leases of others. Safe from several threads.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the leases are; made when needed.
+    ttl : float
+        Seconds.
+    clock : callable
+        Monotonic seconds.
+    """
+
+    def __init__(self, folder: Path, ttl: float = TTL, clock: Callable[[], float] = time.monotonic) -> None:
+        self._folder = folder
+        self._ttl = ttl
+        self._clock = clock
+        self._name = f"{uuid.uuid4().hex}{_SUFFIX}"
+        self._counter = itertools.count()
+        self._held: set[bytes] = set()
+        self._sightings: dict[str, tuple[bytes, float]] = {}
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._heartbeat: threading.Thread | None = None
+
+    def claim(self, digests: Iterable[bytes]) -> set[bytes]:
+        """Announce digests that no other live lease has; return those that were granted."""
+        with self._lock:
+            taken = self._others()
+            granted = {digest for digest in digests if digest not in taken}
+            if not granted:
+                return granted
+            self._held |= granted
+            self._publish()
+            lost = granted & self._others(before=self._name)
+            if lost:
+                self._held -= lost
+                self._publish()
+            self._start_heartbeat()
+            return granted - lost
+
+    def release(self, digests: Iterable[bytes]) -> None:
+        """Give up digests; those that were not claimed are ignored."""
+        with self._lock:
+            before = len(self._held)
+            self._held.difference_update(digests)
+            if len(self._held) < before:
+                self._publish()
+
+    def close(self) -> None:
+        """Give up everything and stop the heartbeat."""
+        self._stop.set()
+        if self._heartbeat is not None:
+            self._heartbeat.join()
+        with self._lock:
+            self._held.clear()
+            self._publish()
+
+    def _others(self, before: str | None = None) -> set[bytes]:
+        """Return what the live leases of others have; of those with lower names only, if one is given."""
+        taken: set[bytes] = set()
+        for name, content in self._read().items():
+            if self._is_live(name, content) and (before is None or name < before):
+                body = memoryview(content)[_COUNTER : -TRAILER.size]
+                taken.update(bytes(body[start : start + 32]) for start in range(0, len(body), 32))
+        return taken
+
+    def _read(self) -> dict[str, bytes]:
+        leases: dict[str, bytes] = {}
+        with suppress(OSError):  # no folder: no leases
+            for name in os.listdir(self._folder):
+                if name.endswith(_SUFFIX) and name != self._name:
+                    with suppress(OSError):  # given up meanwhile
+                        leases[name] = (self._folder / name).read_bytes()
+        return leases
+
+    def _is_live(self, name: str, content: bytes) -> bool:
+        identity, now = content[:_COUNTER] + content[-TRAILER.size :], self._clock()
+        seen = self._sightings.get(name)
+        if seen is None or seen[0] != identity:
+            self._sightings[name] = (identity, now)
+            return check_trailer(io.BytesIO(content)) is None
+        if now - seen[1] <= self._ttl:
+            return check_trailer(io.BytesIO(content)) is None
+        # Other observers need not wait for it again; a holder that was only slow writes it anew.
+        with suppress(OSError):
+            (self._folder / name).unlink(missing_ok=True)
+        return False
+
+    def _publish(self) -> None:
+        path = self._folder / self._name
+        if not self._held:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+            return
+        with suppress(OSError):
+            self._folder.mkdir(exist_ok=True)
+        counter = next(self._counter).to_bytes(_COUNTER, "little")
+        write_derived(path, seal(counter + b"".join(self._held)))
+
+    def _start_heartbeat(self) -> None:
+        if self._heartbeat is None:
+            # A daemon, so that a writer which is never left does not keep the interpreter alive. It is never in HDF5.
+            self._heartbeat = threading.Thread(target=self._beat, name="embedkit-lease", daemon=True)
+            self._heartbeat.start()
+
+    def _beat(self) -> None:
+        while not self._stop.wait(self._ttl / _BEATS):
+            with self._lock:
+                if self._held:
+                    self._publish()

@@ -1,0 +1,145 @@
+"""Many parts into few, and the lock of those who remove committed files.
+
+A merge writes and commits the new part, reads it back like any reader, and only then removes its inputs. It drops a row
+only for an equal digest among its own inputs, so that two merges at once, even without a working lock, can store a row
+twice but never drop it. A reader that had listed an input lists the folder again when it is gone.
+
+Layer: above parts and index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock, Timeout
+
+from embedkit.errors import DamagedPartError, StoreWriteError
+from embedkit.specs import FeatureSpec
+from embedkit.store.checked import CheckedFiles, damaged
+from embedkit.store.commit import Disk
+from embedkit.store.index import DigestIndex, places_of
+from embedkit.store.layout import LOCK
+from embedkit.store.parts import BLOCK_BYTES, Digests, Features, Part, PartMaps, read_part, row_bytes, write_part
+
+
+@contextmanager
+def maintenance(folder: Path, wait: bool = True) -> Generator[bool]:
+    """Hold the lock of a fingerprint's folder that everyone takes who removes committed files from it.
+
+    Readers and writers of new parts need no lock. The lock goes with its holder's process.
+
+    Parameters
+    ----------
+    folder : Path
+    wait : bool
+        Wait for another holder.
+
+    Yields
+    ------
+    bool
+        Whether the lock is held; always true with `wait`.
+
+    Raises
+    ------
+    StoreWriteError
+        The lock cannot be taken at all: the folder is read-only, for example.
+    """
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        yield False
+        return
+    except (OSError, NotImplementedError) as error:
+        raise StoreWriteError(f"cannot lock {folder} for maintenance: {error}; make the folder writable") from error
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def merge_parts(folder: Path, spec: FeatureSpec, names: Sequence[str], disk: Disk) -> str | None:
+    """Replace parts by one with the same rows; the caller holds the `maintenance` lock.
+
+    Parameters
+    ----------
+    folder : Path
+    spec : FeatureSpec
+    names : sequence of str
+        The parts, in the order that their rows shall have.
+    disk : Disk
+
+    Returns
+    -------
+    str or None
+        The new part; None when fewer than two inputs were there and sound, and nothing was done.
+
+    Raises
+    ------
+    StoreWriteError
+        The new part could not be written, or an input not removed. No row is lost.
+    """
+    checked = CheckedFiles(folder, "always")
+    wrong = checked.check_all(names)
+    inputs = list(_sound(folder, spec, [name for name in names if name not in wrong]))
+    if len(inputs) < 2:
+        return None
+    maps = PartMaps(folder, checked)
+    kept = _first_rows(inputs, maps)
+    digests = np.concatenate([maps[part].digests[rows] for part, rows in zip(inputs, kept, strict=True)])
+    step = max(1, BLOCK_BYTES // row_bytes(spec))
+
+    def blocks() -> Iterator[Features]:
+        for part, rows in zip(inputs, kept, strict=True):
+            for start in range(0, len(rows), step):
+                yield maps[part].features[rows[start : start + step]]
+
+    output = write_part(folder, spec, digests, blocks(), disk)
+    _read_back(folder, spec, output, digests)
+    remove_files(folder, [part.name for part in inputs], disk)
+    return output
+
+
+def remove_files(folder: Path, names: Sequence[str], disk: Disk) -> None:
+    """Remove committed files whose content is elsewhere; the caller holds the `maintenance` lock."""
+    try:
+        for name in names:
+            disk.remove(folder / name)
+        disk.sync_folder(folder)
+    except OSError as error:
+        raise StoreWriteError(
+            f"cannot remove merged files from {folder}: {error.strerror}; until `gc` does, their rows are stored twice"
+        ) from error
+
+
+def _sound(folder: Path, spec: FeatureSpec, names: Sequence[str]) -> Iterator[Part]:
+    for name in names:
+        with suppress(DamagedPartError, FileNotFoundError):
+            yield read_part(folder / name, spec)
+
+
+def _first_rows(parts: Sequence[Part], maps: PartMaps) -> list[npt.NDArray[np.intp]]:
+    """Return, for each part, the rows whose digests are in no part before it and in no row before them."""
+    order = np.arange(len(parts), dtype=np.int64)
+    index = DigestIndex.empty().with_parts(((number, maps[part].digests) for number, part in enumerate(parts)), order)
+
+    def read(number: int, rows: npt.NDArray[np.int64]) -> Digests:
+        return maps[parts[number]].digests[rows]
+
+    return [
+        np.flatnonzero(index.find(maps[part].digests, read) == places_of(number, part.rows))
+        for number, part in enumerate(parts)
+    ]
+
+
+def _read_back(folder: Path, spec: FeatureSpec, name: str, digests: Digests) -> None:
+    """Make sure that a part which is about to replace others can be read."""
+    checked = CheckedFiles(folder, "always")
+    checked.check(name)
+    part = read_part(folder / name, spec)
+    if not np.array_equal(PartMaps(folder, checked)[part].digests, digests):
+        raise damaged(folder / name, "it does not hold the digests that were written to it")

@@ -1,0 +1,235 @@
+"""A part: an immutable HDF5 file that maps digests to features, and nothing else.
+
+    spec       uint8 (k,)      canonical JSON of the FeatureSpec; its SHA-256 is the fingerprint of the folder
+    digest     uint8 (n, 32)   of the images, in the order in which they were extracted
+    features   (n, d)          float32 or float16, little-endian, contiguous, at a multiple of 64 bytes, last
+
+Rows keep the order of extraction, which is the order of the source: reading a table goes through the disk forwards.
+All that is read through HDF5 is where the arrays lie. The rows themselves are mapped into memory, so that many threads
+read them at the speed of the disk, without HDF5's global lock.
+
+Layer: above checked, hdf5 and untrusted.
+"""
+
+from __future__ import annotations
+
+import mmap
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embedkit.errors import DamagedPartError, EmbedkitError, FeatureFileError, StoreError
+from embedkit.specs import FeatureSpec
+from embedkit.store.checked import CheckedFiles, damaged, reading_error
+from embedkit.store.commit import DISK, TRAILER, Buffer, Disk, commit_bytes
+from embedkit.store.hdf5 import Head, build_head, put_array
+from embedkit.store.layout import committed_name, parse_spec
+from embedkit.store.untrusted import Extent, open_untrusted
+
+Digests = npt.NDArray[np.uint8]
+Features = npt.NDArray[np.floating[Any]]
+
+BLOCK_BYTES = 4 << 20
+"""Features are copied in blocks of about this size, which stay in the processor's cache."""
+
+# A mapped part holds a file descriptor, of which a process often has 1,024.
+_MAPPED_PARTS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Where the arrays of a part lie.
+
+    Attributes
+    ----------
+    name : str
+        Of the file.
+    digests, features : Extent
+    """
+
+    name: str
+    digests: Extent
+    features: Extent
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.digests.shape[0]
+
+
+@dataclass(frozen=True, slots=True)
+class MappedPart:
+    """The arrays of a part, mapped into memory, read-only.
+
+    Attributes
+    ----------
+    digests : ndarray of shape (n, 32), uint8
+    features : ndarray of shape (n, d), float32 or float16
+    """
+
+    digests: Digests
+    features: Features
+
+
+def write_part(folder: Path, spec: FeatureSpec, digests: Digests, blocks: Iterable[Features], disk: Disk = DISK) -> str:
+    """Commit a part; when this returns its rows are there for ever.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the fingerprint; must exist.
+    spec : FeatureSpec
+    digests : ndarray of shape (n, 32), uint8
+    blocks : iterable of ndarrays of shape (?, d)
+        The features of the digests, in order, of the spec's dtype.
+    disk : Disk
+        The calls that change the disk.
+
+    Returns
+    -------
+    str
+        The name of the part.
+
+    Raises
+    ------
+    StoreWriteError
+        It could not be written; nothing is left of it.
+    """
+    dtype = np.dtype(spec.dtype).newbyteorder("<")
+    head = _head(spec, digests)
+
+    def chunks() -> Iterator[Buffer]:
+        yield head.data
+        size = 0
+        for block in blocks:
+            data = np.ascontiguousarray(block, dtype=dtype).reshape(-1).view(np.uint8).data
+            size += data.nbytes
+            yield data
+        if size != head.features:
+            raise StoreError(f"got {size} bytes of features for {len(digests)} rows, expected {head.features}")
+
+    return commit_bytes(folder, lambda length, sha256: committed_name("part", length, sha256), chunks(), disk=disk).name
+
+
+def read_part(path: Path, spec: FeatureSpec) -> Part:
+    """Find the arrays of a part that was checked against its name.
+
+    Raises
+    ------
+    FileNotFoundError
+        It is gone.
+    DamagedPartError
+        It is no part, or holds features of another spec than its folder.
+    """
+    try:
+        with path.open("rb", buffering=0) as file:
+            length = path.stat().st_size - TRAILER.size
+            with open_untrusted(file, length, str(path)) as content:
+                parse_spec(content.array("spec", "uint8").tobytes(), spec.fingerprint, path)
+                part = Part(path.name, content.extent("digest", "uint8"), content.extent("features", spec.dtype))
+    except (FileNotFoundError, DamagedPartError):
+        raise
+    except FeatureFileError as error:
+        raise damaged(path, str(error)) from error
+    except EmbedkitError:
+        raise
+    except OSError as error:
+        raise reading_error(path, error) from error
+    rows = part.digests.shape[0]
+    if part.digests.shape != (rows, 32) or part.features.shape != (rows, spec.backbone.width):
+        raise damaged(path, f"digest is {part.digests.shape} and features are {part.features.shape}")
+    return part
+
+
+def read_part_spec(path: Path, fingerprint: str) -> FeatureSpec:
+    """Read the spec inside a part that was checked against its name; `read_part` says what it raises."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            length = path.stat().st_size - TRAILER.size
+            with open_untrusted(file, length, str(path)) as content:
+                return parse_spec(content.array("spec", "uint8").tobytes(), fingerprint, path)
+    except FeatureFileError as error:
+        raise damaged(path, str(error)) from error
+
+
+def rows_in(length: int, spec: FeatureSpec) -> int:
+    """Return how many rows a part of so many bytes has, unseen; exact for rows of 128 bytes and more."""
+    one_row = _head(spec, np.zeros((1, 32), np.uint8)).length + TRAILER.size
+    return max(1, 1 + round((length - one_row) / row_bytes(spec)))  # the features' alignment takes 0 to 63 bytes
+
+
+def row_bytes(spec: FeatureSpec) -> int:
+    """Return how many bytes a row takes in a part: its features and its digest."""
+    return np.dtype(spec.dtype).itemsize * spec.backbone.width + 32
+
+
+class PartMaps:
+    """The parts of a folder, mapped into memory: those last used, so many at most.
+
+    Parameters
+    ----------
+    folder : Path
+    checked : CheckedFiles
+        A part is checked whenever it is mapped, so that one replaced meanwhile is noticed.
+    """
+
+    def __init__(self, folder: Path, checked: CheckedFiles) -> None:
+        self._folder = folder
+        self._checked = checked
+        self._maps: OrderedDict[str, MappedPart] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __getitem__(self, part: Part) -> MappedPart:
+        """Return the arrays of a part.
+
+        Raises
+        ------
+        FileNotFoundError
+            It is gone.
+        DamagedPartError
+            It no longer matches its name.
+        """
+        with self._lock:
+            found = self._maps.get(part.name)
+            if found is None:
+                self._checked.check(part.name)
+                found = self._maps[part.name] = map_part(self._folder / part.name, part)
+                if len(self._maps) > _MAPPED_PARTS:
+                    self._maps.popitem(last=False)
+            else:
+                self._maps.move_to_end(part.name)
+            return found
+
+
+def map_part(path: Path, part: Part) -> MappedPart:
+    """Map the arrays of a checked part."""
+    if part.rows == 0:
+        return MappedPart(np.empty((0, 32), np.uint8), np.empty(part.features.shape, part.features.dtype))
+    try:
+        with path.open("rb", buffering=0) as file:
+            # The arrays keep the map alive, and it goes with the last of them.
+            memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise reading_error(path, error) from error
+    return MappedPart(_array(memory, part.digests), _array(memory, part.features))
+
+
+def _head(spec: FeatureSpec, digests: Digests) -> Head:
+    def fill(root: Any) -> None:
+        put_array(root, "spec", np.frombuffer(spec.canonical.encode("ascii"), dtype=np.uint8))
+        put_array(root, "digest", digests)
+
+    return build_head((len(digests), spec.backbone.width), spec.dtype, fill)
+
+
+def _array(memory: mmap.mmap, extent: Extent) -> npt.NDArray[Any]:
+    count = extent.size // extent.dtype.itemsize
+    return np.frombuffer(memory, extent.dtype, count=count, offset=extent.offset).reshape(extent.shape)

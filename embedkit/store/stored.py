@@ -1,0 +1,303 @@
+"""The features of one spec in a folder of immutable parts.
+
+What a reader sees is a snapshot: the parts that were there at the last `refresh`, each checked against its name, and an
+index of their digests. A part that does not match its name is named in the log once and otherwise treated as absent, so
+that its rows are extracted again. A part that vanished was merged into another by `pack`, `gc` or the writer that made
+it: the folder is listed again and the read repeated.
+
+Layer: above parts, index, undecodable and writer.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from embedkit.errors import DamagedPartError, MissingRowsError
+from embedkit.specs import FeatureSpec
+from embedkit.store.checked import CheckedFiles, Verify
+from embedkit.store.commit import DISK, Disk
+from embedkit.store.feature_set import Digests, Features, Mask, as_digests, missing_rows
+from embedkit.store.index import DigestIndex, Places, ReadDigests, by_part, places_of
+from embedkit.store.layout import committed_names
+from embedkit.store.leases import TTL
+from embedkit.store.parts import BLOCK_BYTES, Part, PartMaps, read_part
+from embedkit.store.undecodable import merge_reasons, read_undecodable, select_reasons
+from embedkit.store.writer import COMMIT_BYTES, COMMIT_SECONDS, StoredWriter
+
+_log = logging.getLogger(__name__)
+
+# How often a read is repeated because parts vanished under it. Each time means a merge that ended in between.
+_ATTEMPTS = 10
+
+Rows = npt.NDArray[np.int64]
+Positions = npt.NDArray[np.intp]
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a reader sees.
+
+    Attributes
+    ----------
+    parts : dict of number -> Part
+        The sound parts. Numbers are given once in the life of a feature set.
+    index : DigestIndex
+    reasons : dict of file name -> {digest: reason}
+        The sound files of undecodable digests.
+    damaged : dict of file name -> error
+    """
+
+    parts: dict[int, Part] = field(default_factory=dict[int, Part])
+    index: DigestIndex = field(default_factory=DigestIndex.empty)
+    reasons: dict[str, dict[bytes, str]] = field(default_factory=dict[str, dict[bytes, str]])
+    damaged: dict[str, DamagedPartError] = field(default_factory=dict[str, DamagedPartError])
+
+    @property
+    def names(self) -> set[str]:
+        """Names of all the files that were looked at."""
+        return {part.name for part in self.parts.values()} | self.reasons.keys() | self.damaged.keys()
+
+
+class StoredFeatureSet:
+    """A `FeatureSet` on disk; made by `FeatureStore.features`.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the fingerprint. It need not exist until something is written.
+    spec : FeatureSpec
+    verify : {"first", "always", "size"}
+        See `CheckedFiles`.
+    disk : Disk
+        The calls that change the disk.
+    """
+
+    def __init__(self, folder: Path, spec: FeatureSpec, verify: Verify = "first", disk: Disk = DISK) -> None:
+        self._folder = folder
+        self._spec = spec
+        self._fingerprint = spec.fingerprint
+        self._disk = disk
+        self._checked = CheckedFiles(folder, verify)
+        self._maps = PartMaps(folder, self._checked)
+        self._lock = threading.Lock()
+        self._next_number = 0
+        self._stale = True
+        self._snapshot = Snapshot()
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """What the features are."""
+        return self._spec
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the spec, 64 hexadecimal digits."""
+        return self._fingerprint
+
+    @property
+    def width(self) -> int:
+        """Features in a row."""
+        return self._spec.backbone.width
+
+    @property
+    def folder(self) -> Path:
+        """Where the parts lie."""
+        return self._folder
+
+    def refresh(self) -> None:
+        """See what others have committed since this set was opened or refreshed."""
+        with self._lock:
+            self._stale = False
+            for _ in range(_ATTEMPTS):
+                with suppress(FileNotFoundError):
+                    if self._take_in(committed_names(self._folder)):
+                        return
+
+    def contains(self, digests: Digests) -> Mask:
+        """Say which rows are there; see `FeatureSet.contains`."""
+        wanted = as_digests(digests)
+        return self._reading(lambda snapshot: self._find(snapshot, wanted) >= 0)
+
+    def get(self, digests: Digests) -> Features:
+        """Return rows in the order asked; see `FeatureSet.get`."""
+        wanted = as_digests(digests)
+
+        try:
+            return self._reading(lambda snapshot: self._rows(snapshot, wanted))
+        except MissingRowsError:
+            # Whoever asks for rows believes them to be there: others may have committed them since the last look.
+            self.refresh()
+            return self._reading(lambda snapshot: self._rows(snapshot, wanted))
+
+    def batches(self, digests: Digests, rows: int) -> Iterator[Features]:
+        """Yield what `get` returns, at most so many rows at a time."""
+        wanted = as_digests(digests)
+        for start in range(0, len(wanted), rows):
+            yield self.get(wanted[start : start + rows])
+
+    def undecodable(self, digests: Digests) -> dict[bytes, str]:
+        """Return the remembered reasons of digests without a row; see `FeatureSet.undecodable`."""
+        wanted = as_digests(digests)
+        return self._reading(lambda snapshot: self._reasons(snapshot, wanted))
+
+    def writer(
+        self,
+        *,
+        commit_bytes: int = COMMIT_BYTES,
+        commit_seconds: float = COMMIT_SECONDS,
+        lease_seconds: float = TTL,
+    ) -> StoredWriter:
+        """Return a writer; there may be many, in many processes and on many machines.
+
+        Parameters
+        ----------
+        commit_bytes : int
+            Rows are committed when they take so many bytes, ...
+        commit_seconds : float
+            ... or when the oldest of them has waited so long.
+        lease_seconds : float
+            A lease of another writer without a heartbeat for so long is dead. Heartbeats come four times as often.
+        """
+        return StoredWriter(
+            self,
+            self._folder,
+            self._mark_stale,
+            commit_bytes=commit_bytes,
+            commit_seconds=commit_seconds,
+            lease_seconds=lease_seconds,
+            disk=self._disk,
+        )
+
+    def snapshot(self) -> Snapshot:
+        """Return what is seen now, for those who maintain the folder."""
+        return self._reading(lambda snapshot: snapshot)
+
+    def winners(self, snapshot: Snapshot, number: int) -> Mask:
+        """Say which rows of a part are served from it, and not from a part before it by name."""
+        part = snapshot.parts[number]
+        return self._find(snapshot, self._maps[part].digests) == places_of(number, part.rows)
+
+    def duplicates(self, snapshot: Snapshot) -> int:
+        """Return how many stored rows are not served, since a part before theirs holds the same digest."""
+        return snapshot.index.duplicates(self._read_digests(snapshot))
+
+    def _mark_stale(self) -> None:
+        """Look at the folder again before the next read: a writer of this set has committed something."""
+        self._stale = True
+
+    def _reading(self, read: Callable[[Snapshot], Result]) -> Result:
+        """Read from the snapshot; when parts of it have vanished or were damaged, from a new one."""
+        if self._stale:
+            self.refresh()
+        for _ in range(_ATTEMPTS):
+            try:
+                return read(self._snapshot)
+            except FileNotFoundError:
+                self.refresh()
+            except DamagedPartError as error:
+                self._drop(error)
+        return read(self._snapshot)
+
+    def _take_in(self, names: list[str]) -> bool:
+        """Make the snapshot agree with a listing; False when a file of the listing is gone by now."""
+        old, listed = self._snapshot, set(names)
+        new = [name for name in names if name not in old.names]
+        if not new and old.names <= listed:
+            return True
+        parts = {number: part for number, part in old.parts.items() if part.name in listed}
+        reasons = {name: reason for name, reason in old.reasons.items() if name in listed}
+        damaged = {name: error for name, error in old.damaged.items() if name in listed}
+        complete, kept = True, len(parts)
+        wrong = self._checked.check_all(new)
+        for name in new:
+            try:
+                if name in wrong:
+                    raise wrong[name]
+                if name.startswith("part"):
+                    parts[self._next_number] = read_part(self._folder / name, self._spec)
+                    self._next_number += 1
+                else:
+                    reasons[name] = read_undecodable(self._folder / name, self._fingerprint)
+            except FileNotFoundError:
+                complete = False
+            except DamagedPartError as error:
+                damaged[name] = error
+                _log.warning("%s; what it held counts as missing", error)
+        unchanged = kept == len(old.parts)
+        index = self._extend(old.index if unchanged else DigestIndex.empty(), parts, kept if unchanged else 0)
+        self._snapshot = Snapshot(parts, index, reasons, damaged)
+        return complete
+
+    def _extend(self, index: DigestIndex, parts: dict[int, Part], start: int) -> DigestIndex:
+        """Add the parts from the given position on to an index."""
+        ranks = np.zeros(self._next_number, np.int64)
+        for rank, number in enumerate(sorted(parts, key=lambda number: parts[number].name)):
+            ranks[number] = rank
+        added = list(parts.items())[start:]
+        return index.with_parts(((number, self._maps[part].digests) for number, part in added), ranks)
+
+    def _drop(self, error: DamagedPartError) -> None:
+        """Take a part that was sound when it was checked out of the snapshot."""
+        name = Path(str(error.filename)).name
+        _log.warning("%s; what it held counts as missing", error)
+        with self._lock:
+            old = self._snapshot
+            parts = {number: part for number, part in old.parts.items() if part.name != name}
+            index = self._extend(DigestIndex.empty(), parts, 0)
+            self._snapshot = Snapshot(parts, index, old.reasons, {**old.damaged, name: error})
+
+    def _read_digests(self, snapshot: Snapshot) -> ReadDigests:
+        return lambda number, rows: self._maps[snapshot.parts[number]].digests[rows]
+
+    def _find(self, snapshot: Snapshot, digests: Digests) -> Places:
+        return snapshot.index.find(digests, self._read_digests(snapshot))
+
+    def _rows(self, snapshot: Snapshot, digests: Digests) -> Features:
+        places = self._find(snapshot, digests)
+        if (places < 0).any():
+            raise missing_rows(digests, places >= 0, str(self._folder))
+        rows = np.empty((len(places), self.width), np.dtype(self._spec.dtype))
+        for positions, number, sources in by_part(places):
+            _copy_rows(self._maps[snapshot.parts[number]].features, sources, rows, positions)
+        return rows
+
+    def _reasons(self, snapshot: Snapshot, digests: Digests) -> dict[bytes, str]:
+        merged = merge_reasons(reasons for _, reasons in sorted(snapshot.reasons.items()))
+        found = select_reasons(merged, digests)
+        if not found:
+            return {}
+        keys = list(found)
+        places = self._find(snapshot, np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 32))
+        return {key: found[key] for key, place in zip(keys, places, strict=True) if place < 0}
+
+
+def _copy_rows(features: Features, sources: Rows, target: Features, positions: Positions) -> None:
+    """Copy ``features[sources]`` to ``target[positions]``; positions ascend."""
+    if (np.diff(sources) < 0).any():  # go through the file forwards
+        order = np.argsort(sources, kind="stable")
+        sources, positions = sources[order], positions[order]
+    step = max(1, BLOCK_BYTES // max(1, target.itemsize * target.shape[1]))
+    for start in range(0, len(sources), step):
+        here, there = sources[start : start + step], positions[start : start + step]
+        if _is_run(there):
+            block = target[there[0] : there[0] + len(there)]
+            if _is_run(here):
+                block[:] = features[here[0] : here[0] + len(here)]
+            else:
+                np.take(features, here, axis=0, out=block, mode="clip")
+        else:
+            target[there] = features[here]
+
+
+def _is_run(numbers: npt.NDArray[np.signedinteger[Any]]) -> bool:
+    return bool((np.diff(numbers) == 1).all())

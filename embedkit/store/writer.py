@@ -1,0 +1,202 @@
+"""A writer: collects rows in memory and commits them as parts.
+
+Rows are committed when they take 64 MB, when the oldest has waited 30 seconds (looked at whenever something is added),
+and when the writer is left, be it by an exception or an interrupt: a row that was added is whole, whatever happened
+after it. The small parts that a long run leaves behind are merged as soon as they make up a large one, and at the end.
+
+Layer: above parts, merge, leases and undecodable; below stored, which makes writers.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from embedkit.errors import EmbedkitError, StoreWriteError, UsageError
+from embedkit.store.commit import Disk
+from embedkit.store.feature_set import Digests, Features, FeatureSet, Mask, as_digest, as_digests, as_rows, keys_of
+from embedkit.store.layout import LEASES, committed_length, ensure_features_folder, touch_last_use
+from embedkit.store.leases import Leases
+from embedkit.store.merge import maintenance, merge_parts
+from embedkit.store.parts import row_bytes, write_part
+from embedkit.store.undecodable import write_undecodable
+
+COMMIT_BYTES = 64 << 20
+COMMIT_SECONDS = 30.0
+
+_log = logging.getLogger(__name__)
+
+
+class StoredWriter:
+    """A `Writer` to a folder of parts; made by `StoredFeatureSet.writer`.
+
+    Parameters
+    ----------
+    features : FeatureSet
+        What is written to.
+    folder : Path
+        Where its parts lie.
+    committed : callable
+        Called when something new is in the folder.
+    commit_bytes : int
+    commit_seconds : float
+    lease_seconds : float
+    disk : Disk
+    """
+
+    def __init__(
+        self,
+        features: FeatureSet,
+        folder: Path,
+        committed: Callable[[], None],
+        *,
+        commit_bytes: int,
+        commit_seconds: float,
+        lease_seconds: float,
+        disk: Disk,
+    ) -> None:
+        self._features = features
+        self._folder = folder
+        self._committed = committed
+        self._commit_bytes = commit_bytes
+        self._commit_seconds = commit_seconds
+        self._disk = disk
+        self._row_bytes = row_bytes(features.spec)
+        self._leases = Leases(folder / LEASES, lease_seconds)
+        self._blocks: list[tuple[Digests, Features]] = []
+        self._added: set[bytes] = set()
+        self._reasons: dict[bytes, str] = {}
+        self._oldest: float | None = None
+        self._small: list[str] = []
+        self._open = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self.commit()
+                self._merge_small(at_least=0)
+            else:
+                self._commit_after(error)
+        finally:
+            self._open = False
+            self._leases.close()
+
+    def add(self, digests: Digests, features: Features) -> None:
+        """Add rows; see `Writer.add`."""
+        self._check_open()
+        wanted = as_digests(digests)
+        rows = as_rows(wanted, features, self._features.spec)
+        keys = keys_of(wanted)
+        fresh = dict.fromkeys(keys)
+        if len(fresh) < len(keys) or not self._added.isdisjoint(fresh):
+            keep = [keys.index(key) for key in fresh if key not in self._added]
+            wanted, rows = wanted[keep], rows[keep]
+        # One step, so that an interrupt never parts a digest from its row; one before the next line costs a duplicate.
+        self._blocks.append((wanted.copy(), rows))
+        self._added.update(fresh)
+        self._commit_if_due()
+
+    def add_undecodable(self, digest: bytes, reason: str) -> None:
+        """Remember that a digest cannot be decoded; see `Writer.add_undecodable`."""
+        self._check_open()
+        self._reasons.setdefault(as_digest(digest), reason)
+        self._commit_if_due()
+
+    def commit(self) -> None:
+        """Commit what was added; see `Writer.commit`."""
+        if not self._added and not self._reasons:
+            return
+        spec = self._features.spec
+        ensure_features_folder(self._folder, spec, self._disk)  # gc may have dropped it
+        touch_last_use(self._folder)
+        if self._added:
+            digests = np.concatenate([digests for digests, _ in self._blocks])
+            rows = (rows for _, rows in self._blocks)
+            self._small.append(write_part(self._folder, spec, digests, rows, self._disk))
+            self._committed()
+            self._leases.release(self._added)
+            self._blocks, self._added = [], set()
+        if self._reasons:
+            write_undecodable(self._folder, spec.fingerprint, self._reasons, self._disk)
+            self._committed()
+            self._leases.release(self._reasons)
+            self._reasons = {}
+        self._oldest = None
+        self._merge_small(at_least=self._commit_bytes)
+
+    def claim(self, digests: Digests) -> Mask:
+        """Announce rows that this writer is about to compute; see `Writer.claim`."""
+        self._check_open()
+        wanted = as_digests(digests)
+        keys = keys_of(wanted)
+        known = self._known(wanted)
+        with suppress(StoreWriteError):  # then there are no leases, and the commit will say what is wrong
+            ensure_features_folder(self._folder, self._features.spec, self._disk)
+        granted = self._leases.claim(key for key in keys if key not in known and key not in self._added)
+        # Another writer commits before it ends its lease: what was being computed a moment ago is there now.
+        self._features.refresh()
+        known = self._known(wanted)
+        self._leases.release(granted & known)
+        granted -= known
+        return np.array([key in granted for key in keys], dtype=np.bool_)
+
+    def release(self, digests: Digests) -> None:
+        """Give up claims; see `Writer.release`."""
+        self._leases.release(keys_of(as_digests(digests)))
+
+    def _known(self, digests: Digests) -> set[bytes]:
+        """Return those of the digests that have a row or a reason why they have none."""
+        present = self._features.contains(digests)
+        return set(keys_of(digests[present])) | self._features.undecodable(digests).keys()
+
+    def _commit_if_due(self) -> None:
+        now = time.monotonic()
+        if self._oldest is None:
+            self._oldest = now
+        if len(self._added) * self._row_bytes >= self._commit_bytes or now - self._oldest >= self._commit_seconds:
+            self.commit()
+
+    def _commit_after(self, error: BaseException) -> None:
+        """Commit what an exception or an interrupt left in the writer; the exception itself goes on."""
+        try:
+            self.commit()
+        except (EmbedkitError, OSError) as second:
+            count = len(self._added)
+            _log.warning("%d rows could not be committed after %s: %s", count, type(error).__name__, second)
+
+    def _merge_small(self, at_least: int) -> None:
+        """Merge the small parts of this writer when together they have so many bytes.
+
+        All rows are committed already: a merge that fails is tried again later, at last by `pack`.
+        """
+        sizes = {
+            name: committed_length(name) for name in self._small if committed_length(name) < self._commit_bytes // 2
+        }
+        self._small = list(sizes)
+        if len(sizes) < 2 or sum(sizes.values()) < at_least:
+            return
+        try:
+            with maintenance(self._folder, wait=False) as free:
+                if free:
+                    merge_parts(self._folder, self._features.spec, self._small, self._disk)
+                    self._small = []
+                    self._committed()
+        except (EmbedkitError, OSError) as error:
+            _log.warning("small parts are not merged (their rows are safe): %s", error)
+            self._small = []
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise UsageError("this writer was left already; make another one")
