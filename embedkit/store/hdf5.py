@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.specs import Dtype, canonical_json
-from embedkit.store.text import encode_text
+from embedkit.store.text import check_text
 
 h5py: Any = _h5py  # it has no types
 
@@ -131,9 +131,15 @@ def put_text(group: Any, name: str, values: Sequence[str]) -> None:
     name : str
         Without ``/``.
     values : sequence of str
-        `encode_text` says which texts can be stored, and what it raises for others.
+        Such as `check_text` accepts.
+
+    Raises
+    ------
+    UsageError
+        A text cannot be stored.
     """
-    encoded = [encode_text(value, name) for value in values]
+    check_text(values, name)
+    encoded = [value.encode("utf-8") for value in values]
     width = max(map(len, encoded), default=1) or 1
     rows = max(1, min(len(encoded), CHUNK_BYTES // width))
     dtype = h5py.string_dtype("utf-8", width)

@@ -67,7 +67,7 @@ class TableHead:
         ``""`` where a row has none.
     columns : mapping of str to sequence of str, or to float, int or bool ndarray of shape (n_rows,), optional
     failures : sequence of Failure
-        Images that have no row.
+        Images that have no row. What cannot be stored of their text is escaped.
     provenance : mapping of str to JSON value, optional
         How the features came to be: ``model``, ``source``, ``created``, ... (docs/format.md).
 
@@ -115,8 +115,7 @@ class TableHead:
                 f"digests are {self.digests.dtype} {self.digests.shape}, expected uint8 ({len(self.keys)}, 32)"
             )
         self.failures: list[Failure] = [_printable(failure) for failure in failures]
-        check_text([failure.key for failure in self.failures], "key of a failure")
-        _check_unique([*self.keys, *(failure.key for failure in self.failures)])
+        _check_unique(self.keys)
         self.y, self.target_type, self.classes = _decode_labels(labels, classes, len(self.keys))
         self.split = None if split is None else _text_array(split, "split", len(self.keys))
         self.groups = None if groups is None else _text_array(groups, "groups", len(self.keys))
@@ -217,8 +216,8 @@ def join_heads(heads: Sequence[TableHead], names: Sequence[str]) -> TableHead:
     joined.split = None if first.split is None else np.concatenate([cast(Array, head.split) for head in heads])
     joined.groups = None if first.groups is None else np.concatenate([cast(Array, head.groups) for head in heads])
     joined.columns = {name: np.concatenate([head.columns[name] for head in heads]) for name in first.columns}
-    failures = {failure.key: failure for head in heads for failure in head.failures}
-    joined.failures = [failures[key] for key in sorted(failures.keys() - set(keys))]
+    found = set(keys)
+    joined.failures = [failure for head in heads for failure in head.failures if failure.key not in found]
     joined.provenance = {"joined": [cast(Json, head.provenance) for head in heads]}
     return joined
 
@@ -293,7 +292,7 @@ def _text_array(values: Sequence[str], what: str, rows: int) -> Array:
 
 
 def _column_array(values: Column, what: str, rows: int) -> Array:
-    if not isinstance(values, np.ndarray) and all(isinstance(cast(object, value), str) for value in values):
+    if not isinstance(values, np.ndarray) and any(isinstance(cast(object, value), str) for value in values):
         return _text_array(values, what, rows)
     array = np.asarray(values)
     match array.dtype.kind:
@@ -320,8 +319,12 @@ def _column_kinds(head: TableHead) -> dict[str, str]:
 
 
 def _printable(failure: Failure) -> Failure:
-    """Return a failure whose reason can be stored, whatever an exception put into it."""
-    reason = " ".join(failure.reason.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\0").split())
+    """Return a failure that can be stored, whatever an exception or a file system put into it."""
     if failure.digest is not None and len(failure.digest) != 32:
         raise UsageError(f"the digest of the failure {failure.key!r} has {len(failure.digest)} bytes, expected 32")
-    return Failure(failure.key, reason[:_MAX_REASON], failure.digest)
+    reason = " ".join(_storable(failure.reason).split())
+    return Failure(_storable(failure.key), reason[:_MAX_REASON], failure.digest)
+
+
+def _storable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\0")
