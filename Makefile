@@ -8,7 +8,7 @@ help: ## show this help
 lint: ## ruff, pyright (strict on embedkit and cli), import-linter
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
-	$(PYTHON) -m pyright
+	$(PYTHON) -m pyright --pythonpath "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
 	$(PYTHON) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 format: ## let ruff rewrite the code

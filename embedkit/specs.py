@@ -184,7 +184,7 @@ class FeatureSpec:
 
     @property
     def model_identity(self) -> str:
-        """Digest of what a fitted estimator depends on: the spec without what only moves features within the drift bound.
+        """Digest of what an estimator depends on: the spec without what moves features within the drift bound.
 
         Left out: engine, precision, decoder and its scale, the way of resizing, the stored dtype.
         """

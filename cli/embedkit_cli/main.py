@@ -1,0 +1,89 @@
+"""The entry point: which commands there are, and what becomes of an error.
+
+Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 usage, 3 finished with skipped images,
+130 interrupted.
+
+Layer: the top. Imports public names of embedkit, inside the commands only, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import signal
+import sys
+from types import FrameType
+
+import click
+
+from embedkit.errors import EmbedkitError
+
+# A command -> the module that holds it; imported when the command is called.
+_COMMANDS = {
+    "demo": "embedkit_cli.demo",
+    "extract": "embedkit_cli.extract",
+    "probe": "embedkit_cli.probe",
+    "fit": "embedkit_cli.fit",
+    "predict": "embedkit_cli.predict",
+    "info": "embedkit_cli.info",
+    "store": "embedkit_cli.store",
+    "export": "embedkit_cli.export",
+    "models": "embedkit_cli.models",
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        module = _COMMANDS.get(cmd_name)
+        return importlib.import_module(module).command if module else None
+
+
+@click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(package_name="embedkit", prog_name="embedkit")
+def cli() -> None:
+    """Classical machine learning on image embeddings.
+
+    Images become features with a frozen timm backbone, features are kept in HDF5, scikit-learn does the rest.
+
+    \b
+    embedkit demo
+    embedkit extract photos/ --model resnet50.a1_in1k -o photos.h5
+    embedkit probe photos.h5
+    embedkit fit photos.h5 --estimator svm -o model.skops
+    embedkit predict model.skops new_photos/
+    """
+
+
+def main() -> None:
+    """Run the command line; the console script ``embedkit``."""
+    logging.basicConfig(format="embedkit: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted: what was committed stays; run the same command again to go on from there")
+        code = 130
+    except EmbedkitError as error:
+        _say(str(error))
+        code = 1
+    except BrokenPipeError:
+        # The reader of a pipe has gone; what is still buffered must not fail once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(message: str) -> None:
+    click.echo(f"embedkit: error: {' '.join(message.split())}", err=True)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Treat SIGTERM as Ctrl-C: the buffer is committed, the lease given back."""
+    raise KeyboardInterrupt

@@ -1,0 +1,97 @@
+"""embedkit probe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from embedkit_cli.options import backbone_options, backbones_from, json_option, label_option, store_option
+from embedkit_cli.output import note, percent, print_json, print_table, say_failures
+from embedkit_cli.progress import ProgressBar
+
+
+@click.command("probe")
+@click.argument("target", type=click.Path())
+@click.option("--model", "models", multiple=True, metavar="NAME", help="For a source of images; repeat for several.")
+@backbone_options
+@click.option(
+    "--estimator",
+    "estimators",
+    multiple=True,
+    type=click.Choice(["logistic", "pca+logistic", "svm", "knn"]),
+    help="Repeat for several; by default all.",
+)
+@click.option("--folds", type=int, default=5, show_default=True, help="For a target without splits.")
+@click.option("--no-floors", is_flag=True, help="Leave out raw pixels and colour histograms.")
+@label_option
+@store_option
+@json_option
+def command(
+    target: str,
+    models: tuple[str, ...],
+    estimators: tuple[str, ...],
+    folds: int,
+    no_floors: bool,
+    label_column: str | None,
+    store: str | None,
+    as_json: bool,
+    **backbone: Any,
+) -> int:
+    """Report how well simple estimators do on the features of TARGET.
+
+    TARGET is a feature file, or a source of images together with --model.
+
+    \b
+    embedkit probe photos.h5
+    embedkit probe photos/ --model resnet50.a1_in1k --model vit_small_patch16_224.augreg_in21k_ft_in1k
+    """
+    from embedkit import probe
+
+    report = probe(
+        target,
+        backbones_from(models, backbone),
+        **({"estimator": estimators} if estimators else {}),
+        label_column=label_column,
+        folds=folds,
+        store=store,
+        floors=not no_floors,
+        progress=ProgressBar(),
+    )
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        print_probe(report)
+    return 3 if report.skipped else 0
+
+
+def print_probe(report: Any) -> None:
+    """Print a `ProbeReport` for a person: the table on stdout, what to know about it on stderr."""
+    print_table(
+        ("features", "estimator", "accuracy", "95 % interval", "chosen", "train", "test"),
+        [
+            (
+                result.model + (" (floor)" if result.floor else ""),
+                result.estimator,
+                percent(result.value) + ("" if result.converged else " (not converged)"),
+                f"{100 * result.interval[0]:.1f} - {percent(result.interval[1])}",
+                _params(result),
+                str(result.n_train),
+                str(result.n_test),
+            )
+            for result in report.results
+        ],
+    )
+    first = report.results[0]
+    click.echo(f"\nreported on: {first.reported_on}\nchosen on:   {first.selected_on}")
+    for text in report.notes:
+        note(text)
+    say_failures(report.skipped)
+
+
+def _params(result: Any) -> str:
+    shown = ", ".join(
+        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in result.params.items()
+    )
+    return shown + (" (end of grid)" if result.at_edge else "")

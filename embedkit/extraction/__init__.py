@@ -1,0 +1,24 @@
+"""Extraction: what is missing in the store is loaded, run through the network and committed.
+
+Layer: above images, preprocess, backbones and store, which do not know each other; below the embedder. Never imports
+scikit-learn or click, never prints.
+"""
+
+from embedkit.extraction.defaults import default_store
+from embedkit.extraction.report import Extraction, Progress, Tick
+from embedkit.extraction.request import ExtractionRequest, overrides_from
+from embedkit.extraction.resolution import RequestMemo, Resolution, resolve
+from embedkit.extraction.runner import run
+
+__all__ = [
+    "Extraction",
+    "ExtractionRequest",
+    "Progress",
+    "RequestMemo",
+    "Resolution",
+    "Tick",
+    "default_store",
+    "overrides_from",
+    "resolve",
+    "run",
+]

@@ -1,0 +1,73 @@
+"""What an extraction did, as plain records.
+
+Layer: extraction; above the rooms, below the embedder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from embedkit.backbones import Backbone
+from embedkit.extraction.resolution import Resolution
+from embedkit.store import FeatureSet
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Where a run stands, for a progress bar.
+
+    Attributes
+    ----------
+    total, done, found, failed : int
+        Images in the source; settled so far; of these found in the store; of these failed.
+    """
+
+    total: int
+    done: int
+    found: int
+    failed: int
+
+
+Progress = Callable[[Tick], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extraction:
+    """The outcome of one run over one source.
+
+    Attributes
+    ----------
+    resolution : Resolution
+    features : FeatureSet
+        Where the features are.
+    digests : ndarray of shape (n_images, 32), uint8
+        The identity of each image of the source; zeros where its bytes could not be had.
+    backbone : Backbone or None
+        The network, where this run had to load it.
+    failures : dict of int to str
+        Row of the source -> reason, for each image without features.
+    forward_passes, cache_hits : int
+        Distinct images that went through the network; rows found before the run.
+    seconds : float
+        Wall clock of the run.
+    """
+
+    resolution: Resolution
+    features: FeatureSet
+    digests: npt.NDArray[np.uint8]
+    backbone: Backbone | None
+    failures: dict[int, str]
+    forward_passes: int
+    cache_hits: int
+    seconds: float
+
+    @property
+    def rows(self) -> npt.NDArray[np.intp]:
+        """The rows of the source that have features, in order."""
+        ok = np.ones(len(self.digests), dtype=bool)
+        ok[list(self.failures)] = False
+        return np.flatnonzero(ok)

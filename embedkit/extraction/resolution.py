@@ -1,0 +1,198 @@
+"""From a request to the spec of its features, remembered so that a run that finds everything imports no torch.
+
+A memory of requests is validated, never authoritative: deleting it costs one loading of the backbone.
+
+Layer: extraction; above the rooms, below the embedder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from embedkit.backbones import Backbone
+from embedkit.errors import EmbedkitError
+from embedkit.extraction.request import ExtractionRequest
+from embedkit.specs import FeatureSpec, canonical_json
+from embedkit.store import FeatureStore, MemoryFeatureStore
+
+log = logging.getLogger("embedkit")
+
+# A new release of any of these may resolve the same request to another spec.
+_LIBRARIES = ("embedkit", "torch", "timm", "openvino", "simplejpeg", "pillow")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """What a request was resolved to.
+
+    Attributes
+    ----------
+    spec : FeatureSpec
+    choice : str
+        Why this engine and precision.
+    drift : float or None
+        Worst centred cosine to fp32 torch over the generated set; None where nothing was compared.
+    provenance : mapping
+        Plain values: library versions, the model as typed, notes.
+    """
+
+    spec: FeatureSpec
+    choice: str
+    drift: float | None
+    provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @classmethod
+    def of(cls, request: ExtractionRequest, backbone: Backbone) -> Resolution:
+        """Return what a loaded backbone makes of a request."""
+        return cls(
+            spec=request.feature_spec(backbone),
+            choice=backbone.choice,
+            drift=backbone.drift,
+            provenance={**backbone.provenance, "request": request.to_dict()},
+        )
+
+
+class RequestMemo:
+    """Remembers, in a folder of small JSON files, what requests were resolved to.
+
+    An entry holds as long as the libraries have the same versions and the files of weights the same content.
+
+    Parameters
+    ----------
+    folder : Path
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def lookup(self, request: ExtractionRequest) -> Resolution | None:
+        """Return the resolution of a request, or None when it is unknown or no longer holds."""
+        path = self._path(request)
+        try:
+            entry = json.loads(path.read_text("utf-8"))
+            if not all(_unchanged(file) for file in entry["weights_files"]):
+                return None
+            return Resolution(
+                spec=FeatureSpec.from_dict(entry["spec"]),
+                choice=entry["choice"],
+                drift=entry["drift"],
+                provenance=entry["provenance"],
+            )
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, EmbedkitError) as error:
+            log.warning("the memory of requests %s cannot be read (%s): the backbone is loaded again", path, error)
+            return None
+
+    def record(self, request: ExtractionRequest, resolution: Resolution, weights_files: Sequence[Path]) -> None:
+        """Remember a resolution; a failure to write costs the next run a loading of the backbone, no more."""
+        entry = {
+            "spec": resolution.spec.to_dict(),
+            "choice": resolution.choice,
+            "drift": resolution.drift,
+            "provenance": dict(resolution.provenance),
+            "weights_files": [_identity(path.absolute()) for path in weights_files],
+        }
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=".tmp-")
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                    file.write(canonical_json(entry))
+                os.replace(temporary, self._path(request))
+            except BaseException:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(temporary)
+                raise
+        except OSError as error:
+            log.warning("the resolution of the request is not remembered: %s", error)
+
+    def _path(self, request: ExtractionRequest) -> Path:
+        key = {"request": request.to_dict(), "libraries": _versions(), "machine": platform.machine()}
+        return self._folder / f"request-{hashlib.sha256(canonical_json(key).encode()).hexdigest()[:32]}.json"
+
+
+def resolve(
+    request: ExtractionRequest,
+    store: FeatureStore | MemoryFeatureStore,
+    *,
+    expected_images: int | None = None,
+    batch_size: int | None = None,
+    backbone: Backbone | None = None,
+) -> tuple[Resolution, Backbone | None]:
+    """Return what a request stands for, from the store's memo where it holds, else by loading the backbone.
+
+    Parameters
+    ----------
+    request : ExtractionRequest
+    store : FeatureStore or MemoryFeatureStore
+    expected_images : int, optional
+        Lets ``auto`` judge whether an engine pays for its start.
+    batch_size : int, optional
+        Images in one forward pass; by default what suits the device.
+    backbone : Backbone, optional
+        The backbone of this very request, where it was loaded before.
+
+    Returns
+    -------
+    resolution : Resolution
+    backbone : Backbone or None
+        None where the memo answered and no backbone was given.
+    """
+    memo = RequestMemo(store.memo_folder) if isinstance(store, FeatureStore) else None
+    if backbone is None:
+        remembered = memo.lookup(request) if memo is not None else None
+        if remembered is not None:
+            return remembered, None
+        backbone = load(request, expected_images, batch_size)
+    resolution = Resolution.of(request, backbone)
+    if memo is not None:
+        memo.record(request, resolution, backbone.weights_files)
+    return resolution, backbone
+
+
+def load(request: ExtractionRequest, expected_images: int | None = None, batch_size: int | None = None) -> Backbone:
+    """Load the backbone of a request; only here are torch and timm imported."""
+    from embedkit.backbones import load_backbone
+
+    return load_backbone(dataclasses.replace(request.backbone, expected_images=expected_images), batch_size=batch_size)
+
+
+def _versions() -> dict[str, str | None]:
+    versions: dict[str, str | None] = {}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = None
+    return versions
+
+
+def _identity(path: Path) -> dict[str, Any]:
+    return {"path": str(path), "stat": _stat(path), "sha256": _sha256(path)}
+
+
+def _unchanged(file: Mapping[str, Any]) -> bool:
+    return _stat(file["path"]) == file["stat"] or _sha256(file["path"]) == file["sha256"]
+
+
+def _stat(path: str | Path) -> list[int]:
+    found = os.stat(path)
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+
+
+def _sha256(path: str | Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,9 @@
+"""Probes: from a table of features to numbers that can be believed.
+
+Layer: above the store's tables and the estimators, below workflows. Never imports timm or Pillow.
+"""
+
+from embedkit.probes.quick import ESTIMATORS, Quick, quick
+from embedkit.probes.records import ProbeResult
+
+__all__ = ["ESTIMATORS", "ProbeResult", "Quick", "quick"]

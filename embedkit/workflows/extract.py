@@ -1,0 +1,206 @@
+"""extract: from a source of images to a feature file, through the store.
+
+Layer: workflows; imports everything below, never click.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from embedkit.backbones import BackboneRequest, PreprocessOverrides
+from embedkit.extraction import ExtractionRequest, Progress, resolve, run
+from embedkit.images import ImageSource, open_source
+from embedkit.specs import Dtype, Engine, Json, Pool, Precision
+from embedkit.store import Failure, FeatureStore, check_output, write_feature_file
+from embedkit.workflows.tables import feature_batches, image_failures, source_failures, table_head
+from embedkit.workflows.targets import open_store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractResult:
+    """What an extraction did.
+
+    Attributes
+    ----------
+    images : int
+        Rows and failures together.
+    forward_passes : int
+        Distinct images that went through the network in this run.
+    cache_hits : int
+        Rows that the store held before the run.
+    failures : list of Failure
+        Images without features, with their reasons.
+    fingerprint : str
+        Of the features.
+    store : str
+        The folder of the store.
+    output : str or None
+        The feature file, where one was asked for.
+    model, engine, precision, choice : str
+        What computed the features, and why that.
+    drift : float or None
+        Worst centred cosine to fp32 torch; None where fp32 torch computed.
+    notes : list of str
+    width : int
+        Number of features of one image.
+    seconds : float
+        Wall clock, the writing of the feature file included.
+    """
+
+    images: int
+    forward_passes: int
+    cache_hits: int
+    failures: list[Failure]
+    fingerprint: str
+    store: str
+    output: str | None
+    model: str
+    engine: str
+    precision: str
+    choice: str
+    drift: float | None
+    width: int
+    seconds: float
+    notes: list[str] = field(default_factory=list[str])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values; ``failed`` counts the failures and ``failures`` lists them."""
+        record = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        record["failed"] = len(self.failures)
+        record["failures"] = [{"key": failure.key, "reason": failure.reason} for failure in self.failures]
+        record["images_per_second"] = self.images / self.seconds if self.seconds > 0 else None
+        return record
+
+
+def extract(
+    source: Any,
+    model: str | None,
+    *,
+    weights: str = "pretrained",
+    model_args: Mapping[str, Json] | None = None,
+    layer: int | None = None,
+    pool: Pool = "auto",
+    precision: Precision | Literal["auto"] = "auto",
+    engine: Engine | Literal["auto"] = "auto",
+    device: str = "auto",
+    preprocess: PreprocessOverrides | None = None,
+    resize: Literal["fast", "exact"] = "fast",
+    dtype: Dtype = "float32",
+    store: str | os.PathLike[str] | None = None,
+    output: str | os.PathLike[str] | None = None,
+    force: bool = False,
+    label_column: str | None = None,
+    batch_size: int | None = None,
+    rehash: bool = False,
+    progress: Progress | None = None,
+) -> ExtractResult:
+    """Compute the features of a source of images that the store does not hold yet, and write them as one feature file.
+
+    Parameters
+    ----------
+    source : path, or sequence of images
+        A folder (sub-folders are classes), a manifest (``path,label,split`` and further columns), or images in memory.
+    model : str or None
+        A timm name, ``"pixels32"`` or ``"colour-histogram"``; None with ``weights="bundled"``.
+    weights, model_args, layer, pool, precision, engine, device, preprocess, resize
+        As in `BackboneRequest`.
+    dtype : {"float32", "float16"}
+        The type in which features are stored.
+    store : path, optional
+        The folder of the store; by default the user's (``EMBEDKIT_STORE``).
+    output : path, optional
+        The feature file to write. Without it features go to the store only.
+    force : bool
+        Replace an output that holds other features, or images that are not in this source.
+    label_column : str, optional
+        The column of a manifest that holds the labels.
+    batch_size : int, optional
+        Images in one forward pass.
+    rehash : bool
+        Read every file to know its identity, whatever the memo of file stamps says.
+    progress : callable, optional
+        Called with a `Tick` whenever images are settled.
+
+    Returns
+    -------
+    ExtractResult
+
+    Raises
+    ------
+    SourceError
+        The source is missing, empty, or cannot be understood.
+    BackboneError
+        The model or its weights cannot be had, or the device cannot do what was asked.
+    OutputExistsError
+        The output would lose something, and `force` was not given.
+    StoreError
+        The store cannot be read or written; what was committed before is intact.
+    """
+    backbone = BackboneRequest(
+        model,
+        weights=weights,
+        model_args=dict(model_args or {}),
+        layer=layer,
+        pool=pool,
+        precision=precision,
+        engine=engine,
+        device=device,
+        preprocess=preprocess or PreprocessOverrides(),
+        resize=resize,
+    )
+    return extract_to_file(
+        open_source(source, label_column=label_column),
+        ExtractionRequest(backbone=backbone, dtype=dtype),
+        open_store(store),
+        output=Path(output) if output is not None else None,
+        force=force,
+        batch_size=batch_size,
+        rehash=rehash,
+        progress=progress,
+    )
+
+
+def extract_to_file(
+    source: ImageSource,
+    request: ExtractionRequest,
+    store: FeatureStore,
+    *,
+    output: Path | None = None,
+    force: bool = False,
+    batch_size: int | None = None,
+    rehash: bool = False,
+    progress: Progress | None = None,
+) -> ExtractResult:
+    """Do what `extract` promises, with the source, the request and the store at hand."""
+    started = time.monotonic()
+    backbone = None
+    if output is not None:
+        # Resolved first: an output that may not be written is better refused before hours of work than after them.
+        resolution, backbone = resolve(request, store, expected_images=len(source.keys), batch_size=batch_size)
+        check_output(output, resolution.spec, source.keys, force=force)
+    extraction = run(source, request, store, progress=progress, rehash=rehash, batch_size=batch_size, backbone=backbone)
+    if output is not None:
+        write_feature_file(output, table_head(source, extraction), feature_batches(extraction), force=force)
+    spec, provenance = extraction.resolution.spec, extraction.resolution.provenance
+    return ExtractResult(
+        images=len(source.keys) + len(source.failures),
+        forward_passes=extraction.forward_passes,
+        cache_hits=extraction.cache_hits,
+        failures=[*source_failures(source), *image_failures(source, extraction)],
+        fingerprint=spec.fingerprint,
+        store=str(store.path),
+        output=str(output) if output is not None else None,
+        model=request.backbone.model or spec.backbone.architecture,
+        engine=spec.backbone.engine,
+        precision=spec.backbone.precision,
+        choice=extraction.resolution.choice,
+        drift=extraction.resolution.drift,
+        width=spec.backbone.width,
+        seconds=time.monotonic() - started,
+        notes=[str(provenance["note"])] if provenance.get("note") else [],
+    )

@@ -1,0 +1,161 @@
+"""fit: from a target to a model file that takes images.
+
+Layer: workflows; imports everything below, never click.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embedkit.backbones import BackboneRequest
+from embedkit.embedder import ImageEmbedder
+from embedkit.errors import OutputExistsError, UsageError
+from embedkit.extraction import ExtractionRequest, Progress
+from embedkit.persistence import Model, save_model
+from embedkit.probes import ESTIMATORS, ProbeResult, quick
+from embedkit.store import FeatureTable
+from embedkit.workflows.targets import open_store, open_target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitResult:
+    """A model file, and how good the model in it is.
+
+    Attributes
+    ----------
+    output : str
+        The model file.
+    pipeline : sklearn.pipeline.Pipeline
+        What was saved: an `ImageEmbedder` and the fitted steps.
+    classes : list of str
+    result : ProbeResult
+        The accuracy on rows that the pipeline was not fitted on.
+    skipped : list of (key, reason)
+        Images that have no features.
+    """
+
+    output: str
+    pipeline: Any
+    classes: list[str]
+    result: ProbeResult
+    skipped: list[tuple[str, str]]
+
+    @property
+    def steps(self) -> list[str]:
+        """The types of the pipeline's steps."""
+        return [type(step).__name__ for _, step in self.pipeline.steps]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "output": self.output,
+            "steps": self.steps,
+            "classes": self.classes,
+            "result": self.result.to_dict(),
+            "skipped": [{"key": key, "reason": reason} for key, reason in self.skipped],
+        }
+
+
+def fit(
+    target: Any,
+    model: str | BackboneRequest | None = None,
+    *,
+    estimator: str = "logistic",
+    output: str | os.PathLike[str],
+    label_column: str | None = None,
+    folds: int = 5,
+    force: bool = False,
+    store: str | os.PathLike[str] | None = None,
+    random_state: int = 0,
+    progress: Progress | None = None,
+) -> FitResult:
+    """Choose hyper-parameters as `probe` does, fit, and save a pipeline that takes images.
+
+    Parameters
+    ----------
+    target : path, or sequence of images
+        A feature file, or a source of images.
+    model : str or BackboneRequest, optional
+        Needed for a source of images, not allowed for a feature file.
+    estimator : {"logistic", "pca+logistic", "svm", "knn"}
+    output : path
+        The model file to write (``.skops``).
+    label_column, folds, store, random_state, progress
+        As in `probe`. Without splits the model is fitted on every row and its number comes from cross-validation.
+    force : bool
+        Replace an existing model file.
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    OutputExistsError
+        The output is there, and `force` was not given.
+    ProbeError
+        Labels or splits do not allow a fit.
+    """
+    if estimator not in ESTIMATORS:
+        raise UsageError(f"estimator {estimator!r} is not known; use {', '.join(ESTIMATORS)}")
+    output = Path(output)
+    if output.exists() and not force:
+        raise OutputExistsError(f"{output} exists; name another file, or use --force (force=True) to replace it")
+    if not output.parent.is_dir():
+        raise UsageError(
+            f"the folder {output.parent} does not exist, so {output.name} cannot be written; create it first"
+        )
+    requests = [] if model is None else [BackboneRequest(model) if isinstance(model, str) else model]
+    [named] = open_target(target, requests, open_store(store), label_column=label_column, progress=progress)
+    fitted = quick(named.table, estimator, model=named.name, folds=folds, random_state=random_state)
+    return save_fitted(named.table, fitted.steps, fitted.result, output)
+
+
+def save_fitted(table: FeatureTable, steps: list[tuple[str, Any]], result: ProbeResult, output: Path) -> FitResult:
+    """Put the embedder of a table before fitted steps, and save them."""
+    from sklearn.pipeline import Pipeline
+
+    classes: list[str] = steps[-1][1].classes_.tolist()
+    pipeline = Pipeline([("embed", embedder_of(table)), *steps])
+    save_model(Model(pipeline=pipeline, spec=table.spec, classes=classes), output)
+    return FitResult(
+        output=str(output),
+        pipeline=pipeline,
+        classes=classes,
+        result=result,
+        skipped=[(failure.key, failure.reason) for failure in table.failures],
+    )
+
+
+def embedder_of(table: FeatureTable) -> ImageEmbedder:
+    """Return the embedder that makes a table's features, fitted.
+
+    Raises
+    ------
+    UsageError
+        The table does not say which model was asked for.
+    """
+    recorded = table.provenance.get("request")
+    if not isinstance(recorded, dict):
+        raise UsageError(
+            "the feature file does not record the request it answers, so no model can be made of it; extract again"
+        )
+    backbone = ExtractionRequest.from_dict(recorded).backbone
+    embedder = ImageEmbedder(
+        backbone.model,
+        weights=backbone.weights,
+        model_args=dict(backbone.model_args) or None,
+        layer=backbone.layer,
+        pool=backbone.pool,
+        precision=backbone.precision,
+        dtype=table.spec.dtype,
+        device="auto",
+        engine=backbone.engine,
+        preprocess=backbone.preprocess.given() or None,
+        resize=backbone.resize,
+    )
+    embedder.spec_ = table.spec
+    return embedder
