@@ -150,6 +150,7 @@ class ArchiveIndex:
 
 def _list_tar(path: str, file: BinaryIO) -> Listing:
     members: list[ArchiveMember] = []
+    end = os.fstat(file.fileno()).st_size
     try:
         tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115
     except (tarfile.TarError, EOFError, ValueError) as error:
@@ -157,6 +158,8 @@ def _list_tar(path: str, file: BinaryIO) -> Listing:
     try:
         while (entry := tar.next()) is not None:
             cast(Any, tar).members = []  # it would keep them all
+            if entry.offset_data + entry.size > end:
+                return Listing(members, _cut_short(members))
             if not entry.isdir() and not os.path.basename(entry.name).startswith("."):
                 members.append(_tar_member(path, entry))
     except (tarfile.TarError, EOFError, ValueError, OverflowError):

@@ -1,7 +1,7 @@
 """Encoded bytes, or an image in memory, to upright RGB pixels.
 
 Pillow decides what is an image: simplejpeg only takes over the JPEGs that both decode to the same pixels. One decoder
-is chosen by the first bytes of the data, never by a file's name, and no other parser of Pillow sees the data.
+plugin is chosen by the first bytes of the data, never by a file's name, and no other parser of Pillow sees them.
 
 For ordinary files (RGB or grey JPEG, PNG, ...) the result equals ``PIL.Image.open(...).convert("RGB")`` bit for bit.
 Where that would be wrong, a policy of `DecodeSpec` holds: EXIF orientation applied, transparency over white, 16 bits
@@ -141,7 +141,9 @@ def _decode_with_pillow(
     data: bytes, kind: str, scale: int, target: Target | None, limits: Limits
 ) -> npt.NDArray[np.uint8]:
     _refuse_invention()
-    with quiet(), Image.open(io.BytesIO(data), formats=(kind,)) as image:
+    # Not Image.open: it would raise or warn about large images before their size can be asked for.
+    plugin, _ = Image.OPEN[kind]
+    with quiet(), plugin(io.BytesIO(data), "") as image:
         width, height = image.size
         limits.check(width, height)
         if kind != "JPEG":
@@ -185,11 +187,11 @@ def _reasons(kind: str) -> Generator[None]:
         raise UnreadableImageError(f"not enough memory to decode this {kind}") from error
     except Image.DecompressionBombError as error:
         raise UndecodableImageError("too many pixels for PIL.Image.MAX_IMAGE_PIXELS") from error
-    except Image.UnidentifiedImageError as error:
-        raise UndecodableImageError(f"damaged {kind}: its header cannot be read") from error
-    except Exception as error:
-        text = " ".join(str(error).split())
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on purpose
+        text = " ".join(str(error).split())[:100]
         if any(word in text.lower() for word in ("truncated", "eof", "not enough")):
             raise UndecodableImageError(f"truncated {kind}") from error
-        printable = "".join(letter if letter.isprintable() else "?" for letter in text[:100])
+        printable = "".join(letter if letter.isprintable() else "?" for letter in text)
         raise UndecodableImageError(f"damaged {kind}: {printable or type(error).__name__}") from error
+    except Exception as error:  # what its plugins stumble into: struct.error, IndexError, ZeroDivisionError, ...
+        raise UndecodableImageError(f"damaged {kind} ({type(error).__name__})") from error

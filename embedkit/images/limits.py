@@ -18,7 +18,7 @@ class Limits:
     ----------
     max_pixels : int
         Width times height. The default is the size above which Pillow refuses an image: half a gigabyte of RGB.
-        A larger value has no effect on what Pillow decodes unless ``PIL.Image.MAX_IMAGE_PIXELS`` is raised too.
+        With a larger one, TIFF and GIF are still held to ``2 * PIL.Image.MAX_IMAGE_PIXELS``, by Pillow itself.
     max_aspect : float
         The long side over the short side. A strip of 1 x 5,000 pixels is a small file and, with its short side
         resized to 256, an image of a gigabyte.

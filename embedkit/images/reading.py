@@ -107,6 +107,8 @@ def read_bytes(ref: EncodedRef) -> bytes:
         if isinstance(ref, ArchiveMember):
             return _read_member(ref)
         return _read_file(ref)
+    except UnreadableImageError:
+        raise
     except FileNotFoundError as error:
         raise UnreadableImageError("no such file") from error
     except NotADirectoryError as error:
@@ -124,7 +126,7 @@ def read_bytes(ref: EncodedRef) -> bytes:
 def _read_file(path: str) -> bytes:
     # Opening a named pipe would otherwise wait for someone to write into it.
     descriptor = os.open(path, os.O_RDONLY | _NON_BLOCKING)
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
+    try:
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
             raise UnreadableImageError("a folder, not a file")
@@ -132,7 +134,9 @@ def _read_file(path: str) -> bytes:
             raise UnreadableImageError("not a regular file")
         if status.st_size > MAX_FILE_BYTES:
             raise UnreadableImageError(_too_large(status.st_size))
-        return file.readall()
+        return FileIO(descriptor, closefd=False).readall()
+    finally:
+        os.close(descriptor)
 
 
 def _read_member(member: ArchiveMember) -> bytes:

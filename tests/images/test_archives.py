@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import io
+import json
+import random
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from embedkit.errors import EmptySourceError, ManifestError, SourceError, SourceNotFoundError, UnreadableImageError
+from embedkit.images import ArchiveMember, open_source, read_bytes
+from embedkit.images.archives import list_archive
+
+
+def tar(path, members, **options) -> str:
+    with tarfile.open(path, "w", **options) as archive:
+        for name, data in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return str(path)
+
+
+def zipped(path, members, compression=zipfile.ZIP_DEFLATED) -> str:
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return str(path)
+
+
+SAMPLES = {
+    "s/001.jpg": b"one",
+    "s/001.cls": b"3\n",
+    "s/001.json": json.dumps({"age": 7, "who": "Ann", "split": "train", "tags": ["x"]}).encode(),
+    "s/001.txt": b"a dog",
+    "s/002.png": b"two",
+    "s/002.cls": b"12",
+    "s/002.json": json.dumps({"age": 8, "who": None, "split": "test", "deep": {"a": 1}}).encode(),
+}
+
+
+@pytest.mark.parametrize("make", [tar, zipped])
+def test_webdataset_layout(tmp_path, make):
+    path = make(tmp_path / f"a.{'tar' if make is tar else 'zip'}", SAMPLES)
+    source = open_source(path)
+    name = path.rsplit("/", 1)[1]
+    assert source.name == path
+    assert source.keys == [f"{name}/s/001.jpg", f"{name}/s/002.png"]
+    assert [read_bytes(ref) for ref in source.images] == [b"one", b"two"]
+    assert source.labels == ["3", "12"]
+    assert source.split == ["train", "test"]
+    assert source.columns["age"].tolist() == [7, 8]
+    assert source.columns["who"] == ["Ann", ""]
+    assert source.columns["txt"] == ["a dog", ""]
+    assert source.columns["tags"] == ['["x"]', ""]
+    assert source.columns["deep"] == ["", '{"a": 1}']
+    assert source.failures == []
+    other = open_source(path, label_column="who")
+    assert other.labels == ["Ann", ""]
+    assert other.columns["cls"].tolist() == [3, 12]
+    assert open_source(path, label_column="txt").label_classes == ["a dog"]
+
+
+def test_label_in_the_json(tmp_path):
+    path = tar(
+        tmp_path / "a.tar", {"1.jpg": b"1", "1.json": b'{"label": 0.5}', "2.jpg": b"2", "2.json": b'{"label": 2}'}
+    )
+    assert open_source(path).labels.tolist() == [0.5, 2.0]
+
+
+@pytest.mark.parametrize("make", [tar, zipped])
+def test_folders_inside_are_classes(tmp_path, make):
+    path = make(
+        tmp_path / f"a.{'tar' if make is tar else 'zip'}", {"dog/1.jpg": b"1", "cat/2.jpg": b"2", "cat/x.md": b""}
+    )
+    assert open_source(path).labels == ["dog", "cat"]
+    path = make(tmp_path / f"b.{'tar' if make is tar else 'zip'}", {"train/dog/1.jpg": b"1", "test/cat/2.jpg": b"2"})
+    assert open_source(path).labels == ["dog", "cat"]
+    assert open_source(path).split == ["train", "test"]
+
+
+def test_several_images_of_a_sample_share_its_label(tmp_path):
+    path = tar(
+        tmp_path / "a.tar", {"1.left.jpg": b"l", "1.right.jpg": b"r", "1.cls": b"7", "2.jpg": b"x", "2.cls": b"8"}
+    )
+    source = open_source(path)
+    assert source.keys == ["a.tar/1.left.jpg", "a.tar/1.right.jpg", "a.tar/2.jpg"]
+    assert source.labels == ["7", "7", "8"]
+
+
+def test_shards(tmp_path):
+    for i in (10, 2, 1):
+        tar(tmp_path / f"train-{i:02d}.tar", {"x.jpg": b"%d" % i, "x.cls": b"%d" % i})
+    tar(tmp_path / ".hidden.tar", {"x.jpg": b"h"})
+    source = open_source(tmp_path)
+    assert source.keys == ["train-01.tar/x.jpg", "train-02.tar/x.jpg", "train-10.tar/x.jpg"]
+    assert source.labels == ["1", "2", "10"]
+    assert source.name == str(tmp_path)
+    shards = [tmp_path / "train-10.tar", tmp_path / "train-01.tar"]
+    assert open_source(shards).keys == ["train-10.tar/x.jpg", "train-01.tar/x.jpg"]
+
+
+@pytest.mark.parametrize(
+    "options", [{"format": tarfile.GNU_FORMAT}, {"format": tarfile.PAX_FORMAT}, {"format": tarfile.USTAR_FORMAT}]
+)
+def test_long_and_odd_names(tmp_path, options):
+    names = ["d" * 90 + "/" + "n" * 90 + ".jpg", "a b.jpg"]
+    if options["format"] != tarfile.USTAR_FORMAT:
+        names += ["x" * 3000 + ".jpg", "naïve ☂.jpg", "caf\udce9.jpg"]
+    source = open_source(
+        tar(tmp_path / "a.tar", {name: name.encode("utf-8", "surrogateescape") for name in names}, **options)
+    )
+    assert source.keys == ["a.tar/" + name.replace("\udce9", "\\xe9") for name in names]
+    assert [read_bytes(ref) for ref in source.images] == [name.encode("utf-8", "surrogateescape") for name in names]
+
+
+def test_names_are_keys_and_never_paths(tmp_path):
+    (tmp_path / "x.jpg").write_bytes(b"outside")
+    inner = tmp_path / "deep" / "er"
+    inner.mkdir(parents=True)
+    members = {"../../x.jpg": b"1", f"{tmp_path}/x.jpg": b"2", "d\\..\\x.jpg": b"3", "a/../../../x.jpg": b"4"}
+    before = sorted(tmp_path.rglob("*"))
+    for make, name in ((tar, "a.tar"), (zipped, "a.zip")):
+        source = open_source(make(inner / name, members))
+        assert source.keys == [f"{name}/{member}" for member in members]
+        assert [read_bytes(ref) for ref in source.images] == list(members.values())
+    assert sorted(set(tmp_path.rglob("*")) - set(before)) == [inner / "a.tar", inner / "a.zip"]
+
+
+def test_what_is_no_file_or_hidden(tmp_path):
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as archive:
+        for name, kind in (("dir.jpg", tarfile.DIRTYPE), ("link.jpg", tarfile.SYMTYPE), ("fifo.jpg", tarfile.FIFOTYPE)):
+            entry = tarfile.TarInfo(name)
+            entry.type = kind
+            entry.linkname = "/etc/passwd"
+            archive.addfile(entry)
+        for name in ("x/._1.jpg", "1.jpg"):
+            archive.addfile(tarfile.TarInfo(name))
+    source = open_source(path)
+    assert source.keys == ["a.tar/link.jpg", "a.tar/fifo.jpg", "a.tar/1.jpg"]
+    for ref in source.images[:2]:
+        with pytest.raises(UnreadableImageError, match="^a link or a device, not a file$"):
+            read_bytes(ref)
+
+
+def test_a_tar_cut_short_gives_the_members_before_the_cut(tmp_path):
+    members = {f"{i}.jpg": random.Random(i).randbytes(random.Random(i).randrange(1, 1500)) for i in range(8)}
+    whole = Path(tar(tmp_path / "whole.tar", members)).read_bytes()
+    complete = list_archive(str(tmp_path / "whole.tar")).members
+    ends = [member.offset + -(-member.size // 512) * 512 for member in complete]
+    cut = tmp_path / "cut.tar"
+    for length in sorted({*range(700, ends[-1], 377), *ends, *(end + 100 for end in ends[:-1])}):
+        cut.write_bytes(whole[:length])
+        source = open_source(cut)
+        expected = [f"cut.tar/{member.name}" for member in complete if member.offset + member.size <= length]
+        assert source.keys == expected
+        assert [read_bytes(ref) for ref in source.images] == list(members.values())[: len(expected)]
+        assert source.failures == [
+            ("cut.tar", f"cut short or damaged after {len(expected)} files; what follows is lost")
+        ]
+    cut.write_bytes(whole[: ends[-1] + 512])
+    assert open_source(cut).failures == []
+
+
+def test_a_manifest_names_members_behind_the_cut(tmp_path):
+    whole = Path(tar(tmp_path / "a.tar", {"1.jpg": b"1", "2.jpg": b"2" * 900})).read_bytes()
+    (tmp_path / "a.tar").write_bytes(whole[:1800])
+    (tmp_path / "m.csv").write_text("path\na.tar/1.jpg\na.tar/2.jpg\n")
+    source = open_source(tmp_path / "m.csv")
+    assert read_bytes(source.images[0]) == b"1"
+    with pytest.raises(
+        UnreadableImageError, match="^no such member of a.tar, which is cut short or damaged after 1 files"
+    ):
+        read_bytes(source.images[1])
+
+
+def test_a_damaged_header_ends_the_listing(tmp_path):
+    data = bytearray(Path(tar(tmp_path / "a.tar", {f"{i}.jpg": b"x" for i in range(4)})).read_bytes())
+    data[2 * 1024 + 10] ^= 0xFF
+    (tmp_path / "a.tar").write_bytes(data)
+    source = open_source(tmp_path / "a.tar")
+    assert source.keys == ["a.tar/0.jpg", "a.tar/1.jpg"]
+    assert len(source.failures) == 1
+
+
+def test_stored_and_deflated_members(tmp_path):
+    members = {"a.jpg": b"a" * 5000, "b.jpg": random.Random(0).randbytes(5000), "empty.jpg": b""}
+    for compression in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        source = open_source(zipped(tmp_path / "a.zip", members, compression))
+        assert [read_bytes(ref) for ref in source.images] == list(members.values())
+
+
+def test_damaged_members_of_a_zip(tmp_path):
+    path = zipped(tmp_path / "a.zip", {"a.jpg": bytes(range(256)) * 20, "b.jpg": b"b"})
+    member = open_source(path).images[0]
+    data = bytearray(Path(path).read_bytes())
+    data[member.offset + 20] ^= 0xFF
+    (tmp_path / "a.zip").write_bytes(data)
+    source = open_source(path)
+    with pytest.raises(UnreadableImageError, match="damaged|cut short"):
+        read_bytes(source.images[0])
+    assert read_bytes(source.images[1]) == b"b"
+    data[0:4] = b"XXXX"
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(UnreadableImageError, match="its place in the archive is damaged"):
+        read_bytes(open_source(path).images[0])
+
+
+def test_a_zip_bomb_is_unpacked_no_further_than_it_says(tmp_path):
+    path = zipped(tmp_path / "a.zip", {"a.jpg": bytes(50_000_000)})
+    member = open_source(path).images[0]
+    small = ArchiveMember(member.archive, member.name, member.offset, member.stored, 1000, True, None)
+    assert len(read_bytes(small)) == 1000
+
+
+def test_encrypted_and_oddly_compressed_members(tmp_path):
+    path = zipped(tmp_path / "a.zip", {"a.jpg": b"a"})
+    data = bytearray(Path(path).read_bytes())
+    central = data.rindex(b"PK\x01\x02")
+    data[central + 8] |= 1
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(UnreadableImageError, match="^encrypted$"):
+        read_bytes(open_source(path).images[0])
+    path = zipped(tmp_path / "b.zip", {"a.jpg": b"a"}, zipfile.ZIP_LZMA)
+    with pytest.raises(UnreadableImageError, match="^compressed by method 14, expected deflate$"):
+        read_bytes(open_source(path).images[0])
+
+
+def test_what_is_no_archive(tmp_path):
+    with pytest.raises(SourceNotFoundError, match="no such file"):
+        open_source(tmp_path / "absent.tar")
+    for name in ("a.tar", "a.zip"):
+        (tmp_path / name).write_bytes(b"hello world" * 100)
+        with pytest.raises(SourceError, match="not a (tar|zip) archive"):
+            open_source(tmp_path / name)
+    with tarfile.open(tmp_path / "b.tar.gz", "w:gz"):
+        pass
+    with pytest.raises(SourceError, match="compressed tar .* unpack it"):
+        open_source(tmp_path / "b.tar.gz")
+    whole = Path(zipped(tmp_path / "c.zip", {"a.jpg": b"a" * 100})).read_bytes()
+    (tmp_path / "c.zip").write_bytes(whole[:-30])
+    with pytest.raises(SourceError, match="cut short"):
+        open_source(tmp_path / "c.zip")
+
+
+def test_no_images_and_doubles(tmp_path):
+    with pytest.raises(EmptySourceError):
+        open_source(tar(tmp_path / "a.tar", {"a.txt": b""}))
+    with pytest.raises(EmptySourceError):
+        open_source(tar(tmp_path / "a.tar", {}))
+    path = tmp_path / "b.tar"
+    with tarfile.open(path, "w") as archive:
+        for _ in range(2):
+            archive.addfile(tarfile.TarInfo("a.jpg"))
+    with pytest.raises(ManifestError, match="'b.tar/a.jpg' more than once"):
+        open_source(path)
+
+
+@pytest.mark.parametrize("data", [b"{", b"[1]", b"\xff", b"[" * 100_000])
+def test_a_sidecar_that_is_none_is_named(tmp_path, data):
+    path = tar(tmp_path / "a.tar", {"1.jpg": b"1", "1.json": data})
+    with pytest.raises(ManifestError, match="a.tar: member '1.json' cannot be read"):
+        open_source(path)

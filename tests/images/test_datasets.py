@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from embedkit.errors import EmptySourceError, ManifestError, UnreadableImageError, UsageError
+from embedkit.images import open_source, read_bytes, rows_of
+
+
+class Pairs:
+    """A torch data set: a length, and items (image, label)."""
+
+    def __init__(self, items):
+        self.items = items
+        self.asked = []
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, index):
+        self.asked.append(index)
+        item = self.items[index]
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+
+class ImageFeature:
+    dtype = "PIL.Image.Image"
+
+    def __init__(self, decode=True):
+        self.decode = decode
+
+
+class Value:
+    dtype = "string"
+
+
+class ClassLabel:
+    dtype = "int64"
+    names = ["cat", "dog"]
+
+
+class Columns:
+    """What is used of a ``datasets.Dataset``."""
+
+    def __init__(self, columns, features):
+        self.columns_ = columns
+        self.features = features
+
+    @property
+    def column_names(self):
+        return list(self.columns_)
+
+    def __len__(self):
+        return len(next(iter(self.columns_.values())))
+
+    def __getitem__(self, index):
+        if isinstance(index, str):
+            assert index != "image", "the images must not be loaded as a column"
+            return self.columns_[index]
+        assert not self.features["image"].decode, "the images must not be decoded"
+        return {name: values[index] for name, values in self.columns_.items()}
+
+    def cast_column(self, name, feature):
+        return Columns(self.columns_, {**self.features, name: feature})
+
+
+def test_columns_of_datasets():
+    dataset = Columns(
+        {
+            "image": [{"bytes": b"a", "path": None}, {"bytes": None, "path": "b.jpg"}, {"bytes": None, "path": None}],
+            "label": [1, 0, None],
+            "split": ["train", "test", "test"],
+            "who": ["Ann", None, "Bob"],
+        },
+        {"image": ImageFeature(), "label": ClassLabel(), "split": Value(), "who": Value()},
+    )
+    source = open_source(dataset)
+    assert source.keys == ["0", "1", "2"]
+    assert source.labels == ["dog", "cat", ""]
+    assert source.split == ["train", "test", "test"]
+    assert source.columns == {"who": ["Ann", "", "Bob"]}
+    assert source.images[:2] == [b"a", "b.jpg"]
+    with pytest.raises(UnreadableImageError, match="^not an image: dict$"):
+        read_bytes(source.images[2])
+    assert open_source(dataset, label_column="who").label_classes == ["Ann", "Bob"]
+    with pytest.raises(ManifestError, match="no column 'x' for the labels; further columns found: label, split, who"):
+        open_source(dataset, label_column="x")
+
+
+def test_columns_without_an_image():
+    with pytest.raises(ManifestError, match="no column 'image' or 'img'; columns found: picture"):
+        open_source(Columns({"picture": [1]}, {"picture": Value()}))
+
+
+def test_pairs(photo):
+    dataset = Pairs([(photo, 3), (photo.rotate(90), 5)])
+    source = open_source(dataset)
+    assert source.keys == ["0", "1"]
+    assert source.labels == ["3", "5"]
+    assert source.images[0] is photo
+    assert source.images[-1] is source.images[1]
+    assert len(source.images) == 2
+    assert rows_of(dataset).labels == ["3", "5"]
+
+
+def test_targets_spare_a_pass_over_the_images(photo):
+    dataset = Pairs([(photo, np.int64(i % 2)) for i in range(10)])
+    dataset.targets = np.arange(10) % 2
+    dataset.classes = ["no", "yes"]
+    source = open_source(dataset)
+    assert source.labels == ["no", "yes"] * 5
+    assert set(dataset.asked) == {0}
+
+
+def test_dicts(photo):
+    dataset = Pairs([{"img": photo, "label": 0.5, "other": "x"}, {"img": photo, "label": 2.25, "other": "y"}])
+    assert open_source(dataset).labels.tolist() == [0.5, 2.25]
+    assert open_source(dataset, label_column="other").labels == ["x", "y"]
+    with pytest.raises(ManifestError, match="no 'z' in its items for the labels; found: img, label, other"):
+        open_source(dataset, label_column="z")
+    assert open_source(Pairs([{"image": photo}])).labels is None
+    with pytest.raises(ManifestError, match="no 'image' or 'img' in its items; found: pixels"):
+        open_source(Pairs([{"pixels": photo}]))
+
+
+def test_images_alone(photo):
+    assert open_source(Pairs([photo, photo])).labels is None
+    assert open_source(Pairs([(photo,)])).labels is None
+    with pytest.raises(ManifestError, match="its items are pairs and have no 'x'"):
+        open_source(Pairs([(photo, 1)]), label_column="x")
+
+
+def test_tensors_are_refused_at_once():
+    class Tensor:
+        pass
+
+    with pytest.raises(UsageError, match="its images are Tensor, expected a path.*take its transform off"):
+        open_source(Pairs([(Tensor(), 1)]))
+    with pytest.raises(EmptySourceError):
+        open_source(Pairs([]))
+
+
+def test_an_item_that_fails_is_a_failure_of_its_row(photo):
+    dataset = Pairs([(photo, 1), OSError("disk on fire"), (3.5, 1)])
+    dataset.targets = [1, 1, 0]
+    source = open_source(dataset)
+    assert source.images[0] is photo
+    with pytest.raises(UnreadableImageError, match="^the data set raised OSError: disk on fire$"):
+        read_bytes(source.images[1])
+    with pytest.raises(UnreadableImageError, match="^not an image: float$"):
+        read_bytes(source.images[2])
+
+
+def test_one_thread_at_a_time(photo):
+    inside, most = [], []
+
+    class Slow(Pairs):
+        def __getitem__(self, index):
+            inside.append(index)
+            most.append(len(inside))
+            time.sleep(0.001)
+            inside.remove(index)
+            return super().__getitem__(index)
+
+    source = open_source(Slow([photo] * 20))
+    threads = [threading.Thread(target=source.images.__getitem__, args=(row,)) for row in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(most) == 1
+    assert len(most) >= 20
