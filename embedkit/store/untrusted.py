@@ -109,7 +109,24 @@ class UntrustedFile:
     def _datasets(self) -> dict[str, Any]:
         """All datasets by their paths; nothing in the file is read before every object was checked."""
         found: dict[str, Any] = {}
-        self._walk(self._root, "", 0, found)
+        objects = 0
+        pending = [(self._root, "", 0)]
+        while pending:
+            group, prefix, depth = pending.pop()
+            objects += group.get_num_objs()
+            if objects > _MAX_OBJECTS:
+                raise self._unsafe(f"it has more than {_MAX_OBJECTS} objects")
+            if depth > _MAX_DEPTH:
+                raise self._unsafe(f"groups are nested deeper than {_MAX_DEPTH}, at {prefix!r}")
+            for name in self._hard_links(group, prefix):
+                path = prefix + name.decode("utf-8", errors="replace")
+                kind = h5py.h5o.get_info(group, name).type
+                if kind == h5py.h5o.TYPE_GROUP:
+                    pending.append((h5py.h5g.open(group, name), f"{path}/", depth + 1))
+                elif kind != h5py.h5o.TYPE_DATASET:
+                    raise self._unsafe(f"{path!r} is neither a group nor a dataset")
+                elif self._may_be_read(dataset := h5py.h5d.open(group, name), path):
+                    found[path] = dataset
         return found
 
     def __contains__(self, path: str) -> bool:
@@ -167,8 +184,9 @@ class UntrustedFile:
         """
         if math.prod(self.shape(path)) > _MAX_JSON:
             raise self._unsafe(f"{path} claims more than {_MAX_JSON} bytes of JSON")
+        text = self.array(path, "uint8").tobytes()
         try:
-            return cast(Json, json.loads(self.array(path, "uint8").tobytes()))
+            return cast(Json, json.loads(text))
         except (ValueError, RecursionError) as error:
             raise self._malformed(f"{path} is no JSON: {error}") from error
 
@@ -233,11 +251,8 @@ class UntrustedFile:
             raise self._malformed(f"it has no {path}")
         return self._datasets[path]
 
-    def _walk(self, group: Any, prefix: str, depth: int, found: dict[str, Any]) -> None:
-        if depth > _MAX_DEPTH:
-            raise self._unsafe(f"groups are nested deeper than {_MAX_DEPTH}, at {prefix!r}")
-        if len(found) + group.get_num_objs() > _MAX_OBJECTS:
-            raise self._unsafe(f"it has more than {_MAX_OBJECTS} objects")
+    def _hard_links(self, group: Any, prefix: str) -> list[bytes]:
+        """Return the names in a group, all of them names of objects in this file."""
         links: list[tuple[bytes, int]] = []
 
         def note(name: Any, link: Any) -> None:
@@ -245,18 +260,10 @@ class UntrustedFile:
 
         group.links.iterate(note, info=True)
         for name, kind in links:
-            path = prefix + name.decode("utf-8", errors="replace")
             if kind != h5py.h5l.TYPE_HARD:
+                path = prefix + name.decode("utf-8", errors="replace")
                 raise self._unsafe(f"{path!r} is a soft, external or user-defined link")
-            object_type = h5py.h5o.get_info(group, name).type
-            if object_type == h5py.h5o.TYPE_GROUP:
-                self._walk(h5py.h5g.open(group, name), f"{path}/", depth + 1, found)
-            elif object_type == h5py.h5o.TYPE_DATASET:
-                dataset = h5py.h5d.open(group, name)
-                if self._may_be_read(dataset, path):
-                    found[path] = dataset
-            else:
-                raise self._unsafe(f"{path!r} is neither a group nor a dataset")
+        return [name for name, _ in links]
 
     def _may_be_read(self, dataset: Any, path: str) -> bool:
         properties = dataset.get_create_plist()
@@ -285,9 +292,10 @@ class UntrustedFile:
         inflater = zlib.decompressobj()
         try:
             data = inflater.decompress(packed, size)
+            more = inflater.decompress(inflater.unconsumed_tail, 1)
         except zlib.error as error:
             raise self._malformed(f"{path} does not inflate at row {row}: {error}") from error
-        if len(data) != size or inflater.decompress(inflater.unconsumed_tail, 1):
+        if len(data) != size or more:
             raise self._unsafe(f"{path} inflates to another size than {size} bytes at row {row}")
         return data
 
@@ -381,14 +389,18 @@ class _Window(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        # HDF5 does not look at the count: what is not there must be zeros rather than what was in its memory before.
+        # HDF5 does not look at the count, so what cannot be filled is an error: a hostile size must not cost memory.
         target = memoryview(buffer).cast("B")
-        target[:] = bytes(len(target))
-        inside = target[: max(0, self._length - self._position)]
+        if self._position + len(target) > self._length:
+            raise OSError(f"{len(target)} bytes at {self._position} are wanted, and there are {self._length}")
         self._file.seek(self._position)
         self._position += len(target)
-        while inside and (count := self._file.readinto(inside)):
-            inside = inside[count:]
+        rest = target
+        while rest:
+            count = self._file.readinto(rest)
+            if not count:
+                raise OSError("the file became shorter while it was read")
+            rest = rest[count:]
         return len(target)
 
 
