@@ -40,7 +40,7 @@ Buffer = bytes | bytearray | memoryview
 
 # Small enough that a piece is still in the processor's cache when it is written after it was hashed, and that an
 # interrupt is answered at once; large enough that the number of calls does not matter.
-_PIECE = 1 << 20
+_PIECE = 8 << 20
 
 # Errors of os.link on file systems without hard links.
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}

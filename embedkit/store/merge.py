@@ -127,7 +127,7 @@ def _first_rows(parts: Sequence[Part], maps: PartMaps) -> list[npt.NDArray[np.in
     order = np.arange(len(parts), dtype=np.int64)
     index = DigestIndex.empty().with_parts(((number, maps[part].digests) for number, part in enumerate(parts)), order)
 
-    def read(number: int, rows: npt.NDArray[np.int64]) -> Digests:
+    def read(number: int, rows: npt.NDArray[np.int64] | slice) -> Digests:
         return maps[parts[number]].digests[rows]
 
     return [

@@ -257,7 +257,12 @@ class StoredFeatureSet:
             self._snapshot = Snapshot(parts, index, old.reasons, {**old.damaged, name: error})
 
     def _read_digests(self, snapshot: Snapshot) -> ReadDigests:
-        return lambda number, rows: self._maps[snapshot.parts[number]].digests[rows]
+        def read(number: int, rows: Rows | slice) -> Digests:
+            digests = self._maps[snapshot.parts[number]].digests
+            # np.take copies rows several times as fast as indexing does.
+            return digests[rows] if isinstance(rows, slice) else np.take(digests, rows, axis=0)
+
+        return read
 
     def _find(self, snapshot: Snapshot, digests: Digests) -> Places:
         return snapshot.index.find(digests, self._read_digests(snapshot))
@@ -283,20 +288,18 @@ class StoredFeatureSet:
 
 def _copy_rows(features: Features, sources: Rows, target: Features, positions: Positions) -> None:
     """Copy ``features[sources]`` to ``target[positions]``; positions ascend."""
-    if (np.diff(sources) < 0).any():  # go through the file forwards
-        order = np.argsort(sources, kind="stable")
-        sources, positions = sources[order], positions[order]
-    step = max(1, BLOCK_BYTES // max(1, target.itemsize * target.shape[1]))
-    for start in range(0, len(sources), step):
-        here, there = sources[start : start + step], positions[start : start + step]
-        if _is_run(there):
-            block = target[there[0] : there[0] + len(there)]
-            if _is_run(here):
-                block[:] = features[here[0] : here[0] + len(here)]
-            else:
-                np.take(features, here, axis=0, out=block, mode="clip")
+    if _is_run(positions):
+        block = target[positions[0] : positions[0] + len(positions)]
+        if _is_run(sources):
+            block[:] = features[sources[0] : sources[0] + len(sources)]
         else:
-            target[there] = features[here]
+            np.take(features, sources, axis=0, out=block, mode="clip")  # the default mode copies twice
+        return
+    order = np.argsort(sources, kind="stable")  # through the file forwards
+    sources, positions = sources[order], positions[order]
+    step = max(1, BLOCK_BYTES // (target.itemsize * target.shape[1]))
+    for start in range(0, len(sources), step):
+        target[positions[start : start + step]] = features[sources[start : start + step]]
 
 
 def _is_run(numbers: npt.NDArray[np.signedinteger[Any]]) -> bool:
