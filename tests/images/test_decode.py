@@ -66,7 +66,6 @@ def test_real_files_decode_as_pillow_does(assets, reference, name):
         ("RGB", "TIFF", {"compression": "tiff_lzw"}),
         ("CMYK", "TIFF", {}),
         ("1", "TIFF", {"compression": "group4"}),
-        ("YCbCr", "TIFF", {}),
         ("RGB", "BMP", {}),
         ("P", "BMP", {}),
         ("RGB", "PPM", {}),

@@ -66,8 +66,8 @@ def test_a_fresh_file_is_not_recorded(tmp_path):
     """Without `settled`: a rewrite within one tick of the clock cannot be seen, so nothing this young is believed."""
     path = write(tmp_path / "a.jpg", b"one")
     memo = StatMemo(tmp_path / "m.npy")
-    remember(memo, path)
     (tmp_path / "a.jpg").write_bytes(b"two")
+    remember(memo, path)
     assert recall(tmp_path / "m.npy", path) == [None]
 
 

@@ -25,7 +25,10 @@ def over_white(colour, alpha):
 def test_transparency_over_white(mode, colour, alpha):
     image = Image.new("LA" if mode == "LA" else "RGBA", (3, 2), (*colour, alpha))
     if mode == "PA":
-        image = image.convert("PA")
+        image = Image.new("P", (3, 2))
+        image.putpalette(colour)
+        image.putalpha(alpha)
+        assert image.mode == "PA"
     expected = over_white(np.broadcast_to(colour, 3), alpha)
     pixels = to_rgb(image, SPEC)
     assert pixels.shape == (2, 3, 3)
