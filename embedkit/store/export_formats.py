@@ -115,7 +115,8 @@ def parquet_chunks(head: TableHead, batches: Iterable[Features]) -> Generator[by
 
     pipe = _Pipe()
     row = 0
-    with parquet.ParquetWriter(pyarrow.PythonFile(pipe, mode="w"), schema) as writer:
+    # A dictionary of features would be larger than the features.
+    with parquet.ParquetWriter(pyarrow.PythonFile(pipe, mode="w"), schema, use_dictionary=[*columns]) as writer:
         for batch in batches:
             rows = slice(row, row + len(batch))
             arrays = [pyarrow.array(column[rows].tolist(), schema.field(name).type) for name, column in columns.items()]

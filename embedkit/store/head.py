@@ -292,7 +292,8 @@ def _text_array(values: Sequence[str], what: str, rows: int) -> Array:
 
 
 def _column_array(values: Column, what: str, rows: int) -> Array:
-    if not isinstance(values, np.ndarray) and any(isinstance(cast(object, value), str) for value in values):
+    listed = not isinstance(values, np.ndarray)
+    if listed and (not values or any(isinstance(cast(object, value), str) for value in values)):
         return _text_array(values, what, rows)
     array = np.asarray(values)
     match array.dtype.kind:
