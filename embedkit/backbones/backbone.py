@@ -8,55 +8,51 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from embedkit.backbones.batching import BatchRunner
 from embedkit.errors import UsageError
 from embedkit.specs import BackboneSpec, PreprocessSpec
-
-
-class RunsBatches(Protocol):
-    """What computes: an engine. `module` is the frozen torch module whose forward it is, or None."""
-
-    module: Any
-
-    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the features, float32 (n, width), of pixels, uint8 (n, 3, height, width)."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backbone:
     """A frozen backbone.
 
+    It may be called from several threads. On a GPU, two threads that take turns keep it busy: each has its own stream,
+    so one's copies run beside the other's forward pass. On a CPU one thread is enough: torch itself uses
+    ``torch.get_num_threads()`` cores, which the caller sets to those that decoding leaves free.
+
     Attributes
     ----------
     spec : BackboneSpec
     preprocess : PreprocessSpec
         What its pixels must have gone through.
-    engine : RunsBatches
+    runner : BatchRunner
+        Shared by backbones that were loaded together and differ in layer and pool alone.
+    columns : slice
+        Which of the runner's columns are this backbone's.
     device : str
         ``"cpu"`` or ``"cuda:<index>"``.
-    batch_size : int
-        Images that go through the network at once.
     choice : str
         Which engine and precision compute, and why.
     drift : float or None
         Worst cosine to fp32 torch after subtracting the mean feature, over `embedkit.backbones.drift`'s images;
-        None where fp32 torch itself computes.
+        None where fp32 torch itself computes, and where it was not measured.
     provenance : mapping
-        Library versions, the model's name as it was typed, where the weights came from, notes.
+        Library versions, the model's name as it was typed, where the weights came from, notes; JSON values.
     weights_files : sequence of Path
         The files of weights that were read.
     """
 
     spec: BackboneSpec
     preprocess: PreprocessSpec
-    engine: RunsBatches
+    runner: BatchRunner
+    columns: slice
     device: str
-    batch_size: int
     choice: str
     drift: float | None
     provenance: Mapping[str, Any]
@@ -65,7 +61,12 @@ class Backbone:
     @property
     def module(self) -> Any:
         """The frozen torch module (uint8 (n, 3, h, w) to float32 (n, width)); None for a pseudo-backbone."""
-        return self.engine.module
+        return self.runner.engine.module
+
+    @property
+    def batch_size(self) -> int:
+        """Images that go through the network at once."""
+        return self.runner.batch_size
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Compute features.
@@ -73,7 +74,8 @@ class Backbone:
         Parameters
         ----------
         pixels : uint8 (n, 3, height, width)
-            RGB, 0 to 255, of the size in `preprocess.input_size`, in any memory layout; not normalised.
+            RGB, 0 to 255, of the size in `preprocess.input_size`, not normalised. Any memory layout will do; that of
+            an array (n, height, width, 3) seen as (n, 3, height, width) is read without rearranging.
 
         Returns
         -------
@@ -84,12 +86,47 @@ class Backbone:
         ------
         UsageError
             `pixels` is of another type or shape.
+        BackboneError
+            There is no memory for a single image.
         """
-        expected = (3, *self.preprocess.input_size)
-        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != expected:
-            raise UsageError(f"pixels are {pixels.dtype} {pixels.shape}, expected uint8 (n, {expected})")
-        features = np.empty((len(pixels), self.spec.width), np.float32)
-        for start in range(0, len(pixels), self.batch_size):
-            batch = pixels[start : start + self.batch_size]
-            features[start : start + len(batch)] = self.engine(batch)
-        return features
+        return run_together([self], pixels)[0]
+
+
+def run_together(backbones: Sequence[Backbone], pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    """Compute the features of several backbones; those that were loaded together share one pass.
+
+    Parameters
+    ----------
+    backbones : sequence of Backbone
+        All with the preprocessing that `pixels` went through.
+    pixels : uint8 (n, 3, height, width)
+
+    Returns
+    -------
+    list of float32 (n, width)
+        One for each backbone.
+
+    Raises
+    ------
+    UsageError
+        `pixels` is of another type or shape than a backbone expects.
+    BackboneError
+        There is no memory for a single image.
+    """
+    computed: dict[int, NDArray[np.float32]] = {}
+    features: list[NDArray[np.float32]] = []
+    for backbone in backbones:
+        _check(backbone, pixels)
+        if len(pixels) == 0:
+            features.append(np.empty((0, backbone.spec.width), np.float32))
+            continue
+        if id(backbone.runner) not in computed:
+            computed[id(backbone.runner)] = backbone.runner(pixels)
+        features.append(np.ascontiguousarray(computed[id(backbone.runner)][:, backbone.columns]))
+    return features
+
+
+def _check(backbone: Backbone, pixels: NDArray[np.uint8]) -> None:
+    height, width = backbone.preprocess.input_size
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (3, height, width):
+        raise UsageError(f"pixels are {pixels.dtype} {pixels.shape}, expected uint8 (n, 3, {height}, {width})")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -17,6 +18,14 @@ from embedkit.errors import UsageError
 from embedkit.specs import Pool
 
 
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """What is taken out of a network: a layer (None: the model's own output), counted from 0, and how it is pooled."""
+
+    layer: int | None = None
+    pool: Pool = "auto"
+
+
 class FrozenFeatures(nn.Module):
     """Normalise pixels, run a timm model without its classifier, pool.
 
@@ -24,30 +33,22 @@ class FrozenFeatures(nn.Module):
     ----------
     model : nn.Module
         A timm model with ``num_classes=0``. It is put into eval mode and its parameters stop asking for gradients.
-    mean, std : (float, float, float)
+    mean, std : sequence of three floats
         Normalisation of RGB pixels scaled to [0, 1].
-    layer : int or None
-        Index into ``forward_intermediates``; None takes the model's own output.
-    pool : Pool
+    taps : sequence of Tap
+        At least one. However many layers are tapped, one pass through the network serves them all; so does one pass
+        all taps of the model's own output.
 
     Raises
     ------
     UsageError
-        The model has no such layer, or not what `pool` asks for.
+        The model has no intermediate layers, or no class token where `pool` asks for it.
     """
 
     shift: Tensor
     scale: Tensor
 
-    def __init__(
-        self,
-        model: nn.Module,
-        *,
-        mean: Sequence[float],
-        std: Sequence[float],
-        layer: int | None = None,
-        pool: Pool = "auto",
-    ) -> None:
+    def __init__(self, model: nn.Module, *, mean: Sequence[float], std: Sequence[float], taps: Sequence[Tap]) -> None:
         super().__init__()
         # (x / 255 - mean) / std in one subtraction and one division of the bytes themselves.
         self.register_buffer(
@@ -56,20 +57,15 @@ class FrozenFeatures(nn.Module):
         self.register_buffer("scale", torch.tensor([255.0 * value for value in std]).view(1, 3, 1, 1), persistent=False)
         self.model = model
         self.dtype = torch.float32
-        self.layer = layer
-        self.pool: Pool = pool
-        self._takes_prefix = layer is not None and "return_prefix_tokens" in _parameters(model, "forward_intermediates")
-        if layer is not None and not hasattr(model, "forward_intermediates"):
-            raise UsageError(f"layer is {layer}, but {type(model).__name__} gives no intermediate layers: leave it out")
-        if pool in ("cls", "cls+avg") and not self._has_class_token():
-            raise UsageError(
-                f"pool is {pool!r}, but {type(model).__name__} has no class token "
-                f"{'here' if layer is None else 'in its layers'}: use avg, max or gem"
-            )
+        self.taps = tuple(taps)
+        self.layers = sorted({tap.layer for tap in taps if tap.layer is not None})
+        self.takes_prefix = "return_prefix_tokens" in _parameters(model, "forward_intermediates")
+        for tap in self.taps:
+            self._check(tap)
         self.eval().requires_grad_(False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Compute features.
+        """Compute the features of all taps, side by side.
 
         Parameters
         ----------
@@ -78,38 +74,48 @@ class FrozenFeatures(nn.Module):
 
         Returns
         -------
-        Tensor float32 (n, width)
+        Tensor float32 (n, sum of the taps' widths)
         """
-        images = ((pixels.float() - self.shift) / self.scale).to(self.dtype)
-        if self.layer is not None:
-            features = self._from_layer(images, self.layer)
-        elif self.pool == "auto":
-            features = self._own_output(images)
-        else:
-            features = self._from_last(images)
-        return features.float()
+        return torch.cat(self.each(pixels), dim=1)
 
-    def _own_output(self, images: Tensor) -> Tensor:
-        output = self.model(images)
+    def each(self, pixels: Tensor) -> list[Tensor]:
+        """Compute the features of each tap, float32 (n, its width)."""
+        images = ((pixels.float() - self.shift) / self.scale).to(self.dtype)
+        own = self.model(images) if Tap() in self.taps else None
+        pooled_last = any(tap.layer is None and tap.pool != "auto" for tap in self.taps)
+        last = cast(Any, self.model).forward_features(images) if pooled_last else None
+        taken = dict(zip(self.layers, self._intermediates(images), strict=True)) if self.layers else {}
+        return [
+            (
+                pool_tokens(*taken[tap.layer], tap.pool)
+                if tap.layer is not None
+                else self._own_output(own)
+                if tap.pool == "auto"
+                else pool_tokens(*self._split(last, tap.pool), tap.pool)
+            ).float()
+            for tap in self.taps
+        ]
+
+    def _intermediates(self, images: Tensor) -> list[tuple[Tensor, Tensor | None]]:
+        """Return the positions (n, tokens, channels) and the class token of each tapped layer, not normed."""
+        arguments: dict[str, Any] = {"indices": self.layers, "intermediates_only": True, "output_fmt": "NCHW"}
+        if self.takes_prefix:
+            arguments["return_prefix_tokens"] = True
+        split: list[tuple[Tensor, Tensor | None]] = []
+        for taken in cast(Any, self.model).forward_intermediates(images, **arguments):
+            # Asked for prefix tokens, a model with some gives (map, prefix tokens), one without gives the map alone.
+            patches, prefix = cast(tuple[Tensor, Tensor | None], taken if isinstance(taken, tuple) else (taken, None))
+            cls = prefix[:, 0] if prefix is not None and self._has_class_token() else None
+            split.append((patches.flatten(2).transpose(1, 2), cls))
+        return split
+
+    def _own_output(self, output: Any) -> Tensor:
         if isinstance(output, Tensor) and output.ndim == 2:
             return output
-        return pool_tokens(*self._split(output), "avg")  # some models leave the pooling to their classifier
+        return pool_tokens(*self._split(output, "auto"), "avg")  # some models leave the pooling to their classifier
 
-    def _from_last(self, images: Tensor) -> Tensor:
-        return pool_tokens(*self._split(cast(Any, self.model).forward_features(images)), self.pool)
-
-    def _from_layer(self, images: Tensor, layer: int) -> Tensor:
-        arguments: dict[str, Any] = {"indices": [layer], "intermediates_only": True, "output_fmt": "NCHW"}
-        if self._takes_prefix:
-            arguments["return_prefix_tokens"] = True
-        taken = cast(Any, self.model).forward_intermediates(images, **arguments)[0]
-        # Asked for prefix tokens, a model that has some gives (map, prefix tokens), one that has none the map alone.
-        patches, prefix = cast(tuple[Tensor, Tensor | None], taken if isinstance(taken, tuple) else (taken, None))
-        cls = prefix[:, 0] if prefix is not None and self._has_class_token() else None
-        return pool_tokens(patches.flatten(2).transpose(1, 2), cls, self.pool)
-
-    def _split(self, output: Any) -> tuple[Tensor, Tensor | None]:
-        """Split what the model gave into positions (n, tokens, channels) and class token."""
+    def _split(self, output: Any, pool: Pool) -> tuple[Tensor, Tensor | None]:
+        """Split a map, or tokens, into positions (n, tokens, channels) and class token."""
         if isinstance(output, Tensor) and output.ndim == 4:
             if getattr(self.model, "output_fmt", "NCHW") == "NHWC":
                 return output.flatten(1, 2), None
@@ -118,12 +124,20 @@ class FrozenFeatures(nn.Module):
             prefix = int(getattr(self.model, "num_prefix_tokens", 0))
             return output[:, prefix:], output[:, 0] if self._has_class_token() else None
         raise UsageError(
-            f"pool is {self.pool!r}, but {type(self.model).__name__} gives neither a map nor tokens: use auto"
+            f"pool is {pool!r}, but the last layer of {type(self.model).__name__} is neither a map nor tokens: "
+            "leave the pool out, or name a layer"
         )
 
+    def _check(self, tap: Tap) -> None:
+        name = type(self.model).__name__
+        if tap.layer is not None and not hasattr(self.model, "forward_intermediates"):
+            raise UsageError(f"layer is {tap.layer}, but {name} gives no intermediate layers: leave it out")
+        there = self._has_class_token() and (tap.layer is None or self.takes_prefix)
+        if tap.pool in ("cls", "cls+avg") and not there:
+            raise UsageError(f"pool is {tap.pool!r}, but {name} gives no class token here: use avg, max or gem")
+
     def _has_class_token(self) -> bool:
-        there = getattr(self.model, "cls_token", None) is not None and getattr(self.model, "num_prefix_tokens", 0) > 0
-        return there and (self.layer is None or self._takes_prefix)
+        return getattr(self.model, "cls_token", None) is not None and getattr(self.model, "num_prefix_tokens", 0) > 0
 
 
 def _parameters(model: nn.Module, method: str) -> Sequence[str]:

@@ -1,13 +1,17 @@
-"""Loading a backbone: from what a user asks for to something that turns pixels into features.
+"""Loading backbones: from what a user asks for to something that turns pixels into features.
 
 Layer: backbones, its top. Imports torch and timm, unless a pseudo-backbone is asked for.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+
 from embedkit.backbones.backbone import Backbone
 from embedkit.backbones.pseudo import PSEUDO_BACKBONES, load_pseudo
 from embedkit.backbones.request import BackboneRequest
+from embedkit.errors import UsageError
 
 
 def load_backbone(request: BackboneRequest, *, batch_size: int | None = None) -> Backbone:
@@ -17,7 +21,13 @@ def load_backbone(request: BackboneRequest, *, batch_size: int | None = None) ->
     ----------
     request : BackboneRequest
     batch_size : int or None
-        Images that go through the network at once; None takes what suits the device.
+        Images that go through the network at once. Every pass then has exactly this many, a short batch being filled
+        up, and features do not depend on the batch to the last bit (in fp32). None takes what suits the device, and
+        fills short batches up to a power of two only: then features of one image agree to about 1e-6.
+
+    Returns
+    -------
+    Backbone
 
     Raises
     ------
@@ -27,11 +37,35 @@ def load_backbone(request: BackboneRequest, *, batch_size: int | None = None) ->
         The weights are not to be had, or do not fit.
     DeviceError
         A device, engine or precision was named that this machine does not have.
+    DriftError
+        The engine that was named computes something else than fp32 torch.
+    MissingExtraError
+        The engine that was named is not installed.
     UsageError
         The model has no such layer, pool or argument.
     """
-    if request.model in PSEUDO_BACKBONES:
-        return load_pseudo(request)
+    return load_backbones([request], batch_size=batch_size)[0]
+
+
+def load_backbones(requests: Sequence[BackboneRequest], *, batch_size: int | None = None) -> list[Backbone]:
+    """Load several outputs of one network: backbones that differ in layer and pool alone and share each pass.
+
+    `embedkit.backbones.backbone.run_together` computes their features at once.
+
+    Parameters
+    ----------
+    requests : sequence of BackboneRequest
+        At least one; equal but for `layer` and `pool`.
+    batch_size : int or None
+        As for `load_backbone`, which also lists what is raised.
+    """
+    networks = [dataclasses.replace(request, layer=None, pool="auto") for request in requests]
+    if not networks or any(network != networks[0] for network in networks):
+        raise UsageError("backbones that share a network may differ in layer and pool alone: load others one by one")
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"batch_size is {batch_size}, expected at least 1")
+    if networks[0].model in PSEUDO_BACKBONES:
+        return [load_pseudo(request) for request in requests]
     from embedkit.backbones.network import load_network
 
-    return load_network(request, batch_size=batch_size)
+    return load_network(requests, batch_size=batch_size)

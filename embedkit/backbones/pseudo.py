@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.backbones.backbone import Backbone
+from embedkit.backbones.batching import BatchRunner
 from embedkit.backbones.request import BackboneRequest
 from embedkit.errors import DeviceError, UsageError
 from embedkit.specs import BackboneSpec, PreprocessSpec
 
+BATCH_SIZE = 256
 PIXELS_SIDE = 32
 HISTOGRAM_SIDE = 64
 HISTOGRAM_LEVELS = 8
@@ -109,9 +111,9 @@ def load_pseudo(request: BackboneRequest) -> Backbone:
             std=(1.0, 1.0, 1.0),
             resize="exact",
         ),
-        engine=PseudoEngine(function),
+        runner=BatchRunner(PseudoEngine(function), BATCH_SIZE, fixed=False),
+        columns=slice(None),
         device="cpu",
-        batch_size=256,
         choice="numpy: no network to run",
         drift=None,
         provenance={"model": request.model, "numpy": np.__version__},

@@ -10,7 +10,7 @@ Layer: backbones. Imports torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
@@ -23,7 +23,7 @@ def use_one_thread() -> None:
 
 
 @contextmanager
-def keep_thread_count() -> Iterator[None]:
+def keep_thread_count() -> Generator[None]:
     """Restore the number of threads that later threads begin with; `use_one_thread` changes it for all of them."""
     count = torch.get_num_threads()
     try:

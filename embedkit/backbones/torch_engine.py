@@ -5,6 +5,7 @@ Layer: backbones. Imports torch.
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,10 @@ from embedkit.specs import Precision
 
 class TorchEngine:
     """Run a frozen module.
+
+    bf16 and fp16 mean that the network's weights and activations are of that type; pixels are normalised and maps
+    are pooled into features in fp32. fp32 means fp32: on CUDA, convolutions and products are kept from TF32, for which
+    a setting of the whole process is changed.
 
     Parameters
     ----------
@@ -34,11 +39,44 @@ class TorchEngine:
         module.to(device)
         self.module = module
         self._device = torch.device(device)
+        self._of_thread = threading.local()
+        if self._device.type == "cuda" and precision == "fp32":
+            backends: Any = torch.backends
+            backends.cudnn.conv.fp32_precision = "ieee"
+            backends.cuda.matmul.fp32_precision = "ieee"
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the features, float32 (n, width), of pixels, uint8 (n, 3, height, width)."""
-        with torch.inference_mode():
-            batch = torch.from_numpy(pixels)  # pyright: ignore[reportUnknownMemberType]
-            batch = batch.contiguous(memory_format=torch.channels_last).to(self._device)
-            features = self.module(batch)
-            return features.cpu().numpy()
+        """Return the features, float32 (n, d), of pixels, uint8 (n, 3, height, width).
+
+        Raises
+        ------
+        MemoryError
+            The device has no room for so many images at once.
+        """
+        try:
+            with torch.inference_mode():
+                return self._on_cuda(pixels) if self._device.type == "cuda" else self._on_cpu(pixels)
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            raise MemoryError(str(error).splitlines()[0]) from error
+        except RuntimeError as error:
+            if "allocate memory" not in str(error):  # what torch's allocator for CPUs says, without a type of its own
+                raise
+            raise MemoryError(str(error).splitlines()[0]) from error
+
+    def _on_cpu(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        batch = torch.from_numpy(pixels)  # pyright: ignore[reportUnknownMemberType]
+        return self.module(batch.contiguous(memory_format=torch.channels_last)).numpy()
+
+    def _on_cuda(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Copy, run and copy back on the calling thread's own stream, so that threads overlap."""
+        if not hasattr(self._of_thread, "stream"):
+            self._of_thread.stream = torch.cuda.Stream(self._device)
+        with torch.cuda.stream(self._of_thread.stream):
+            pinned = torch.empty(pixels.shape, dtype=torch.uint8, memory_format=torch.channels_last, pin_memory=True)
+            pinned.copy_(torch.from_numpy(pixels))  # pyright: ignore[reportUnknownMemberType]
+            features = self.module(pinned.to(self._device, non_blocking=True))
+            landed = torch.empty(features.shape, dtype=features.dtype, pin_memory=True)
+            landed.copy_(features, non_blocking=True)
+            self._of_thread.stream.synchronize()
+            return landed.numpy()

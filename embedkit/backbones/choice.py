@@ -1,0 +1,229 @@
+"""Which engine and precision compute: what was named, or the fastest that stays close to fp32 torch and pays.
+
+Layer: backbones. Imports torch through the engines.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.backbones import openvino_engine as openvino
+from embedkit.backbones.batching import Engine
+from embedkit.backbones.devices import available_precisions, check_precision
+from embedkit.backbones.drift import Drift, drift_images, measure_drift
+from embedkit.backbones.features import FrozenFeatures
+from embedkit.backbones.torch_engine import TorchEngine
+from embedkit.errors import DeviceError, DriftError
+from embedkit.specs import Engine as EngineName
+from embedkit.specs import Precision
+
+TRIAL_BATCH = 8
+
+ASSUMED_IMAGES = 1000
+"""How many images `auto` reckons with when nobody says."""
+
+FEW_IMAGES = 200
+"""Below this, looking for something faster costs more than it can save.
+
+The look costs 32 images in fp32 and 32 in the candidate. At twice the speed that is 48 images' worth of fp32, which 96
+images earn back; it should earn twice that.
+"""
+
+WORTH_CONVERTING = 30.0
+"""Seconds of forward passes to go, by the best of torch, from which on a conversion for OpenVINO is tried.
+
+It takes 3 to 20 s and gains a factor of 1.3 (AVX-512) to 2.5 (AMX) over torch in bf16.
+"""
+
+FASTER = 1.1
+"""A candidate must be faster by this factor than what it replaces, lest noise decides."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What was asked for, and what decides where nothing was."""
+
+    engine: EngineName | Literal["auto"]
+    precision: Precision | Literal["auto"]
+    device: str
+    expected_images: int | None
+    input_size: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """An engine in a precision, and why.
+
+    `drift` is None for fp32 torch, which is the reference, and where nothing was compared.
+    """
+
+    engine: Engine
+    name: EngineName
+    precision: Precision
+    reason: str
+    drift: Drift | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Candidate:
+    engine: Engine
+    name: EngineName
+    precision: Precision
+    seconds: float  # an image
+    drift: Drift | None
+
+    def fits(self, wanted: Wanted) -> bool:
+        if wanted.engine not in ("auto", self.name):
+            return False
+        if wanted.precision != "auto":
+            return self.precision == wanted.precision
+        return self.drift is None or self.drift.acceptable
+
+    def __str__(self) -> str:
+        pace = f"{self.name} {self.precision} {1000 * self.seconds:.3g} ms an image"
+        return pace + (f" (drift worst {self.drift.worst:.4f}, mean {self.drift.mean:.4f})" if self.drift else "")
+
+
+def choose_engine(module: FrozenFeatures, wanted: Wanted) -> Choice:
+    """Decide what computes.
+
+    Parameters
+    ----------
+    module : FrozenFeatures
+        In fp32 on the CPU. Handed over: the engine that is chosen may change it.
+    wanted : Wanted
+
+    Raises
+    ------
+    DeviceError
+        The engine or precision that was named is not there on this device.
+    DriftError
+        The engine that was named computes something else than fp32 torch.
+    MissingExtraError
+        OpenVINO was named and is not installed.
+    """
+    _check_there(wanted)
+    images = ASSUMED_IMAGES if wanted.expected_images is None else wanted.expected_images
+    if wanted.precision != "auto" and wanted.engine != "auto":
+        reason = f"{wanted.engine} in {wanted.precision}, as asked for"
+        return _without_trial(module, wanted, wanted.engine, wanted.precision, reason)
+    if images < FEW_IMAGES and wanted.engine != "openvino":
+        precision = "fp32" if wanted.precision == "auto" else wanted.precision
+        reason = f"torch in {precision}: for {images} images nothing faster would pay for its start"
+        return _without_trial(module, wanted, "torch", precision, reason)
+    return _after_trial(module, wanted, images)
+
+
+def _check_there(wanted: Wanted) -> None:
+    if wanted.engine != "openvino":
+        if wanted.precision != "auto":
+            check_precision(wanted.precision, wanted.device)
+        return
+    if wanted.device != "cpu":
+        raise DeviceError(f"engine 'openvino' runs on the CPU only, the device is {wanted.device}: use engine='torch'")
+    there = openvino.available_precisions()
+    if wanted.precision not in ("auto", *there):
+        raise DeviceError(
+            f"precision {wanted.precision!r} is not available with openvino on this CPU, there is {', '.join(there)}"
+        )
+
+
+def _without_trial(
+    module: FrozenFeatures, wanted: Wanted, name: EngineName, precision: Precision, reason: str
+) -> Choice:
+    if name == "torch":
+        engine: Engine = TorchEngine(module, wanted.device, precision)
+    else:
+        engine = openvino.OpenVinoEngine(openvino.convert(module, *wanted.input_size), precision)
+    return Choice(engine=engine, name=name, precision=precision, reason=reason)
+
+
+def _after_trial(module: FrozenFeatures, wanted: Wanted, images: int) -> Choice:
+    """Run the drift images through fp32 torch and the candidates, and take the fastest that fits."""
+    pixels = drift_images(*wanted.input_size)
+    engine = TorchEngine(module, wanted.device, "fp32")
+    reference, seconds = _run(engine, pixels)
+    tried = [_Candidate(engine=engine, name="torch", precision="fp32", seconds=seconds, drift=None)]
+    for precision in _lower_precisions(wanted):
+        engine = TorchEngine(copy.deepcopy(module), wanted.device, precision)
+        tried.append(_try(engine, "torch", precision, pixels, reference))
+        if tried[-1].fits(wanted):
+            break
+    best = _fastest(tried, wanted)
+    remark = ""
+    if wanted.device == "cpu" and wanted.engine != "torch":
+        worth = best is None or images * best.seconds >= WORTH_CONVERTING
+        if worth and openvino.is_installed():
+            tried += _with_openvino(module, wanted, pixels, reference)
+            best = _fastest(tried, wanted)
+        elif worth:
+            remark = "; openvino is not installed (pip install 'embedkit[fast]')"
+    if best is None:
+        raise DriftError(
+            f"engine {wanted.engine!r} computes other features than fp32 torch: {'; '.join(map(str, tried))}; "
+            "use engine='torch'"
+        )
+    reason = f"{best.name} in {best.precision}: {', '.join(map(str, tried))}{remark}"
+    return Choice(engine=best.engine, name=best.name, precision=best.precision, reason=reason, drift=best.drift)
+
+
+def _lower_precisions(wanted: Wanted) -> list[Precision]:
+    """List what torch should be tried in besides fp32; bf16 first, since fp16 may overflow on images not tried."""
+    if wanted.engine == "openvino":
+        return []
+    there = available_precisions(wanted.device)
+    tried: tuple[Precision, ...] = ("bf16", "fp16")
+    return [one for one in tried if one in there and wanted.precision in ("auto", one)]
+
+
+def _with_openvino(
+    module: FrozenFeatures, wanted: Wanted, pixels: NDArray[np.uint8], reference: NDArray[np.float32]
+) -> list[_Candidate]:
+    try:
+        converted = openvino.convert(module, *wanted.input_size)
+    except DeviceError:
+        if wanted.engine == "openvino":
+            raise
+        return []
+    tried: list[_Candidate] = []
+    for precision in reversed(openvino.available_precisions()):
+        if wanted.precision in ("auto", precision):
+            engine = openvino.OpenVinoEngine(converted, precision)
+            tried.append(_try(engine, "openvino", precision, pixels, reference))
+            if tried[-1].fits(wanted):
+                break
+    return tried
+
+
+def _fastest(tried: Sequence[_Candidate], wanted: Wanted) -> _Candidate | None:
+    best: _Candidate | None = None
+    for candidate in tried:
+        if candidate.fits(wanted) and (best is None or best.seconds > FASTER * candidate.seconds):
+            best = candidate
+    return best
+
+
+def _try(
+    engine: Engine, name: EngineName, precision: Precision, pixels: NDArray[np.uint8], reference: NDArray[np.float32]
+) -> _Candidate:
+    features, seconds = _run(engine, pixels)
+    drift = measure_drift(features, reference)
+    return _Candidate(engine=engine, name=name, precision=precision, seconds=seconds, drift=drift)
+
+
+def _run(engine: Engine, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
+    """Return the features and the seconds an image, by the quickest batch: the first one also warms up."""
+    parts: list[NDArray[np.float32]] = []
+    quickest = float("inf")
+    for start in range(0, len(pixels), TRIAL_BATCH):
+        began = time.perf_counter()
+        parts.append(engine(pixels[start : start + TRIAL_BATCH]))
+        quickest = min(quickest, time.perf_counter() - began)
+    return np.concatenate(parts), quickest / TRIAL_BATCH

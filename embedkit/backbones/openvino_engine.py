@@ -1,0 +1,115 @@
+"""The OpenVINO engine for CPUs: converts a frozen module once, and runs it in fp32 or bf16.
+
+Layer: backbones. Imports torch, and openvino (extra ``fast``) when an engine is made.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from embedkit.backbones.features import FrozenFeatures
+from embedkit.errors import DeviceError, MissingExtraError
+from embedkit.specs import Precision
+
+HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}
+
+
+def is_installed() -> bool:
+    """Return whether openvino can be imported, without importing it."""
+    return find_spec("openvino") is not None
+
+
+def available_precisions() -> list[Precision]:
+    """Return the precisions that OpenVINO computes in on this CPU, fp32 first.
+
+    Raises
+    ------
+    MissingExtraError
+        openvino is not installed.
+    """
+    capabilities = _import().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return ["fp32", "bf16"] if "BF16" in capabilities else ["fp32"]
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertedModule:
+    """A frozen module, and the same as an OpenVINO model not yet compiled for a precision."""
+
+    module: FrozenFeatures
+    model: Any
+
+
+def convert(module: FrozenFeatures, height: int, width: int) -> ConvertedModule:
+    """Trace a module and convert it; takes 3 to 20 seconds.
+
+    Parameters
+    ----------
+    module : FrozenFeatures
+        In fp32 on the CPU.
+    height, width : int
+        Of its images, in pixels.
+
+    Raises
+    ------
+    MissingExtraError
+        openvino is not installed.
+    DeviceError
+        OpenVINO cannot convert the module.
+    """
+    openvino = _import()
+    example = torch.zeros(1, 3, height, width, dtype=torch.uint8)
+    try:
+        with torch.inference_mode(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch.jit.trace: deprecated, and remarks on Python branches
+            model = openvino.convert_model(module, example_input=example, input=[-1, 3, height, width])
+    except Exception as error:  # of its front end, of the tracer, of the model: there is no common type
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise DeviceError(
+            f"OpenVINO cannot convert {type(module.model).__name__}: {reason}; use engine='torch'"
+        ) from error
+    return ConvertedModule(module, model)
+
+
+class OpenVinoEngine:
+    """Run a converted module on the CPU.
+
+    It may be called from several threads; each has its own request to the one compiled model.
+
+    Parameters
+    ----------
+    converted : ConvertedModule
+    precision : {"fp32", "bf16"}
+    """
+
+    def __init__(self, converted: ConvertedModule, precision: Precision) -> None:
+        self.module: Any = converted.module
+        settings = {
+            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            "PERFORMANCE_HINT": "LATENCY",  # one batch after the other, each on all threads
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        }
+        self._compiled = _import().Core().compile_model(converted.model, "CPU", settings)
+        self._of_thread = threading.local()
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the features, float32 (n, d), of pixels, uint8 (n, 3, height, width)."""
+        if not hasattr(self._of_thread, "request"):
+            self._of_thread.request = self._compiled.create_infer_request()
+        outputs = self._of_thread.request.infer([np.ascontiguousarray(pixels)])
+        return np.array(outputs[0], dtype=np.float32)
+
+
+def _import() -> Any:
+    try:
+        import openvino  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
+    except ImportError as error:
+        raise MissingExtraError("the engine 'openvino' is not installed: pip install 'embedkit[fast]'") from error
+    return openvino  # pyright: ignore[reportUnknownVariableType]
