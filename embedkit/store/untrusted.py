@@ -1,21 +1,17 @@
-"""HDF5 files of strangers, opened so that they can do no harm.
+"""HDF5 files of strangers, read so that they can do no harm.
 
 HDF5 is trusted with the metadata alone: which objects there are, their types, shapes and where their bytes lie. The
 bytes themselves are read here, from inside the file, within bounds known beforehand. So nothing that HDF5 does when it
 reads data can be used against us: it never runs a filter, follows a link, opens another file or believes a size.
 
     what a file can hold                                  what happens to it
-    soft, external and user-defined links                 refused, not followed
-    virtual datasets, external storage                    refused
-    filters other than deflate, shuffle, fletcher32       refused; no filter plugin is searched for
-    variable-length, reference, opaque, compound types    refused
+    what `inspection` refuses, in any place               refused before anything is read
     an extent outside the file, storage never written     refused
-    deflated text beyond 1032 times the file              refused; inflated here, a chunk at a time, to its known size
+    deflated text beyond 1032 times the file              refused
+    a chunk that inflates to more than it should          refused; it is inflated here, no further than that
+    a filter that a plugin could bring                    refused; no plugin is searched for
 
-The walk covers every object of the file, also those that this version does not know, since the user's next tool will
-open the same file without such care.
-
-Layer: above hdf5. h5py, numpy, errors and specs only.
+Layer: above inspection and hdf5. h5py, numpy, errors and specs only.
 """
 
 from __future__ import annotations
@@ -35,9 +31,10 @@ import h5py as _h5py
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.errors import EmbedkitError, FeatureFileFormatError, UnsafeFeatureFileError
+from embedkit.errors import EmbedkitError, FeatureFileFormatError
 from embedkit.specs import Json
 from embedkit.store.hdf5 import CHUNK_BYTES, ArrayType, stored_type
+from embedkit.store.inspection import check_header, checked_datasets, filters_of, is_plain, refused
 from embedkit.store.text import MAX_TEXT
 
 # h5py has no types.
@@ -47,12 +44,7 @@ _lock: Any = h5py._objects.phil  # what h5py holds around every call of HDF5
 _TEXT_BUDGET = 1 << 32  # bytes of text, without padding, that one dataset may put into memory
 _PADDED_BUDGET = 1 << 37  # the same with padding, which costs time but no memory
 _MAX_JSON = 1 << 24
-_MAX_OBJECTS = 20_000
-_MAX_DEPTH = 4
 _DEFLATE_RATIO = 1032  # zlib's own limit (zlib.net, "Maximum Compression Factor")
-
-_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
-_CLASSES = {h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING, h5py.h5t.ENUM}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,26 +100,7 @@ class UntrustedFile:
     @functools.cached_property
     def _datasets(self) -> dict[str, Any]:
         """All datasets by their paths; nothing in the file is read before every object was checked."""
-        found: dict[str, Any] = {}
-        objects = 0
-        pending = [(self._root, "", 0)]
-        while pending:
-            group, prefix, depth = pending.pop()
-            objects += group.get_num_objs()
-            if objects > _MAX_OBJECTS:
-                raise self._unsafe(f"it has more than {_MAX_OBJECTS} objects")
-            if depth > _MAX_DEPTH:
-                raise self._unsafe(f"groups are nested deeper than {_MAX_DEPTH}, at {prefix!r}")
-            for name in self._hard_links(group, prefix):
-                path = prefix + name.decode("utf-8", errors="replace")
-                kind = h5py.h5o.get_info(group, name).type
-                if kind == h5py.h5o.TYPE_GROUP:
-                    pending.append((h5py.h5g.open(group, name), f"{path}/", depth + 1))
-                elif kind != h5py.h5o.TYPE_DATASET:
-                    raise self._unsafe(f"{path!r} is neither a group nor a dataset")
-                elif self._may_be_read(dataset := h5py.h5d.open(group, name), path):
-                    found[path] = dataset
-        return found
+        return checked_datasets(self._root, self._name, skip_virtual=self._skip_virtual)
 
     def __contains__(self, path: str) -> bool:
         return path in self._datasets
@@ -164,7 +137,7 @@ class UntrustedFile:
         shape = self.shape(path)
         extent = Extent(offset=dataset.get_offset() or 0, shape=shape, type=found)
         if extent.size > 0 and (dataset.get_offset() is None or extent.offset + extent.size > self._length):
-            raise self._unsafe(f"{path} claims {extent.size} bytes that the file does not hold")
+            raise refused(self._name, f"{path} claims {extent.size} bytes that the file does not hold")
         return extent
 
     def array(self, path: str, *types: ArrayType) -> npt.NDArray[Any]:
@@ -183,7 +156,7 @@ class UntrustedFile:
             It is not there, or no JSON.
         """
         if math.prod(self.shape(path)) > _MAX_JSON:
-            raise self._unsafe(f"{path} claims more than {_MAX_JSON} bytes of JSON")
+            raise refused(self._name, f"{path} claims more than {_MAX_JSON} bytes of JSON")
         text = self.array(path, "uint8").tobytes()
         try:
             return cast(Json, json.loads(text))
@@ -207,13 +180,13 @@ class UntrustedFile:
         rows, width = int(dataset.shape[0]), int(stored.get_size())
         if rows == 0:
             return []
-        if properties.get_layout() != h5py.h5d.CHUNKED or _filters(properties) != [h5py.h5z.FILTER_DEFLATE]:
+        if properties.get_layout() != h5py.h5d.CHUNKED or filters_of(properties) != [h5py.h5z.FILTER_DEFLATE]:
             raise self._malformed(f"{path} is not chunked and deflated")
         step = int(properties.get_chunk()[0])
         if width > MAX_TEXT or step * width > CHUNK_BYTES + MAX_TEXT:
-            raise self._unsafe(f"{path} has strings of {width} bytes in chunks of {step * width}")
+            raise refused(self._name, f"{path} has strings of {width} bytes in chunks of {step * width}")
         if rows * width > min(_DEFLATE_RATIO * self._length, _PADDED_BUDGET):
-            raise self._unsafe(f"{path} claims {rows * width} bytes in a file of {self._length}")
+            raise refused(self._name, f"{path} claims {rows * width} bytes in a file of {self._length}")
 
         texts: list[str] = []
         budget = _TEXT_BUDGET
@@ -225,7 +198,7 @@ class UntrustedFile:
                 raise self._malformed(f"{path} is not UTF-8 in rows {start} to {start + step}") from error
             budget -= sum(map(len, found))
             if budget < 0:
-                raise self._unsafe(f"{path} holds more than {_TEXT_BUDGET} characters")
+                raise refused(self._name, f"{path} holds more than {_TEXT_BUDGET} characters")
             texts += found
         return texts
 
@@ -236,7 +209,7 @@ class UntrustedFile:
             return None
         attribute = h5py.h5a.open(self._root, key)
         stored = attribute.get_type()
-        if attribute.shape != () or stored.get_size() > 1024 or not _is_plain(stored):
+        if attribute.shape != () or stored.get_size() > 1024 or not is_plain(stored):
             raise self._malformed(f"attribute {name} is no short string or integer")
         value = np.empty((), dtype=attribute.dtype)
         attribute.read(value)
@@ -251,42 +224,11 @@ class UntrustedFile:
             raise self._malformed(f"it has no {path}")
         return self._datasets[path]
 
-    def _hard_links(self, group: Any, prefix: str) -> list[bytes]:
-        """Return the names in a group, all of them names of objects in this file."""
-        links: list[tuple[bytes, int]] = []
-
-        def note(name: Any, link: Any) -> None:
-            links.append((bytes(name), int(link.type)))
-
-        group.links.iterate(note, info=True)
-        for name, kind in links:
-            if kind != h5py.h5l.TYPE_HARD:
-                path = prefix + name.decode("utf-8", errors="replace")
-                raise self._unsafe(f"{path!r} is a soft, external or user-defined link")
-        return [name for name, _ in links]
-
-    def _may_be_read(self, dataset: Any, path: str) -> bool:
-        properties = dataset.get_create_plist()
-        if properties.get_layout() == h5py.h5d.VIRTUAL:
-            if self._skip_virtual:
-                return False
-            raise self._unsafe(f"{path!r} is a virtual dataset, which reads other files")
-        if properties.get_external_count() > 0:
-            raise self._unsafe(f"{path!r} has external storage, which reads other files")
-        if not _is_plain(dataset.get_type()):
-            raise self._unsafe(f"{path!r} has a variable-length, reference, compound or opaque type")
-        filters = _filters(properties)
-        if not set(filters) <= _FILTERS or len(set(filters)) < len(filters):
-            raise self._unsafe(
-                f"{path!r} has the filters {filters}; deflate, shuffle and fletcher32 once each are allowed"
-            )
-        return True
-
     def _inflated_chunk(self, dataset: Any, row: int, size: int, path: str) -> bytes:
         """Return a chunk of known size; HDF5 would inflate a hostile one to whatever it becomes."""
         chunk = dataset.get_chunk_info_by_coord((row,))
         if chunk.byte_offset is None or chunk.byte_offset + chunk.size > self._length or chunk.filter_mask != 0:
-            raise self._unsafe(f"{path} has no stored chunk at row {row}")
+            raise refused(self._name, f"{path} has no stored chunk at row {row}")
         packed = bytearray(chunk.size)
         self._read(memoryview(packed), chunk.byte_offset, path)
         inflater = zlib.decompressobj()
@@ -296,7 +238,7 @@ class UntrustedFile:
         except zlib.error as error:
             raise self._malformed(f"{path} does not inflate at row {row}: {error}") from error
         if len(data) != size or more:
-            raise self._unsafe(f"{path} inflates to another size than {size} bytes at row {row}")
+            raise refused(self._name, f"{path} inflates to another size than {size} bytes at row {row}")
         return data
 
     def _read(self, target: memoryview, offset: int, path: str) -> None:
@@ -304,11 +246,8 @@ class UntrustedFile:
         while target:
             count = self._file.readinto(target)
             if not count:
-                raise self._unsafe(f"{path} ends behind the end of the file")
+                raise refused(self._name, f"{path} ends behind the end of the file")
             target = target[count:]
-
-    def _unsafe(self, reason: str) -> UnsafeFeatureFileError:
-        return UnsafeFeatureFileError(f"{self._name} is refused: {reason}; get it again from where it was made")
 
     def _malformed(self, reason: str) -> FeatureFileFormatError:
         return FeatureFileFormatError(f"{self._name} is not as docs/format.md says: {reason}; make it again")
@@ -336,13 +275,15 @@ def open_untrusted(file: io.FileIO, length: int, name: str, *, skip_virtual: boo
     FeatureFileFormatError
         It is no HDF5 file, or lacks what is read from it.
     UnsafeFeatureFileError
-        It uses what is refused (the list at the top of this module).
+        It uses what is refused (the lists at the top of this module and of `inspection`).
     """
     try:
         with _no_filter_plugins(), h5py.File(_Window(file, length), "r", driver="fileobj") as opened:
             if opened.userblock_size:
-                raise UnsafeFeatureFileError(f"{name} is refused: it hides bytes in a user block; get it again")
-            yield UntrustedFile(h5py.h5g.open(opened.id, b"/"), file, length, name, skip_virtual)
+                raise refused(name, "it hides bytes in a user block")
+            root = h5py.h5g.open(opened.id, b"/")
+            check_header(root, name, "/")
+            yield UntrustedFile(root, file, length, name, skip_virtual)
     except EmbedkitError:
         raise
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:  # what h5py makes of HDF5's errors
@@ -402,11 +343,3 @@ class _Window(io.RawIOBase):
                 raise OSError("the file became shorter while it was read")
             rest = rest[count:]
         return len(target)
-
-
-def _filters(properties: Any) -> list[int]:
-    return [int(properties.get_filter(i)[0]) for i in range(properties.get_nfilters())]
-
-
-def _is_plain(stored: Any) -> bool:
-    return stored.get_class() in _CLASSES and not (stored.get_class() == h5py.h5t.STRING and stored.is_variable_str())

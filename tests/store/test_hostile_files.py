@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from embedkit.errors import EmbedkitError, FeatureFileFormatError, UnsafeFeatureFileError
-from embedkit.store import untrusted
+from embedkit.store import inspection, untrusted
 from embedkit.store.commit import commit_to, seal
 from embedkit.store.feature_file import info
 from embedkit.store.table import FeatureTable
@@ -95,7 +95,7 @@ def committed_type(file: h5py.File, name: str) -> None:
     [
         (soft_link, "soft, external or user-defined link"),
         (dangling_link, "soft, external or user-defined link"),
-        (external_link, "soft, external or user-defined link"),
+        (external_link, "may hold external and user-defined links"),
         (virtual_dataset, "is a virtual dataset"),
         (external_storage, "has external storage"),
         (committed_type, "neither a group nor a dataset"),
@@ -115,18 +115,21 @@ def test_plain_hdf5_would_have_read_the_other_file(path: Path, monkeypatch: pyte
     refused(path, "external storage")
 
 
-def test_a_user_defined_link(path: Path) -> None:
-    reseal(path, instead("extra", external_link))
-    data = path.read_bytes()[:-48]
-    # A link message of version 1 that stores its type: HDF5 File Format Specification, IV.A.2.g. 64 is external.
-    at = next(
-        i
-        for i in range(len(data))
-        if data[i] == 1 and data[i + 1] & 8 and data[i + 2] == 64 and b"extra" in data[i : i + 24]
-    )
-    path.write_bytes(seal(data[: at + 2] + bytes([65]) + data[at + 3 :]))
-    with pytest.raises((UnsafeFeatureFileError, FeatureFileFormatError)):
-        FeatureTable.open(path)
+def test_groups_and_attributes_in_heaps(path: Path, tmp_path: Path) -> None:
+    # Only groups of the newer kind hold user-defined links, and a damaged heap of links ends HDF5 1.14 by SIGSEGV.
+    with h5py.File(tmp_path / "new.h5", "w", libver="latest") as file:
+        file.attrs["format"] = np.bytes_("embedkit feature file")
+    commit_to(tmp_path / "new.h5", [(tmp_path / "new.h5").read_bytes()])
+    refused(tmp_path / "new.h5", "'/' is a group that may hold external")
+
+    with h5py.File(path, "r+", libver="latest") as file:
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties.set_attr_phase_change(0, 0)
+        space = h5py.h5s.create_simple((1,))
+        extra = h5py.Dataset(h5py.h5d.create(file.id, b"extra", h5py.h5t.STD_I8LE, space, dcpl=properties))
+        extra.attrs["x"] = 1
+    commit_to(path, [path.read_bytes()])
+    refused(path, "'extra' keeps attributes in a heap")
 
 
 @pytest.mark.parametrize(
@@ -238,7 +241,7 @@ def chunk_of(packed: bytes, rows: int = 6, width: int = 12) -> Callable[[h5py.Fi
 @pytest.mark.parametrize(
     ("packed", "message"),
     [
-        (zlib.compress(bytes(200_000_000), 9), "inflates to another size than 72 bytes"),
+        (zlib.compress(bytes(60_000_000), 9), "inflates to another size than 72 bytes"),
         (zlib.compress(bytes(73)), "inflates to another size"),
         (zlib.compress(bytes(71)), "inflates to another size"),
         (zlib.compress(b"abcdefghijkl" * 6)[:-6], "inflates to another size"),
@@ -269,7 +272,7 @@ def test_a_cycle_of_hard_links(path: Path) -> None:
 
 
 def test_too_many_objects(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(untrusted, "_MAX_OBJECTS", 20)
+    monkeypatch.setattr(inspection, "_MAX_OBJECTS", 20)
     FeatureTable.open(path)
     reseal(path, lambda file: [file.create_group(f"columns/g{i}") for i in range(10)])
     refused(path, "more than 20 objects")
