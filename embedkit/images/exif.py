@@ -66,9 +66,9 @@ def exif_orientation(block: bytes) -> int:
 
 
 def image_orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation of a loaded Pillow image; Pillow itself turns TIFFs when it loads them."""
+    """Return the EXIF orientation of a loaded Pillow image; a TIFF has none left, Pillow has turned it."""
     block = image.info.get("exif")
-    return exif_orientation(block) if isinstance(block, bytes) and image.format != "TIFF" else 1
+    return exif_orientation(block) if isinstance(block, bytes) else 1
 
 
 def apply_orientation(pixels: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:

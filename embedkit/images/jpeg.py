@@ -25,7 +25,8 @@ Target = Callable[[int, int], tuple[int, int]]
 # scans is an attack on the time ("Two Issues with the JPEG Standard", libjpeg-turbo project).
 _MAX_SCANS = 100
 _START_OF_SCAN = b"\xff\xda"
-# The side of libjpeg's blocks: from here on two reductions never give the same size.
+# libjpeg reduces to eighths and simplejpeg names the one it wants by the size that comes out. From a side of eight
+# pixels on, no two of them give the same size.
 _BLOCK = 8
 
 
@@ -52,9 +53,7 @@ def decode_with_simplejpeg(
             "RGB",
             min_height=-(-height // factor),
             min_width=-(-width // factor),
-            # simplejpeg takes the smallest M/8 of the size that leaves the minimum, if it reduces by this much; a JPEG
-            # of 7 pixels has 7 of them at 7/8 as well, so full size has to be asked for by a factor that none reaches.
-            min_factor=factor if factor > 1 else 16,
+            min_factor=factor,
         )
     except ValueError:
         return None
@@ -73,7 +72,7 @@ def scale_factor(height: int, width: int, orientation: int, scale: int, target: 
     scale : int
         `DecodeSpec.scale`: 0 for never; else each side stays at least this many times the side that `target` names.
     """
-    if not scale or target is None or max(height, width) < _BLOCK:
+    if not scale or target is None or min(height, width) < _BLOCK:
         return 1
     if orientation >= 5:
         height, width = width, height

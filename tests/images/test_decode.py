@@ -90,7 +90,7 @@ def test_tiny_jpegs_decode_at_full_size(photo, encode, reference, spec, size):
     np.testing.assert_array_equal(decode(data, spec), reference(data))
 
 
-@pytest.mark.parametrize("size", [(64, 48), (250, 333), (1023, 77), (9, 8), (640, 481)])
+@pytest.mark.parametrize("size", [(64, 48), (250, 333), (1023, 77), (9, 8), (8, 300), (640, 481)])
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_scaled_decoding_keeps_its_promise_and_both_decoders_agree(photo, encode, size, k):
     data = encode(photo.resize(size), "JPEG", quality=90)
@@ -107,6 +107,14 @@ def test_scaled_decoding_keeps_its_promise_and_both_decoders_agree(photo, encode
         expected = next((s for s in sizes if min(s) >= k * side), sizes[-1])
         assert pixels.shape == (*expected, 3)
         np.testing.assert_array_equal(pixels, decode(data, DecodeSpec(decoder="pillow", scale=k), target))
+
+
+@pytest.mark.parametrize("size", [(3, 3), (7, 5), (2, 7), (3, 9), (60, 1)])
+def test_less_than_a_block_is_not_reduced(photo, encode, reference, size):
+    data = encode(photo.resize(size), "JPEG")
+    for decoder in ("simplejpeg", "pillow"):
+        pixels = decode(data, DecodeSpec(decoder=decoder, scale=1), target=lambda h, w: (1, 1))
+        np.testing.assert_array_equal(pixels, reference(data))
 
 
 def test_scaled_decoding_only_when_asked_for(photo, encode):

@@ -71,6 +71,15 @@ def test_a_fresh_file_is_not_recorded(tmp_path):
     assert recall(tmp_path / "m.npy", path) == [None]
 
 
+@pytest.mark.parametrize(("seconds", "recorded"), [(1, False), (3, True)])
+def test_fresh_means_two_seconds_the_coarsest_tick_in_use(tmp_path, monkeypatch, seconds, recorded):
+    path = write(tmp_path / "a.jpg", b"one")
+    now = os.stat(path).st_ctime_ns
+    monkeypatch.setattr(time, "time_ns", lambda: now + seconds * 1_000_000_000)
+    remember(StatMemo(tmp_path / "m.npy"), path)
+    assert (recall(tmp_path / "m.npy", path) == [digest_bytes(b"one")]) == recorded
+
+
 def test_a_rewrite_within_a_tick_is_never_taken_for_the_old_file(tmp_path, monkeypatch):
     """The clock of the file system stands still, so the status of the file stays the same over a rewrite."""
     path = tmp_path / "a.jpg"
