@@ -1,0 +1,153 @@
+"""Centred features in the eigenbasis of their Gram matrix: the coordinates in which a linear model is easy to fit.
+
+A linear model on X and one on T = (X - mean) V have the same optimum for every penalty of the form ||W||^2 as long as
+V is orthonormal and spans the rows: W_X = W_T V', and the intercept takes up the mean. In these coordinates the Gram
+matrix is diagonal, so a preconditioner costs nothing to apply, directions without any variance fall away, and n < d
+needs n columns only. Nothing is lost: this is a change of variables, not an approximation.
+
+Layer: imports NumPy, SciPy and estimators.arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+import scipy.linalg
+
+from embedkit.estimators.arrays import Float64, Floats, Indices
+
+IN_MEMORY_BYTES = 2 * 2**30
+"""Above this size of X the rows are not copied; they are centred block by block in every pass instead."""
+
+NULL_DIRECTION = 1e-26
+"""Eigenvalues below this fraction of the largest are rounding (a standard deviation of 1e-13 of the largest)."""
+
+BLOCK_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class EigenRows:
+    """Rows of features in reduced coordinates.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n_samples, p)
+        T itself (then `offset` and `lift` are None), or the features as given, to be centred on the fly.
+    offset : ndarray of shape (d,) or None
+        What is subtracted from a block of `rows` before use.
+    lift : ndarray of shape (d, r) or None
+        Turns coefficients (k, r) into those of `rows`.
+    mean : ndarray of shape (d,), float64
+        The (weighted) mean feature; zeros if the features were not centred.
+    basis : ndarray of shape (d, r), float64
+        Orthonormal columns V.
+    eigenvalues : ndarray of shape (r,), float64
+        Weighted mean of T**2 by column.
+    index : ndarray of shape (m,), intp, or None
+        The rows that are used, where they are not copied.
+    """
+
+    rows: Floats
+    offset: Floats | None
+    lift: Float64 | None
+    mean: Float64
+    basis: Float64
+    eigenvalues: Float64
+    index: Indices | None = None
+
+    def take(self, index: Indices) -> EigenRows:
+        """Give some of the rows, in the same coordinates (the eigenvalues stay those of all rows)."""
+        if self.offset is None:
+            return replace(self, rows=self.rows[index])
+        return replace(self, index=index)
+
+    def block(self, span: slice, dtype: np.dtype[Any]) -> Floats:
+        """Return a block of rows to multiply with `raised` coefficients, centred, of the given type."""
+        block = (self.rows[span] if self.index is None else self.rows[self.index[span]]).astype(dtype, copy=False)
+        return block if self.offset is None else block - self.offset.astype(dtype, copy=False)
+
+    def raised(self, coefficients: Float64) -> Float64:
+        """Turn coefficients (k, r) into those that a block is multiplied with."""
+        return coefficients if self.lift is None else coefficients @ self.lift.T
+
+    def lowered(self, gradient: Float64) -> Float64:
+        """Turn a gradient with respect to `raised` coefficients into one of shape (k, r)."""
+        return gradient if self.lift is None else gradient @ self.lift
+
+    def features_model(self, coefficients: Float64, intercepts: Float64) -> tuple[Float64, Float64]:
+        """Turn a model of T into the same model of the features: coefficients (k, d), intercepts (k,)."""
+        original = coefficients @ self.basis.T
+        return original, intercepts - original @ self.mean
+
+
+def eigen_rows(features: Floats, weights: Float64, *, center: bool) -> EigenRows:
+    """Bring features into the eigenbasis of their weighted Gram matrix.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n_samples, n_features), float32 or float64
+    weights : ndarray of shape (n_samples,), float64, summing to 1
+        Weights of the mean and of the Gram matrix.
+    center : bool
+        Whether the mean is subtracted (a model with an intercept).
+    """
+    n_rows, width = features.shape
+    mean = np.zeros(width)
+    if center:
+        for block, span in _blocks(features):
+            mean += weights[span] @ block
+    if n_rows < width:
+        return _from_few_rows(features, weights, mean)
+    eigenvalues, basis = eigh(_gram(features, weights, mean))
+    if features.nbytes > IN_MEMORY_BYTES:
+        return EigenRows(features, mean.astype(features.dtype), basis, mean, basis, eigenvalues)
+    rotated = np.empty((n_rows, len(eigenvalues)), features.dtype)
+    for block, span in _blocks(features):
+        # In float64: each column keeps its own relative accuracy, however small its eigenvalue.
+        rotated[span] = (block - mean) @ basis
+    return _without_null_directions(rotated, weights, mean, basis)
+
+
+def _from_few_rows(features: Floats, weights: Float64, mean: Float64) -> EigenRows:
+    """N < d: an orthonormal basis of the row space first, by QR, which loses no small direction."""
+    centred: Float64 = features.astype(np.float64) - mean
+    q, r = cast(tuple[Float64, Float64], cast(Any, scipy.linalg).qr(centred.T, mode="economic", overwrite_a=True))
+    rows, n_rows = np.ascontiguousarray(r.T), len(features)
+    _, rotation = eigh(_gram(rows, weights, np.zeros(n_rows)))
+    rotated = (rows @ rotation).astype(features.dtype)
+    basis: Float64 = q @ rotation
+    return _without_null_directions(rotated, weights, mean, basis)
+
+
+def _without_null_directions(rotated: Floats, weights: Float64, mean: Float64, basis: Float64) -> EigenRows:
+    # Measured on the columns themselves: more accurate for small directions than the eigenvalues of the Gram matrix.
+    eigenvalues = np.zeros(rotated.shape[1])
+    for block, span in _blocks(rotated):
+        eigenvalues += weights[span] @ np.square(block)
+    kept = eigenvalues > NULL_DIRECTION * eigenvalues.max(initial=0.0)
+    if not kept.all():
+        rotated, basis, eigenvalues = rotated[:, kept], basis[:, kept], eigenvalues[kept]
+    return EigenRows(np.ascontiguousarray(rotated), None, None, mean, basis, eigenvalues)
+
+
+def _gram(features: Floats, weights: Float64, mean: Float64) -> Float64:
+    gram = np.zeros((features.shape[1], features.shape[1]))
+    for block, span in _blocks(features):
+        scaled = (block - mean) * np.sqrt(weights[span, None])
+        gram += scaled.T @ scaled
+    return gram
+
+
+def eigh(gram: Float64) -> tuple[Float64, Float64]:
+    """Eigenvalues (descending, not negative) and eigenvectors of a positive semi-definite matrix."""
+    eigenvalues, vectors = cast(tuple[Float64, Float64], cast(Any, scipy.linalg).eigh(gram))
+    return np.maximum(eigenvalues[::-1], 0.0), np.ascontiguousarray(vectors[:, ::-1])
+
+
+def _blocks(features: Floats) -> Iterator[tuple[Float64, slice]]:
+    for start in range(0, len(features), BLOCK_ROWS):
+        span = slice(start, start + BLOCK_ROWS)
+        yield features[span].astype(np.float64), span

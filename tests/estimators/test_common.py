@@ -1,0 +1,25 @@
+"""Every public estimator against scikit-learn's own checks."""
+
+from __future__ import annotations
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import embedkit.estimators as estimators
+
+CHECKED = [
+    estimators.LogisticRegression(),
+    estimators.LogisticRegressionPath(cv=3),
+]
+
+
+@pytest.mark.filterwarnings("ignore:The least populated class in y:UserWarning")
+@parametrize_with_checks(CHECKED)
+def test_common_checks(estimator, check) -> None:
+    check(estimator)
+
+
+def test_every_public_estimator_is_checked() -> None:
+    public = {name for name in estimators.__all__ if isinstance(getattr(estimators, name), type)}
+    public = {name for name in public if hasattr(getattr(estimators, name), "get_params")}
+    assert public == {type(estimator).__name__ for estimator in CHECKED}
