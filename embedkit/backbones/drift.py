@@ -5,12 +5,16 @@ Layer: backbones. Imports numpy; neither torch nor timm.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+_Plane = NDArray[np.float64]
+
 IMAGES = 32
+LARGEST_DRAWN = 256
 WORST_BOUND = 0.99
 MEAN_BOUND = 0.998
 """What `auto` accepts. With these, 2 to 12 of 567 predictions of a linear probe changed, as many to the better."""
@@ -65,52 +69,119 @@ def measure_drift(features: NDArray[np.float32], reference: NDArray[np.float32])
 
 
 def drift_images(height: int, width: int) -> NDArray[np.uint8]:
-    """Draw the fixed set: 32 images with what photos have - soft light, bodies with edges, texture and grain.
+    """Draw the fixed set: 32 images, four each of eight kinds of scene.
 
-    Each image adds up, with its own seed: two colours blended along a random direction; four smooth waves of light; up
-    to eight ellipses and boxes, some of them textured by stripes; grain of up to 12 grey levels. Contrast and
-    brightness vary from dim and flat to harsh. Only ``Generator.random`` is drawn from, whose stream numpy keeps.
+    Clouds, stripes, checks, dots, rings, flowers, shaded balls and horizons, each in two colours of moderate
+    saturation, with 1/f noise over it (the spectrum of natural images) and grain of up to 10 levels. The kinds spread
+    the features of trained networks almost as far as photos do, and texture everywhere keeps rounding errors from
+    adding up as they do on flat colour, so that the drift found here is that on photos or a little more: whole
+    networks in bf16, worst and mean, here and on 32 photos of three sets: mobilenetv2 0.9938 / 0.9985 and 0.9958 to
+    0.9974 / 0.9982 to 0.9991, vit_tiny 0.9988 / 0.9995 and 0.9995 to 0.9998 / 0.9998 to 0.9999.
+
+    Only ``Generator.random`` is drawn from, whose stream numpy keeps.
 
     Parameters
     ----------
     height, width : int
-        In pixels.
+        In pixels. Beyond `LARGEST_DRAWN` on the longer side, pixels are drawn larger.
 
     Returns
     -------
     uint8 (32, 3, height, width)
         Laid out channels last.
     """
+    scale = max(1.0, max(height, width) / LARGEST_DRAWN)
+    drawn = math.ceil(height / scale), math.ceil(width / scale)
+    rows = np.arange(height) * drawn[0] // height
+    columns = np.arange(width) * drawn[1] // width
     images = np.empty((IMAGES, height, width, 3), np.uint8)
     for index in range(IMAGES):
-        images[index] = _draw(np.random.Generator(np.random.PCG64(index)), height, width)
+        scene = _draw(np.random.Generator(np.random.PCG64(index)), index % 8, *drawn)
+        images[index] = scene[rows][:, columns]
     return images.transpose(0, 3, 1, 2)
 
 
-def _draw(rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:
+def _draw(rng: np.random.Generator, kind: int, height: int, width: int) -> NDArray[np.uint8]:
+    """Draw one scene: a pattern between 0 and 1 decides between two colours, clouds and grain are added."""
     y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
-    angle = 2 * np.pi * rng.random()
-    blend = (1 + np.cos(angle) * x + np.sin(angle) * y)[..., None] / 2
-    image = 255 * (rng.random(3) * blend + rng.random(3) * (1 - blend))
-    for _ in range(4):
-        across, down, phase = 6 * rng.random() - 3, 6 * rng.random() - 3, 2 * np.pi * rng.random()
-        image += 40 * rng.random(3) * np.sin(np.pi * (across * x + down * y) + phase)[..., None]
-    for _ in range(int(8 * rng.random()) + 1):
-        image = _add_body(rng, image, x, y)
-    image = 127.5 + (0.4 + 0.9 * rng.random()) * (image - 127.5) + 60 * (rng.random() - 0.5)
-    image += 24 * rng.random() * (rng.random(image.shape) - 0.5)
+    pattern = _PATTERNS[kind](rng, x, y)
+    first, second = _colour(rng), _colour(rng)
+    image = pattern[..., None] * first + (1 - pattern[..., None]) * second
+    image += (15 + 35 * rng.random()) * _clouds(rng, height, width)
+    image += 20 * rng.random() * (rng.random(image.shape) - 0.5)
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
-def _add_body(
-    rng: np.random.Generator, image: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Paint an ellipse or a box, turned and partly transparent, plain or striped."""
-    turn, left, top = np.pi * rng.random(), 2 * rng.random() - 1, 2 * rng.random() - 1
-    along = (np.cos(turn) * (x - left) + np.sin(turn) * (y - top)) / (0.1 + 0.6 * rng.random())
-    across = (np.cos(turn) * (y - top) - np.sin(turn) * (x - left)) / (0.1 + 0.6 * rng.random())
-    inside = (np.hypot(along, across) < 1) if rng.random() < 0.5 else (np.maximum(abs(along), abs(across)) < 1)
-    stripes = np.sign(np.sin((4 + 40 * rng.random()) * along)) * (rng.random() < 0.4)
-    colour = 255 * rng.random(3) + 50 * rng.random() * stripes[..., None]
-    opacity = (0.5 + 0.5 * rng.random()) * inside[..., None]
-    return image * (1 - opacity) + colour * opacity
+def _colour(rng: np.random.Generator) -> _Plane:
+    """Return a colour of any brightness and moderate saturation, as surfaces have."""
+    return 255 * (0.6 * rng.random() + 0.4 * rng.random(3))
+
+
+def _clouds(rng: np.random.Generator, height: int, width: int) -> _Plane:
+    """Return three correlated planes of 1/f noise, mean 0 and standard deviation about 1."""
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+    frequency[0, 0] = np.inf
+    planes: list[_Plane] = []
+    for _ in range(3):
+        spectrum = np.exp(2j * np.pi * rng.random(frequency.shape)) / frequency ** (1 + 0.4 * rng.random())
+        plane = np.fft.irfft2(spectrum, s=(height, width))
+        planes.append(plane / max(float(plane.std()), 1e-12))
+    return np.stack([0.8 * planes[0] + 0.4 * plane for plane in planes], axis=2)
+
+
+def _turned(rng: np.random.Generator, x: _Plane, y: _Plane) -> tuple[_Plane, _Plane]:
+    angle = np.pi * rng.random()
+    return np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
+
+
+def _cloud_scene(rng: np.random.Generator, x: _Plane, y: _Plane) -> _Plane:
+    return np.zeros_like(x)
+
+
+def _stripes(rng: np.random.Generator, x: _Plane, y: _Plane) -> _Plane:
+    across, along = _turned(rng, x, y)
+    waves = (3 + 30 * rng.random()) * across + 3 * rng.random() * np.sin(3 * along)
+    return _step(8 * np.sin(waves))
+
+
+def _checks(rng: np.random.Generator, x: _Plane, y: _Plane) -> _Plane:
+    across, along = _turned(rng, x, y)
+    frequency = 4 + 20 * rng.random()
+    return (np.sin(frequency * across) * np.sin(frequency * along) > 0).astype(float)
+
+
+def _dots(rng: np.random.Generator, x: _Plane, y: _Plane) -> _Plane:
+    frequency = 5 + 25 * rng.random()
+    bumps = np.sin(frequency * x + np.sin(5 * y)) + np.sin(frequency * y + np.sin(4 * x))
+    return (bumps > 0.6 + rng.random()).astype(float)
+
+
+def _rings(rng: np.random.Generator, x: _Plane, y: _Plane) -> _Plane:
+    distance = np.hypot(x - rng.random() + 0.5, y - rng.random() + 0.5)
+    return (1 + np.sin((8 + 30 * rng.random()) * distance)) / 2
+
+
+def _flower(rng: np.random.Generator, x: _Plane, y: _Plane) -> _Plane:
+    left, top = 0.6 * (rng.random() - 0.5), 0.6 * (rng.random() - 0.5)
+    petals = math.floor(4 + 8 * rng.random())
+    edge = 0.35 + 0.3 * np.abs(np.cos(petals * np.arctan2(y - top, x - left) / 2))
+    return _step(20 * (edge - np.hypot(x - left, y - top)))
+
+
+def _ball(rng: np.random.Generator, x: _Plane, y: _Plane) -> _Plane:
+    left, top = 0.6 * (rng.random() - 0.5), 0.6 * (rng.random() - 0.5)
+    distance = ((x - left) / (0.2 + 0.6 * rng.random())) ** 2 + ((y - top) / (0.2 + 0.6 * rng.random())) ** 2
+    light = 0.4 + 0.8 * np.sqrt(np.clip(1 - distance, 0, 1))
+    return _step(30 * (1 - distance)) * light + 0.15 * (1 - y)
+
+
+def _horizon(rng: np.random.Generator, x: _Plane, y: _Plane) -> _Plane:
+    ridge = rng.random() - 0.5 + 0.2 * np.sin(5 * x + 6 * rng.random()) + 0.1 * np.sin(17 * x + 6 * rng.random())
+    return _step(25 * (y - ridge))
+
+
+def _step(values: _Plane) -> _Plane:
+    return 1 / (1 + np.exp(-np.clip(values, -50, 50)))
+
+
+_PATTERNS = (_cloud_scene, _stripes, _checks, _dots, _rings, _flower, _ball, _horizon)

@@ -65,8 +65,7 @@ class TorchEngine:
             raise MemoryError(str(error).splitlines()[0]) from error
 
     def _on_cpu(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        batch = torch.from_numpy(pixels)  # pyright: ignore[reportUnknownMemberType]
-        return self.module(batch.contiguous(memory_format=torch.channels_last)).numpy()
+        return self.module(_as_tensor(pixels).contiguous(memory_format=torch.channels_last)).numpy()
 
     def _on_cuda(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Copy, run and copy back on the calling thread's own stream, so that threads overlap."""
@@ -74,9 +73,14 @@ class TorchEngine:
             self._of_thread.stream = torch.cuda.Stream(self._device)
         with torch.cuda.stream(self._of_thread.stream):
             pinned = torch.empty(pixels.shape, dtype=torch.uint8, memory_format=torch.channels_last, pin_memory=True)
-            pinned.copy_(torch.from_numpy(pixels))  # pyright: ignore[reportUnknownMemberType]
+            pinned.copy_(_as_tensor(pixels))
             features = self.module(pinned.to(self._device, non_blocking=True))
             landed = torch.empty(features.shape, dtype=features.dtype, pin_memory=True)
             landed.copy_(features, non_blocking=True)
             self._of_thread.stream.synchronize()
             return landed.numpy()
+
+
+def _as_tensor(pixels: NDArray[np.uint8]) -> torch.Tensor:
+    """See an array as a tensor; one that may not be written to is copied, since torch knows no such tensors."""
+    return torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy(order="K"))  # pyright: ignore[reportUnknownMemberType]

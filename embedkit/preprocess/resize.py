@@ -68,6 +68,8 @@ def resize_fast(pixels: NDArray[np.uint8], size: tuple[int, int], interpolation:
 
     if pixels.shape[:2] == size:
         return pixels
+    if not pixels.flags.writeable:
+        pixels = pixels.copy()  # torch knows no read-only tensors and would warn
     # Three interleaved channels are the layout that the vectorised kernel takes without repacking.
     batch = torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0)  # pyright: ignore[reportUnknownMemberType]
     if rows_first(pixels.shape[0], pixels.shape[1], size):
