@@ -25,7 +25,7 @@ import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import h5py as _h5py
 import numpy as np
@@ -41,10 +41,15 @@ from embedkit.store.text import MAX_TEXT
 h5py: Any = _h5py
 _lock: Any = h5py._objects.phil  # what h5py holds around every call of HDF5
 
-_TEXT_BUDGET = 1 << 32  # bytes of text, without padding, that one dataset may put into memory
-_PADDED_BUDGET = 1 << 37  # the same with padding, which costs time but no memory
 _MAX_JSON = 1 << 24
 _DEFLATE_RATIO = 1032  # zlib's own limit (zlib.net, "Maximum Compression Factor")
+# Padding inflates fast and takes no memory; this much of it takes a minute.
+_MAX_PADDED = 1 << 37
+# What text takes in memory, as a multiple of the file and beside it: real keys and captions deflate to a tenth at best,
+# and a row of features is larger than either.
+_TEXT_RATIO, _TEXT_FREE = 16, 1 << 28
+
+Budget = Literal["arrays", "padded text", "text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,12 @@ class UntrustedFile:
         self._length = length
         self._name = name
         self._skip_virtual = skip_virtual
+        # What all reads together may come to: several datasets of a hostile file may share their bytes.
+        self._budgets: dict[Budget, int] = {
+            "arrays": length,
+            "padded text": min(_DEFLATE_RATIO * length, _MAX_PADDED),
+            "text": _TEXT_FREE + _TEXT_RATIO * length,
+        }
 
     @functools.cached_property
     def _datasets(self) -> dict[str, Any]:
@@ -143,6 +154,7 @@ class UntrustedFile:
     def array(self, path: str, *types: ArrayType) -> npt.NDArray[Any]:
         """Return a contiguous array; `extent` says what it raises."""
         extent = self.extent(path, *types)
+        self._spend("arrays", extent.size, path)
         data = bytearray(extent.size)
         self._read(memoryview(data), extent.offset, path)
         return np.frombuffer(data, dtype=extent.dtype).reshape(extent.shape)
@@ -185,21 +197,18 @@ class UntrustedFile:
         step = int(properties.get_chunk()[0])
         if width > MAX_TEXT or step * width > CHUNK_BYTES + MAX_TEXT:
             raise refused(self._name, f"{path} has strings of {width} bytes in chunks of {step * width}")
-        if rows * width > min(_DEFLATE_RATIO * self._length, _PADDED_BUDGET):
-            raise refused(self._name, f"{path} claims {rows * width} bytes in a file of {self._length}")
-
+        self._spend("padded text", rows * width, path)
         texts: list[str] = []
-        budget = _TEXT_BUDGET
         for start in range(0, rows, step):
             block = np.frombuffer(self._inflated_chunk(dataset, start, step * width, path), dtype=f"S{width}")
+            values: list[bytes] = block[: rows - start].tolist()
+            distinct = set(values)  # classes and splits repeat: one str each, and a pointer a row
+            self._spend("text", sum(map(len, distinct)) + 8 * len(values), path)
             try:
-                found = [value.decode("utf-8") for value in block[: rows - start].tolist()]
+                decoded = {value: value.decode("utf-8") for value in distinct}
             except UnicodeDecodeError as error:
                 raise self._malformed(f"{path} is not UTF-8 in rows {start} to {start + step}") from error
-            budget -= sum(map(len, found))
-            if budget < 0:
-                raise refused(self._name, f"{path} holds more than {_TEXT_BUDGET} characters")
-            texts += found
+            texts += map(decoded.__getitem__, values)
         return texts
 
     def attribute(self, name: str) -> str | int | None:
@@ -218,6 +227,13 @@ class UntrustedFile:
         if value.dtype.kind in "iu":
             return int(value)
         raise self._malformed(f"attribute {name} is no short string or integer")
+
+    def _spend(self, budget: Budget, size: int, path: str) -> None:
+        self._budgets[budget] -= size
+        if self._budgets[budget] < 0:
+            raise refused(
+                self._name, f"{path} claims {size} bytes of {budget}, too many for a file of {self._length} bytes"
+            )
 
     def _dataset(self, path: str) -> Any:
         if path not in self._datasets:

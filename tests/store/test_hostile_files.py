@@ -260,9 +260,35 @@ def test_chunks_that_inflate_to_something_else(path: Path, packed: bytes, messag
         tracemalloc.stop()
 
 
-def test_text_has_a_budget(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(untrusted, "_TEXT_BUDGET", 10)
-    with pytest.raises(UnsafeFeatureFileError, match="holds more than 10 characters"):
+def test_all_text_together_has_a_budget(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(untrusted, "_TEXT_FREE", 0)
+    FeatureTable.open(path)
+    monkeypatch.setattr(untrusted, "_TEXT_RATIO", 0)
+    with pytest.raises(UnsafeFeatureFileError, match="claims 60 bytes of text, too many for a file of"):
+        FeatureTable.open(path)
+
+
+def test_many_datasets_cannot_share_the_same_bytes(path: Path) -> None:
+    # Hard links to one dataset stand for datasets whose addresses are equal.
+    def arrays(file: h5py.File) -> None:
+        file["large"] = np.arange(5000)
+        for i in range(1000):
+            file[f"columns/c{i}"] = file["large"]
+
+    whole = path.read_bytes()
+    reseal(path, arrays)
+    with pytest.raises(UnsafeFeatureFileError, match="of arrays, too many for a file of"):
+        FeatureTable.open(path)
+
+    def texts(file: h5py.File) -> None:
+        instead("wide", deflated(2000, 500, 2000))(file)
+        file["wide"][:] = b"x"
+        for i in range(1000):
+            file[f"columns/c{i}"] = file["wide"]
+
+    path.write_bytes(whole)
+    reseal(path, texts)
+    with pytest.raises(UnsafeFeatureFileError, match="of padded text, too many for a file of"):
         FeatureTable.open(path)
 
 
