@@ -6,7 +6,6 @@ Layer: images. Pillow and NumPy; pandas, polars and torch objects are known by w
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -159,19 +158,19 @@ def _open_items(items: Sequence[Any], root: str | os.PathLike[str] | None) -> Im
 
 
 def _distinct(keys: list[str]) -> list[str]:
+    """Number the second and later ones of equal keys: ``a.jpg``, ``a.jpg#2``, ``a.jpg#3``."""
     if len(set(keys)) == len(keys):
         return keys
     taken = set(keys)
-    seen: Counter[str] = Counter()
+    last: dict[str, int] = {}
     distinct: list[str] = []
     for key in keys:
-        seen[key] += 1
-        name = key
-        while seen[key] > 1 and name in taken:
-            name = f"{key}#{seen[key]}"
-            seen[key] += name in taken
-        taken.add(name)
-        distinct.append(name)
+        number = last.get(key, 0) + 1
+        while number > 1 and f"{key}#{number}" in taken:
+            number += 1
+        last[key] = number
+        distinct.append(f"{key}#{number}" if number > 1 else key)
+        taken.add(distinct[-1])
     return distinct
 
 

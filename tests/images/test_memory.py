@@ -142,13 +142,9 @@ def test_items_may_come_twice(paths):
     source = rows_of(paths)
     assert source.images == paths
     assert len(set(source.keys)) == len(paths)
-    first = {}
-    for path, key in zip(paths, source.keys, strict=True):
-        assert (
-            key == path
-            if first.setdefault(path, key) is key and paths.index(path) == source.keys.index(key)
-            else key.startswith(path)
-        )
+    for row, (path, key) in enumerate(zip(paths, source.keys, strict=True)):
+        assert (key == path) == (paths.index(path) == row)
+        assert key.startswith(path)
 
 
 def test_the_second_of_a_path_is_numbered():
