@@ -158,7 +158,7 @@ def _open_items(items: Sequence[Any], root: str | os.PathLike[str] | None) -> Im
 
 
 def _distinct(keys: list[str]) -> list[str]:
-    """Number the second and later ones of equal keys: ``a.jpg``, ``a.jpg#2``, ``a.jpg#3``."""
+    """Mark the second and later ones of equal keys: ``a.jpg``, ``a.jpg#2``, ``a.jpg#3``."""
     if len(set(keys)) == len(keys):
         return keys
     taken = set(keys)
