@@ -170,11 +170,36 @@ class DigestIndex:
 
     def duplicates(self, read: ReadDigests) -> int:
         """Return how many rows are not the first ones of their digests."""
-        tied = np.flatnonzero(_ties(self.prefixes))
-        digests = np.empty((len(tied), 32), np.uint8)
-        for chosen, number, rows in by_part(self.places[tied]):
-            digests[chosen] = read(number, rows)
-        return len(tied) - len(np.unique(digests.view("V32")))
+        _, digests = self._tied_rows(read)
+        return len(digests) - len(np.unique(digests))
+
+    def redundant(self, parts: Iterable[tuple[int, int]], read: ReadDigests) -> list[int]:
+        """Choose parts without which every digest would still have a place.
+
+        Parameters
+        ----------
+        parts : iterable of (number, rows)
+            Those that may be chosen, the most welcome first.
+        read : callable
+            See `find`.
+        """
+        places, digests = self._tied_rows(read)
+        _, which, copies = np.unique(digests, return_inverse=True, return_counts=True)
+        chosen: list[int] = []
+        for number, rows in parts:
+            here, times = np.unique(which[places >> _ROW_BITS == number], return_counts=True)
+            if times.sum() == rows and (copies[here] > times).all():
+                copies[here] -= times
+                chosen.append(number)
+        return chosen
+
+    def _tied_rows(self, read: ReadDigests) -> tuple[Places, npt.NDArray[np.void]]:
+        """Return the places of the rows that share their prefix with others, and their digests."""
+        places = self.places[_ties(self.prefixes)]
+        digests = np.empty((len(places), 32), np.uint8)
+        for positions, number, rows in by_part(places):
+            digests[positions] = read(number, rows)
+        return places, digests.view("V32")[:, 0]
 
 
 def places_of(number: int, rows: int) -> Places:

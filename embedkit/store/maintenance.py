@@ -75,7 +75,7 @@ class GcReport:
     temporaries : int
         Files of processes that died, older than a day.
     superseded : int
-        Parts whose every row is served from other parts.
+        Parts whose every row other parts hold, too.
     evicted : tuple of str
         Fingerprints removed to stay within `max_size`, least recently used first.
     bytes_freed, bytes_left : int
@@ -179,17 +179,14 @@ def _stale(store: Path, folders: Iterable[Path], now: float) -> Iterator[Path]:
 
 
 def _superseded(folder: Path, before: float) -> list[str]:
-    """Find the parts, committed before some time, whose every row is served from another part."""
+    """Find the parts, committed before some time, whose every row is in another part that stays."""
     spec = readable_spec(folder)
     if spec is None:
         return []
     features = StoredFeatureSet(folder, spec, "first")
     snapshot = features.snapshot()
-    idle = [
-        part.name
-        for number, part in snapshot.parts.items()
-        if _modified(folder / part.name) <= before and not features.winners(snapshot, number).any()
-    ]
+    redundant = features.redundant(snapshot, lambda part: _modified(folder / part.name) <= before)
+    idle = [part.name for part in redundant]
     if not idle:
         return []
     # What serves instead must be whole on the disk now, not only when it was last looked at.

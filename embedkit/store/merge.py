@@ -89,7 +89,7 @@ def merge_parts(folder: Path, spec: FeatureSpec, names: Sequence[str], disk: Dis
     if len(inputs) < 2:
         return None
     maps = PartMaps(folder, checked)
-    kept = _first_rows(inputs, maps)
+    kept = _served_rows(inputs, maps)
     digests = np.concatenate([maps[part].digests[rows] for part, rows in zip(inputs, kept, strict=True)])
     step = max(1, BLOCK_BYTES // row_bytes(spec))
 
@@ -122,10 +122,10 @@ def _sound(folder: Path, spec: FeatureSpec, names: Sequence[str]) -> Iterator[Pa
             yield read_part(folder / name, spec)
 
 
-def _first_rows(parts: Sequence[Part], maps: PartMaps) -> list[npt.NDArray[np.intp]]:
-    """Return, for each part, the rows whose digests are in no part before it and in no row before them."""
-    order = np.arange(len(parts), dtype=np.int64)
-    index = DigestIndex.empty().with_parts(((number, maps[part].digests) for number, part in enumerate(parts)), order)
+def _served_rows(parts: Sequence[Part], maps: PartMaps) -> list[npt.NDArray[np.intp]]:
+    """Return, for each part, the rows that readers are served from it and not from another of the parts."""
+    ranks = np.argsort(np.argsort([part.name for part in parts]))
+    index = DigestIndex.empty().with_parts(((number, maps[part].digests) for number, part in enumerate(parts)), ranks)
 
     def read(number: int, rows: npt.NDArray[np.int64] | slice) -> Digests:
         return maps[parts[number]].digests[rows]

@@ -26,7 +26,7 @@ from embedkit.specs import FeatureSpec
 from embedkit.store.checked import CheckedFiles, Verify
 from embedkit.store.commit import DISK, Disk
 from embedkit.store.feature_set import Digests, Features, Mask, as_digests, missing_rows
-from embedkit.store.index import DigestIndex, Places, ReadDigests, by_part, places_of
+from embedkit.store.index import DigestIndex, Places, ReadDigests, by_part
 from embedkit.store.layout import committed_names
 from embedkit.store.leases import TTL
 from embedkit.store.parts import BLOCK_BYTES, Part, PartMaps, read_part
@@ -182,10 +182,11 @@ class StoredFeatureSet:
         """Return what is seen now, for those who maintain the folder."""
         return self._reading(lambda snapshot: snapshot)
 
-    def winners(self, snapshot: Snapshot, number: int) -> Mask:
-        """Say which rows of a part are served from it, and not from a part before it by name."""
-        part = snapshot.parts[number]
-        return self._find(snapshot, self._maps[part].digests) == places_of(number, part.rows)
+    def redundant(self, snapshot: Snapshot, may_go: Callable[[Part], bool]) -> list[Part]:
+        """Choose parts whose every row is in another part that is not chosen, small ones first."""
+        candidates = [(part.rows, number) for number, part in snapshot.parts.items() if may_go(part)]
+        order = ((number, rows) for rows, number in sorted(candidates))
+        return [snapshot.parts[number] for number in snapshot.index.redundant(order, self._read_digests(snapshot))]
 
     def duplicates(self, snapshot: Snapshot) -> int:
         """Return how many stored rows are not served, since a part before theirs holds the same digest."""

@@ -190,8 +190,8 @@ class StoredWriter:
         try:
             with maintenance(self._folder, wait=False) as free:
                 if free:
-                    merge_parts(self._folder, self._features.spec, self._small, self._disk)
-                    self._small = []
+                    merged = merge_parts(self._folder, self._features.spec, self._small, self._disk)
+                    self._small = [merged] if merged else []
                     self._committed()
         except (EmbedkitError, OSError) as error:
             _log.warning("small parts are not merged (their rows are safe): %s", error)

@@ -77,9 +77,14 @@ def test_rows_are_visible_when_committed_and_not_before(store: FeatureSets) -> N
 def test_rows_in_the_writer_survive_what_happens_to_the_caller(store: FeatureSets, error: type[BaseException]) -> None:
     features = store.features(make_spec())
     digests, rows = make_rows(4)
-    with pytest.raises(error), features.writer() as writer:
-        writer.add(digests, rows)
-        raise error
+
+    def add_and_fail() -> None:
+        with features.writer() as writer:
+            writer.add(digests, rows)
+            raise error
+
+    with pytest.raises(error):
+        add_and_fail()
     np.testing.assert_array_equal(features.get(digests), rows)
 
 
