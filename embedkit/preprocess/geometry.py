@@ -75,6 +75,11 @@ def crop_offset(resized: int, kept: int) -> int:
     return int(round((resized - kept) / 2.0))
 
 
+def kept_part(resized: int, kept: int) -> tuple[int, int]:
+    """Return where the part of the resized image that a crop keeps begins on one axis, and its length."""
+    return max(crop_offset(resized, kept), 0), min(resized, kept)
+
+
 def padding_colour(spec: PreprocessSpec) -> tuple[int, int, int]:
     """Return the RGB value, 0 to 255, around an image that is smaller than the crop.
 

@@ -9,9 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import UsageError
-from embedkit.preprocess.geometry import check_geometry, crop_offset, padding_colour, resized_size
+from embedkit.preprocess.geometry import check_geometry, crop_offset, kept_part, padding_colour, resized_size
 from embedkit.preprocess.resize import EXACT_INTERPOLATIONS, FAST_INTERPOLATIONS, resize_exact, resize_fast
 from embedkit.specs import PreprocessSpec
+
+LARGEST_RESIZED = 2**26
+"""Pixels of a resized image beyond which only the part that the crop keeps is made.
+
+A file of a few KB may hold 20,000 pixels in one row; resized to 256 rows before the crop, as timm does it, they would
+take 4 GB. Such an image has sides in a ratio of 1000 or more; its pixels are close to timm's, not equal.
+"""
 
 
 class Preprocessor:
@@ -67,12 +74,26 @@ class Preprocessor:
                 "decode the image to RGB first"
             )
         size = resized_size(self.spec, pixels.shape[0], pixels.shape[1])
-        resized = self._resize(np.ascontiguousarray(pixels), size, self.spec.interpolation)
+        if size[0] * size[1] > LARGEST_RESIZED:
+            resized = self._resize_kept_part(pixels, size)
+        else:
+            resized = self._resize(np.ascontiguousarray(pixels), size, self.spec.interpolation)
         return crop_or_pad(resized, self.spec.input_size, padding_colour(self.spec)).transpose(2, 0, 1)
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
         """Return the (height, width) in pixels that an image of this size is resized to, before the crop."""
         return resized_size(self.spec, height, width)
+
+    def _resize_kept_part(self, pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+        top, height = kept_part(size[0], self.spec.input_size[0])
+        left, width = kept_part(size[1], self.spec.input_size[1])
+        box = (
+            left * pixels.shape[1] / size[1],
+            top * pixels.shape[0] / size[0],
+            (left + width) * pixels.shape[1] / size[1],
+            (top + height) * pixels.shape[0] / size[0],
+        )
+        return resize_exact(np.ascontiguousarray(pixels), (height, width), self.spec.interpolation, box)
 
 
 def crop_or_pad(pixels: NDArray[np.uint8], size: tuple[int, int], colour: tuple[int, int, int]) -> NDArray[np.uint8]:

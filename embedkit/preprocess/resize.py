@@ -26,7 +26,12 @@ FAST_INTERPOLATIONS = ("bicubic", "bilinear")
 """Filters that torch's antialiased resize has; timm's own configurations use no others."""
 
 
-def resize_exact(pixels: NDArray[np.uint8], size: tuple[int, int], interpolation: str) -> NDArray[np.uint8]:
+def resize_exact(
+    pixels: NDArray[np.uint8],
+    size: tuple[int, int],
+    interpolation: str,
+    box: tuple[float, float, float, float] | None = None,
+) -> NDArray[np.uint8]:
     """Resize RGB pixels by Pillow.
 
     Parameters
@@ -36,15 +41,17 @@ def resize_exact(pixels: NDArray[np.uint8], size: tuple[int, int], interpolation
         Height and width wanted, in pixels.
     interpolation : str
         A key of `EXACT_INTERPOLATIONS`.
+    box : (float, float, float, float) or None
+        Left, top, right and bottom of the part of `pixels` to resize; None is all of it.
 
     Returns
     -------
     uint8 (height, width, 3)
     """
     height, width = size
-    if pixels.shape[:2] == size:
+    if pixels.shape[:2] == size and box is None:
         return pixels
-    resized = Image.fromarray(pixels).resize((width, height), EXACT_INTERPOLATIONS[interpolation])
+    resized = Image.fromarray(pixels).resize((width, height), EXACT_INTERPOLATIONS[interpolation], box)
     return np.asarray(resized)
 
 
