@@ -205,10 +205,13 @@ class UntrustedFile:
             distinct = set(values)  # classes and splits repeat: one str each, and a pointer a row
             self._spend("text", sum(map(len, distinct)) + 8 * len(values), path)
             try:
-                decoded = {value: value.decode("utf-8") for value in distinct}
+                if 2 * len(distinct) > len(values):
+                    texts += [value.decode("utf-8") for value in values]
+                else:
+                    decoded = {value: value.decode("utf-8") for value in distinct}
+                    texts += map(decoded.__getitem__, values)
             except UnicodeDecodeError as error:
                 raise self._malformed(f"{path} is not UTF-8 in rows {start} to {start + step}") from error
-            texts += map(decoded.__getitem__, values)
         return texts
 
     def attribute(self, name: str) -> str | int | None:
