@@ -6,21 +6,25 @@ announce what nobody has, read again. If two writers announced the same digest b
 whose lease has the lower name keeps it.
 
 **Nothing here compares clocks of two machines.** An observer calls a lease dead when its content has not changed for
-`TTL` seconds of the observer's own monotonic clock.
+`TTL` seconds of the observer's own monotonic clock. It need not wait when the holder ran under the same kernel, in the
+same process namespace, and its process is gone.
 
 Leases are advice. A lost, damaged, expired or unwritable lease costs duplicate work, never a row: rows are identified
 by their digests, and a row computed twice is stored twice and served once.
 
-Format of a lease: counter (unsigned 64 bits, little endian), digests (32 bytes each), the trailer of `commit`.
+Format of a lease: counter and process id (unsigned 64 bits each, little endian), home (32 bytes: what identifies kernel
+and namespace, 0 where unknown), digests (32 bytes each), the trailer of `commit`.
 
 Layer: above layout.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 import os
+import struct
 import threading
 import time
 import uuid
@@ -37,7 +41,8 @@ TTL = 30.0
 # Heartbeats within a TTL: a few may be late on a busy machine or a slow network disk.
 _BEATS = 4
 
-_COUNTER = 8
+_HEAD = struct.Struct("<QQ32s")
+_UNKNOWN_HOME = bytes(32)
 _SUFFIX = ".lease"
 
 
@@ -58,6 +63,7 @@ class Leases:
         self._folder = folder
         self._ttl = ttl
         self._clock = clock
+        self._home = _home()
         self._name = f"{uuid.uuid4().hex}{_SUFFIX}"
         self._counter = itertools.count()
         self._held: set[bytes] = set()
@@ -104,7 +110,7 @@ class Leases:
         taken: set[bytes] = set()
         for name, content in self._read().items():
             if self._is_live(name, content) and (before is None or name < before):
-                body = memoryview(content)[_COUNTER : -TRAILER.size]
+                body = memoryview(content)[_HEAD.size : -TRAILER.size]
                 taken.update(bytes(body[start : start + 32]) for start in range(0, len(body), 32))
         return taken
 
@@ -118,13 +124,15 @@ class Leases:
         return leases
 
     def _is_live(self, name: str, content: bytes) -> bool:
-        identity, now = content[:_COUNTER] + content[-TRAILER.size :], self._clock()
+        if len(content) < _HEAD.size + TRAILER.size or check_trailer(io.BytesIO(content)) is not None:
+            return False
+        identity, now = content[-TRAILER.size :], self._clock()
+        _, process, home = _HEAD.unpack_from(content)
         seen = self._sightings.get(name)
         if seen is None or seen[0] != identity:
-            self._sightings[name] = (identity, now)
-            return check_trailer(io.BytesIO(content)) is None
-        if now - seen[1] <= self._ttl:
-            return check_trailer(io.BytesIO(content)) is None
+            seen = self._sightings[name] = (identity, now)
+        if now - seen[1] <= self._ttl and not (home == self._home != _UNKNOWN_HOME and _is_gone(process)):
+            return True
         # Other observers need not wait for it again; a holder that was only slow writes it anew.
         with suppress(OSError):
             (self._folder / name).unlink(missing_ok=True)
@@ -138,8 +146,8 @@ class Leases:
             return
         with suppress(OSError):
             self._folder.mkdir(exist_ok=True)
-        counter = next(self._counter).to_bytes(_COUNTER, "little")
-        write_derived(path, seal(counter + b"".join(self._held)))
+        head = _HEAD.pack(next(self._counter), os.getpid(), self._home)
+        write_derived(path, seal(head + b"".join(self._held)))
 
     def _start_heartbeat(self) -> None:
         if self._heartbeat is None:
@@ -152,3 +160,23 @@ class Leases:
             with self._lock:
                 if self._held:
                     self._publish()
+
+
+def _home() -> bytes:
+    """Return what processes have in common that see each other by their ids; 0 where Linux does not tell."""
+    try:
+        kernel = Path("/proc/sys/kernel/random/boot_id").read_text()
+        return hashlib.sha256((kernel + os.readlink("/proc/self/ns/pid")).encode()).digest()
+    except OSError:
+        return _UNKNOWN_HOME
+
+
+def _is_gone(process: int) -> bool:
+    """Say whether a process of this kernel and namespace has ended (a zombie has)."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return True
+    except (OSError, IndexError):
+        return False
+    return state in "ZX"

@@ -153,6 +153,36 @@ def test_the_heartbeat_ends_with_the_lease(folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
+def test_the_lease_of_a_process_that_is_gone_from_this_machine_ends_at_once(folder: Path) -> None:
+    code = "import sys; from pathlib import Path; from embedkit.store.leases import Leases; "
+    code += "leases = Leases(Path(sys.argv[1])); leases.claim([bytes(32)]); print(1, flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, str(folder)]
+    observer = Leases(folder, clock=Clock(0.0))
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"1\n"
+        assert observer.claim([A]) == set()
+        holder.kill()
+        os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)  # a zombie, until it is waited for
+        assert observer.claim([A]) == {A}
+    observer.close()
+
+
+def test_a_process_id_of_another_machine_says_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases_module, "_is_gone", lambda _: True)
+    for other in (b"elsewhere".ljust(32), bytes(32)):
+        monkeypatch.setattr(leases_module, "_home", lambda home=other: home)
+        holder = Leases(folder)
+        holder.claim([A])
+        if any(other):
+            monkeypatch.undo()
+            monkeypatch.setattr(leases_module, "_is_gone", lambda _: True)
+        observer = Leases(folder)
+        assert observer.claim([A]) == set()
+        observer.close()
+        holder.close()
+
+
 COLD_START = """
     import sys, time
     import numpy as np

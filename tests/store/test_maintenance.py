@@ -234,9 +234,8 @@ def test_gc_removes_nothing_whose_copy_is_damaged(store: FeatureStore) -> None:
     flip(path)
     status = path.stat()
     memo = folder_of(store) / "checked.json"
-    record = {
-        "checked": {path.name: [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]}
-    }
+    identity = [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+    record = {"checked": {path.name: identity}}
     memo.write_text(json.dumps(record))
     before = names(store)
     store.gc(grace=0.0)
