@@ -59,6 +59,8 @@ class Built:
 def build_model(request: BackboneRequest) -> Built:
     """Create the model that a request names, with the weights it names.
 
+    Draws from torch's global generator, and seeds it for random weights: the caller forks it.
+
     Raises
     ------
     UnknownModelError
@@ -88,9 +90,8 @@ def build_model(request: BackboneRequest) -> Built:
 
     files: tuple[Path, ...] = ()
     if request.weights == "random":
-        with cast(Any, torch.random).fork_rng(devices=[]):
-            torch.manual_seed(RANDOM_SEED)  # pyright: ignore[reportUnknownMemberType]
-            model = _create(known.timm_name, arguments, 0)
+        torch.manual_seed(RANDOM_SEED)  # pyright: ignore[reportUnknownMemberType]
+        model = _create(known.timm_name, arguments, 0)
     elif request.weights == "pretrained":
         files = (pretrained_file(known),)
         model = _with_weights(known, arguments, files[0])

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 TOLERANCE = 1e-4
 """Largest change of a feature, as a fraction of the largest feature, that is put down to rounding in fp32."""
@@ -53,7 +53,7 @@ def fold_batch_norms(module: nn.Module, example: Tensor) -> int:
     for conv_name, norm_name in pairs:
         conv, norm = cast(nn.Conv2d, module.get_submodule(conv_name)), module.get_submodule(norm_name)
         kept += [(conv_name, conv), (norm_name, norm)]
-        _replace(module, conv_name, _folded(conv, cast(nn.BatchNorm2d, norm)))
+        _replace(module, conv_name, fuse_conv_bn_eval(conv, cast(nn.BatchNorm2d, norm)))
         _replace(module, norm_name, _what_is_left(norm))
     with torch.inference_mode():
         after = cast(Tensor, module(example))
@@ -97,24 +97,6 @@ def _note_input(trace: _Trace, name: str) -> Any:
             trace.pairs[name] = fed[0]
 
     return hook
-
-
-def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
-    folded = nn.Conv2d(
-        conv.in_channels,
-        conv.out_channels,
-        cast(Any, conv.kernel_size),
-        cast(Any, conv.stride),
-        cast(Any, conv.padding),
-        cast(Any, conv.dilation),
-        conv.groups,
-        padding_mode=conv.padding_mode,
-    )
-    fuse: Any = fuse_conv_bn_weights
-    folded.weight, folded.bias = fuse(
-        conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
-    )
-    return folded.eval().requires_grad_(False)
 
 
 def _what_is_left(norm: nn.Module) -> nn.Module:

@@ -36,7 +36,7 @@ def load_network(requests: Sequence[BackboneRequest], *, batch_size: int | None)
     """Load the network that the requests name; see `embedkit.backbones.load.load_backbones`."""
     request = requests[0]
     device = resolve_device(request.device)
-    with quiet_timm():
+    with quiet_timm(), cast(Any, torch.random).fork_rng(devices=[]):
         built = build_model(request)
         preprocess = resolve_preprocess(built.architecture, built.config, request.preprocess, request.resize)
         weights = backbone_digest(built.model)

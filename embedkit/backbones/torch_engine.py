@@ -82,5 +82,7 @@ class TorchEngine:
 
 
 def _as_tensor(pixels: NDArray[np.uint8]) -> torch.Tensor:
-    """See an array as a tensor; one that may not be written to is copied, since torch knows no such tensors."""
-    return torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy(order="K"))  # pyright: ignore[reportUnknownMemberType]
+    """See an array as a tensor, or copy one that is read-only or runs backwards: torch knows no such tensors."""
+    if not pixels.flags.writeable or min(pixels.strides) < 0:
+        pixels = pixels.copy(order="K")
+    return torch.from_numpy(pixels)  # pyright: ignore[reportUnknownMemberType]
