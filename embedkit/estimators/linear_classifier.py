@@ -38,7 +38,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples, n_classes), or (n_samples,) for two classes (positive: `classes_[1]`)
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "coef_")
         features = checked_features(self, X, reset=False)
         scores = features @ self.coef_.T.astype(features.dtype) + self.intercept_.astype(features.dtype)
         return scores[:, 0] if scores.shape[1] == 1 else scores

@@ -354,7 +354,7 @@ class LogisticRegressionPath(_Logistic):
             raise UsageError(f"validation is {got}, expected a tuple (X, y) or (X, y, sample_weight)")
         features, labels = checked_features_and_labels(self, parts[0], parts[1], reset=False)
         weights = parts[2] if len(parts) == 3 else None
-        return features, labels, None if weights is None else checked_weights(weights, features)
+        return features, labels, None if weights is None else checked_weights(weights, len(features))
 
     def _refit(self, data: LabelledRows, features: Floats, labels: NDArray[Any], weights: Float64 | None) -> None:
         model = self._model(self.best_C_)

@@ -35,6 +35,14 @@ def checked_features_and_labels(estimator: object, X: object, y: object, *, rese
     return features, labels
 
 
+def checked_features_and_values(estimator: object, X: object, y: object, *, reset: bool) -> tuple[Floats, Float64]:
+    """Return features as `checked_features` does, and numbers of shape (n_samples,) or (n_samples, n_targets)."""
+    features, values = _validation.validate_data(
+        estimator, X, y, dtype=[np.float64, np.float32], y_numeric=True, multi_output=True, reset=reset
+    )
+    return features, np.asarray(values, dtype=np.float64)
+
+
 def check_is_fitted(estimator: object, *attributes: str) -> None:
     """Raise scikit-learn's NotFittedError unless the estimator has been fitted."""
     _validation.check_is_fitted(estimator, attributes or None)
@@ -76,7 +84,7 @@ def labelled_rows(estimator: object, X: object, y: object, sample_weight: object
         Not a matrix of finite numbers, no class labels, or fewer than two classes.
     """
     features, labels = checked_features_and_labels(estimator, X, y, reset=True)
-    weights = checked_weights(sample_weight, features)
+    weights = checked_weights(sample_weight, len(features))
     index = np.flatnonzero(weights)
     if len(index) < len(weights):
         features, labels, weights = features[index], labels[index], weights[index]
@@ -89,16 +97,16 @@ def labelled_rows(estimator: object, X: object, y: object, sample_weight: object
     return LabelledRows(features, targets, weights, classes, index)
 
 
-def checked_weights(sample_weight: object, features: Floats) -> Float64:
+def checked_weights(sample_weight: object, n_rows: int) -> Float64:
     """Return one weight a row, float64, none negative and not all zero."""
     if sample_weight is None:
-        return np.ones(len(features))
+        return np.ones(n_rows)
     weights = np.asarray(sample_weight, dtype=np.float64)
     if weights.ndim == 0:
-        weights = np.full(len(features), float(weights))
-    if weights.shape != (len(features),):
-        raise UsageError(f"sample_weight has shape {weights.shape}, expected ({len(features)},): one weight a row of X")
-    if not np.isfinite(weights).all() or weights.min() < 0 or weights.max() == 0:
+        weights = np.full(n_rows, float(weights))
+    if weights.shape != (n_rows,):
+        raise UsageError(f"sample_weight has shape {weights.shape}, expected ({n_rows},): one weight a row of X")
+    if n_rows and not (np.isfinite(weights).all() and weights.min() >= 0 and weights.max() > 0):
         raise UsageError(
             "sample_weight must be finite, not negative and not all zero; leave out rows that do not count"
         )
@@ -123,6 +131,14 @@ def class_weighted(targets: Indices, weights: Float64, class_weight: object, cla
     else:
         factors = _class_weight.compute_class_weight(class_weight, classes=classes, y=classes[targets])
     return weights * factors[targets]
+
+
+def require_known(labels: NDArray[Any], classes: object) -> None:
+    """Raise UsageError if there are labels that are none of the classes announced; None announces nothing."""
+    if classes is not None:
+        unknown = np.setdiff1d(labels, cast(Any, classes))
+        if len(unknown):
+            raise UsageError(f"labels {unknown.tolist()!r} are none of the classes given; name all labels in classes")
 
 
 def require(condition: bool, estimator: object, name: str, expected: str) -> None:

@@ -10,6 +10,10 @@ import embedkit.estimators as estimators
 CHECKED = [
     estimators.LogisticRegression(),
     estimators.LogisticRegressionPath(cv=3),
+    estimators.StreamingLDA(),
+    estimators.StreamingPCA(),
+    estimators.StreamingRidge(),
+    estimators.StreamingRidgeClassifier(),
 ]
 
 
