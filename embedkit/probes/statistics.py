@@ -226,8 +226,9 @@ def paired_permutation_test(
     # Sums that equal the observed one but for rounding count as equal.
     threshold = observed - 1e-12 * float(differences_that_count.sum())
     if 2.0**n <= n_resamples:
-        exchanged = np.arange(2**n)[:, None] >> np.arange(n) & 1
-        sums = (1.0 - 2.0 * exchanged.astype(np.float64)) @ differences_that_count
+        orders: npt.NDArray[np.int64] = np.arange(2**n, dtype=np.int64)[:, None]
+        exchanged = np.bitwise_and(np.right_shift(orders, np.arange(n, dtype=np.int64)), 1)
+        sums = (1.0 - 2.0 * exchanged) @ differences_that_count
         p_value = float((np.abs(sums) >= threshold).mean())
     else:
         random = np.random.default_rng(random_state)
