@@ -8,21 +8,21 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin
 
 from embedkit.backbones import Backbone, BackboneRequest
 from embedkit.errors import ImageError, UsageError
 from embedkit.extraction import ExtractionRequest, default_store, overrides_from, resolve, run
 from embedkit.images import rows_of
-from embedkit.specs import Dtype, FeatureSpec, Json, require_equal
+from embedkit.specs import Dtype, Engine, FeatureSpec, Json, Pool, Precision, require_equal
 from embedkit.store import FeatureStore
 
 
-class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class ImageEmbedder(TransformerMixin, BaseEstimator):
     """Turn images into features with a frozen timm backbone.
 
     Features are kept in a store: an image that was embedded before, under whatever name and in whatever process, is not
@@ -79,11 +79,11 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         weights: str = "pretrained",
         model_args: Mapping[str, Json] | None = None,
         layer: int | None = None,
-        pool: str = "auto",
-        precision: str = "auto",
+        pool: Pool = "auto",
+        precision: Precision | Literal["auto"] = "auto",
         dtype: Dtype = "float32",
         device: str = "auto",
-        engine: str = "auto",
+        engine: Engine | Literal["auto"] = "auto",
         resize: Literal["fast", "exact"] = "fast",
         preprocess: Mapping[str, Any] | None = None,
         store: str | os.PathLike[str] | None = None,
@@ -95,12 +95,12 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self.weights = weights
         self.model_args = model_args
         self.layer = layer
-        self.pool = pool
-        self.precision = precision
-        self.dtype = dtype
+        self.pool: Pool = pool
+        self.precision: Precision | Literal["auto"] = precision
+        self.dtype: Dtype = dtype
         self.device = device
-        self.engine = engine
-        self.resize = resize
+        self.engine: Engine | Literal["auto"] = engine
+        self.resize: Literal["fast", "exact"] = resize
         self.preprocess = preprocess
         self.store = store
         self.batch_size = batch_size
@@ -121,7 +121,9 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self.spec_ = self._resolve()
         return self
 
-    def fit_transform(self, X: Any, y: Any = None) -> npt.NDArray[np.float32]:
+    def fit_transform(  # pyright: ignore[reportIncompatibleMethodOverride]  # fit takes no further parameters
+        self, X: Any, y: Any = None
+    ) -> npt.NDArray[np.float32]:
         """Fit and return the features of `X`: the same as `fit` and `transform`, with one look at the images."""
         features, self.spec_ = self._embed(X, None)
         return features
@@ -149,15 +151,11 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``imageembedder0``, ``imageembedder1``, ...; one name a feature."""
-        return super().get_feature_names_out(input_features)
-
-    @property
-    def _n_features_out(self) -> int:
         spec: FeatureSpec = getattr(self, "spec_", None) or self._resolve()
-        return spec.backbone.width
+        return np.array([f"imageembedder{number}" for number in range(spec.backbone.width)], dtype=object)
 
     def __sklearn_tags__(self) -> Any:
-        tags: Any = super().__sklearn_tags__()
+        tags = cast(Any, super().__sklearn_tags__())
         tags.requires_fit = False
         tags.no_validation = True
         tags.input_tags.two_d_array = False
@@ -170,7 +168,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def __getstate__(self) -> dict[str, Any]:
         # Plain values only: no weights, and nothing that an allow-list would have to know.
-        state: dict[str, Any] = super().__getstate__()
+        state = dict(cast(dict[str, Any], super().__getstate__()))
         state.pop("_loaded", None)
         if "spec_" in state:
             state["spec_"] = state["spec_"].to_dict()
@@ -179,7 +177,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "spec_" in state:
             state = {**state, "spec_": FeatureSpec.from_dict(state["spec_"])}
-        super().__setstate__(state)
+        cast(Any, super()).__setstate__(state)
 
     def request(self) -> ExtractionRequest:
         """Return what the parameters ask of an extraction.

@@ -21,18 +21,27 @@ def command(file: str, as_json: bool) -> int:
     found = info(file)
     if as_json:
         print_json(found.to_dict())
-    else:
-        print_facts(
-            (name.replace("_", " "), _shown(value))
-            for name, value in found.to_dict().items()
-            if value not in (None, {}, [])
-        )
+        return 0
+    backbone, preprocess = found.spec.backbone, found.spec.preprocess
+    height, width = preprocess.input_size
+    print_facts(
+        [
+            ("file", f"{found.path}, format {found.format}, {found.bytes / 1e6:.1f} MB"),
+            ("features", f"{found.rows} rows x {found.width}, {found.dtype}"),
+            ("model", f"{found.model} (weights {backbone.weights})"),
+            ("layer", None if backbone.layer is None else f"{backbone.layer}, pool {backbone.pool}"),
+            ("computed by", f"{backbone.engine} {backbone.precision}"),
+            (
+                "input",
+                f"{height} x {width}, {preprocess.interpolation}, crop {preprocess.crop_mode} {preprocess.crop_pct}",
+            ),
+            ("labels", f"{found.target_type}, {found.classes} classes" if found.classes else found.target_type),
+            ("splits", ", ".join(f"{name or '(none)'} {count}" for name, count in found.splits.items()) or None),
+            ("columns", ", ".join(found.columns) or None),
+            ("failures", found.failures),
+            ("source", found.source),
+            ("created", found.created),
+            ("fingerprint", found.fingerprint),
+        ]
+    )
     return 0
-
-
-def _shown(value: object) -> object:
-    if isinstance(value, dict):
-        return ", ".join(f"{name or '(none)'}: {count}" for name, count in value.items())
-    if isinstance(value, list):
-        return ", ".join(str(item) for item in value[:8]) + (f", ... ({len(value)} in all)" if len(value) > 8 else "")
-    return value

@@ -51,7 +51,7 @@ def command(
     report = probe(
         target,
         backbones_from(models, backbone),
-        **({"estimator": estimators} if estimators else {}),
+        estimator=estimators or None,
         label_column=label_column,
         folds=folds,
         store=store,

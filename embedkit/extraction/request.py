@@ -9,7 +9,7 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 from embedkit.backbones import Backbone, BackboneRequest, PreprocessOverrides
 from embedkit.errors import UsageError
@@ -83,7 +83,9 @@ class ExtractionRequest:
 
 def overrides_from(record: Mapping[str, Any]) -> PreprocessOverrides:
     """Build overrides from plain values, where tuples may be lists."""
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
+    values: dict[str, Any] = {
+        name: tuple(cast(list[Any], value)) if isinstance(value, list) else value for name, value in record.items()
+    }
     return PreprocessOverrides(**values)
 
 

@@ -17,6 +17,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -308,8 +309,8 @@ class _Run:
 
     def _settle(self, batch: list[Ready], features: Features, writer: Writer) -> None:
         self.forward_passes += len(batch)
-        finite = np.isfinite(features).all(axis=1)
-        for item, fine in zip(batch, finite.tolist(), strict=True):
+        finite = cast(npt.NDArray[np.bool_], np.isfinite(features).all(axis=1))
+        for item, fine in zip(batch, finite, strict=True):
             if fine:
                 self.done += 1
             else:

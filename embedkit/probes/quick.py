@@ -30,10 +30,12 @@ ESTIMATORS = ("logistic", "pca+logistic", "svm", "knn")
 
 # Inverse regularisation strengths. Standardised features of some hundred dimensions are separable: what is best lies
 # far below scikit-learn's default of 1.
-_LOGISTIC_CS = tuple(float(value) for value in np.logspace(-6, 2, 17))
-_SVM_CS = tuple(float(value) for value in np.logspace(-6, -1, 6))
+_LOGISTIC_CS = tuple(float(value) for value in np.logspace(-5, 1, 13))
+_SVM_CS = tuple(float(value) for value in np.logspace(-5, 0, 6))
 _NEIGHBOURS = (1, 3, 5, 10, 20, 50)
 _COMPONENTS = 128
+# libsvm is exact and quick where the kernel matrix of the rows fits into its cache; beyond, liblinear's primal is.
+_KERNEL_ROWS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,18 +159,21 @@ def _choose_logistic(
     estimator: str, X: npt.NDArray[np.float32], y: npt.NDArray[np.str_], fit: Rows, select: Rows
 ) -> Chosen:
     """Fit the whole path at once: all values of C cost little more than one."""
+    from sklearn.exceptions import ConvergenceWarning
+
     from embedkit.estimators import LogisticRegressionPath
 
     steps = _transformers(estimator, len(fit), X.shape[1])
     features, converged = _fit_steps(steps, X[fit], y[fit])
-    path: Any = LogisticRegressionPath(Cs=_LOGISTIC_CS).fit(features, y[fit])
-    seen = _transform(steps, X[select])
-    accuracies: list[float] = []
-    for coefficients, intercepts in zip(path.coefs_, path.intercepts_, strict=True):
-        scores = seen @ coefficients.T + intercepts
-        best = (scores[:, 0] > 0).astype(np.intp) if scores.shape[1] == 1 else scores.argmax(axis=1)
-        accuracies.append(float((path.classes_[best] == y[select]).mean()))
-    return _best("C", _LOGISTIC_CS, accuracies, converged and bool(np.all(path.converged_)))
+    path = LogisticRegressionPath(Cs=_LOGISTIC_CS, cv=None, refit=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the record says it
+        path.fit(features, y[fit], validation=(_transform(steps, X[select]), y[select]))
+    return Chosen(
+        params={"C": float(path.best_C_)},
+        at_edge=bool(path.at_edge_),
+        converged=converged and bool(np.all(path.converged_)),
+    )
 
 
 def _choose_from_grid(
@@ -212,14 +217,15 @@ def _fit(
 ) -> tuple[list[tuple[str, Any]], bool]:
     """Return the fitted steps of a pipeline on features, and whether the fit converged."""
     from sklearn.neighbors import KNeighborsClassifier
-    from sklearn.svm import LinearSVC
+    from sklearn.svm import SVC, LinearSVC
 
     from embedkit.estimators import LogisticRegression
 
     final: Any
-    if estimator == "svm":
-        # In the dual the coordinate descent of liblinear needs no tuning where features outnumber rows.
-        final = LinearSVC(**cast(Any, params), dual=len(X) < X.shape[1], max_iter=20_000, random_state=0)
+    if estimator == "svm" and len(X) <= _KERNEL_ROWS:
+        final = SVC(**cast(Any, params), kernel="linear", cache_size=1000)
+    elif estimator == "svm":
+        final = LinearSVC(**cast(Any, params), dual=cast(Any, False))
     elif estimator == "knn":
         final = KNeighborsClassifier(**cast(Any, params), metric="euclidean")
     else:
@@ -248,9 +254,10 @@ def _fit_steps(
 
 
 def _transform(steps: list[tuple[str, Any]], X: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    features = X
     for _, step in steps:
-        X = step.transform(X)
-    return X
+        features = step.transform(features)
+    return features
 
 
 def _predict(steps: list[tuple[str, Any]], X: npt.NDArray[np.float32]) -> npt.NDArray[np.str_]:

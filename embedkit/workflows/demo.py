@@ -9,7 +9,7 @@ import csv
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -85,10 +85,11 @@ def _render_digits(manifest: Path) -> None:
     from sklearn.datasets import load_digits  # pyright: ignore[reportUnknownVariableType]
     from sklearn.model_selection import train_test_split  # pyright: ignore[reportUnknownVariableType]
 
-    digits: Any = load_digits()
+    digits = cast(Any, load_digits())
     images = np.rint(digits.images * (255 / _GREY_LEVELS)).astype(np.uint8)
-    split: Any = train_test_split(
-        np.arange(len(images)), test_size=_TEST_FRACTION, stratify=digits.target, random_state=0
+    split = cast(
+        list[Any],
+        train_test_split(np.arange(len(images)), test_size=_TEST_FRACTION, stratify=digits.target, random_state=0),
     )
     test = set(split[1].tolist())
     rows: list[tuple[str, str, str]] = []

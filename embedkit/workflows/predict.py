@@ -139,11 +139,11 @@ def predict(
     extraction = run(images, request, feature_store, backbone=network, progress=progress)
     rows = extraction.rows
     features = extraction.features.get(extraction.digests[rows]).astype(np.float32)
-    predicted, scores, score_name = _classify(loaded, features)
+    labels, scores, score_name = _classify(loaded, features)
     result = Predictions(
         rows=[
-            Prediction(images.keys[row], str(label), None if scores is None else float(scores[place]))
-            for place, (row, label) in enumerate(zip(rows.tolist(), predicted.tolist(), strict=True))
+            Prediction(images.keys[row], labels[place], None if scores is None else float(scores[place]))
+            for place, row in enumerate(cast(list[int], rows.tolist()))
         ],
         score_name=score_name,
         skipped=[
@@ -185,15 +185,28 @@ def _same_features(
 
 def _classify(
     loaded: Model, features: npt.NDArray[np.float32]
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64] | None, str]:
+) -> tuple[list[str], npt.NDArray[np.float64] | None, str]:
     """Return the class of each row and how sure the estimator is of it."""
     if not len(features):
-        return np.array([], dtype=str), None, "score"
+        return [], None, "score"
     steps: Any = loaded.pipeline[1:]
-    predicted = cast(npt.NDArray[Any], steps.predict(features))
+    predicted = [str(label) for label in steps.predict(features).tolist()]
     if hasattr(steps, "predict_proba"):
-        return predicted, np.asarray(steps.predict_proba(features)).max(axis=1), "probability"
+        return (
+            predicted,
+            _of_predicted(np.asarray(steps.predict_proba(features)), steps.classes_, predicted),
+            "probability",
+        )
     if hasattr(steps, "decision_function"):
         values = np.asarray(steps.decision_function(features))
-        return predicted, np.abs(values) if values.ndim == 1 else values.max(axis=1), "decision value"
+        if values.ndim == 1:  # of the second of two classes
+            values = np.stack([-values, values], axis=1)
+        return predicted, _of_predicted(values, steps.classes_, predicted), "decision value"
     return predicted, None, "score"
+
+
+def _of_predicted(
+    values: npt.NDArray[np.float64], classes: npt.NDArray[Any], predicted: list[str]
+) -> npt.NDArray[np.float64]:
+    column = {str(label): place for place, label in enumerate(classes.tolist())}
+    return values[np.arange(len(values)), [column[label] for label in predicted]]

@@ -49,7 +49,7 @@ def probe(
     target: Any,
     model: str | BackboneRequest | Sequence[str | BackboneRequest] = (),
     *,
-    estimator: str | Sequence[str] = ESTIMATORS,
+    estimator: str | Sequence[str] | None = None,
     label_column: str | None = None,
     folds: int = 5,
     store: str | os.PathLike[str] | None = None,
@@ -68,8 +68,8 @@ def probe(
         A feature file, or a source of images.
     model : str, BackboneRequest, or sequence of them
         Needed for a source of images, not allowed for a feature file.
-    estimator : str or sequence of str
-        Of ``"logistic"``, ``"pca+logistic"``, ``"svm"``, ``"knn"``.
+    estimator : str or sequence of str, optional
+        Of ``"logistic"``, ``"pca+logistic"``, ``"svm"``, ``"knn"``; by default all.
     label_column : str, optional
         The column that holds the labels.
     folds : int
@@ -91,7 +91,7 @@ def probe(
     ProbeError
         Labels or splits do not allow an answer.
     """
-    wanted = (estimator,) if isinstance(estimator, str) else tuple(estimator)
+    wanted = ESTIMATORS if estimator is None else (estimator,) if isinstance(estimator, str) else tuple(estimator)
     unknown = [name for name in wanted if name not in ESTIMATORS]
     if unknown or not wanted:
         raise UsageError(f"estimator {unknown[0] if unknown else '()'!r} is not known; use {', '.join(ESTIMATORS)}")

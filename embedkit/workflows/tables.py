@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -75,4 +75,4 @@ def _take(values: Sequence[_Value], rows: npt.NDArray[np.intp]) -> list[_Value]:
 def _take_any(values: Any, rows: npt.NDArray[np.intp]) -> Any:
     if values is None:
         return None
-    return values[rows] if isinstance(values, np.ndarray) else _take(values, rows)
+    return cast(npt.NDArray[Any], values)[rows] if isinstance(values, np.ndarray) else _take(values, rows)

@@ -1,0 +1,133 @@
+"""Whatever is wrong with what a person types: one line on stderr, no traceback, nothing lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.photos import MODEL, make_folder, make_manifest
+
+OPTIONS = ("--model", MODEL, "--weights", "random")
+
+
+def assert_one_line(ran, *words: str, code: int = 1) -> None:
+    lines = ran.err.strip().splitlines()
+    assert ran.code == code, ran.err
+    assert ran.out == ""
+    assert len(lines) == 1, ran.err
+    assert lines[0].startswith("embedkit: error: ")
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.fixture
+def photos(tmp_path):
+    return make_folder(tmp_path / "photos", {"red": 3, "green": 3})
+
+
+def test_unknown_model_offers_the_nearest(cli, photos):
+    assert_one_line(cli("extract", photos, "--model", "resnet5O", "--weights", "random"), "resnet5O", "resnet50")
+
+
+def test_missing_hub_names_the_file_and_the_way_out(cli, photos):
+    assert_one_line(cli("extract", photos, "--model", "resnet18.a1_in1k"), "timm/resnet18.a1_in1k", "--weights")
+
+
+def test_weights_that_do_not_fit_name_the_keys(cli, photos, tmp_path):
+    import torch
+    from safetensors.torch import save_file
+
+    save_file({"some.weight": torch.zeros(2)}, tmp_path / "wrong.safetensors")
+    ran = cli("extract", photos, "--model", MODEL, "--weights", tmp_path / "wrong.safetensors")
+    assert_one_line(ran, "wrong.safetensors", "conv1.0.weight", "some.weight")
+    assert_one_line(cli("extract", photos, "--model", MODEL, "--weights", "gone.safetensors"), "gone.safetensors")
+
+
+def test_empty_folder(cli, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert_one_line(cli("extract", "empty", *OPTIONS), "empty", "no image")
+
+
+def test_missing_source(cli):
+    assert_one_line(cli("extract", "nowhere", *OPTIONS), "nowhere")
+
+
+def test_one_class_only(cli, tmp_path):
+    make_folder(tmp_path / "one", {"red": 6})
+    assert_one_line(cli("probe", "one", *OPTIONS, "--no-floors"), "1 class", "red")
+
+
+def test_fewer_rows_than_folds(cli, photos):
+    assert_one_line(cli("probe", photos, *OPTIONS, "--no-floors"), "5 folds", "smallest has 3")
+
+
+def test_missing_labels(cli, tmp_path):
+    manifest = make_manifest(tmp_path / "photos2", {"red": 4, "green": 4})
+    manifest.write_text(manifest.read_text().replace("red/000.png,red", "red/000.png,"))
+    assert_one_line(cli("probe", manifest, *OPTIONS, "--no-floors"), "1 of 8 rows have no label")
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    (flat / "a.png").write_bytes((tmp_path / "photos2" / "red" / "000.png").read_bytes())
+    assert_one_line(cli("probe", flat, *OPTIONS, "--no-floors"), "no labels")
+
+
+def test_no_train_split(cli, tmp_path):
+    manifest = make_manifest(tmp_path / "photos2", {"red": 4, "green": 4})
+    manifest.write_text(manifest.read_text().replace(",train,", ",other,"))
+    assert_one_line(cli("probe", manifest, *OPTIONS, "--no-floors"), "train split", "other: 4")
+
+
+def test_a_source_needs_a_model_and_a_feature_file_has_one(cli, photos):
+    assert_one_line(cli("probe", photos), "model")
+    assert cli("extract", photos, *OPTIONS, "-o", "photos.h5").code == 0
+    assert_one_line(cli("probe", "photos.h5", *OPTIONS), "has its model")
+
+
+def test_unwritable_output(cli, photos):
+    assert_one_line(cli("extract", photos, *OPTIONS, "-o", "no/such/folder/photos.h5"), "no/such/folder")
+
+
+def test_output_of_another_fingerprint_is_not_overwritten(cli, photos, tmp_path):
+    assert cli("extract", photos, *OPTIONS, "-o", "photos.h5").code == 0
+    before = (tmp_path / "photos.h5").read_bytes()
+    ran = cli("extract", photos, *OPTIONS, "--input-size", "64", "-o", "photos.h5")
+    assert_one_line(ran, "preprocess.input_size", "--force")
+    assert (tmp_path / "photos.h5").read_bytes() == before
+    assert cli("extract", photos, *OPTIONS, "--input-size", "64", "-o", "photos.h5", "--force").code == 0
+    assert (tmp_path / "photos.h5").read_bytes() != before
+
+
+def test_a_model_file_refuses_other_weights(cli, tmp_path):
+    import timm
+    from safetensors.torch import save_file
+
+    manifest = make_manifest(tmp_path / "photos2", {"red": 5, "green": 5})
+    for name in ("first", "second"):
+        save_file(timm.create_model(MODEL, pretrained=False).state_dict(), tmp_path / f"{name}.safetensors")
+    assert cli("extract", manifest, "--model", MODEL, "--weights", "first.safetensors", "-o", "p.h5").code == 0
+    assert cli("fit", "p.h5", "-o", "model.skops").code == 0
+    assert_one_line(cli("fit", "p.h5", "-o", "model.skops"), "model.skops", "--force")
+    ran = cli("predict", "model.skops", "photos2", "--weights", "second.safetensors")
+    assert_one_line(ran, "backbone.weights", "--weights")
+    (tmp_path / "first.safetensors").rename(tmp_path / "moved.safetensors")
+    assert_one_line(cli("predict", "model.skops", "photos2"), "first.safetensors")
+    ran = cli("predict", "model.skops", "photos2", "--weights", "moved.safetensors")
+    assert ran.code == 0, ran.err
+
+
+def test_what_is_no_model_file_is_refused(cli, photos, tmp_path):
+    import pickle
+
+    (tmp_path / "text.skops").write_text("nothing")
+    (tmp_path / "pickle.skops").write_bytes(pickle.dumps({}))
+    assert_one_line(cli("predict", "text.skops", photos), "text.skops")
+    assert_one_line(cli("predict", "pickle.skops", photos), "pickle")
+    assert_one_line(cli("predict", "gone.skops", photos), "gone.skops")
+
+
+def test_a_damaged_feature_file_is_refused(cli, photos, tmp_path):
+    assert cli("extract", photos, *OPTIONS, "-o", "photos.h5").code == 0
+    content = bytearray((tmp_path / "photos.h5").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "photos.h5").write_bytes(content)
+    assert_one_line(cli("probe", "photos.h5"), "photos.h5")
+    assert_one_line(cli("info", "gone.h5"), "gone.h5")

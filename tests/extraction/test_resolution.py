@@ -1,0 +1,105 @@
+"""Requests are remembered, and forgotten when what they rest on changes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+
+import pytest
+import timm
+from safetensors.torch import save_file
+
+from embedkit.backbones import BackboneRequest, PreprocessOverrides
+from embedkit.errors import UsageError
+from embedkit.extraction import ExtractionRequest, resolve
+from embedkit.specs import FeatureSpec, differences
+from embedkit.store import FeatureStore
+from tests.photos import MODEL
+
+
+def request_for(weights: object, **more) -> ExtractionRequest:
+    return ExtractionRequest(backbone=BackboneRequest(MODEL, weights=str(weights), **more))
+
+
+@pytest.fixture
+def store(tmp_path):
+    return FeatureStore(tmp_path / "store")
+
+
+@pytest.fixture
+def weights(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    save_file(timm.create_model(MODEL, pretrained=False).state_dict(), path)
+    return path
+
+
+def test_a_request_is_resolved_once(store, weights):
+    first, backbone = resolve(request_for(weights), store)
+    assert backbone is not None
+    second, nothing = resolve(request_for(weights), store)
+    assert nothing is None
+    assert second == first
+
+
+def test_other_weights_in_the_same_file_are_noticed(store, weights):
+    first, _ = resolve(request_for(weights), store)
+    save_file(timm.create_model(MODEL, pretrained=False).state_dict(), weights)
+    second, backbone = resolve(request_for(weights), store)
+    assert backbone is not None
+    assert [name for name, *_ in differences(second.spec, first.spec)] == ["backbone.weights"]
+
+
+def test_the_same_weights_written_again_are_recognised(store, weights):
+    resolve(request_for(weights), store)
+    content = weights.read_bytes()
+    weights.unlink()
+    weights.write_bytes(content)
+    assert resolve(request_for(weights), store)[1] is None
+
+
+def test_a_relative_path_means_the_same_from_everywhere(store, weights, monkeypatch):
+    monkeypatch.chdir(weights.parent)
+    resolve(request_for(weights.name), store)
+    assert resolve(request_for(weights), store)[1] is None
+    monkeypatch.chdir(os.path.dirname(weights.parent))
+    with pytest.raises(FileNotFoundError):
+        resolve(request_for(weights.name), store)
+
+
+def test_a_damaged_memo_costs_a_loading_and_no_more(store, weights):
+    first, _ = resolve(request_for(weights), store)
+    for path in store.memo_folder.glob("request-*.json"):
+        path.write_text("{}")
+    second, backbone = resolve(request_for(weights), store)
+    assert backbone is not None
+    assert second.spec == first.spec
+
+
+def test_every_part_of_a_request_counts(store, weights):
+    base = request_for(weights)
+    seen = {resolve(base, store)[0].spec.fingerprint}
+    changed = [
+        request_for(weights, layer=1),
+        request_for(weights, layer=1, pool="max"),
+        request_for(weights, resize="exact"),
+        request_for(weights, preprocess=PreprocessOverrides(input_size=(64, 64))),
+        request_for(weights, preprocess=PreprocessOverrides(mean=(0.1, 0.2, 0.3))),
+        dataclasses.replace(base, dtype="float16"),
+        request_for("random"),
+    ]
+    for request in changed:
+        seen.add(resolve(request, store)[0].spec.fingerprint)
+    assert len(seen) == len(changed) + 1
+
+
+def test_requests_and_specs_survive_json(store, weights):
+    request = request_for(weights, layer=-1, preprocess=PreprocessOverrides(input_size=(64, 96), crop_pct=0.5))
+    record = json.loads(json.dumps(request.to_dict()))
+    assert ExtractionRequest.from_dict(record) == request
+    spec = resolve(request, store)[0].spec
+    assert FeatureSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+    with pytest.raises(UsageError, match="backbone"):
+        ExtractionRequest.from_dict({})
+    with pytest.raises(UsageError, match="dtype"):
+        ExtractionRequest(backbone=BackboneRequest(MODEL), dtype="int8")

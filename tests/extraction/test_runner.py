@@ -1,0 +1,232 @@
+"""The runner, on a real network: what is computed, how often, and what becomes of the rest."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from embedkit.backbones import BackboneRequest
+from embedkit.errors import StoreWriteError
+from embedkit.extraction import ExtractionRequest, run
+from embedkit.images import open_source, rows_of
+from embedkit.store import FeatureStore, MemoryFeatureStore
+from tests.photos import MODEL, make_folder, make_photo
+
+REQUEST = ExtractionRequest(backbone=BackboneRequest(MODEL, weights="random", precision="fp32", engine="torch"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return make_folder(tmp_path / "photos", {"red": 5, "green": 6})
+
+
+@pytest.fixture(params=["disk", "memory"])
+def store(request, tmp_path):
+    return FeatureStore(tmp_path / "store") if request.param == "disk" else MemoryFeatureStore()
+
+
+@pytest.fixture
+def passes():
+    """Count the images that really go through a network, by a hook on the module that computes features.
+
+    Loading measures the width with images of zeros; those are not counted.
+    """
+    from embedkit.backbones.features import FrozenFeatures
+
+    seen: list[int] = []
+    lock = threading.Lock()
+
+    def hook(module, inputs, output):
+        if isinstance(module, FrozenFeatures):
+            with lock:
+                seen.append(int(inputs[0].flatten(1).any(1).sum()))
+
+    handle = torch.nn.modules.module.register_module_forward_hook(hook)
+    yield seen
+    handle.remove()
+
+
+def test_each_image_passes_once_then_never(folder, store, passes):
+    first = run(open_source(folder), REQUEST, store, batch_size=4)
+    assert (first.forward_passes, first.cache_hits, first.failures) == (11, 0, {})
+    passes.clear()
+    second = run(open_source(folder), REQUEST, store, batch_size=4)
+    assert (second.forward_passes, second.cache_hits) == (0, 11)
+    assert sum(passes) == 0
+    np.testing.assert_array_equal(second.features.get(second.digests), first.features.get(first.digests))
+
+
+def test_the_hook_counts_what_the_report_says(folder, tmp_path, passes):
+    store = FeatureStore(tmp_path / "store")
+    run(rows_of([make_photo(1)]), REQUEST, store, batch_size=1)  # resolves the request
+    passes.clear()
+    extraction = run(open_source(folder), REQUEST, store, batch_size=1)
+    assert sum(passes) == extraction.forward_passes == 11
+
+
+def test_features_belong_to_their_rows(folder, store):
+    source = open_source(folder)
+    together = run(source, REQUEST, store, batch_size=4)
+    alone = MemoryFeatureStore()
+    for row, path in enumerate(source.images):
+        one = run(rows_of([path]), REQUEST, alone, batch_size=4)
+        np.testing.assert_allclose(
+            one.features.get(one.digests), together.features.get(together.digests[[row]]), rtol=0, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 16])
+def test_features_do_not_depend_on_batch_order_or_restart(folder, batch_size):
+    source = open_source(folder)
+    reference = run(source, REQUEST, MemoryFeatureStore(), batch_size=16)
+    expected = reference.features.get(reference.digests)
+    shuffled = list(source.images)[::-1]
+    store = MemoryFeatureStore()
+    run(rows_of(shuffled[:4]), REQUEST, store, batch_size=batch_size)
+    got = run(rows_of(shuffled), REQUEST, store, batch_size=batch_size)
+    assert got.cache_hits == 4
+    np.testing.assert_allclose(got.features.get(got.digests)[::-1], expected, rtol=0, atol=1e-5)
+
+
+def test_bit_equal_with_the_same_batch_shape(folder):
+    source = open_source(folder)
+    first, second = MemoryFeatureStore(), MemoryFeatureStore()
+    reference = run(source, REQUEST, first, batch_size=8)
+    other = run(rows_of(list(source.images)[::-1]), REQUEST, second, batch_size=8)
+    np.testing.assert_array_equal(
+        reference.features.get(reference.digests), other.features.get(reference.digests), strict=True
+    )
+
+
+def test_equal_bytes_under_two_names_are_two_rows_and_one_pass(folder, store):
+    shutil.copy(folder / "red" / "000.png", folder / "green" / "again.png")
+    extraction = run(open_source(folder), REQUEST, store)
+    assert (len(extraction.rows), extraction.forward_passes) == (12, 11)
+
+
+def test_failures_leave_their_neighbours_alone(folder, store):
+    (folder / "red" / "001.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 40)
+    (folder / "red" / "003.png").write_bytes(b"")
+    (folder / "red" / "copy.png").write_bytes(b"")
+    source = open_source(folder)
+    extraction = run(source, REQUEST, store, batch_size=2)
+    failed = {source.keys[row]: reason for row, reason in extraction.failures.items()}
+    assert set(failed) == {"red/001.png", "red/003.png", "red/copy.png"}
+    assert failed["red/003.png"] == failed["red/copy.png"] == "empty file"
+    assert extraction.forward_passes == 9
+    again = run(source, REQUEST, store)
+    assert again.failures == extraction.failures
+    assert again.forward_passes == 0
+
+
+def test_a_file_that_vanished_is_tried_again(folder, tmp_path):
+    store = FeatureStore(tmp_path / "store")
+    source = open_source(folder)
+    path = folder / "red" / "001.png"
+    content = path.read_bytes()
+    path.unlink()
+    first = run(source, REQUEST, store)
+    assert list(first.failures.values()) == ["no such file"]
+    path.write_bytes(content)
+    second = run(source, REQUEST, store)
+    assert (second.failures, second.forward_passes) == ({}, 1)
+
+
+def test_another_process_that_computes_the_same_is_waited_for(folder, tmp_path):
+    store = FeatureStore(tmp_path / "store")
+    source = open_source(folder)
+    first = run(rows_of([source.images[0]]), REQUEST, store)
+    with store.features(first.resolution.spec).writer() as other:
+        reference = run(source, REQUEST, MemoryFeatureStore())
+        mine = reference.digests[5:]
+        assert other.claim(mine).all()
+        done: list = []
+        thread = threading.Thread(target=lambda: done.append(run(source, REQUEST, store)))
+        thread.start()
+        thread.join(timeout=3)
+        assert not done  # it waits for the rows that the other one has claimed
+        other.add(mine, reference.features.get(mine))
+        other.commit()
+        thread.join(timeout=30)
+    [extraction] = done
+    assert extraction.forward_passes == 4
+    assert len(extraction.rows) == 11
+
+
+def test_two_runs_at_once_share_the_work(tmp_path):
+    folder = make_folder(tmp_path / "photos", {"many": 200})
+    store = FeatureStore(tmp_path / "store")
+    run(rows_of([make_photo(12345)]), REQUEST, store)
+    done: list = []
+    threads = [
+        threading.Thread(target=lambda: done.append(run(open_source(folder), REQUEST, store, batch_size=8)))
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=120)
+    assert sum(extraction.forward_passes for extraction in done) == 200
+    assert [len(extraction.rows) for extraction in done] == [200, 200]
+
+
+def test_a_full_disk_loses_nothing_committed(folder, tmp_path, monkeypatch):
+    from embedkit.store.commit import Disk
+
+    class Full(Disk):
+        full = False
+
+        def write(self, descriptor, data):
+            if self.full:
+                raise OSError(28, os.strerror(28))
+            return super().write(descriptor, data)
+
+    disk = Full()
+    store = FeatureStore(tmp_path / "store", disk=disk)
+    source = open_source(folder)
+    run(rows_of(list(source.images)[:3]), REQUEST, store)
+    disk.full = True
+    with pytest.raises(StoreWriteError, match="No space left"):
+        run(source, REQUEST, store)
+    disk.full = False
+    resumed = run(source, REQUEST, store)
+    assert (resumed.cache_hits, resumed.forward_passes) == (3, 8)
+
+
+def test_progress_reaches_the_end(folder):
+    ticks = []
+    (folder / "red" / "000.png").write_bytes(b"nothing")
+    run(open_source(folder), REQUEST, MemoryFeatureStore(), progress=ticks.append)
+    assert [tick.total for tick in ticks] == [11] * len(ticks)
+    assert (ticks[-1].done, ticks[-1].failed) == (11, 1)
+    assert all(earlier.done <= later.done for earlier, later in zip(ticks, ticks[1:], strict=False))
+
+
+def test_images_in_memory_go_by_their_pixels(store):
+    photo = make_photo(3)
+    extraction = run(rows_of([photo, np.asarray(photo), photo.convert("L")]), REQUEST, store)
+    assert extraction.forward_passes == 2
+    assert (extraction.digests[0] == extraction.digests[1]).all()
+
+
+def test_features_that_are_not_finite_are_failures(folder, monkeypatch):
+    from embedkit.backbones.torch_engine import TorchEngine
+
+    forward = TorchEngine.__call__
+
+    def broken(self, pixels):
+        features = forward(self, pixels)
+        features[1] = np.nan
+        return features
+
+    monkeypatch.setattr(TorchEngine, "__call__", broken)
+    extraction = run(open_source(folder), REQUEST, MemoryFeatureStore(), batch_size=6)
+    assert set(extraction.failures.values()) == {
+        "the network gives features that are not finite; try another precision"
+    }
+    assert len(extraction.failures) == 2

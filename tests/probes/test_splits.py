@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embedkit.errors import LabelsError, SplitError
+from embedkit.probes.splits import make_splits, stratified_part
+
+
+def labels(**counts: int) -> np.ndarray:
+    return np.array([name for name, count in counts.items() for _ in range(count)])
+
+
+def test_declared_splits_are_followed():
+    y = labels(a=6, b=6)
+    split = ["train", "train", "train", "val", "test", "test"] * 2
+    [made] = make_splits(y, split)
+    assert made.fit.tolist() == [0, 1, 2, 6, 7, 8]
+    assert made.select.tolist() == [3, 9]
+    assert made.test.tolist() == [4, 5, 10, 11]
+    assert made.train.tolist() == [0, 1, 2, 3, 6, 7, 8, 9]
+    assert made.selected_on == "val split (2 images)"
+    assert made.reported_on == "test split (4 images)"
+    assert made.notes == ()
+
+
+def test_a_validation_split_that_lacks_a_class_is_not_used_and_said_so():
+    y = labels(a=6, b=6)
+    split = ["train", "train", "train", "val", "test", "test", "train", "train", "train", "train", "test", "test"]
+    [made] = make_splits(y, split)
+    assert 3 not in made.train
+    assert made.selected_on == "a stratified 20% of train (2 images)"
+    assert made.notes == ("the val split (1 images) is not used: it lacks 1 of 2 classes",)
+
+
+def test_without_a_test_split_the_validation_split_is_reported_and_chooses_nothing():
+    [made] = make_splits(labels(a=4, b=4), ["train", "train", "train", "valid"] * 2)
+    assert made.test.tolist() == [3, 7]
+    assert set(made.select.tolist()) <= {0, 1, 2, 4, 5, 6}
+    assert "no test split" in made.notes[0]
+
+
+def test_test_classes_without_training_images_are_named():
+    [made] = make_splits(labels(a=4, b=4, c=2), ["train", "train", "train", "test"] * 2 + ["test", "test"])
+    assert made.notes == ("1 test classes have no training image and cannot be right: c",)
+
+
+@pytest.mark.parametrize(
+    ("y", "split", "error", "words"),
+    [
+        (labels(a=2, b=2), ["test"] * 4, SplitError, "train split .found test: 4"),
+        (labels(a=2, b=2), ["train"] * 4, SplitError, "test split .found train: 4"),
+        (labels(a=4), None, LabelsError, "1 class"),
+        (labels(a=2, b=2), ["train", "train", "test", "test"], LabelsError, "the train split holds 1 class"),
+        (np.array(["a", "", "b"]), None, LabelsError, "1 of 3 rows have no label"),
+        (labels(a=9, b=3), None, SplitError, "5 folds .b; the smallest has 3"),
+        (labels(a=1, b=1), ["train", "train"], SplitError, "test split"),
+    ],
+)
+def test_what_cannot_be_split(y, split, error, words):
+    with pytest.raises(error, match=words):
+        make_splits(y, split)
+
+
+def test_one_image_a_class_leaves_nothing_to_choose_on():
+    with pytest.raises(SplitError, match="no class has two training images"):
+        make_splits(labels(a=2, b=2), ["train", "test"] * 2)
+
+
+@given(st.lists(st.integers(5, 20), min_size=2, max_size=6), st.integers(2, 5))
+def test_folds_test_each_row_once_and_never_train_on_it(counts, folds):
+    y = np.repeat([f"c{number}" for number in range(len(counts))], counts)
+    splits = make_splits(y, None, folds=folds)
+    assert len(splits) == folds
+    tested = np.concatenate([split.test for split in splits])
+    assert sorted(tested.tolist()) == list(range(len(y)))
+    for split in splits:
+        assert not set(split.train) & set(split.test)
+        assert not set(split.fit) & set(split.select)
+        assert set(y[split.fit]) == set(y)
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=8).filter(lambda counts: max(counts) > 1), st.integers(0, 9))
+def test_a_stratified_part_takes_its_share_of_each_class(counts, seed):
+    y = np.repeat([f"c{number}" for number in range(len(counts))], counts)
+    rest, part = stratified_part(y, np.arange(len(y)), 0.2, seed)
+    assert sorted([*rest, *part]) == list(range(len(y)))
+    for number, count in enumerate(counts):
+        taken = int((y[part] == f"c{number}").sum())
+        assert taken == (0 if count == 1 else max(1, round(0.2 * count)))
+    again = stratified_part(y, np.arange(len(y)), 0.2, seed)
+    assert again[1].tolist() == part.tolist()
