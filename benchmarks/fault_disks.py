@@ -21,12 +21,17 @@ from benchmarks.fault_rows import DIGESTS, FAST, FEATURES, ROWS, SPEC, Counts, c
 from embedkit.errors import StoreWriteError
 from embedkit.store.commit import Disk
 from embedkit.store.feature_store import FeatureStore
+from embedkit.store.stored import StoredFeatureSet
 
 Change = tuple[str, Path, Path | bytes | None]
 
 
 def prefixes(folder: Path, step: int) -> Counts:
-    """Replay every beginning of the low-level changes of a commit: each must leave the part whole or not there."""
+    """Replay every beginning of the low-level changes of a commit: each must leave the part whole or not there.
+
+    A disk that lost power after a rename, without the flush before it, could also hold a beginning of the file under
+    its final name: that must be refused.
+    """
     disk = _RecordingDisk()
     features = FeatureStore(folder / "recorded", disk=disk).features(SPEC)
     with features.writer(**FAST) as writer:
@@ -37,27 +42,37 @@ def prefixes(folder: Path, step: int) -> Counts:
         writer.add(DIGESTS[8:24], FEATURES[8:24])
         writer.commit()
         changes = list(disk.changes)
-    replayed = half = 0
-    for number, beginning in enumerate(_beginnings(changes, step)):
-        copy = folder / f"replay-{number}"
-        shutil.copytree(folder / "before", copy)
-        for change, path, content in beginning:
-            path = copy / path.relative_to(folder / "recorded")
-            if change == "create":
-                path.touch()
-            elif change == "write":
-                with path.open("ab") as file:
-                    file.write(cast(bytes, content))
-            else:
-                path.rename(copy / cast(Path, content).relative_to(folder / "recorded"))
-        found = FeatureStore(copy).features(SPEC)
+    counts = {"beginnings_replayed": 0, "torn_files_tried": 0, "neither_whole_nor_absent": 0, "not_refused": 0}
+    rename = changes[-1]
+    for beginning in _beginnings(changes, step):
+        committed = beginning == changes
+        found = _replay(folder, beginning)
         present = found.contains(DIGESTS[:24])
-        committed = len(beginning) == len(changes)
-        half += not (present[:8].all() and (present[8:] == committed).all()) or count_wrong(found) > 0
-        half += bool(found.snapshot().damaged)
-        replayed += 1
-        shutil.rmtree(copy)
-    return {"beginnings_replayed": replayed, "neither_whole_nor_absent": half}
+        sound = present[:8].all() and (present[8:] == committed).all() and not found.snapshot().damaged
+        counts["neither_whole_nor_absent"] += not sound or count_wrong(found) > 0
+        counts["beginnings_replayed"] += 1
+        if beginning and not committed and beginning[-1] != changes[-2]:
+            found = _replay(folder, [*beginning, rename])
+            counts["not_refused"] += bool(found.contains(DIGESTS[8:24]).any()) or len(found.snapshot().damaged) != 1
+            counts["torn_files_tried"] += 1
+    return counts
+
+
+def _replay(folder: Path, changes: list[Change]) -> StoredFeatureSet:
+    """Do some of the recorded changes to a copy of the store; return what a reader makes of it."""
+    copy = folder / "replayed"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(folder / "before", copy)
+    for change, path, content in changes:
+        here = copy / path.relative_to(folder / "recorded")
+        if change == "create":
+            here.touch()
+        elif change == "write":
+            with here.open("ab") as file:
+                file.write(cast(bytes, content))
+        else:
+            here.rename(copy / cast(Path, content).relative_to(folder / "recorded"))
+    return FeatureStore(copy).features(SPEC)
 
 
 def failures(folder: Path) -> Counts:

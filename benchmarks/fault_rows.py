@@ -1,4 +1,4 @@
-"""The rows that the fault runs write, and processes to write them in."""
+"""The rows that the runs on the store write, and processes to write them in."""
 
 from __future__ import annotations
 
@@ -10,25 +10,32 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from embedkit.specs import BackboneSpec, DecodeSpec, FeatureSpec, PreprocessSpec
+from embedkit.specs import BackboneSpec, DecodeSpec, Dtype, FeatureSpec, PreprocessSpec
 from embedkit.store.stored import StoredFeatureSet
 
 WIDTH = 32
 ROWS = 4096
 BATCH = 8
 
-SPEC = FeatureSpec(
-    backbone=BackboneSpec(architecture="faults", weights="none", width=WIDTH),
-    preprocess=PreprocessSpec(
-        input_size=(2, 2),
-        interpolation="bicubic",
-        crop_pct=1.0,
-        crop_mode="center",
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0, 1.0, 1.0),
-    ),
-    decode=DecodeSpec(),
-)
+
+def make_spec(width: int, dtype: Dtype = "float32") -> FeatureSpec:
+    """Return the spec of features that no network made."""
+    return FeatureSpec(
+        backbone=BackboneSpec(architecture="synthetic", weights="none", width=width),
+        preprocess=PreprocessSpec(
+            input_size=(2, 2),
+            interpolation="bicubic",
+            crop_pct=1.0,
+            crop_mode="center",
+            mean=(0.0, 0.0, 0.0),
+            std=(1.0, 1.0, 1.0),
+        ),
+        decode=DecodeSpec(),
+        dtype=dtype,
+    )
+
+
+SPEC = make_spec(WIDTH)
 DIGESTS = np.frombuffer(b"".join(hashlib.sha256(b"%d" % i).digest() for i in range(ROWS)), np.uint8).reshape(-1, 32)
 FEATURES = np.random.default_rng(0).standard_normal((ROWS, WIDTH)).astype(np.float32)
 

@@ -211,25 +211,34 @@ def as_digest(digest: bytes) -> bytes:
     return bytes(digest)
 
 
-def as_rows(digests: Digests, features: Features, spec: FeatureSpec) -> Features:
-    """Return a copy of features in the stored dtype, or refuse them.
+def check_rows(digests: Digests, features: Features, spec: FeatureSpec) -> None:
+    """Refuse features that are not one row of the spec's width for each digest.
 
     Raises
     ------
     UsageError
-        Another shape or type, or a finite number that the stored dtype cannot hold.
+        Another shape, or no floating type.
     """
-    array = np.asarray(features)
     expected = (len(digests), spec.backbone.width)
-    if not np.issubdtype(array.dtype, np.floating) or array.shape != expected:
+    if not np.issubdtype(features.dtype, np.floating) or features.shape != expected:
         raise UsageError(
-            f"features are {array.dtype} of shape {array.shape}; expected a floating type of shape {expected}"
+            f"features are {features.dtype} of shape {features.shape}; expected a floating type of shape {expected}"
         )
+
+
+def convert_rows(features: Features, target: Features) -> None:
+    """Copy features to an array of the stored dtype.
+
+    Raises
+    ------
+    UsageError
+        A finite number is too large for the stored dtype.
+    """
     with np.errstate(over="ignore"):  # checked below
-        rows = np.array(array, dtype=np.dtype(spec.dtype).newbyteorder("<"), order="C", copy=True)
-    if rows.dtype.itemsize < array.dtype.itemsize and not np.array_equal(np.isinf(rows), np.isinf(array)):
-        raise UsageError(f"features exceed the range of {spec.dtype} ({np.finfo(spec.dtype).max}); store float32")
-    return rows
+        np.copyto(target, features, casting="same_kind")
+    if target.dtype.itemsize < features.dtype.itemsize and not np.array_equal(np.isinf(target), np.isinf(features)):
+        largest = np.finfo(target.dtype).max
+        raise UsageError(f"features exceed the range of {target.dtype} ({largest}); store float32")
 
 
 def missing_rows(digests: Digests, present: Mask, where: str) -> MissingRowsError:

@@ -16,7 +16,17 @@ import numpy as np
 
 from embedkit.errors import StoreNotFoundError, UsageError
 from embedkit.specs import FeatureSpec
-from embedkit.store.feature_set import Digests, Features, Mask, as_digest, as_digests, as_rows, keys_of, missing_rows
+from embedkit.store.feature_set import (
+    Digests,
+    Features,
+    Mask,
+    as_digest,
+    as_digests,
+    check_rows,
+    convert_rows,
+    keys_of,
+    missing_rows,
+)
 
 
 class MemoryFeatureStore:
@@ -164,9 +174,11 @@ class MemoryWriter:
     def add(self, digests: Digests, features: Features) -> None:
         """Add rows; see `Writer.add`."""
         self._check_open()
-        for digest, row in zip(
-            _keys(digests), as_rows(as_digests(digests), features, self._features.spec), strict=True
-        ):
+        spec = self._features.spec
+        check_rows(as_digests(digests), features, spec)
+        rows = np.empty(features.shape, np.dtype(spec.dtype))
+        convert_rows(features, rows)
+        for digest, row in zip(_keys(digests), rows, strict=True):
             self._rows.setdefault(digest, row)
 
     def add_undecodable(self, digest: bytes, reason: str) -> None:

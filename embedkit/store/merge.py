@@ -23,7 +23,9 @@ from embedkit.store.checked import CheckedFiles, damaged
 from embedkit.store.commit import Disk
 from embedkit.store.index import DigestIndex, places_of
 from embedkit.store.layout import LOCK
-from embedkit.store.parts import BLOCK_BYTES, Digests, Features, Part, PartMaps, read_part, row_bytes, write_part
+from embedkit.store.parts import Digests, Features, Part, PartMaps, read_part, row_bytes, write_part
+
+_BLOCK_BYTES = 32 << 20
 
 
 @contextmanager
@@ -91,12 +93,15 @@ def merge_parts(folder: Path, spec: FeatureSpec, names: Sequence[str], disk: Dis
     maps = PartMaps(folder, checked)
     kept = _served_rows(inputs, maps)
     digests = np.concatenate([maps[part].digests[rows] for part, rows in zip(inputs, kept, strict=True)])
-    step = max(1, BLOCK_BYTES // row_bytes(spec))
+    step = max(1, _BLOCK_BYTES // row_bytes(spec))
 
     def blocks() -> Iterator[Features]:
         for part, rows in zip(inputs, kept, strict=True):
-            for start in range(0, len(rows), step):
-                yield maps[part].features[rows[start : start + step]]
+            if len(rows) == part.rows:
+                yield maps[part].features
+            else:
+                for start in range(0, len(rows), step):
+                    yield maps[part].features[rows[start : start + step]]
 
     output = write_part(folder, spec, digests, blocks(), disk)
     _read_back(folder, spec, output, digests)

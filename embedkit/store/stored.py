@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +39,8 @@ _log = logging.getLogger(__name__)
 
 # How often a read is repeated because parts vanished under it. Each time means a merge that ended in between.
 _ATTEMPTS = 10
+
+_THREADS = 4
 
 Rows = npt.NDArray[np.int64]
 Positions = npt.NDArray[np.intp]
@@ -273,8 +277,14 @@ class StoredFeatureSet:
         if (places < 0).any():
             raise missing_rows(digests, places >= 0, str(self._folder))
         rows = np.empty((len(places), self.width), np.dtype(self._spec.dtype))
+        runs: list[tuple[Features, Features]] = []
         for positions, number, sources in by_part(places):
-            _copy_rows(self._maps[snapshot.parts[number]].features, sources, rows, positions)
+            features = self._maps[snapshot.parts[number]].features
+            if _is_run(positions) and _is_run(sources):
+                runs.append((features[sources[0] :][: len(sources)], rows[positions[0] :][: len(sources)]))
+            else:
+                _gather(features, sources, rows, positions)
+        _copy_runs(runs)
         return rows
 
     def _reasons(self, snapshot: Snapshot, digests: Digests) -> dict[bytes, str]:
@@ -287,20 +297,42 @@ class StoredFeatureSet:
         return {key: found[key] for key, place in zip(keys, places, strict=True) if place < 0}
 
 
-def _copy_rows(features: Features, sources: Rows, target: Features, positions: Positions) -> None:
+def _gather(features: Features, sources: Rows, target: Features, positions: Positions) -> None:
     """Copy ``features[sources]`` to ``target[positions]``; positions ascend."""
     if _is_run(positions):
-        block = target[positions[0] : positions[0] + len(positions)]
-        if _is_run(sources):
-            block[:] = features[sources[0] : sources[0] + len(sources)]
-        else:
-            np.take(features, sources, axis=0, out=block, mode="clip")  # the default mode copies twice
+        block = target[positions[0] :][: len(positions)]
+        np.take(features, sources, axis=0, out=block, mode="clip")  # the default mode copies twice
         return
     order = np.argsort(sources, kind="stable")  # through the file forwards
     sources, positions = sources[order], positions[order]
-    step = max(1, BLOCK_BYTES // (target.itemsize * target.shape[1]))
-    for start in range(0, len(sources), step):
-        target[positions[start : start + step]] = features[sources[start : start + step]]
+    block = np.empty((min(len(sources), _block_rows(target)), target.shape[1]), target.dtype)
+    for start in range(0, len(sources), len(block)):
+        here, there = sources[start : start + len(block)], positions[start : start + len(block)]
+        target[there] = np.take(features, here, axis=0, out=block[: len(here)], mode="clip")
+
+
+def _copy_runs(runs: list[tuple[Features, Features]]) -> None:
+    """Copy consecutive rows, by several threads when there are many: a page fault then makes only one of them wait."""
+    blocks = [
+        (source[start : start + step], target[start : start + step])
+        for source, target in runs
+        for step in [_block_rows(target)]
+        for start in range(0, len(source), step)
+    ]
+
+    def copy(block: tuple[Features, Features]) -> None:
+        np.copyto(block[1], block[0])
+
+    if len(blocks) < _THREADS:
+        deque(map(copy, blocks), maxlen=0)
+    else:
+        with ThreadPoolExecutor(_THREADS) as threads:
+            deque(threads.map(copy, blocks), maxlen=0)
+
+
+def _block_rows(target: Features) -> int:
+    """Return how many rows make a block of `BLOCK_BYTES`."""
+    return max(1, BLOCK_BYTES // (target.itemsize * target.shape[1]))
 
 
 def _is_run(numbers: npt.NDArray[np.signedinteger[Any]]) -> bool:

@@ -21,11 +21,12 @@ import numpy as np
 
 from embedkit.errors import EmbedkitError, StoreWriteError, UsageError
 from embedkit.store.commit import Disk
-from embedkit.store.feature_set import Digests, Features, FeatureSet, Mask, as_digest, as_digests, as_rows, keys_of
+from embedkit.store.feature_set import Digests, Features, FeatureSet, Mask, as_digest, as_digests, check_rows, keys_of
 from embedkit.store.layout import LEASES, committed_length, ensure_features_folder, touch_last_use
 from embedkit.store.leases import Leases
 from embedkit.store.merge import maintenance, merge_parts
 from embedkit.store.parts import row_bytes, write_part
+from embedkit.store.row_buffer import RowBuffer
 from embedkit.store.undecodable import write_undecodable
 
 COMMIT_BYTES = 64 << 20
@@ -70,7 +71,7 @@ class StoredWriter:
         self._disk = disk
         self._row_bytes = row_bytes(features.spec)
         self._leases = Leases(folder / LEASES, lease_seconds)
-        self._blocks: list[tuple[Digests, Features]] = []
+        self._buffer = RowBuffer(features.spec, min(commit_bytes, COMMIT_BYTES))
         self._added: set[bytes] = set()
         self._reasons: dict[bytes, str] = {}
         self._oldest: float | None = None
@@ -97,15 +98,14 @@ class StoredWriter:
         """Add rows; see `Writer.add`."""
         self._check_open()
         wanted = as_digests(digests)
-        rows = as_rows(wanted, features, self._features.spec)
         keys = keys_of(wanted)
         fresh = dict.fromkeys(keys)
         if len(fresh) < len(keys) or not self._added.isdisjoint(fresh):
             keep = [keys.index(key) for key in fresh if key not in self._added]
-            wanted, rows = wanted[keep], rows[keep]
-        # One step, so that an interrupt never parts a digest from its row; one before the next line costs a duplicate.
-        self._blocks.append((wanted.copy(), rows))
-        self._added.update(fresh)
+            check_rows(wanted, features, self._features.spec)
+            wanted, features = wanted[keep], features[keep]
+        self._buffer.add(wanted, features)
+        self._added.update(fresh)  # an interrupt before this line costs a row stored twice
         self._commit_if_due()
 
     def add_undecodable(self, digest: bytes, reason: str) -> None:
@@ -116,18 +116,18 @@ class StoredWriter:
 
     def commit(self) -> None:
         """Commit what was added; see `Writer.commit`."""
-        if not self._added and not self._reasons:
+        if not len(self._buffer) and not self._reasons:
             return
         spec = self._features.spec
         ensure_features_folder(self._folder, spec, self._disk)  # gc may have dropped it
         touch_last_use(self._folder)
-        if self._added:
-            digests = np.concatenate([digests for digests, _ in self._blocks])
-            rows = (rows for _, rows in self._blocks)
-            self._small.append(write_part(self._folder, spec, digests, rows, self._disk))
+        if len(self._buffer):
+            part = write_part(self._folder, spec, self._buffer.digests(), self._buffer.blocks(), self._disk)
+            self._small.append(part)
             self._committed()
             self._leases.release(self._added)
-            self._blocks, self._added = [], set()
+            self._added = set()
+            self._buffer.clear()
         if self._reasons:
             write_undecodable(self._folder, spec.fingerprint, self._reasons, self._disk)
             self._committed()
@@ -165,7 +165,7 @@ class StoredWriter:
         now = time.monotonic()
         if self._oldest is None:
             self._oldest = now
-        if len(self._added) * self._row_bytes >= self._commit_bytes or now - self._oldest >= self._commit_seconds:
+        if len(self._buffer) * self._row_bytes >= self._commit_bytes or now - self._oldest >= self._commit_seconds:
             self.commit()
 
     def _commit_after(self, error: BaseException) -> None:
@@ -173,7 +173,7 @@ class StoredWriter:
         try:
             self.commit()
         except (EmbedkitError, OSError) as second:
-            count = len(self._added)
+            count = len(self._buffer)
             _log.warning("%d rows could not be committed after %s: %s", count, type(error).__name__, second)
 
     def _merge_small(self, at_least: int) -> None:

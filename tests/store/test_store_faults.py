@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
     ("fault", "counted"),
     [
         ("kills", {"kills": 12, "kills_inside_a_commit": 3, "rows_acknowledged": 50}),
-        ("prefixes", {"beginnings_replayed": 60}),
+        ("prefixes", {"beginnings_replayed": 60, "torn_files_tried": 50}),
         ("failures", {"calls_failed": 80}),
         ("flips", {"flips": 150}),
         ("traffic", {"rows_written_twice_over": 1000, "rows_read": 1000, "packs_and_gcs": 10}),
