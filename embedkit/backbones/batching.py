@@ -75,7 +75,8 @@ class BatchRunner:
     def _filled(self, batch: NDArray[np.uint8]) -> NDArray[np.uint8]:
         wanted = self.batch_size if self._fixed else min(1 << (len(batch) - 1).bit_length(), self.batch_size)
         missing = wanted - len(batch)
-        return batch if missing == 0 else np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
+        # Views, since np.repeat would lay the surplus out another way and the whole batch with it.
+        return batch if missing == 0 else np.concatenate([batch, *[batch[-1:]] * missing])
 
     def _back_off(self, error: MemoryError) -> None:
         if self.batch_size == 1:

@@ -102,7 +102,7 @@ def _note_input(trace: _Trace, name: str) -> Any:
 def _what_is_left(norm: nn.Module) -> nn.Module:
     """Return what a norm does besides normalising: timm's BatchNormAct2d drops out and activates too."""
     rest = [part for part in (getattr(norm, "drop", None), getattr(norm, "act", None)) if isinstance(part, nn.Module)]
-    return nn.Sequential(*rest).eval() if rest else nn.Identity()
+    return (nn.Sequential(*rest) if rest else nn.Identity()).eval()
 
 
 def _replace(module: nn.Module, name: str, part: nn.Module) -> None:

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import timm
 import timm.models
+import torch
 from timm.models import _hub  # pyright: ignore[reportPrivateUsage]
 
 from embedkit.backbones.hub import hub_file
@@ -150,8 +151,6 @@ def list_models(pattern: str = "*") -> Iterator[ModelInfo]:
 
 def _measure(architecture: str) -> tuple[int, int]:
     """Return the number of parameters and of features, from timm's declaration of them."""
-    import torch
-
     with torch.device("meta"), quiet_timm():
         model = _timm.create_model(architecture, num_classes=0)
     parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -179,9 +178,27 @@ def _resolve_elsewhere(name: str, source: str, identifier: str) -> KnownModel:
         timm_name=f"local-dir:{folder}",
         architecture=architecture,
         config={**config, **place},
-        model_args=dict(arguments or {}),
+        model_args=_beside_defaults(architecture, dict(arguments or {})),
         trained_tags=_trained_tags(architecture),
     )
+
+
+def _beside_defaults(architecture: str, arguments: dict[str, Json]) -> dict[str, Json]:
+    """Leave out what newer timm saves with every model, so that a saved model and its name give one fingerprint."""
+    kept = {name: value for name, value in arguments.items() if name not in ("num_classes", "in_chans")}
+    if "global_pool" in kept and kept["global_pool"] == _default_pool(architecture):
+        del kept["global_pool"]
+    return kept
+
+
+def _default_pool(architecture: str) -> str | None:
+    with torch.device("meta"), quiet_timm():
+        model = _timm.create_model(architecture, num_classes=0)
+    for holder in (model, getattr(model, "head", None)):
+        pool = getattr(holder, "global_pool", None)
+        if pool is not None:
+            return pool if isinstance(pool, str) else getattr(pool, "pool_type", None)
+    return None
 
 
 def _trained_tags(architecture: str) -> tuple[str, ...]:

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from embedkit.backbones import BackboneRequest, PreprocessOverrides
+from embedkit.errors import UsageError
+from embedkit.specs import canonical_json
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"model": None}, "no model was given"),
+        ({"model": ""}, "no model was given"),
+        ({"model": "resnet18", "weights": ""}, "weights is empty"),
+        ({"model": "resnet18", "weights": "bundled"}, "names its own model"),
+        ({"model": "bundled"}, "expected weights='bundled'"),
+        ({"model": "resnet18", "pool": "mean"}, "expected one of auto, avg"),
+        ({"model": "resnet18", "precision": "int8"}, "expected one of auto, fp32"),
+        ({"model": "resnet18", "engine": "onnx"}, "expected one of auto, torch"),
+        ({"model": "resnet18", "resize": "slow"}, "expected one of fast"),
+        ({"model": "resnet18", "model_args": {"num_classes": 5}}, "classifier is left out"),
+        ({"model": "resnet18", "model_args": {"in_chans": 1}}, "three channels"),
+        ({"model": "resnet18", "model_args": {"pretrained": True}}, "decided by weights"),
+        ({"model": "resnet18", "model_args": {"norm": object()}}, "expected JSON values"),
+        ({"model": "resnet18", "model_args": {"drop_rate": float("nan")}}, "expected JSON values"),
+    ],
+)
+def test_what_no_backbone_could_honour(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        BackboneRequest(**fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"input_size": (0, 5)}, "positive"),
+        ({"input_size": (5,)}, "positive"),
+        ({"mean": (0.5, 0.5)}, "three numbers"),
+        ({"mean": (0.5, 0.5, float("inf"))}, "three numbers"),
+        ({"std": (1.0, 1.0, 0.0)}, "above 0"),
+        ({"crop_pct": 0.0}, "above 0"),
+        ({"crop_mode": "middle"}, "center, squash or border"),
+    ],
+)
+def test_overrides_out_of_range(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        PreprocessOverrides(**fields)
+
+
+def test_the_record_is_json_and_tells_requests_apart() -> None:
+    requests = [
+        BackboneRequest("resnet18"),
+        BackboneRequest("resnet18", "random"),
+        BackboneRequest("resnet18", model_args={"output_stride": 16}),
+        BackboneRequest("resnet18", layer=2),
+        BackboneRequest("resnet18", layer=2, pool="max"),
+        BackboneRequest("resnet18", precision="bf16"),
+        BackboneRequest("resnet18", engine="torch"),
+        BackboneRequest("resnet18", device="cpu"),
+        BackboneRequest("resnet18", resize="exact"),
+        BackboneRequest("resnet18", preprocess=PreprocessOverrides(input_size=(96, 96))),
+        BackboneRequest("resnet18", preprocess=PreprocessOverrides(mean=(0.5, 0.5, 0.5))),
+    ]
+    records = [canonical_json(request.to_dict()) for request in requests]
+    assert len(set(records)) == len(requests)
+    assert json.loads(records[9])["preprocess"] == {"input_size": [96, 96]}
+    few = BackboneRequest("resnet18", expected_images=3)
+    assert canonical_json(few.to_dict()) == records[0]
+
+
+def test_requests_and_pseudo_backbones_import_neither_torch_nor_timm() -> None:
+    code = """
+import sys
+import numpy as np
+import embedkit.backbones
+from embedkit.backbones import Backbone, BackboneRequest, PreprocessOverrides
+from embedkit.backbones.load import load_backbone
+backbone = load_backbone(BackboneRequest("pixels32"))
+backbone(np.zeros((2, 3, 32, 32), np.uint8))
+loaded = {"torch", "timm", "torchvision", "PIL", "h5py", "sklearn", "scipy"} & set(sys.modules)
+assert not loaded, loaded
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
