@@ -4,14 +4,17 @@ Layer: imports scikit-learn, SciPy, NumPy, and of embedkit only errors and compa
 """
 
 from embedkit.estimators.logistic import LogisticRegression, LogisticRegressionPath
+from embedkit.estimators.neighbors import KNeighborsClassifier, NearestClassMean
 from embedkit.estimators.streaming_lda import StreamingLDA
 from embedkit.estimators.streaming_pca import StreamingPCA
 from embedkit.estimators.streaming_ridge import StreamingRidge, StreamingRidgeClassifier
 from embedkit.estimators.sufficient_statistics import SufficientStatistics
 
 __all__ = [
+    "KNeighborsClassifier",
     "LogisticRegression",
     "LogisticRegressionPath",
+    "NearestClassMean",
     "StreamingLDA",
     "StreamingPCA",
     "StreamingRidge",

@@ -10,6 +10,9 @@ import embedkit.estimators as estimators
 CHECKED = [
     estimators.LogisticRegression(),
     estimators.LogisticRegressionPath(cv=3),
+    estimators.KNeighborsClassifier(5),
+    estimators.KNeighborsClassifier(5, metric="euclidean", weights="distance"),
+    estimators.NearestClassMean(),
     estimators.StreamingLDA(),
     estimators.StreamingPCA(),
     estimators.StreamingRidge(),
