@@ -90,8 +90,8 @@ def test_what_strays_is_not_chosen(workshop: Workshop) -> None:
     workshop.noise = {("torch", "bf16"): 60.0, ("openvino", "bf16"): 60.0}
     workshop.seconds["openvino", "fp32"] = 0.05
     name, precision, found = decide()
-    assert (name, precision) == ("openvino", "fp32")
-    assert "drift worst 0.8" in found.reason or "drift worst 0.7" in found.reason or "drift worst 0.6" in found.reason
+    assert (name, precision, found.drift.worst) == ("openvino", "fp32", 1)
+    assert "torch bf16 40 ms an image (drift worst 0.3" in found.reason
 
 
 def test_what_is_hardly_faster_is_not_chosen(workshop: Workshop) -> None:
@@ -177,7 +177,5 @@ def test_auto_on_a_real_model_says_what_it_measured() -> None:
         assert backbone.drift >= 0.99
         assert backbone.module.dtype == torch.bfloat16
     features = backbone(drift_images(64, 64))
-    reference = load_backbone(
-        BackboneRequest("resnet10t", "random", preprocess=small, engine="torch", precision="fp32")
-    )
-    np.testing.assert_allclose(features, reference(drift_images(64, 64)), atol=0.05 * np.abs(features).max())
+    fp32 = load_backbone(BackboneRequest("resnet10t", "random", preprocess=small, engine="torch", precision="fp32"))
+    np.testing.assert_allclose(features, fp32(drift_images(64, 64)), atol=0.05 * np.abs(features).max())
