@@ -69,6 +69,15 @@ class EigenRows:
         block = (self.rows[span] if self.index is None else self.rows[self.index[span]]).astype(dtype, copy=False)
         return block if self.offset is None else block - self.offset.astype(dtype, copy=False)
 
+    def selected(self) -> Floats:
+        """Return all rows that are used, neither centred nor converted."""
+        return self.rows if self.index is None else self.rows[self.index]
+
+    @property
+    def raised_width(self) -> int:
+        """Number of columns of a block."""
+        return self.rows.shape[1]
+
     def raised(self, coefficients: Float64) -> Float64:
         """Turn coefficients (k, r) into those that a block is multiplied with."""
         return coefficients if self.lift is None else coefficients @ self.lift.T

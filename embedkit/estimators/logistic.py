@@ -37,6 +37,7 @@ class _Logistic(ProbabilisticLinearClassifier):
     class_weight: Any
     tol: float
     max_iter: int
+    device: str
 
     def _check_arguments(self) -> None:
         require(0 < self.tol < 1, self, "tol", "a number between 0 and 1")
@@ -51,6 +52,7 @@ class _Logistic(ProbabilisticLinearClassifier):
             class_weight=self.class_weight,
             fit_intercept=self.fit_intercept,
             max_iter=self.max_iter,
+            device=self.device,
         )
 
     def _warn_unless_converged(self, path: LogisticPath, rows: str) -> None:
@@ -82,6 +84,9 @@ class LogisticRegression(_Logistic):
         Largest distance of the objective from its optimum, relative to the objective.
     max_iter : int, default=1000
         Iterations of L-BFGS (of two passes over the data each); at its end the fit warns and gives what it has.
+    device : str, default="cpu"
+        Where the fit computes: "cpu" is NumPy, any other name a device of torch ("cuda", "cuda:1"). The fitted model is
+        NumPy in either case.
 
     Attributes
     ----------
@@ -107,12 +112,14 @@ class LogisticRegression(_Logistic):
         class_weight: Any = None,
         tol: float = 1e-6,
         max_iter: int = 1000,
+        device: str = "cpu",
     ) -> None:
         self.C = C
         self.fit_intercept = fit_intercept
         self.class_weight = class_weight
         self.tol = tol
         self.max_iter = max_iter
+        self.device = device
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit the model.
@@ -169,6 +176,9 @@ class LogisticRegressionPath(_Logistic):
         Largest distance of each objective from its optimum, relative to the objective.
     max_iter : int, default=1000
         Iterations of L-BFGS for each value (of two passes over the data each).
+    device : str, default="cpu"
+        Where the fit computes: "cpu" is NumPy, any other name a device of torch ("cuda", "cuda:1"). The fitted model is
+        NumPy in either case.
 
     Attributes
     ----------
@@ -213,6 +223,7 @@ class LogisticRegressionPath(_Logistic):
         class_weight: Any = None,
         tol: float = 1e-6,
         max_iter: int = 1000,
+        device: str = "cpu",
     ) -> None:
         self.Cs = Cs
         self.cv = cv
@@ -222,6 +233,7 @@ class LogisticRegressionPath(_Logistic):
         self.class_weight = class_weight
         self.tol = tol
         self.max_iter = max_iter
+        self.device = device
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation: Any = None, groups: Any = None) -> Self:
         """Fit the path and select a value of C.
@@ -374,6 +386,7 @@ class LogisticRegressionPath(_Logistic):
             class_weight=self.class_weight,
             tol=self.tol,
             max_iter=self.max_iter,
+            device=self.device,
         )
         if coef is not None and intercept is not None:
             model.classes_, model.coef_, model.intercept_ = classes, coef, intercept

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.estimators.arrays import Float64, Floats, Indices, row_threads
+from embedkit.estimators.arrays import Float64, Floats, Indices, MapFunction, row_threads
 from embedkit.estimators.eigenrows import EigenRows, eigen_rows
-from embedkit.estimators.logistic_rows import NumpyLoss
+from embedkit.estimators.logistic_rows import RowLoss
 from embedkit.estimators.logistic_solver import Solution, solve_path
+from embedkit.estimators.row_arrays import NumpyArrays, RowArrays, TorchArrays
 from embedkit.estimators.validation import class_weighted
 
 STRIDE = 10.0
@@ -65,6 +66,8 @@ class LogisticProblem:
     class_weight : None, "balanced" or dict
     fit_intercept : bool
     max_iter : int
+    device : str
+        "cpu" for NumPy, else a torch device.
     """
 
     rows: EigenRows
@@ -74,6 +77,7 @@ class LogisticProblem:
     class_weight: Any
     fit_intercept: bool
     max_iter: int
+    device: str
 
     @classmethod
     def decomposed(
@@ -86,11 +90,12 @@ class LogisticProblem:
         class_weight: Any,
         fit_intercept: bool,
         max_iter: int,
+        device: str,
     ) -> LogisticProblem:
         """Bring the features into the coordinates of the fit."""
         weighted = class_weighted(targets, weights, class_weight, classes)
         rows = eigen_rows(features, weighted / weighted.sum(), center=fit_intercept)
-        return cls(rows, targets, weights, classes, class_weight, fit_intercept, max_iter)
+        return cls(rows, targets, weights, classes, class_weight, fit_intercept, max_iter, device)
 
     def subset(self, index: Indices) -> LogisticProblem:
         """Give the problem of some of the rows and of the classes among them, in the same coordinates.
@@ -106,6 +111,7 @@ class LogisticProblem:
             self.class_weight,
             self.fit_intercept,
             self.max_iter,
+            self.device,
         )
 
     def path(self, Cs: Float64, tol: float) -> LogisticPath:
@@ -120,7 +126,7 @@ class LogisticProblem:
         waypoints, wanted = self._waypoints(Cs, total)
         with row_threads() as threads:
             solutions = solve_path(
-                NumpyLoss(self.rows, self.targets, weights / total, n_outputs, threads),
+                RowLoss(self._arrays(threads), self.rows, self.targets, weights / total, n_outputs),
                 self.rows.eigenvalues,
                 self._start(weights / total, n_outputs),
                 1.0 / (waypoints * total),
@@ -129,6 +135,12 @@ class LogisticProblem:
                 max_iter=self.max_iter,
             )
         return self._in_features(Cs, solutions, wanted)
+
+    def _arrays(self, threads: MapFunction) -> RowArrays:
+        n_rows = len(self.targets)
+        if self.device == "cpu":
+            return NumpyArrays(self.rows, n_rows, threads)
+        return TorchArrays(self.rows, n_rows, self.device)
 
     def _waypoints(self, Cs: Float64, total: float) -> tuple[Float64, NDArray[np.bool_]]:
         """Values of C to visit, and which of them were asked for."""

@@ -9,7 +9,7 @@ by C S: l = 1 / (C S) (`sklearn.linear_model.LogisticRegression`, user guide 1.1
 * F is strongly convex: F(W, b) - min F <= ||dF/dW||^2 / (2 l) where the intercepts are optimal (it equals the duality
   gap there). The solver stops when this bound, plus Newton's estimate for the intercepts, is a given fraction of F.
 
-Layer: imports NumPy and, from its own room, the loss's protocol and `eigh`.
+Layer: imports NumPy and, from its own room, the loss and `eigh`.
 
 References
 ----------
@@ -26,7 +26,7 @@ import numpy as np
 
 from embedkit.estimators.arrays import Float64
 from embedkit.estimators.eigenrows import eigh
-from embedkit.estimators.logistic_rows import Evaluation, LossOnRows
+from embedkit.estimators.logistic_rows import Evaluation, RowLoss
 
 MEMORY = 10
 """Pairs that L-BFGS keeps; 10 to 100 took the same number of iterations within 10 %."""
@@ -74,7 +74,7 @@ class _Point:
 
 
 def solve_path(
-    loss: LossOnRows,
+    loss: RowLoss,
     eigenvalues: Float64,
     start: Float64,
     strengths: Float64,
@@ -87,7 +87,7 @@ def solve_path(
 
     Parameters
     ----------
-    loss : LossOnRows
+    loss : RowLoss
     eigenvalues : ndarray of shape (r,), float64
         Weighted mean square of each column of the rows.
     start : ndarray of shape (k, r + 1), float64
@@ -114,7 +114,7 @@ def solve_path(
 
 
 class _Solver:
-    def __init__(self, loss: LossOnRows, eigenvalues: Float64, fit_intercept: bool, max_iter: int) -> None:
+    def __init__(self, loss: RowLoss, eigenvalues: Float64, fit_intercept: bool, max_iter: int) -> None:
         self._loss = loss
         self._eigenvalues = eigenvalues
         self._fit_intercept = fit_intercept

@@ -16,7 +16,7 @@ from sklearn.metrics import accuracy_score, make_scorer
 from sklearn.model_selection import PredefinedSplit, StratifiedKFold, cross_val_score
 from threadpoolctl import threadpool_limits
 
-from embedkit.errors import UsageError
+from embedkit.errors import DeviceError, UsageError
 from embedkit.estimators import LogisticRegression, LogisticRegressionPath, eigenrows
 
 CS = np.logspace(-5, 5, 6)
@@ -56,11 +56,21 @@ def optimum(X, y, C, weights=None, **arguments):
     return reference
 
 
+@pytest.fixture(params=["cpu", "cpu:0", pytest.param("cuda", marks=pytest.mark.cuda)])
+def device(request):
+    """NumPy, torch, and torch on a GPU where there is one."""
+    if request.param != "cpu":
+        torch = pytest.importorskip("torch")
+        if request.param == "cuda" and not torch.cuda.is_available():
+            pytest.skip("no NVIDIA GPU")
+    return request.param
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n_classes", [2, 5])
-def test_each_value_of_the_path_is_at_scikit_learns_optimum(n_classes, dtype):
+def test_each_value_of_the_path_is_at_scikit_learns_optimum(n_classes, dtype, device):
     X, y = make_features(n_classes=n_classes, dtype=dtype)
-    path = LogisticRegressionPath(CS, cv=None).fit(X, y)
+    path = LogisticRegressionPath(CS, cv=None, device=device).fit(X, y)
     assert path.coefs_.dtype == dtype
     assert path.coefs_.shape == (len(CS), 1 if n_classes == 2 else n_classes, X.shape[1])
     assert path.converged_.all()
@@ -121,9 +131,9 @@ def test_fewer_rows_than_features_lose_nothing():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_separable_classes_are_solved_far_below_the_precision_of_a_probability(dtype):
+def test_separable_classes_are_solved_far_below_the_precision_of_a_probability(dtype, device):
     X, y = make_features(separation=20.0, dtype=dtype)
-    model = LogisticRegression(1e6).fit(X, y)
+    model = LogisticRegression(1e6, device=device).fit(X, y)
     assert model.converged_
     loss = objective(X, y, model.coef_, model.intercept_, 1.0) - float((model.coef_.astype(float) ** 2).sum()) / 2
     assert loss / len(y) < 1e-7  # 1 - p(y) would be rounding in float32
@@ -173,9 +183,18 @@ def test_an_unfinished_fit_warns_and_is_marked():
     assert path.grad_norms_[1] > 0
 
 
-def test_a_tolerance_beyond_float32_is_reached_in_float64():
+def test_a_tolerance_beyond_float32_is_reached_in_float64(device):
     X, y = make_features(n_samples=600, separation=0.3, dtype=np.float32)
-    assert LogisticRegression(1e4, tol=1e-11).fit(X, y).converged_
+    assert LogisticRegression(1e4, tol=1e-11, device=device).fit(X, y).converged_
+
+
+def test_a_device_that_is_not_there_is_an_error():
+    pytest.importorskip("torch")
+    X, y = make_features()
+    with pytest.raises(DeviceError, match=r"device='cuda:99' is not available: .*; use device='cpu'$"):
+        LogisticRegression(device="cuda:99").fit(X, y)
+    with pytest.raises(DeviceError, match="device='gpu'"):
+        LogisticRegression(device="gpu").fit(X, y)
 
 
 def test_gradient_norms_are_those_of_the_mean_objective():
@@ -211,11 +230,11 @@ def test_an_int_is_scikit_learns_grid():
     assert LogisticRegressionPath(4, cv=None).fit(X, y).Cs_ == pytest.approx(np.logspace(-4, 4, 4))
 
 
-def test_rows_left_in_place_give_the_same_path(monkeypatch):
+def test_rows_left_in_place_give_the_same_path(monkeypatch, device):
     X, y = make_features(n_samples=700, dtype=np.float32)
     copied = LogisticRegressionPath(CS, cv=3, tol=1e-9).fit(X, y)
     monkeypatch.setattr(eigenrows, "IN_MEMORY_BYTES", 0)
-    in_place = LogisticRegressionPath(CS, cv=3, tol=1e-9).fit(X, y)
+    in_place = LogisticRegressionPath(CS, cv=3, tol=1e-9, device=device).fit(X, y)
     np.testing.assert_allclose(in_place.coefs_, copied.coefs_, rtol=2e-3, atol=2e-3)
     assert in_place.best_C_ == copied.best_C_
     for C, coef, intercept, other, other_intercept in zip(
