@@ -9,7 +9,7 @@ import random
 import resource
 import shutil
 import subprocess
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -75,10 +75,10 @@ def _replay(folder: Path, changes: list[Change]) -> StoredFeatureSet:
     return FeatureStore(copy).features(SPEC)
 
 
-def failures(folder: Path) -> Counts:
+def failures(folder: Path, errors: Sequence[int]) -> Counts:
     """Let each low-level call of a commit fail once, with several errors; then let the same writer commit again."""
     tried = surprising = lost = wrong = temporaries = 0
-    for error in (errno.EIO, errno.ENOSPC, errno.EROFS, errno.EDQUOT):
+    for error in errors:
         for at in range(1000):
             store = folder / f"{errno.errorcode[error]}-{at}"
             with FeatureStore(store).features(SPEC).writer(**FAST) as writer:

@@ -286,6 +286,19 @@ def test_writers_leave_no_thread_and_no_lease(features: StoredFeatureSet) -> Non
     assert list((features.folder / "leases").iterdir()) == []
 
 
+def test_a_commit_ends_the_claims_on_its_rows(features: StoredFeatureSet) -> None:
+    with features.writer() as writer:
+        writer.claim(DIGESTS[:3])
+        (lease,) = (features.folder / "leases").iterdir()
+        size = lease.stat().st_size
+        writer.add(DIGESTS[:2], ROWS[:2])
+        writer.commit()
+        assert lease.stat().st_size == size - 2 * 32
+        writer.add_undecodable(DIGESTS[2].tobytes(), "broken")
+        writer.commit()
+        assert not lease.exists()
+
+
 def test_what_was_committed_between_look_and_claim_is_not_granted(features: StoredFeatureSet) -> None:
     """Another writer commits and ends its claim after this one last looked."""
     other = FeatureStore(features.folder.parent.parent).features(SPEC)
