@@ -142,10 +142,11 @@ class FeatureStore:
         Parameters
         ----------
         grace : float
-            Seconds: parts committed and fingerprints used since then are left alone. Temporary files and leases are
-            removed after a day in any case.
+            Seconds: parts committed since then are left alone. Temporary files and leases are removed after a day in
+            any case.
         max_size : int, optional
-            Bytes of all committed files that may stay: fingerprints are removed whole, least recently used first.
+            Bytes of all committed files that may stay: fingerprints are removed whole, least recently used first,
+            except those that are being written to.
 
         Raises
         ------

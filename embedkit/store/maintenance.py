@@ -30,6 +30,7 @@ from embedkit.store.layout import (
     part_names,
     temporaries,
 )
+from embedkit.store.leases import TTL
 from embedkit.store.merge import maintenance, merge_parts, remove_files
 from embedkit.store.stored import StoredFeatureSet
 from embedkit.store.undecodable import merge_reasons, read_undecodable, write_undecodable
@@ -39,7 +40,7 @@ PACKED_BYTES = 256 << 20
 """Parts are packed to about this size: few files for millions of rows, and little to extract again after damage."""
 
 GRACE = 3600.0
-"""Seconds for which `gc` leaves alone what nothing needs any more."""
+"""Seconds for which `gc` leaves a part alone whose rows other parts hold, too."""
 
 # No commit takes so long: a temporary file of that age belongs to a process that died.
 _STALE_SECONDS = 86_400.0
@@ -127,7 +128,7 @@ def gc(store: Path, grace: float, max_size: int | None, disk: Disk) -> GcReport:
                 remove_files(folder, names, disk)
     evicted: list[str] = []
     if max_size is not None:
-        for folder in _least_recently_used(folders, max_size, now - grace):
+        for folder in _least_recently_used(folders, max_size, now):
             freed += _evict(folder, disk)
             evicted.append(folder.name)
     return GcReport(
@@ -194,17 +195,22 @@ def _superseded(folder: Path, before: float) -> list[str]:
     return [] if CheckedFiles(folder, "always").check_all(serving) else idle
 
 
-def _least_recently_used(folders: Iterable[Path], max_size: int, before: float) -> list[Path]:
-    """Choose the fingerprints that must go for the others to fit, sparing those used after some time."""
+def _least_recently_used(folders: Iterable[Path], max_size: int, now: float) -> list[Path]:
+    """Choose the fingerprints that must go for the others to fit, sparing those that are being written to."""
     sizes = {folder: committed_bytes(folder) for folder in folders}
     used = {folder: last_use(folder) or 0.0 for folder in sizes}
     chosen: list[Path] = []
     excess = sum(sizes.values()) - max_size
     for folder in sorted(sizes, key=lambda folder: (used[folder], folder.name)):
-        if excess > 0 and used[folder] <= before:
+        if excess > 0 and not _has_writer(folder, now):
             chosen.append(folder)
             excess -= sizes[folder]
     return chosen
+
+
+def _has_writer(folder: Path, now: float) -> bool:
+    """Say whether a lease has had a heartbeat lately, by the clock of the file system."""
+    return any(now - _modified(lease) < 2 * TTL for lease in (folder / LEASES).glob("*.lease"))
 
 
 def _evict(folder: Path, disk: Disk) -> int:

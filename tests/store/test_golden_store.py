@@ -47,10 +47,9 @@ def test_rows_of_format_1_are_read_bit_by_bit(golden: FeatureStore) -> None:
 
 def test_reasons_of_format_1_are_read(golden: FeatureStore) -> None:
     asked = np.frombuffer(bytes(range(32)), np.uint8).reshape(1, 32)
-    assert golden.features(golden.spec(WIDE)).undecodable(asked) == {
-        bytes(range(32)): "cannot identify image file: \u2603"
-    }
-    assert golden.features(golden.spec(DEEP)).undecodable(asked) == {}
+    wide, deep = (golden.features(golden.spec(name)) for name in (WIDE, DEEP))
+    assert wide.undecodable(asked) == {bytes(range(32)): "cannot identify image file: \u2603"}
+    assert deep.undecodable(asked) == {}
 
 
 def test_a_store_of_format_1_is_whole_and_can_be_maintained(golden: FeatureStore) -> None:

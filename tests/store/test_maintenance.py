@@ -261,12 +261,15 @@ def test_max_size_removes_the_least_recently_used_fingerprints_whole(store: Feat
     assert all_there(store)
 
 
-def test_max_size_spares_what_is_in_use(store: FeatureStore) -> None:
-    store.features(SPEC)
-    report = store.gc(max_size=0)
-    assert report.evicted == ()
-    assert all_there(store)
-    report = store.gc(grace=0.0, max_size=0)
+def test_max_size_spares_what_is_being_written_to(store: FeatureStore) -> None:
+    with store.features(SPEC).writer() as writer:
+        writer.claim(make_rows(1, seed=1)[0])
+        report = store.gc(max_size=0)
+        assert report.evicted == ()
+        assert report.bytes_left == store.info().bytes > 0
+        (lease,) = (folder_of(store) / "leases").iterdir()
+        age(lease, 120)
+        report = store.gc(max_size=0)
     assert report.evicted == (SPEC.fingerprint,)
     assert report.bytes_left == 0
 
@@ -283,7 +286,9 @@ def test_the_clock_of_the_file_system_decides_what_is_old(store: FeatureStore, m
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + 365 * DAY)
     interrupted_merge(store)
-    report = store.gc(grace=60.0, max_size=0)
+    with store.features(SPEC).writer() as writer:
+        writer.claim(make_rows(1, seed=1)[0])
+        report = store.gc(grace=60.0, max_size=0)
     assert (report.temporaries, report.superseded, report.evicted) == (0, 0, ())
 
 
