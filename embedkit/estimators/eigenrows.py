@@ -5,7 +5,10 @@ V is orthonormal and spans the rows: W_X = W_T V', and the intercept takes up th
 matrix is diagonal, so a preconditioner costs nothing to apply, directions without any variance fall away, and n < d
 needs n columns only. Nothing is lost: this is a change of variables, not an approximation.
 
-Layer: imports NumPy, SciPy and estimators.arrays.
+Standardisation is folded in the same way: with T = ((X - mean) / deviation) V the penalty is the one of standardised
+features, and the model is still one of X.
+
+Layer: imports NumPy, SciPy, estimators.arrays and estimators.symmetric.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import numpy as np
 import scipy.linalg
 
 from embedkit.estimators.arrays import Float64, Floats, Indices
+from embedkit.estimators.symmetric import eigh, scatter_of
 
 IN_MEMORY_BYTES = 2 * 2**30
 """Above this size of X the rows are not copied; they are centred block by block in every pass instead."""
@@ -42,6 +46,8 @@ class EigenRows:
         Turns coefficients (k, r) into those of `rows`.
     mean : ndarray of shape (d,), float64
         The (weighted) mean feature; zeros if the features were not centred.
+    deviation : ndarray of shape (d,), float64
+        What centred features are divided by; ones if they were not standardised.
     basis : ndarray of shape (d, r), float64
         Orthonormal columns V.
     eigenvalues : ndarray of shape (r,), float64
@@ -54,6 +60,7 @@ class EigenRows:
     offset: Floats | None
     lift: Float64 | None
     mean: Float64
+    deviation: Float64
     basis: Float64
     eigenvalues: Float64
     index: Indices | None = None
@@ -88,11 +95,11 @@ class EigenRows:
 
     def features_model(self, coefficients: Float64, intercepts: Float64) -> tuple[Float64, Float64]:
         """Turn a model of T into the same model of the features: coefficients (k, d), intercepts (k,)."""
-        original = coefficients @ self.basis.T
+        original = coefficients @ self.basis.T / self.deviation
         return original, intercepts - original @ self.mean
 
 
-def eigen_rows(features: Floats, weights: Float64, *, center: bool) -> EigenRows:
+def eigen_rows(features: Floats, weights: Float64, *, center: bool, standardize: bool = False) -> EigenRows:
     """Bring features into the eigenbasis of their weighted Gram matrix.
 
     Parameters
@@ -102,36 +109,42 @@ def eigen_rows(features: Floats, weights: Float64, *, center: bool) -> EigenRows
         Weights of the mean and of the Gram matrix.
     center : bool
         Whether the mean is subtracted (a model with an intercept).
+    standardize : bool
+        Whether centred features are divided by their standard deviation; a feature without any stays as it is.
     """
     n_rows, width = features.shape
     mean = np.zeros(width)
     if center:
         for block, span in _blocks(features):
             mean += weights[span] @ block
+    deviation = _deviations(features, weights, mean) if standardize else np.ones(width)
     if n_rows < width:
-        return _from_few_rows(features, weights, mean)
-    eigenvalues, basis = eigh(_gram(features, weights, mean))
+        return _from_few_rows(features, weights, mean, deviation)
+    eigenvalues, basis = eigh(_gram(features, weights, mean, deviation))
     if features.nbytes > IN_MEMORY_BYTES:
-        return EigenRows(features, mean.astype(features.dtype), basis, mean, basis, eigenvalues)
+        lift = basis / deviation[:, None]
+        return EigenRows(features, mean.astype(features.dtype), lift, mean, deviation, basis, eigenvalues)
     rotated = np.empty((n_rows, len(eigenvalues)), features.dtype)
     for block, span in _blocks(features):
         # In float64: each column keeps its own relative accuracy, however small its eigenvalue.
-        rotated[span] = (block - mean) @ basis
-    return _without_null_directions(rotated, weights, mean, basis)
+        rotated[span] = ((block - mean) / deviation) @ basis
+    return _without_null_directions(rotated, weights, mean, deviation, basis)
 
 
-def _from_few_rows(features: Floats, weights: Float64, mean: Float64) -> EigenRows:
+def _from_few_rows(features: Floats, weights: Float64, mean: Float64, deviation: Float64) -> EigenRows:
     """N < d: an orthonormal basis of the row space first, by QR, which loses no small direction."""
-    centred: Float64 = features.astype(np.float64) - mean
+    centred: Float64 = (features.astype(np.float64) - mean) / deviation
     q, r = cast(tuple[Float64, Float64], cast(Any, scipy.linalg).qr(centred.T, mode="economic", overwrite_a=True))
     rows, n_rows = np.ascontiguousarray(r.T), len(features)
-    _, rotation = eigh(_gram(rows, weights, np.zeros(n_rows)))
+    _, rotation = eigh(_gram(rows, weights, np.zeros(n_rows), np.ones(n_rows)))
     rotated = (rows @ rotation).astype(features.dtype)
     basis: Float64 = q @ rotation
-    return _without_null_directions(rotated, weights, mean, basis)
+    return _without_null_directions(rotated, weights, mean, deviation, basis)
 
 
-def _without_null_directions(rotated: Floats, weights: Float64, mean: Float64, basis: Float64) -> EigenRows:
+def _without_null_directions(
+    rotated: Floats, weights: Float64, mean: Float64, deviation: Float64, basis: Float64
+) -> EigenRows:
     # Measured on the columns themselves: more accurate for small directions than the eigenvalues of the Gram matrix.
     eigenvalues = np.zeros(rotated.shape[1])
     for block, span in _blocks(rotated):
@@ -139,21 +152,24 @@ def _without_null_directions(rotated: Floats, weights: Float64, mean: Float64, b
     kept = eigenvalues > NULL_DIRECTION * eigenvalues.max(initial=0.0)
     if not kept.all():
         rotated, basis, eigenvalues = rotated[:, kept], basis[:, kept], eigenvalues[kept]
-    return EigenRows(np.ascontiguousarray(rotated), None, None, mean, basis, eigenvalues)
+    return EigenRows(np.ascontiguousarray(rotated), None, None, mean, deviation, basis, eigenvalues)
 
 
-def _gram(features: Floats, weights: Float64, mean: Float64) -> Float64:
+def _deviations(features: Floats, weights: Float64, mean: Float64) -> Float64:
+    variance = np.zeros(len(mean))
+    for block, span in _blocks(features):
+        variance += weights[span] @ np.square(block - mean)
+    # What rounding leaves of a constant feature is no deviation (the bound of scikit-learn's StandardScaler).
+    eps, n_rows = np.finfo(np.float64).eps, len(features)
+    constant = variance <= n_rows * eps * variance + np.square(n_rows * mean * eps)
+    return np.where(constant, 1.0, np.sqrt(variance))
+
+
+def _gram(features: Floats, weights: Float64, mean: Float64, deviation: Float64) -> Float64:
     gram = np.zeros((features.shape[1], features.shape[1]))
     for block, span in _blocks(features):
-        scaled = (block - mean) * np.sqrt(weights[span, None])
-        gram += scaled.T @ scaled
+        gram += scatter_of((block - mean) / deviation, weights[span])
     return gram
-
-
-def eigh(gram: Float64) -> tuple[Float64, Float64]:
-    """Eigenvalues (descending, not negative) and eigenvectors of a positive semi-definite matrix."""
-    eigenvalues, vectors = cast(tuple[Float64, Float64], cast(Any, scipy.linalg).eigh(gram))
-    return np.maximum(eigenvalues[::-1], 0.0), np.ascontiguousarray(vectors[:, ::-1])
 
 
 def _blocks(features: Floats) -> Iterator[tuple[Float64, slice]]:

@@ -34,6 +34,7 @@ class _Logistic(ProbabilisticLinearClassifier):
     """Arguments that one fit and a path have in common."""
 
     fit_intercept: bool
+    standardize: bool
     class_weight: Any
     tol: float
     max_iter: int
@@ -42,6 +43,7 @@ class _Logistic(ProbabilisticLinearClassifier):
     def _check_arguments(self) -> None:
         require(0 < self.tol < 1, self, "tol", "a number between 0 and 1")
         require(self.max_iter >= 1, self, "max_iter", "at least 1")
+        require(self.fit_intercept or not self.standardize, self, "standardize", "False without an intercept")
 
     def _problem(self, data: LabelledRows) -> LogisticProblem:
         return LogisticProblem.decomposed(
@@ -51,6 +53,7 @@ class _Logistic(ProbabilisticLinearClassifier):
             data.classes,
             class_weight=self.class_weight,
             fit_intercept=self.fit_intercept,
+            standardize=self.standardize,
             max_iter=self.max_iter,
             device=self.device,
         )
@@ -79,6 +82,9 @@ class LogisticRegression(_Logistic):
     C : float, default=1.0
         Inverse strength of the penalty, positive and finite.
     fit_intercept : bool, default=True
+    standardize : bool, default=False
+        Penalise the coefficients of standardised features: the model is the one of a pipeline with StandardScaler, but
+        takes features as they are and copies none of them. Means and deviations are those of all rows given as X.
     class_weight : None, "balanced" or dict of label -> weight, default=None
     tol : float, default=1e-6
         Largest distance of the objective from its optimum, relative to the objective.
@@ -109,6 +115,7 @@ class LogisticRegression(_Logistic):
         C: float = 1.0,
         *,
         fit_intercept: bool = True,
+        standardize: bool = False,
         class_weight: Any = None,
         tol: float = 1e-6,
         max_iter: int = 1000,
@@ -116,6 +123,7 @@ class LogisticRegression(_Logistic):
     ) -> None:
         self.C = C
         self.fit_intercept = fit_intercept
+        self.standardize = standardize
         self.class_weight = class_weight
         self.tol = tol
         self.max_iter = max_iter
@@ -171,6 +179,9 @@ class LogisticRegressionPath(_Logistic):
     refit : bool, default=True
         With a validation set: fit the selected value again on all rows, those of the validation set among them.
     fit_intercept : bool, default=True
+    standardize : bool, default=False
+        Penalise the coefficients of standardised features: the model is the one of a pipeline with StandardScaler, but
+        takes features as they are and copies none of them. Means and deviations are those of all rows given as X.
     class_weight : None, "balanced" or dict of label -> weight, default=None
     tol : float, default=1e-6
         Largest distance of each objective from its optimum, relative to the objective.
@@ -220,6 +231,7 @@ class LogisticRegressionPath(_Logistic):
         scoring: Any = None,
         refit: bool = True,
         fit_intercept: bool = True,
+        standardize: bool = False,
         class_weight: Any = None,
         tol: float = 1e-6,
         max_iter: int = 1000,
@@ -230,6 +242,7 @@ class LogisticRegressionPath(_Logistic):
         self.scoring = scoring
         self.refit = refit
         self.fit_intercept = fit_intercept
+        self.standardize = standardize
         self.class_weight = class_weight
         self.tol = tol
         self.max_iter = max_iter
@@ -383,6 +396,7 @@ class LogisticRegressionPath(_Logistic):
         model = LogisticRegression(
             C,
             fit_intercept=self.fit_intercept,
+            standardize=self.standardize,
             class_weight=self.class_weight,
             tol=self.tol,
             max_iter=self.max_iter,

@@ -89,12 +89,13 @@ class LogisticProblem:
         *,
         class_weight: Any,
         fit_intercept: bool,
+        standardize: bool,
         max_iter: int,
         device: str,
     ) -> LogisticProblem:
         """Bring the features into the coordinates of the fit."""
-        weighted = class_weighted(targets, weights, class_weight, classes)
-        rows = eigen_rows(features, weighted / weighted.sum(), center=fit_intercept)
+        # The weights of the classes change the loss, but not what is typical of the features.
+        rows = eigen_rows(features, weights / weights.sum(), center=fit_intercept, standardize=standardize)
         return cls(rows, targets, weights, classes, class_weight, fit_intercept, max_iter, device)
 
     def subset(self, index: Indices) -> LogisticProblem:

@@ -25,8 +25,8 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from embedkit.estimators.arrays import Float64
-from embedkit.estimators.eigenrows import eigh
 from embedkit.estimators.logistic_rows import Evaluation, RowLoss
+from embedkit.estimators.symmetric import eigh
 
 MEMORY = 10
 """Pairs that L-BFGS keeps; 10 to 100 took the same number of iterations within 10 %."""

@@ -12,9 +12,9 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from embedkit.errors import UsageError
 from embedkit.estimators.arrays import Float64, Floats
-from embedkit.estimators.eigenrows import eigh
 from embedkit.estimators.linear_classifier import ProbabilisticLinearClassifier
 from embedkit.estimators.sufficient_statistics import SufficientStatistics
+from embedkit.estimators.symmetric import eigh
 from embedkit.estimators.validation import (
     check_is_fitted,
     checked_features,

@@ -13,8 +13,8 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 
 from embedkit.errors import UsageError
 from embedkit.estimators.arrays import Float64, Floats
-from embedkit.estimators.eigenrows import eigh
 from embedkit.estimators.sufficient_statistics import SufficientStatistics
+from embedkit.estimators.symmetric import eigh
 from embedkit.estimators.validation import check_is_fitted, checked_features, require
 
 

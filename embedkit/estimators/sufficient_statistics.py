@@ -3,7 +3,7 @@
 Means and centred products are kept, not raw sums: updates and merges follow Chan, Golub and LeVeque, so nothing cancels
 where the mean is large beside the spread. All numbers are float64, whatever the features are.
 
-Layer: imports NumPy, SciPy, scikit-learn's StandardScaler, embedkit.errors and its own room.
+Layer: imports NumPy, scikit-learn's StandardScaler, embedkit.errors and its own room.
 
 References
 ----------
@@ -16,12 +16,12 @@ from __future__ import annotations
 from typing import Any, Literal, Self, cast
 
 import numpy as np
-import scipy.linalg.blas
 from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
 from embedkit.errors import UsageError
 from embedkit.estimators.arrays import Float64
+from embedkit.estimators.symmetric import scatter_of
 from embedkit.estimators.validation import checked_weights
 
 Target = Literal["none", "classes", "values"]
@@ -221,10 +221,3 @@ class SufficientStatistics:
             counts[at] += part.class_n
             means[at] += (part.class_means - means[at]) * (part.class_n / counts[at])[:, None]
         self.classes, self.class_n, self.class_means = classes, counts, means
-
-
-def scatter_of(centred: Float64, weights: Float64) -> Float64:
-    """Compute sum_i w_i x_i x_i' of centred rows (n, d), half of the products by symmetry."""
-    scaled = centred if (weights == 1).all() else centred * np.sqrt(weights)[:, None]
-    upper = cast(Float64, cast(Any, scipy.linalg.blas).dsyrk(1.0, scaled.T))
-    return upper + np.triu(upper, 1).T

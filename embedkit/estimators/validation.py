@@ -23,14 +23,20 @@ _class_weight = cast(Any, sklearn.utils.class_weight)
 _multiclass = cast(Any, sklearn.utils.multiclass)
 
 
+def _dtypes(X: object) -> list[type[np.floating[Any]]]:
+    """Types that features may keep; others become the first. Stored float16 needs no more than float32."""
+    is_half = getattr(X, "dtype", None) == np.float16
+    return [np.float32, np.float64] if is_half else [np.float64, np.float32]
+
+
 def checked_features(estimator: object, X: object, *, reset: bool) -> Floats:
-    """Return features as a finite matrix, float32 if they are and float64 otherwise; see `validate_data`."""
-    return cast(Floats, _validation.validate_data(estimator, X, dtype=[np.float64, np.float32], reset=reset))
+    """Return features as a finite matrix: float32 if they are (or float16), float64 otherwise."""
+    return cast(Floats, _validation.validate_data(estimator, X, dtype=_dtypes(X), reset=reset))
 
 
 def checked_features_and_labels(estimator: object, X: object, y: object, *, reset: bool) -> tuple[Floats, NDArray[Any]]:
     """Return features as `checked_features` does, and class labels of shape (n_samples,)."""
-    features, labels = _validation.validate_data(estimator, X, y, dtype=[np.float64, np.float32], reset=reset)
+    features, labels = _validation.validate_data(estimator, X, y, dtype=_dtypes(X), reset=reset)
     _multiclass.check_classification_targets(labels)
     return features, labels
 
@@ -38,7 +44,7 @@ def checked_features_and_labels(estimator: object, X: object, y: object, *, rese
 def checked_features_and_values(estimator: object, X: object, y: object, *, reset: bool) -> tuple[Floats, Float64]:
     """Return features as `checked_features` does, and numbers of shape (n_samples,) or (n_samples, n_targets)."""
     features, values = _validation.validate_data(
-        estimator, X, y, dtype=[np.float64, np.float32], y_numeric=True, multi_output=True, reset=reset
+        estimator, X, y, dtype=_dtypes(X), y_numeric=True, multi_output=True, reset=reset
     )
     return features, np.asarray(values, dtype=np.float64)
 

@@ -14,6 +14,7 @@ from scipy.special import log_expit, log_softmax
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import accuracy_score, make_scorer
 from sklearn.model_selection import PredefinedSplit, StratifiedKFold, cross_val_score
+from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from embedkit.errors import DeviceError, UsageError
@@ -223,6 +224,28 @@ def test_values_may_come_in_any_order_and_twice():
     for C, coef in zip(shuffled, path.coefs_, strict=True):
         np.testing.assert_allclose(coef, LogisticRegression(C, tol=1e-10).fit(X, y).coef_, atol=1e-4)
     assert (path.Cs_ == shuffled).all()
+
+
+@pytest.mark.parametrize("n_samples", [300, 15])
+def test_standardised_inside_it_is_a_pipeline_with_the_scaler(n_samples, monkeypatch):
+    X, y = make_features(n_samples, n_classes=3)
+    X[:, 4] = 7.0
+    X = X * np.logspace(-3, 3, X.shape[1])
+    scaled = StandardScaler().fit_transform(X)
+    for limit in (eigenrows.IN_MEMORY_BYTES, 0):
+        monkeypatch.setattr(eigenrows, "IN_MEMORY_BYTES", limit)
+        inside = LogisticRegression(0.5, standardize=True, tol=1e-13).fit(X, y)
+        outside = LogisticRegression(0.5, tol=1e-13).fit(scaled, y)
+        np.testing.assert_allclose(inside.decision_function(X), outside.decision_function(scaled), atol=1e-5)
+    path = LogisticRegressionPath([0.5], cv=3, standardize=True, tol=1e-13).fit(X, y)
+    np.testing.assert_allclose(path.coef_, inside.coef_, rtol=1e-4, atol=1e-6)
+    with pytest.raises(UsageError, match="standardize=True, expected False without an intercept"):
+        LogisticRegression(standardize=True, fit_intercept=False).fit(X, y)
+
+
+def test_half_precision_features_are_fitted_as_single():
+    X, y = make_features(dtype=np.float16)
+    assert LogisticRegression().fit(X, y).coef_.dtype == np.float32
 
 
 def test_an_int_is_scikit_learns_grid():
