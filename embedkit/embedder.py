@@ -112,13 +112,15 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X, y : ignored
+        X : sequence of images of length n_samples
+            Only counted: what `auto` chooses depends on how many there are.
+        y : ignored
 
         Returns
         -------
         self
         """
-        self.spec_ = self._resolve()
+        self.spec_ = self._resolve(len(rows_of(X, root=self.root)))
         return self
 
     def fit_transform(  # pyright: ignore[reportIncompatibleMethodOverride]  # fit takes no further parameters
@@ -212,10 +214,14 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
     def _store(self) -> FeatureStore:
         return FeatureStore(default_store() if self.store is None else Path(self.store))
 
-    def _resolve(self) -> FeatureSpec:
+    def _resolve(self, expected_images: int | None = None) -> FeatureSpec:
         request = self.request()
         resolution, backbone = resolve(
-            request, self._store(), batch_size=self.batch_size, backbone=self._backbone_of(request)
+            request,
+            self._store(),
+            expected_images=expected_images,
+            batch_size=self.batch_size,
+            backbone=self._backbone_of(request),
         )
         self._keep(request, backbone)
         return resolution.spec

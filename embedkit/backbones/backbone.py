@@ -23,8 +23,8 @@ class Backbone:
     """A frozen backbone.
 
     It may be called from several threads. On a GPU, two threads that take turns keep it busy: each has its own stream,
-    so one's copies run beside the other's forward pass. On a CPU one thread is enough: torch itself uses
-    ``torch.get_num_threads()`` cores, which the caller sets to those that decoding leaves free.
+    so one's copies run beside the other's forward pass. On a CPU each core takes a call of its own
+    (see `embedkit.backbones.threads`).
 
     Attributes
     ----------

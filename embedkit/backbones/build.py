@@ -75,7 +75,7 @@ def build_model(request: BackboneRequest) -> Built:
     if request.weights == "bundled":
         note = (
             f"the bundled backbone is {BUNDLED_MODEL} with random weights (seed {RANDOM_SEED}), a stand-in until a "
-            "trained one ships: expect features somewhat better than raw pixels on simple images, and no more"
+            "trained one ships: raw pixels may do as well"
         )
         request = dataclasses.replace(request, model=BUNDLED_MODEL, weights="random")
     else:

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from embedkit.backbones.features import FrozenFeatures
+from embedkit.backbones.threads import available_cores
 from embedkit.errors import DeviceError, MissingExtraError
 from embedkit.specs import Precision
 
@@ -93,8 +94,9 @@ class OpenVinoEngine:
         self.module: Any = converted.module
         settings = {
             "INFERENCE_PRECISION_HINT": HINTS[precision],
-            "PERFORMANCE_HINT": "LATENCY",  # one batch after the other, each on all threads
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            # As many batches side by side as there are cores, each on one; see `threads`.
+            "NUM_STREAMS": available_cores(),
+            "INFERENCE_NUM_THREADS": available_cores(),
         }
         self._compiled = _import().Core().compile_model(converted.model, "CPU", settings)
         self._of_thread = threading.local()

@@ -19,7 +19,9 @@ from tests.photos import MODEL
 
 
 def request_for(weights: object, **more) -> ExtractionRequest:
-    return ExtractionRequest(backbone=BackboneRequest(MODEL, weights=str(weights), **more))
+    # What `auto` decides is tested with the backbones.
+    backbone = BackboneRequest(MODEL, weights=str(weights), precision="fp32", engine="torch", **more)
+    return ExtractionRequest(backbone=backbone)
 
 
 @pytest.fixture
