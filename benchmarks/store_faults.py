@@ -63,9 +63,9 @@ def kills(folder: Path, count: int) -> Counts:
             writers = [start(_write_rows, store, journal, under_way, slot, chance.getrandbits(32)) for slot in (0, 1)]
             for slot in chance.sample((0, 1), 2):
                 time.sleep(0.05 + chance.random() * 0.2)
-                if chance.random() < 0.7:  # most kills shall come between a first write and a commit's return
+                if chance.random() < 0.8:  # most kills shall come between a first write and a commit's return
                     _wait_for_a_commit(under_way, slot)
-                    time.sleep(chance.random() * 0.01)
+                    time.sleep(chance.random() * 0.004)
                 os.kill(writers[slot], signal.SIGKILL)
                 if wait(writers[slot]) == signal.SIGKILL:
                     killed += 1
@@ -227,7 +227,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Kill, fill and flip: what a feature store makes of it.")
     parser.add_argument("faults", nargs="*", choices=[*FAULTS, []], help="which ones (default: all)")
     parser.add_argument("--short", action="store_true", help="the short form")
-    parser.add_argument("--output", type=Path, help="write the counts to a JSON file")
+    parser.add_argument("--output", type=Path, help="write the counts into a JSON file")
     options = parser.parse_args()
     logging.disable(logging.WARNING)  # thousands of damaged parts are named
     outcome: dict[str, Counts] = {}
@@ -240,7 +240,8 @@ def main() -> int:
         print(f"{name}:", ", ".join(f"{key} {value}" for key, value in outcome[name].items()), flush=True)
     print(json.dumps(outcome))
     if options.output:
-        options.output.write_text(json.dumps(outcome, indent=1) + "\n")
+        before = json.loads(options.output.read_text()) if options.output.exists() else {}
+        options.output.write_text(json.dumps({**before, **outcome}, indent=1) + "\n")
     return int(any(counts.get(key) for counts in outcome.values() for key in MUST_BE_0))
 
 
