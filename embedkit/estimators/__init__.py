@@ -9,15 +9,19 @@ from embedkit.estimators.streaming_lda import StreamingLDA
 from embedkit.estimators.streaming_pca import StreamingPCA
 from embedkit.estimators.streaming_ridge import StreamingRidge, StreamingRidgeClassifier
 from embedkit.estimators.sufficient_statistics import SufficientStatistics
+from embedkit.estimators.transformers import SignedPower, ViewAverage, fuse
 
 __all__ = [
     "KNeighborsClassifier",
     "LogisticRegression",
     "LogisticRegressionPath",
     "NearestClassMean",
+    "SignedPower",
     "StreamingLDA",
     "StreamingPCA",
     "StreamingRidge",
     "StreamingRidgeClassifier",
     "SufficientStatistics",
+    "ViewAverage",
+    "fuse",
 ]

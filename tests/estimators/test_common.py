@@ -13,10 +13,12 @@ CHECKED = [
     estimators.KNeighborsClassifier(5),
     estimators.KNeighborsClassifier(5, metric="euclidean", weights="distance"),
     estimators.NearestClassMean(),
+    estimators.SignedPower(),
     estimators.StreamingLDA(),
     estimators.StreamingPCA(),
     estimators.StreamingRidge(),
     estimators.StreamingRidgeClassifier(),
+    estimators.ViewAverage(),
 ]
 
 
