@@ -184,7 +184,7 @@ def compare_at_equal_objective(
     ours: float,
     patience: float,
 ) -> None:
-    """Measure what the cold loop needs to come within 1e-6; a value that takes over `patience` counts with that much."""
+    """Measure what the cold loop needs to come within 1e-6; a value beyond `patience` counts with what it took."""
     total, missed, ahead = 0.0, [], []
     X64 = X.astype(np.float64)
     for C, best in zip(values, reached, strict=True):

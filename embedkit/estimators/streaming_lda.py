@@ -13,7 +13,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from embedkit.errors import UsageError
 from embedkit.estimators.arrays import Float64, Floats
 from embedkit.estimators.linear_classifier import ProbabilisticLinearClassifier
-from embedkit.estimators.sufficient_statistics import SufficientStatistics
+from embedkit.estimators.sufficient_statistics import SufficientStatistics, continued
 from embedkit.estimators.symmetric import eigh
 from embedkit.estimators.validation import (
     check_is_fitted,
@@ -56,7 +56,8 @@ class StreamingLDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Probabilis
         Discriminant directions.
     explained_variance_ratio_ : ndarray of shape (n_components,), float64
     statistics_ : SufficientStatistics
-        What the fit has seen.
+        What `fit` and `partial_fit` have seen. Of n_features**2 numbers: delete it from a model that is to be small and
+        will not see further batches. `fit_statistics` keeps none.
     n_features_in_ : int
     """
 
@@ -83,7 +84,8 @@ class StreamingLDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Probabilis
             Class labels.
         """
         features, labels = checked_features_and_labels(self, X, y, reset=True)
-        return self.fit_statistics(SufficientStatistics("classes").update(features, labels))
+        self.statistics_ = SufficientStatistics("classes").update(features, labels)
+        return self.fit_statistics(self.statistics_)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
         """Fit on these rows and all before them: the same as `fit` on all of them at once.
@@ -98,10 +100,9 @@ class StreamingLDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Probabilis
         classes : array-like of shape (n_classes,), optional
             All labels there are. They need not be known beforehand; when given, others are refused.
         """
-        is_first = not hasattr(self, "statistics_")
-        features, labels = checked_features_and_labels(self, X, y, reset=is_first)
+        statistics = continued(self, "classes")
+        features, labels = checked_features_and_labels(self, X, y, reset=statistics.n == 0)
         require_known(labels, classes)
-        statistics = SufficientStatistics("classes") if is_first else self.statistics_
         self.statistics_ = statistics.update(features, labels)
         n_classes = len(statistics.classes)
         return self if n_classes < 2 or statistics.n <= n_classes else self.fit_statistics(statistics)
@@ -117,9 +118,8 @@ class StreamingLDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Probabilis
                 f"class{'' if n_classes == 1 else 'es'} and {statistics.n:g} sample{'' if statistics.n == 1 else 's'}"
             )
         self._check_arguments(n_classes, len(statistics.mean))
-        self.statistics_ = statistics
         self.n_features_in_ = len(statistics.mean)
-        self.classes_, self.means_ = statistics.classes, statistics.class_means
+        self.classes_, self.means_ = statistics.classes, statistics.class_means.copy()
         self.priors_ = self._checked_priors(statistics)
         self._solve(statistics)
         return self

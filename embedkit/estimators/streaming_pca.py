@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 
 from embedkit.errors import UsageError
 from embedkit.estimators.arrays import Float64, Floats
-from embedkit.estimators.sufficient_statistics import SufficientStatistics
+from embedkit.estimators.sufficient_statistics import SufficientStatistics, continued
 from embedkit.estimators.symmetric import eigh
 from embedkit.estimators.validation import check_is_fitted, checked_features, require
 
@@ -40,7 +40,8 @@ class StreamingPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     noise_variance_ : float
     n_samples_ : float
     statistics_ : SufficientStatistics
-        What the fit has seen.
+        What `fit` and `partial_fit` have seen. Of n_features**2 numbers: delete it from a model that is to be small and
+        will not see further batches. `fit_statistics` keeps none.
     n_features_in_ : int
     """
 
@@ -55,17 +56,18 @@ class StreamingPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         ----------
         X : array-like of shape (n_samples, n_features)
         """
-        return self.fit_statistics(SufficientStatistics().update(checked_features(self, X, reset=True)))
+        self.statistics_ = SufficientStatistics().update(checked_features(self, X, reset=True))
+        return self.fit_statistics(self.statistics_)
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Fit on these rows and all before them: the same as `fit` on all of them at once.
 
         Every call solves again. For many batches, `SufficientStatistics.update` with each of them and one
-        `fit_statistics` at the end is faster.
+        `fit_statistics` at the end is faster. A single row cannot be transformed yet.
         """
-        is_first = not hasattr(self, "statistics_")
-        features = checked_features(self, X, reset=is_first)
-        return self.fit_statistics((SufficientStatistics() if is_first else self.statistics_).update(features))
+        statistics = continued(self, "none")
+        self.statistics_ = statistics.update(checked_features(self, X, reset=statistics.n == 0))
+        return self if statistics.n < 2 else self.fit_statistics(statistics)
 
     def fit_statistics(self, statistics: SufficientStatistics) -> Self:
         """Fit on statistics that were collected elsewhere, of any target."""
@@ -85,13 +87,13 @@ class StreamingPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self.explained_variance_ratio_ = variances[:count] / max(float(variances.sum()), 1e-300)
         self.singular_values_ = np.sqrt(eigenvalues[:count])
         self.noise_variance_ = float(variances[count:most].mean()) if count < most else 0.0
-        self.mean_, self.n_components_, self.n_samples_ = statistics.mean, count, statistics.n
-        self.statistics_, self.n_features_in_ = statistics, len(statistics.mean)
+        self.mean_, self.n_components_, self.n_samples_ = statistics.mean.copy(), count, statistics.n
+        self.n_features_in_ = len(statistics.mean)
         return self
 
     def transform(self, X: Any) -> Floats:
         """Project on the components, shape (n_samples, n_components_), of the type of X."""
-        check_is_fitted(self)
+        check_is_fitted(self, "components_")
         features = checked_features(self, X, reset=False)
         components = self.components_
         if self.whiten:
@@ -100,7 +102,7 @@ class StreamingPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
     def inverse_transform(self, X: Any) -> Floats:
         """Bring transformed features (n_samples, n_components_) back, as well as the components kept allow."""
-        check_is_fitted(self)
+        check_is_fitted(self, "components_")
         transformed = np.asarray(X)
         components = self.components_ * self._deviations()[:, None] if self.whiten else self.components_
         return transformed @ components.astype(transformed.dtype) + self.mean_.astype(transformed.dtype)

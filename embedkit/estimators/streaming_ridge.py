@@ -18,7 +18,7 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from embedkit.errors import UsageError
 from embedkit.estimators.arrays import Float64, Floats
 from embedkit.estimators.linear_classifier import LinearClassifier
-from embedkit.estimators.sufficient_statistics import SufficientStatistics, Target
+from embedkit.estimators.sufficient_statistics import SufficientStatistics, Target, continued
 from embedkit.estimators.symmetric import eigh
 from embedkit.estimators.validation import (
     check_is_fitted,
@@ -57,7 +57,8 @@ class _StreamingRidge(BaseEstimator):
             Not negative.
         """
         features, targets = self._checked(X, y, reset=True)
-        return self.fit_statistics(SufficientStatistics(self._target).update(features, targets, sample_weight))
+        self.statistics_ = SufficientStatistics(self._target).update(features, targets, sample_weight)
+        return self.fit_statistics(self.statistics_)
 
     def fit_statistics(self, statistics: SufficientStatistics) -> Self:
         """Fit on statistics that were collected elsewhere, of target "classes" or "values"."""
@@ -69,7 +70,6 @@ class _StreamingRidge(BaseEstimator):
         alphas = np.atleast_1d(np.asarray(self.alphas, dtype=np.float64))
         require(alphas.ndim == 1 and len(alphas) > 0, self, "alphas", "a number or a list of numbers")
         require(bool(np.isfinite(alphas).all() and alphas.min() >= 0), self, "alphas", "finite values, none negative")
-        self.statistics_ = statistics
         self.n_features_in_ = len(statistics.mean)
         self.alphas_ = alphas
         self.coefs_, self.intercepts_ = self._solved(statistics, alphas)
@@ -159,7 +159,8 @@ class StreamingRidge(MultiOutputMixin, RegressorMixin, _StreamingRidge):
     scores_ : ndarray of shape (n_alphas,), float64
         By `select`, as are `best_index_`, `best_alpha_` and `at_edge_` (whether the best is an end of the grid).
     statistics_ : SufficientStatistics
-        What the fit has seen.
+        What `fit` and `partial_fit` have seen. Of n_features**2 numbers: delete it from a model that is to be small and
+        will not see further batches. `fit_statistics` keeps none.
     n_features_in_ : int
     """
 
@@ -176,10 +177,10 @@ class StreamingRidge(MultiOutputMixin, RegressorMixin, _StreamingRidge):
         Every call solves again. For many batches, `SufficientStatistics.update` with each of them and one
         `fit_statistics` at the end is faster.
         """
-        is_first = not hasattr(self, "statistics_")
-        features, targets = self._checked(X, y, reset=is_first)
-        statistics = SufficientStatistics("values") if is_first else self.statistics_
-        return self.fit_statistics(statistics.update(features, targets, sample_weight))
+        statistics = continued(self, "values")
+        features, targets = self._checked(X, y, reset=statistics.n == 0)
+        self.statistics_ = statistics.update(features, targets, sample_weight)
+        return self.fit_statistics(statistics)
 
     def predict(self, X: Any) -> Floats:
         """Predict targets, of shape (n_samples,) or (n_samples, n_targets)."""
@@ -227,7 +228,8 @@ class StreamingRidgeClassifier(_StreamingRidge, LinearClassifier):
     scores_ : ndarray of shape (n_alphas,), float64
         By `select`, as are `best_index_`, `best_alpha_` and `at_edge_` (whether the best is an end of the grid).
     statistics_ : SufficientStatistics
-        What the fit has seen.
+        What `fit` and `partial_fit` have seen. Of n_features**2 numbers: delete it from a model that is to be small and
+        will not see further batches. `fit_statistics` keeps none.
     n_features_in_ : int
     """
 
@@ -266,10 +268,9 @@ class StreamingRidgeClassifier(_StreamingRidge, LinearClassifier):
         classes : array-like of shape (n_classes,), optional
             All labels there are. They need not be known beforehand; when given, others are refused.
         """
-        is_first = not hasattr(self, "statistics_")
-        features, labels = checked_features_and_labels(self, X, y, reset=is_first)
+        statistics = continued(self, "classes")
+        features, labels = checked_features_and_labels(self, X, y, reset=statistics.n == 0)
         require_known(labels, classes)
-        statistics = SufficientStatistics("classes") if is_first else self.statistics_
         self.statistics_ = statistics.update(features, labels, sample_weight)
         return self if len(statistics.classes) < 2 else self.fit_statistics(statistics)
 

@@ -29,6 +29,24 @@ Target = Literal["none", "classes", "values"]
 BLOCK_ROWS = 4096
 
 
+def continued(estimator: object, target: Target) -> SufficientStatistics:
+    """Give the statistics that an estimator's `partial_fit` goes on with; new ones for its first call.
+
+    Raises
+    ------
+    UsageError
+        The estimator has kept none: it was fitted on statistics of the user's, or they were deleted.
+    """
+    if hasattr(estimator, "statistics_"):
+        return cast(Any, estimator).statistics_
+    if hasattr(estimator, "n_features_in_"):
+        raise UsageError(
+            f"{type(estimator).__name__} has no statistics to go on with (statistics_); update yours and call "
+            f"fit_statistics, or fit again"
+        )
+    return SufficientStatistics(target)
+
+
 class SufficientStatistics:
     """Means and centred products of features, by class or with target values.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 
 import h5py
 import numpy as np
@@ -289,6 +290,27 @@ class TestPasses:
             np.testing.assert_allclose(getattr(other, name), getattr(whole, name), rtol=1e-8, atol=1e-10)
         again = by_batch.fit(X, y)
         np.testing.assert_array_equal(getattr(again, name), getattr(whole, name))
+
+    @pytest.mark.parametrize("kind", [StreamingRidge, StreamingRidgeClassifier, StreamingLDA, StreamingPCA])
+    def test_a_model_goes_on_as_long_as_it_has_its_statistics(self, kind):
+        X, y = make()
+        model = kind().fit(X[:200], y[:200]).partial_fit(X[200:], y[200:])
+        name = "components_" if kind is StreamingPCA else "coef_"
+        np.testing.assert_allclose(getattr(model, name), getattr(kind().fit(X, y), name), rtol=1e-8, atol=1e-10)
+        del model.statistics_
+        assert len(pickle.dumps(model)) < len(pickle.dumps(kind().fit(X, y)))
+        assert len(model.transform(X) if kind is StreamingPCA else model.predict(X)) == len(X)
+        with pytest.raises(UsageError, match="no statistics to go on with"):
+            model.partial_fit(X, y)
+
+    @pytest.mark.parametrize("kind", [StreamingLDA, StreamingPCA])
+    def test_a_model_does_not_change_with_its_statistics(self, kind):
+        X, y = make()
+        statistics = SufficientStatistics("classes").update(X, y)
+        model = kind().fit_statistics(statistics)
+        before = model.transform(X)
+        statistics.update(X + 1, y)
+        np.testing.assert_array_equal(model.transform(X), before)
 
     @pytest.mark.parametrize("kind", [StreamingRidgeClassifier, StreamingLDA])
     def test_classes_may_turn_up_late(self, kind):
