@@ -139,6 +139,9 @@ def _traffic_reader(store: Path, until: float, tallies: mmap.mmap, slot: int) ->
     while time.monotonic() < until:
         if chance.random() < 0.2:
             features = FeatureStore(store).features(SPEC)
+        if chance.random() < 0.05:
+            _tally(tallies, 6, len(FeatureStore(store).verify().damaged))
+            _tally(tallies, 5, max(0, int(seen.sum()) - FeatureStore(store).info().rows))
         features.refresh()
         present = features.contains(DIGESTS)
         _tally(tallies, 5, int((seen & ~present).sum()))
@@ -240,7 +243,7 @@ def main() -> int:
         print(f"{name}:", ", ".join(f"{key} {value}" for key, value in outcome[name].items()), flush=True)
     print(json.dumps(outcome))
     if options.output:
-        before = json.loads(options.output.read_text()) if options.output.exists() else {}
+        before: dict[str, Counts] = json.loads(options.output.read_text()) if options.output.exists() else {}
         options.output.write_text(json.dumps({**before, **outcome}, indent=1) + "\n")
     return int(any(counts.get(key) for counts in outcome.values() for key in MUST_BE_0))
 

@@ -195,9 +195,10 @@ def read_spec(folder: Path) -> FeatureSpec:
 def parse_spec(text: bytes, fingerprint: str, path: Path) -> FeatureSpec:
     """Read the canonical JSON of a spec and compare it with the fingerprint that it must have."""
     if hashlib.sha256(text).hexdigest() != fingerprint:
-        raise DamagedPartError(
-            f"{path} holds another spec than the fingerprint of its folder says; run `embedkit store repair`"
-        )
+        reason = "it holds another spec than the fingerprint of its folder says"
+        error = DamagedPartError(f"{path} is damaged: {reason}; run `embedkit store repair`")
+        error.filename, error.strerror = str(path), reason
+        raise error
     try:
         return FeatureSpec.from_dict(json.loads(text))
     except ValueError as error:

@@ -185,14 +185,9 @@ def _superseded(folder: Path, before: float) -> list[str]:
     if spec is None:
         return []
     features = StoredFeatureSet(folder, spec, "first")
-    snapshot = features.snapshot()
-    redundant = features.redundant(snapshot, lambda part: _modified(folder / part.name) <= before)
-    idle = [part.name for part in redundant]
-    if not idle:
-        return []
+    idle, serving = features.redundant(lambda name: _modified(folder / name) <= before)
     # What serves instead must be whole on the disk now, not only when it was last looked at.
-    serving = [part.name for part in snapshot.parts.values() if part.name not in idle]
-    return [] if CheckedFiles(folder, "always").check_all(serving) else idle
+    return idle if idle and not CheckedFiles(folder, "always").check_all(serving) else []
 
 
 def _least_recently_used(folders: Iterable[Path], max_size: int, now: float) -> list[Path]:

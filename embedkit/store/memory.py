@@ -175,6 +175,7 @@ class MemoryWriter:
         """Add rows; see `Writer.add`."""
         self._check_open()
         spec = self._features.spec
+        features = np.asarray(features)
         check_rows(as_digests(digests), features, spec)
         rows = np.empty(features.shape, np.dtype(spec.dtype))
         convert_rows(features, rows)

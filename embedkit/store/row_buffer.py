@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from embedkit.specs import FeatureSpec
-from embedkit.store.feature_set import Digests, Features, check_rows, convert_rows
+from embedkit.store.feature_set import Digests, Features, convert_rows
 
 
 class RowBuffer:
@@ -37,14 +37,13 @@ class RowBuffer:
         return self._added[-1][1] if self._added else 0
 
     def add(self, digests: Digests, features: Features) -> None:
-        """Copy rows into the buffer, in the stored dtype.
+        """Copy rows that `check_rows` has let pass into the buffer, in the stored dtype.
 
         Raises
         ------
         UsageError
-            Another shape or type, or a finite number that the stored dtype cannot hold; nothing was added.
+            A finite number is too large for the stored dtype; nothing was added.
         """
-        check_rows(digests, features, self._spec)
         done, row = 0, len(self)
         while done < len(features):
             block, start = divmod(row + done, self._block_rows)

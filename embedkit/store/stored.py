@@ -123,7 +123,7 @@ class StoredFeatureSet:
         with self._lock:
             self._stale = False
             for _ in range(_ATTEMPTS):
-                with suppress(FileNotFoundError):
+                with suppress(FileNotFoundError, DamagedPartError):  # between two looks at a part
                     if self._take_in(committed_names(self._folder)):
                         return
 
@@ -135,7 +135,6 @@ class StoredFeatureSet:
     def get(self, digests: Digests) -> Features:
         """Return rows in the order asked; see `FeatureSet.get`."""
         wanted = as_digests(digests)
-
         try:
             return self._reading(lambda snapshot: self._rows(snapshot, wanted))
         except MissingRowsError:
@@ -186,15 +185,36 @@ class StoredFeatureSet:
         """Return what is seen now, for those who maintain the folder."""
         return self._reading(lambda snapshot: snapshot)
 
-    def redundant(self, snapshot: Snapshot, may_go: Callable[[Part], bool]) -> list[Part]:
-        """Choose parts whose every row is in another part that is not chosen, small ones first."""
-        candidates = [(part.rows, number) for number, part in snapshot.parts.items() if may_go(part)]
-        order = ((number, rows) for rows, number in sorted(candidates))
-        return [snapshot.parts[number] for number in snapshot.index.redundant(order, self._read_digests(snapshot))]
+    def counts(self) -> tuple[int, int]:
+        """Return how many rows are stored, and how many of them not served: a part before theirs has their digest."""
 
-    def duplicates(self, snapshot: Snapshot) -> int:
-        """Return how many stored rows are not served, since a part before theirs holds the same digest."""
-        return snapshot.index.duplicates(self._read_digests(snapshot))
+        def count(snapshot: Snapshot) -> tuple[int, int]:
+            stored = sum(part.rows for part in snapshot.parts.values())
+            return stored, snapshot.index.duplicates(self._read_digests(snapshot))
+
+        return self._reading(count)
+
+    def redundant(self, may_go: Callable[[str], bool]) -> tuple[list[str], list[str]]:
+        """Choose parts whose every row is in another part that is not chosen, small ones first.
+
+        Parameters
+        ----------
+        may_go : callable (name of a part) -> bool
+
+        Returns
+        -------
+        chosen, others : list of str
+            Names of parts.
+        """
+
+        def choose(snapshot: Snapshot) -> tuple[list[str], list[str]]:
+            candidates = [(part.rows, number) for number, part in snapshot.parts.items() if may_go(part.name)]
+            order = ((number, rows) for rows, number in sorted(candidates))
+            chosen = snapshot.index.redundant(order, self._read_digests(snapshot))
+            names = {number: part.name for number, part in snapshot.parts.items()}
+            return [names.pop(number) for number in chosen], list(names.values())
+
+        return self._reading(choose)
 
     def _mark_stale(self) -> None:
         """Look at the folder again before the next read: a writer of this set has committed something."""
@@ -216,8 +236,9 @@ class StoredFeatureSet:
     def _take_in(self, names: list[str]) -> bool:
         """Make the snapshot agree with a listing; False when a file of the listing is gone by now."""
         old, listed = self._snapshot, set(names)
-        new = [name for name in names if name not in old.names]
-        if not new and old.names <= listed:
+        known = old.names
+        new = [name for name in names if name not in known]
+        if not new and known <= listed:
             return True
         parts = {number: part for number, part in old.parts.items() if part.name in listed}
         reasons = {name: reason for name, reason in old.reasons.items() if name in listed}

@@ -245,10 +245,10 @@ def _describe(folder: Path, verify: Verify) -> FingerprintInfo:
         return FingerprintInfo(model=None, rows=0, duplicates=0, undecodable=0, damaged=0, **shared)
     features = StoredFeatureSet(folder, spec, verify)
     snapshot = features.snapshot()
-    duplicates = features.duplicates(snapshot)
+    stored, duplicates = features.counts()
     return FingerprintInfo(
         model=spec.backbone.architecture,
-        rows=sum(part.rows for part in snapshot.parts.values()) - duplicates,
+        rows=stored - duplicates,
         duplicates=duplicates,
         undecodable=len({digest for reasons in snapshot.reasons.values() for digest in reasons}),
         damaged=len(snapshot.damaged),

@@ -98,14 +98,17 @@ class StoredWriter:
         """Add rows; see `Writer.add`."""
         self._check_open()
         wanted = as_digests(digests)
-        keys = keys_of(wanted)
-        fresh = dict.fromkeys(keys)
-        if len(fresh) < len(keys) or not self._added.isdisjoint(fresh):
-            keep = [keys.index(key) for key in fresh if key not in self._added]
-            check_rows(wanted, features, self._features.spec)
+        features = np.asarray(features)
+        check_rows(wanted, features, self._features.spec)
+        first: dict[bytes, int] = {}
+        for position, key in enumerate(keys_of(wanted)):
+            if key not in self._added:
+                first.setdefault(key, position)
+        if len(first) < len(wanted):
+            keep = list(first.values())
             wanted, features = wanted[keep], features[keep]
         self._buffer.add(wanted, features)
-        self._added.update(fresh)  # an interrupt before this line costs a row stored twice
+        self._added.update(first)  # an interrupt before this line costs a row stored twice
         self._commit_if_due()
 
     def add_undecodable(self, digest: bytes, reason: str) -> None:
@@ -181,11 +184,9 @@ class StoredWriter:
 
         All rows are committed already: a merge that fails is tried again later, at last by `pack`.
         """
-        sizes = {
-            name: committed_length(name) for name in self._small if committed_length(name) < self._commit_bytes // 2
-        }
-        self._small = list(sizes)
-        if len(sizes) < 2 or sum(sizes.values()) < at_least:
+        limit = self._commit_bytes // 2
+        self._small = [name for name in self._small if committed_length(name) < limit]
+        if len(self._small) < 2 or sum(map(committed_length, self._small)) < at_least:
             return
         try:
             with maintenance(self._folder, wait=False) as free:
