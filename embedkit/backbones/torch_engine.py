@@ -41,9 +41,10 @@ class TorchEngine:
         self._device = torch.device(device)
         self._of_thread = threading.local()
         if self._device.type == "cuda" and precision == "fp32":
+            # The older of torch's two interfaces: after the newer one, reading the older raises in everybody's code.
             backends: Any = torch.backends
-            backends.cudnn.conv.fp32_precision = "ieee"
-            backends.cuda.matmul.fp32_precision = "ieee"
+            backends.cudnn.allow_tf32 = False
+            backends.cuda.matmul.allow_tf32 = False
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the features, float32 (n, d), of pixels, uint8 (n, 3, height, width).
