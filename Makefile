@@ -19,3 +19,6 @@ test: ## the test suite, warnings as errors
 	$(PYTHON) -m pytest
 
 check: lint test ## what CI runs
+
+faults: ## the long fault runs of the store: kills, full disks, flipped bits (about five minutes)
+	$(PYTHON) -m benchmarks.store_faults
