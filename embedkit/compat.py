@@ -1,20 +1,19 @@
-"""The few lines that differ between scikit-learn 1.6 and the newest.
+"""What differs between the releases of scikit-learn that embedkit runs on (1.6 and up).
+
+So far nothing that the library itself does: `validate_data`, `__sklearn_tags__` and `parametrize_with_checks` with
+expected failures are the same from 1.6 on, and `penalty=None`, which 1.8 deprecates for `C=np.inf`, is not used. The
+comparisons with scikit-learn's own numbers need to know the release: `LinearDiscriminantAnalysis(solver="svd")` divides
+the covariance by n - n_classes before 1.9 and by n from then on.
 
 Layer: below every room. Imports scikit-learn.
 """
 
 from __future__ import annotations
 
-import numpy as np
 import sklearn
 
-SKLEARN_VERSION: tuple[int, int] = (int(sklearn.__version__.split(".")[0]), int(sklearn.__version__.split(".")[1]))
-"""Major and minor version of scikit-learn."""
 
-
-def unpenalised() -> dict[str, float | None]:
-    """Give the argument that turns the penalty of `sklearn.linear_model.LogisticRegression` off.
-
-    ``penalty`` is deprecated since 1.8 in favour of ``C=np.inf``, which 1.6 and 1.7 refuse.
-    """
-    return {"C": np.inf} if SKLEARN_VERSION >= (1, 8) else {"penalty": None}
+def sklearn_release() -> tuple[int, int]:
+    """Return the major and minor number of scikit-learn's release."""
+    major, minor = sklearn.__version__.split(".")[:2]
+    return int(major), int(minor)
