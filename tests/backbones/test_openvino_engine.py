@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,11 @@ SMALL = PreprocessOverrides(input_size=(64, 64))
 PIXELS = drift_images(64, 64)
 
 
-def load(name: str, engine: str, precision: str) -> Backbone:
-    return load_backbone(BackboneRequest(name, "random", engine=engine, precision=precision, preprocess=SMALL))
+def load(name: str, engine: Any, precision: Any) -> Backbone:
+    arguments: Any = {"depth": 2} if name.startswith("vit") else {}
+    return load_backbone(
+        BackboneRequest(name, "random", arguments, engine=engine, precision=precision, preprocess=SMALL)
+    )
 
 
 @pytest.mark.parametrize("name", ["resnet10t", "vit_tiny_patch16_224"])
