@@ -1,41 +1,41 @@
-"""The exceptions of embedkit, drawn as one tree.
+"""The exceptions of embedkit, drawn as one tree::
 
-EmbedkitError
-├── UsageError (ValueError)                     an argument that cannot be honoured
-├── MissingExtraError (ImportError)             an optional dependency is not installed
-├── SourceError (ValueError)                    a source of images as a whole
-│   ├── SourceNotFoundError (FileNotFoundError)
-│   ├── EmptySourceError                        no image in it
-│   └── ManifestError                           a manifest that cannot be understood
-├── ImageError (ValueError)                     one image; becomes a row of the ledger of failures
-│   ├── UnreadableImageError (OSError)          its bytes could not be had: tried again by the next run
-│   └── UndecodableImageError                   its bytes are no image: remembered by digest
-├── BackboneError
-│   ├── UnknownModelError (LookupError)
-│   ├── WeightsError (ValueError)               weights that do not fit the architecture
-│   │   └── WeightsNotFoundError (FileNotFoundError)
-│   ├── DeviceError (RuntimeError)              a device, engine or precision that was named is not available
-│   └── DriftError (ValueError)                 features too far from the fp32 reference
-├── SpecMismatchError (ValueError)              features of two specs that must not be mixed
-├── StoreError
-│   ├── StoreNotFoundError (FileNotFoundError)
-│   ├── StoreFormatError (ValueError)           not a store, or one of a newer major version
-│   ├── StoreWriteError (OSError)               disk full, read-only folder, ...: committed rows are intact
-│   ├── DamagedPartError (OSError)              a part whose bytes do not match its name
-│   └── MissingRowsError (KeyError)             digests that the store does not hold
-├── FeatureFileError
-│   ├── FeatureFileNotFoundError (FileNotFoundError)
-│   ├── FeatureFileFormatError (ValueError)     not a feature file, or one of a newer major version
-│   ├── DamagedFeatureFileError (OSError)       bytes that do not match the trailer
-│   ├── UnsafeFeatureFileError (ValueError)     links, external storage, filters or sizes that a reader refuses
-│   └── OutputExistsError (FileExistsError)     an output that would be overwritten
-├── ProbeError (ValueError)                     features on which the question asked has no answer
-│   ├── LabelsError                             labels missing, or of one class only
-│   └── SplitError                              no usable train and test split
-└── ModelFileError
-    ├── ModelFileNotFoundError (FileNotFoundError)
-    ├── ModelFileFormatError (ValueError)
-    └── UntrustedModelError (ValueError)        types outside the allow-list, or a pickle
+    EmbedkitError
+    ├── UsageError (ValueError)                     an argument that cannot be honoured
+    ├── MissingExtraError (ImportError)             an optional dependency is not installed
+    ├── SourceError (ValueError)                    a source of images as a whole
+    │   ├── SourceNotFoundError (FileNotFoundError)
+    │   ├── EmptySourceError                        no image in it
+    │   └── ManifestError                           a manifest that cannot be understood
+    ├── ImageError (ValueError)                     one image; becomes a row of the ledger of failures
+    │   ├── UnreadableImageError (OSError)          its bytes could not be had: tried again by the next run
+    │   └── UndecodableImageError                   its bytes are no image: remembered by digest
+    ├── BackboneError
+    │   ├── UnknownModelError (LookupError)
+    │   ├── WeightsError (ValueError)               weights that do not fit the architecture
+    │   │   └── WeightsNotFoundError (FileNotFoundError)
+    │   ├── DeviceError (RuntimeError)              a device, engine or precision that was named is not available
+    │   └── DriftError (ValueError)                 features too far from the fp32 reference
+    ├── SpecMismatchError (ValueError)              features of two specs that must not be mixed
+    ├── StoreError
+    │   ├── StoreNotFoundError (FileNotFoundError)
+    │   ├── StoreFormatError (ValueError)           not a store, or one of a newer major version
+    │   ├── StoreWriteError (OSError)               disk full, read-only folder, ...: committed rows are intact
+    │   ├── DamagedPartError (OSError)              a part whose bytes do not match its name
+    │   └── MissingRowsError (KeyError)             digests that the store does not hold
+    ├── FeatureFileError
+    │   ├── FeatureFileNotFoundError (FileNotFoundError)
+    │   ├── FeatureFileFormatError (ValueError)     not a feature file, or one of a newer major version
+    │   ├── DamagedFeatureFileError (OSError)       bytes that do not match the trailer
+    │   ├── UnsafeFeatureFileError (ValueError)     links, external storage, filters or sizes that a reader refuses
+    │   └── OutputExistsError (FileExistsError)     an output that would be overwritten
+    ├── ProbeError (ValueError)                     features on which the question asked has no answer
+    │   ├── LabelsError                             labels missing, or of one class only
+    │   └── SplitError                              no usable train and test split
+    └── ModelFileError
+        ├── ModelFileNotFoundError (FileNotFoundError)
+        ├── ModelFileFormatError (ValueError)
+        └── UntrustedModelError (ValueError)        types outside the allow-list, or a pickle
 
 A message says what was got, what was expected and what to do next, on one line. The objects concerned travel as
 attributes of the exception. Each leaf also derives from the built-in that a caller would expect to catch.
