@@ -66,17 +66,17 @@ def resolve_model(name: str) -> KnownModel:
     UsageError
         The name has an unknown prefix, or looks like a path without one.
     """
-    try:
-        source, identifier = cast(tuple[str | None, str], _registry.parse_model_name(name))
-    except ValueError as error:
-        raise UsageError(f"model {name!r}: {error}") from error
-    if source is not None:
+    source, colon, identifier = name.partition(":")
+    if colon:
         return _resolve_elsewhere(name, source, identifier)
-    architecture, tag = cast(tuple[str, str], _registry.split_model_name_tag(identifier))
+    if "/" in name or "\\" in name:
+        # As timm does since 1.0.31: taking the last part for the model would load other weights than were meant.
+        raise UsageError(f"model {name!r} looks like a repository or a folder: write hf-hub:{name} or local-dir:{name}")
+    architecture, tag = cast(tuple[str, str], _registry.split_model_name_tag(name))
     if not _timm.is_model(architecture):
         raise UnknownModelError(_unknown(name, architecture))
     try:
-        config = _registry.get_pretrained_cfg(identifier)
+        config = _registry.get_pretrained_cfg(name)
     except RuntimeError as error:
         tags = ", ".join(_trained_tags(architecture)) or "none"
         raise UnknownModelError(f"timm knows no tag {tag!r} of {architecture}; its tags are {tags}") from error
@@ -151,10 +151,19 @@ def list_models(pattern: str = "*") -> Iterator[ModelInfo]:
 
 def _measure(architecture: str) -> tuple[int, int]:
     """Return the number of parameters and of features, from timm's declaration of them."""
-    with torch.device("meta"), quiet_timm():
-        model = _timm.create_model(architecture, num_classes=0)
+    model = _without_memory(architecture)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return parameters, int(getattr(model, "head_hidden_size", None) or model.num_features)
+
+
+def _without_memory(architecture: str) -> Any:
+    """Create a model whose tensors have shapes and no content; with content where its code needs that."""
+    with quiet_timm():
+        try:
+            with torch.device("meta"):
+                return _timm.create_model(architecture, num_classes=0)
+        except (RuntimeError, NotImplementedError):
+            return _timm.create_model(architecture, num_classes=0)
 
 
 def _resolve_elsewhere(name: str, source: str, identifier: str) -> KnownModel:
@@ -162,6 +171,8 @@ def _resolve_elsewhere(name: str, source: str, identifier: str) -> KnownModel:
 
     A repository's cache folder is handed to timm as a local folder: timm would ask the hub again, and wait for it.
     """
+    if source not in ("hf-hub", "local-dir") or not identifier:
+        raise UsageError(f"model {name!r} has the prefix {source!r}, expected hf-hub:org/name or local-dir:folder")
     folder = hub_file(identifier, ["config.json"]).parent if source == "hf-hub" else Path(identifier)
     load: Any = _hub.load_model_config_from_path
     try:
@@ -192,8 +203,7 @@ def _beside_defaults(architecture: str, arguments: dict[str, Json]) -> dict[str,
 
 
 def _default_pool(architecture: str) -> str | None:
-    with torch.device("meta"), quiet_timm():
-        model = _timm.create_model(architecture, num_classes=0)
+    model = _without_memory(architecture)
     for holder in (model, getattr(model, "head", None)):
         pool = getattr(holder, "global_pool", None)
         if pool is not None:

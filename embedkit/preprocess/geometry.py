@@ -3,7 +3,8 @@
 Every function here copies ``timm/data/transforms_factory.py`` (``transforms_imagenet_eval``),
 ``timm/data/transforms.py`` (``ResizeKeepRatio``, ``CenterCropOrPad``) and ``torchvision/transforms/functional.py``
 (``_compute_resized_output_size``, ``center_crop``) operation by operation, because a resize to 341 instead of 342
-columns moves every pixel. The contract suite compares the outcome with timm's.
+columns moves every pixel. The contract suite compares the outcome with timm's (1.0.31; before, timm resized for inputs
+that are not square by the bilinear filter, whatever it was told).
 
 Layer: preprocess, arithmetic only. Imports the standard library and specs.
 """

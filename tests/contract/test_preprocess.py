@@ -65,6 +65,12 @@ def timm_raises(spec: PreprocessSpec, height: int, width: int) -> bool:
     return spec.crop_mode == "border" and round(min(height, width) / longest) == 0
 
 
+def timm_forgets(spec: PreprocessSpec) -> bool:
+    """Before 1.0.31 timm resized bilinearly for inputs that are not square, whatever it was told."""
+    old = tuple(int(part) for part in timm.__version__.split(".")[:3]) < (1, 0, 31)
+    return old and spec.crop_mode == "center" and len(set(spec.input_size)) > 1 and spec.interpolation != "bilinear"
+
+
 def other_order(spec: PreprocessSpec, height: int, width: int) -> bool:
     """Before 13.0 Pillow always began with the columns, where the fast way does as 13.0 does."""
     return int(PIL.__version__.split(".")[0]) < 13 and rows_first(height, width, resized_size(spec, height, width))
@@ -76,12 +82,12 @@ def test_exact_is_timms_transform_to_the_last_bit(mode: str, interpolation: str)
     compared = 0
     for (size, crop_pct), (height, width) in itertools.product(INPUTS, SIZES):
         spec = spec_of("exact", interpolation, mode, size, crop_pct)
-        if timm_raises(spec, height, width):
+        if timm_raises(spec, height, width) or timm_forgets(spec):
             continue
         pixels = photo(height, width)
         np.testing.assert_array_equal(Preprocessor(spec)(pixels), by_timm(spec, pixels), str((spec, height, width)))
         compared += 1
-    assert compared >= 45
+    assert compared >= 40
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -89,7 +95,7 @@ def test_exact_is_timms_transform_to_the_last_bit(mode: str, interpolation: str)
 def test_fast_stays_within_two_grey_levels_of_timms_transform(mode: str, interpolation: str) -> None:
     for (size, crop_pct), (height, width) in itertools.product(INPUTS, SIZES):
         spec = spec_of("fast", interpolation, mode, size, crop_pct)
-        if timm_raises(spec, height, width) or other_order(spec, height, width):
+        if timm_raises(spec, height, width) or timm_forgets(spec) or other_order(spec, height, width):
             continue
         pixels = photo(height, width)
         difference = np.abs(Preprocessor(spec)(pixels).astype(int) - by_timm(spec, pixels))
@@ -113,6 +119,8 @@ def test_every_configuration_of_timm_is_followed_by_both() -> None:
     pixels = photo(120, 90)
     for mode, interpolation, crop_pct, size in sorted(configurations()):
         spec = spec_of("exact", interpolation, mode, size, crop_pct)
+        if timm_forgets(spec):
+            continue
         expected = by_timm(spec, pixels)
         np.testing.assert_array_equal(Preprocessor(spec)(pixels), expected, str(spec))
         fast = Preprocessor(spec_of("fast", interpolation, mode, size, crop_pct))(pixels)
