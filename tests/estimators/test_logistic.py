@@ -175,6 +175,16 @@ def test_the_gap_is_an_upper_bound_whether_converged_or_not(n_classes, n_samples
     assert (reached - best) / reached <= 1.5 * rough.gap_ + 1e-9
 
 
+def test_repeated_rows_with_different_labels_come_to_an_end():
+    # Some classes separate and some cannot: with a short memory L-BFGS zigzags here for thousands of iterations.
+    random = np.random.default_rng(3)
+    X = 100 * random.standard_normal((24, 28))[random.integers(0, 24, 73)]
+    y = random.integers(0, 7, 73)
+    model = LogisticRegression(100.0).fit(X, y)
+    assert model.converged_
+    assert model.n_iter_[0] < 400
+
+
 def test_an_unfinished_fit_warns_and_is_marked():
     X, y = make_features()
     with pytest.warns(ConvergenceWarning, match=r"did not converge on the data for C = .*raise max_iter \(2\)"):
