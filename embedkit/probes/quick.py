@@ -30,7 +30,7 @@ ESTIMATORS = ("logistic", "pca+logistic", "svm", "knn")
 
 # Inverse regularisation strengths. Standardised features of some hundred dimensions are separable: what is best lies
 # far below scikit-learn's default of 1.
-_LOGISTIC_CS = tuple(float(value) for value in np.logspace(-5, 1, 13))
+_LOGISTIC_CS = tuple(float(value) for value in np.logspace(-5, 2, 15))
 _SVM_CS = tuple(float(value) for value in np.logspace(-5, 0, 6))
 _NEIGHBOURS = (1, 3, 5, 10, 20, 50)
 _COMPONENTS = 128
@@ -38,8 +38,8 @@ _COMPONENTS = 128
 _KERNEL_ROWS = 10_000
 
 
-# Up to so many numbers in the features, BLAS works on one core: its threads wait for each other after every product, and
-# beside other work that cost a factor of 26 on 1,257 x 1,280 features, where they had little to gain.
+# Up to so many numbers in the features, BLAS works on one core: its threads wait for each other after every product,
+# and beside other work that cost a factor of 26 on 1,257 x 1,280 features, where they had little to gain.
 _ONE_CORE_SIZE = 1 << 24
 
 
