@@ -3,7 +3,8 @@
 Layer: imports scikit-learn, SciPy, NumPy, and of embedkit only errors and compat; torch only when a device asks for it.
 """
 
-from embedkit.estimators.logistic import LogisticRegression, LogisticRegressionPath
+from embedkit.estimators.logistic import LogisticRegression
+from embedkit.estimators.logistic_path import LogisticRegressionPath
 from embedkit.estimators.neighbors import KNeighborsClassifier, NearestClassMean
 from embedkit.estimators.streaming_lda import StreamingLDA
 from embedkit.estimators.streaming_pca import StreamingPCA

@@ -1,22 +1,24 @@
 """From labelled rows to a path of logistic regressions: the decomposition, the folds, the coordinates.
 
-Layer: imports NumPy and its own room.
+Layer: imports scikit-learn's ConvergenceWarning, NumPy and its own room.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 
 from embedkit.estimators.arrays import Float64, Floats, Indices, MapFunction, row_threads
 from embedkit.estimators.eigenrows import EigenRows, eigen_rows
 from embedkit.estimators.logistic_rows import RowLoss
 from embedkit.estimators.logistic_solver import Solution, solve_path
 from embedkit.estimators.row_arrays import NumpyArrays, RowArrays, TorchArrays
-from embedkit.estimators.validation import class_weighted
+from embedkit.estimators.validation import LabelledRows, class_weighted, require
 
 STRIDE = 10.0
 """Largest factor between two values of C in a row; 3 to 100 took about the same time from a cold start."""
@@ -79,40 +81,18 @@ class LogisticProblem:
     max_iter: int
     device: str
 
-    @classmethod
-    def decomposed(
-        cls,
-        features: Floats,
-        targets: Indices,
-        weights: Float64,
-        classes: NDArray[Any],
-        *,
-        class_weight: Any,
-        fit_intercept: bool,
-        standardize: bool,
-        max_iter: int,
-        device: str,
-    ) -> LogisticProblem:
-        """Bring the features into the coordinates of the fit."""
-        # The weights of the classes change the loss, but not what is typical of the features.
-        rows = eigen_rows(features, weights / weights.sum(), center=fit_intercept, standardize=standardize)
-        return cls(rows, targets, weights, classes, class_weight, fit_intercept, max_iter, device)
-
     def subset(self, index: Indices) -> LogisticProblem:
         """Give the problem of some of the rows and of the classes among them, in the same coordinates.
 
         The decomposition is that of all rows: another one changes the iterations, not the optimum.
         """
         present, targets = np.unique(self.targets[index], return_inverse=True)
-        return LogisticProblem(
-            self.rows.take(index),
-            targets,
-            self.weights[index],
-            self.classes[present],
-            self.class_weight,
-            self.fit_intercept,
-            self.max_iter,
-            self.device,
+        return replace(
+            self,
+            rows=self.rows.take(index),
+            targets=targets,
+            weights=self.weights[index],
+            classes=self.classes[present],
         )
 
     def path(self, Cs: Float64, tol: float) -> LogisticPath:
@@ -179,4 +159,54 @@ class LogisticProblem:
             grad_norms=np.array([s.gradient_norm for s in solutions]),
             gaps=np.array([s.gap for s in solutions]),
             converged=np.array([s.converged for s in solutions]),
+        )
+
+
+class Arguments(Protocol):
+    """The constructor's arguments that every logistic regression has."""
+
+    fit_intercept: bool
+    standardize: bool
+    class_weight: Any
+    tol: float
+    max_iter: int
+    device: str
+
+
+def check_arguments(estimator: Arguments) -> None:
+    """Raise UsageError unless the arguments in common are in range."""
+    require(0 < estimator.tol < 1, estimator, "tol", "a number between 0 and 1")
+    require(estimator.max_iter >= 1, estimator, "max_iter", "at least 1")
+    is_possible = estimator.fit_intercept or not estimator.standardize
+    require(is_possible, estimator, "standardize", "False without an intercept")
+
+
+def decomposed_problem(estimator: Arguments, data: LabelledRows) -> LogisticProblem:
+    """Bring the features into the coordinates of the fit."""
+    # The weights of the classes change the loss, but not what is typical of the features.
+    weights = data.weights / data.weights.sum()
+    center = estimator.fit_intercept
+    return LogisticProblem(
+        rows=eigen_rows(data.features, weights, center=center, standardize=estimator.standardize),
+        targets=data.targets,
+        weights=data.weights,
+        classes=data.classes,
+        class_weight=estimator.class_weight,
+        fit_intercept=estimator.fit_intercept,
+        max_iter=estimator.max_iter,
+        device=estimator.device,
+    )
+
+
+def warn_unless_converged(estimator: Arguments, path: LogisticPath, rows: str) -> None:
+    """Warn of the values of C that are not proven to be within tol of their optimum."""
+    missed = ~path.converged
+    if missed.any():
+        values = ", ".join(f"{C:.3g}" for C in path.Cs[missed])
+        warnings.warn(
+            f"{type(estimator).__name__} did not converge on {rows} for C = {values}: the objective is proven within "
+            f"{path.gaps[missed].max():.1e} of its optimum, expected {estimator.tol:.1e}; raise max_iter "
+            f"({estimator.max_iter}), scale the features or leave out the largest values of C",
+            ConvergenceWarning,
+            stacklevel=3,
         )
