@@ -8,19 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from embedkit.backbones.backbone import Backbone
+from embedkit.backbones.backbone import Backbone, run_together
+from embedkit.backbones.load import load_backbone, load_backbones
 from embedkit.backbones.request import BackboneRequest, PreprocessOverrides
 
 if TYPE_CHECKING:
-    from embedkit.backbones.load import load_backbone
     from embedkit.backbones.models import ModelInfo, list_models
 else:
 
     def __getattr__(name: str) -> Any:
-        if name == "load_backbone":
-            from embedkit.backbones.load import load_backbone
-
-            return load_backbone
         if name in ("ModelInfo", "list_models"):
             from embedkit.backbones import models
 
@@ -28,4 +24,13 @@ else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["Backbone", "BackboneRequest", "ModelInfo", "PreprocessOverrides", "list_models", "load_backbone"]
+__all__ = [
+    "Backbone",
+    "BackboneRequest",
+    "ModelInfo",
+    "PreprocessOverrides",
+    "list_models",
+    "load_backbone",
+    "load_backbones",
+    "run_together",
+]

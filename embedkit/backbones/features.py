@@ -59,7 +59,10 @@ class FrozenFeatures(nn.Module):
         self.dtype = torch.float32
         self.taps = tuple(taps)
         self.layers = sorted({tap.layer for tap in taps if tap.layer is not None})
-        self.takes_prefix = "return_prefix_tokens" in _parameters(model, "forward_intermediates")
+        self.takes_prefix = (
+            getattr(model, "num_prefix_tokens", 0) > 0  # asked for those it does not have, some models break
+            and "return_prefix_tokens" in _parameters(model, "forward_intermediates")
+        )
         for tap in self.taps:
             self._check(tap)
         self.eval().requires_grad_(False)
@@ -103,7 +106,7 @@ class FrozenFeatures(nn.Module):
             arguments["return_prefix_tokens"] = True
         split: list[tuple[Tensor, Tensor | None]] = []
         for taken in cast(Any, self.model).forward_intermediates(images, **arguments):
-            # Asked for prefix tokens, a model with some gives (map, prefix tokens), one without gives the map alone.
+            # Asked for prefix tokens, a model gives (map, prefix tokens), else the map alone.
             patches, prefix = cast(tuple[Tensor, Tensor | None], taken if isinstance(taken, tuple) else (taken, None))
             cls = prefix[:, 0] if prefix is not None and self._has_class_token() else None
             split.append((patches.flatten(2).transpose(1, 2), cls))

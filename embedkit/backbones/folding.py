@@ -19,11 +19,20 @@ TOLERANCE = 1e-4
 
 @dataclass(slots=True)
 class _Trace:
-    """Which batch norm was fed with which convolution's output while a module ran once."""
+    """Which batch norm was fed with which convolution's output, call by call, while a module ran."""
 
     outputs: dict[int, tuple[str, Tensor]] = field(default_factory=dict[int, tuple[str, Tensor]])
     calls: dict[str, int] = field(default_factory=dict[str, int])
-    pairs: dict[str, str] = field(default_factory=dict[str, str])
+    feeders: dict[str, list[str | None]] = field(default_factory=dict[str, list[str | None]])
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return the (convolution, norm) in which each output of the one went into the other, whenever either ran."""
+        found: list[tuple[str, str]] = []
+        for norm, feeders in self.feeders.items():
+            conv = feeders[0]
+            if conv is not None and set(feeders) == {conv} and self.calls[conv] == len(feeders):
+                found.append((conv, norm))
+        return found
 
 
 def fold_batch_norms(module: nn.Module, example: Tensor) -> int:
@@ -77,8 +86,7 @@ def _watch(module: nn.Module, example: Tensor) -> tuple[Tensor, Sequence[tuple[s
     finally:
         for hook in hooks:
             hook.remove()
-    once = [(conv, norm) for norm, conv in trace.pairs.items() if trace.calls[norm] == 1 and trace.calls[conv] == 1]
-    return output, once
+    return output, trace.pairs()
 
 
 def _note_output(trace: _Trace, name: str) -> Any:
@@ -91,10 +99,8 @@ def _note_output(trace: _Trace, name: str) -> Any:
 
 def _note_input(trace: _Trace, name: str) -> Any:
     def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        trace.calls[name] = trace.calls.get(name, 0) + 1
         fed = trace.outputs.get(id(inputs[0]))
-        if fed is not None:
-            trace.pairs[name] = fed[0]
+        trace.feeders.setdefault(name, []).append(fed[0] if fed else None)
 
     return hook
 

@@ -50,7 +50,7 @@ def load_backbone(request: BackboneRequest, *, batch_size: int | None = None) ->
 def load_backbones(requests: Sequence[BackboneRequest], *, batch_size: int | None = None) -> list[Backbone]:
     """Load several outputs of one network: backbones that differ in layer and pool alone and share each pass.
 
-    `embedkit.backbones.backbone.run_together` computes their features at once.
+    `embedkit.backbones.run_together` computes their features at once.
 
     Parameters
     ----------

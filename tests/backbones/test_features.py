@@ -9,9 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from embedkit.backbones import Backbone, BackboneRequest, load_backbone
-from embedkit.backbones.backbone import run_together
-from embedkit.backbones.load import load_backbones
+from embedkit.backbones import Backbone, BackboneRequest, load_backbone, load_backbones, run_together
 from embedkit.errors import UsageError
 from tests.backbones.scenes import pictures, pixels_for, timm_model
 

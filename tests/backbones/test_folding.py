@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from embedkit.backbones.features import FrozenFeatures, Tap
 from embedkit.backbones.folding import fold_batch_norms
 from tests.backbones.scenes import timm_model
 
@@ -44,6 +45,17 @@ def test_folding_leaves_the_function_alone(name: str, all_follow_convolutions: b
         assert (norms(model) == 0) == all_follow_convolutions
         got = model(images)
     assert (got - expected).abs().max() <= 1e-4 * expected.abs().max()
+
+
+def test_a_network_that_runs_several_times_is_folded_too() -> None:
+    """Taps of several kinds each take a pass of their own, so that every part is called more than once."""
+    taps = [Tap(), Tap(None, "avg"), Tap(1, "max")]
+    module = FrozenFeatures(uneasy(timm_model("resnet10t")), mean=(0.5,) * 3, std=(0.2,) * 3, taps=taps)
+    pixels = torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected = module(pixels)
+        assert fold_batch_norms(module, pixels[:1]) == 14
+        assert (module(pixels) - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
 class SharedOutput(nn.Module):
