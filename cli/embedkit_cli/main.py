@@ -63,7 +63,7 @@ def main() -> None:
     logging.basicConfig(format="embedkit: %(message)s", level=logging.WARNING, stream=sys.stderr)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="embedkit", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         code = error.exit_code

@@ -11,6 +11,7 @@ Layer: extraction; above the rooms, below the embedder. Knows images, preprocess
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import os
@@ -222,17 +223,22 @@ class _Run:
         first = next(batches, None)
         if first is None:
             return
-        from embedkit.backbones.threads import keep_thread_count
+        backbone = self._loaded()
+        ahead = _threads() if backbone.device == "cpu" else 1
+        with contextlib.ExitStack() as stack:
+            if backbone.module is not None:  # a pseudo-backbone needs no torch
+                from embedkit.backbones.threads import keep_thread_count
 
-        ahead = _threads() if self._loaded().device == "cpu" else 1
-        with keep_thread_count():
+                stack.enter_context(keep_thread_count())
             yield from prefetch(executor, self._pass, itertools.chain([first], batches), ahead)
 
     def _pass(self, batch: list[Ready]) -> tuple[list[Ready], Features]:
-        from embedkit.backbones.threads import use_one_thread
+        backbone = self._loaded()
+        if backbone.module is not None:
+            from embedkit.backbones.threads import use_one_thread
 
-        use_one_thread()
-        return batch, self._loaded()(np.stack([item.pixels for item in batch]))
+            use_one_thread()
+        return batch, backbone(np.stack([item.pixels for item in batch]))
 
     def _identify(self, row: int) -> Identified | Failed:
         return identify(row, self.source.images[row])
