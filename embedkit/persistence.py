@@ -31,6 +31,17 @@ TRUSTED_TYPES = frozenset(
     {
         "embedkit.embedder.ImageEmbedder",
         "embedkit.estimators.logistic.LogisticRegression",
+        "embedkit.estimators.logistic_path.LogisticRegressionPath",
+        "embedkit.estimators.nearest_rows.NearestRows",  # inside KNeighborsClassifier
+        "embedkit.estimators.neighbors.KNeighborsClassifier",
+        "embedkit.estimators.neighbors.NearestClassMean",
+        "embedkit.estimators.streaming_lda.StreamingLDA",
+        "embedkit.estimators.streaming_pca.StreamingPCA",
+        "embedkit.estimators.streaming_ridge.StreamingRidge",
+        "embedkit.estimators.streaming_ridge.StreamingRidgeClassifier",
+        "embedkit.estimators.sufficient_statistics.SufficientStatistics",
+        "embedkit.estimators.transformers.SignedPower",
+        "embedkit.estimators.transformers.ViewAverage",
     }
 )
 

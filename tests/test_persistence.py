@@ -10,9 +10,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import LinearSVC
 
-from embedkit import ImageEmbedder
+from embedkit import ImageEmbedder, estimators
 from embedkit.errors import ModelFileFormatError, ModelFileNotFoundError, UntrustedModelError
-from embedkit.persistence import Model, load_model, save_model
+from embedkit.persistence import TRUSTED_TYPES, Model, load_model, save_model
 from tests.photos import MODEL, make_photo
 
 PHOTOS = [make_photo(number, tint=number) for number in range(8)]
@@ -32,6 +32,30 @@ def test_a_model_survives_its_file(model, tmp_path):
     assert loaded.spec == model.spec == loaded.pipeline[0].spec_
     assert loaded.classes == ["even", "odd"]
     np.testing.assert_array_equal(loaded.pipeline.decision_function(PHOTOS), model.pipeline.decision_function(PHOTOS))
+
+
+def test_every_estimator_of_embedkit_is_trusted():
+    public = [getattr(estimators, name) for name in estimators.__all__]
+    names = {f"{one.__module__}.{one.__qualname__}" for one in public if isinstance(one, type)}
+    assert names < TRUSTED_TYPES
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [estimators.LogisticRegression(C=0.1)],
+        [estimators.NearestClassMean()],
+        [estimators.SignedPower(), estimators.StreamingRidgeClassifier()],
+        [estimators.StreamingPCA(n_components=2), estimators.StreamingLDA()],
+        [estimators.LogisticRegressionPath(Cs=[0.1, 1.0], cv=2)],
+        [estimators.KNeighborsClassifier(n_neighbors=1)],
+    ],
+)
+def test_estimators_of_embedkit_survive_the_file(model, tmp_path, steps):
+    fitted = make_pipeline(model.pipeline[0], *steps).fit(PHOTOS, LABELS)
+    save_model(Model(pipeline=fitted, spec=model.spec, classes=model.classes), tmp_path / "model.skops")
+    loaded = load_model(tmp_path / "model.skops").pipeline
+    assert loaded.predict(PHOTOS).tolist() == fitted.predict(PHOTOS).tolist()
 
 
 def test_the_file_is_small_and_says_what_it_is(model, tmp_path):
