@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -230,3 +231,23 @@ def test_features_that_are_not_finite_are_failures(folder, monkeypatch):
         "the network gives features that are not finite; try another precision"
     }
     assert len(extraction.failures) == 2
+
+
+def test_a_warm_run_reads_no_image_unless_told_to(folder, tmp_path, monkeypatch):
+    from embedkit.extraction import pipeline
+
+    store = FeatureStore(tmp_path / "store")
+    time.sleep(2.2)  # a file that is younger than the coarsest clock's tick is read again
+    run(open_source(folder), REQUEST, store)
+    edited = folder / "red" / "000.png"
+    make_photo(77).save(edited)
+
+    read: list[str] = []
+    reading = pipeline.read_bytes
+    monkeypatch.setattr(pipeline, "read_bytes", lambda ref: (read.append(os.path.basename(ref)), reading(ref))[1])
+    warm = run(open_source(folder), REQUEST, store)
+    assert read == ["000.png"]
+    assert (warm.cache_hits, warm.forward_passes) == (10, 1)
+    read.clear()
+    rehashed = run(open_source(folder), REQUEST, store, rehash=True)
+    assert (len(read), rehashed.cache_hits) == (11, 11)
