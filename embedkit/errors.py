@@ -1,4 +1,6 @@
-"""The exceptions of embedkit, drawn as one tree::
+"""The exceptions of embedkit, drawn as one tree.
+
+::
 
     EmbedkitError
     ├── UsageError (ValueError)                     an argument that cannot be honoured
