@@ -46,7 +46,7 @@ class LogisticRegression(ProbabilisticLinearClassifier):
     grad_norm_ : float
         Norm of the gradient of objective / (C * sum_i s_i).
     gap_ : float
-        Upper bound of (objective - optimum) / objective.
+        Upper bound of (objective - optimum) / objective; an estimate of it while far from the optimum.
     converged_ : bool
         Whether `gap_` <= `tol`.
     n_features_in_ : int
