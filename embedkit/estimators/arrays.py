@@ -30,13 +30,17 @@ class MapFunction(Protocol):
         ...
 
 
+WORTH_THREADS = 10**8
+"""Multiplications of one pass over the rows, a millisecond or two: with fewer, handing work to threads costs more."""
+
+
 @contextmanager
-def row_threads() -> Generator[MapFunction]:
+def row_threads(multiplications: int) -> Generator[MapFunction]:
     """Give a `map` that works on blocks of rows in threads, each of which calls a single-threaded BLAS.
 
     NumPy's element-wise functions use one core; a block a thread keeps all of them busy. As many threads are used as
     BLAS was allowed (``OMP_NUM_THREADS``, `threadpoolctl`, joblib's limits in its workers), and no more than the
-    cores that this process may run on.
+    cores that this process may run on. With few `multiplications` a pass there is one thread, this one.
     """
     import threadpoolctl
 
@@ -44,7 +48,7 @@ def row_threads() -> Generator[MapFunction]:
     with threadpoolctl.threadpool_limits(1, user_api="blas") as limits:
         allowed = cast(dict[str, int | None], limits.get_original_num_threads()).get("blas")
         count = min(allowed or cores, cores)
-        if count == 1:
+        if count == 1 or multiplications < WORTH_THREADS:
             yield map
             return
         with ThreadPoolExecutor(count, thread_name_prefix="embedkit-rows") as pool:

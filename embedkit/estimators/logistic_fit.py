@@ -105,7 +105,8 @@ class LogisticProblem:
         total = float(weights.sum())
         n_outputs = 1 if len(self.classes) == 2 else len(self.classes)
         waypoints, wanted = self._waypoints(Cs, total)
-        with row_threads() as threads:
+        multiplications = len(self.targets) * self.rows.raised_width * n_outputs
+        with row_threads(multiplications) as threads:
             solutions = solve_path(
                 RowLoss(self._arrays(threads), self.rows, self.targets, weights / total, n_outputs),
                 self.rows.eigenvalues,

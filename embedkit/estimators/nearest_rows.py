@@ -16,9 +16,9 @@ from embedkit.estimators.arrays import Floats, Indices, row_threads
 
 Metric = Literal["cosine", "euclidean"]
 
-QUERY_ROWS = 256
-PART_ROWS = 8192
-"""256 x 8192 similarities in float32 are 8 MB: they stay in the cache between product and selection."""
+QUERY_ROWS = 512
+PART_ROWS = 4096
+"""512 x 4096 similarities in float32 are 8 MB: they stay in the cache between product and selection."""
 
 
 class NearestRows:
@@ -56,7 +56,7 @@ class NearestRows:
         """
         queries = queries.astype(self._rows.dtype, copy=False)
         blocks = [queries[start : start + QUERY_ROWS] for start in range(0, len(queries), QUERY_ROWS)]
-        with row_threads() as threads:
+        with row_threads(len(queries) * self._rows.size) as threads:
             found = list(threads(lambda block: self._search_block(block, k), blocks))
         return np.concatenate([distances for distances, _ in found]), np.concatenate([indices for _, indices in found])
 
