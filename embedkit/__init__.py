@@ -53,7 +53,7 @@ else:
         return getattr(importlib.import_module(_HOMES[name]), name)
 
     def __dir__() -> list[str]:
-        return sorted([*globals(), *_HOMES])
+        return sorted(__all__)
 
 
 __all__ = [

@@ -70,11 +70,12 @@ def command(
                 ("images", f"{result.images} ({rows} rows, {len(result.failures)} failed)"),
                 (
                     "forward passes",
-                    f"{result.forward_passes}{rate}" if result.forward_passes else "0: all were in the store",
+                    f"{result.forward_passes}{rate}"
+                    + (": every feature was in the store" if result.cache_hits == rows > 0 else ""),
                 ),
                 ("found in store", result.cache_hits),
                 ("model", f"{result.model}, {result.width} features an image"),
-                ("computed by", f"{result.engine} {result.precision}: {result.choice}"),
+                ("computed by", result.choice),
                 ("worst cosine", None if result.drift is None else f"{result.drift:.5f} to fp32 torch"),
                 ("fingerprint", result.fingerprint[:16]),
                 ("store", result.store),

@@ -68,7 +68,7 @@ def main() -> None:
         error.show()
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        _say("interrupted: what was committed stays; run the same command again to go on from there")
+        _say("interrupted: features that were committed stay; run the same command again to go on")
         code = 130
     except EmbedkitError as error:
         _say(str(error))

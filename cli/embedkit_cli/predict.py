@@ -15,6 +15,7 @@ from embedkit_cli.progress import ProgressBar
 @click.option("--weights", metavar="FILE", help="Where the backbone's weights are now; they must be the same weights.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:0.")
 @click.option("-o", "--output", type=click.Path(), metavar="FILE.csv", help="Write the table as CSV, or .json, too.")
+@click.option("--force", is_flag=True, help="Replace an existing output.")
 @store_option
 @json_option
 def command(
@@ -23,6 +24,7 @@ def command(
     weights: str | None,
     device: str,
     output: str | None,
+    force: bool,
     store: str | None,
     as_json: bool,
 ) -> int:
@@ -34,7 +36,16 @@ def command(
     """
     from embedkit import predict
 
-    result = predict(model, source, weights=weights, device=device, store=store, output=output, progress=ProgressBar())
+    result = predict(
+        model,
+        source,
+        weights=weights,
+        device=device,
+        store=store,
+        output=output,
+        force=force,
+        progress=ProgressBar(),
+    )
     if as_json:
         print_json(result.to_dict())
     else:

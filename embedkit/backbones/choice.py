@@ -166,7 +166,7 @@ def _after_trial(module: FrozenFeatures, wanted: Wanted, images: int) -> Choice:
             tried += _with_openvino(module, wanted, pixels, reference)
             best = _fastest(tried, wanted)
         elif worth:
-            remark = "; openvino is not installed (pip install 'embedkit[fast]')"
+            remark = "; openvino is not installed (pip install openvino)"
     if best is None:
         raise DriftError(
             f"engine {wanted.engine!r} computes other features than fp32 torch: {'; '.join(map(str, tried))}; "

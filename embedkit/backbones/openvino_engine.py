@@ -113,5 +113,5 @@ def _import() -> Any:
     try:
         import openvino  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
     except ImportError as error:
-        raise MissingExtraError("the engine 'openvino' is not installed: pip install 'embedkit[fast]'") from error
+        raise MissingExtraError("the engine 'openvino' is not installed: pip install openvino") from error
     return openvino  # pyright: ignore[reportUnknownVariableType]

@@ -155,7 +155,8 @@ def resolve(
     if backbone is None:
         remembered = memo.lookup(request) if memo is not None else None
         if remembered is not None:
-            return remembered, None
+            choice = f"{remembered.choice} (as chosen for this store before)"
+            return dataclasses.replace(remembered, choice=choice), None
         backbone = load(request, expected_images, batch_size)
     resolution = Resolution.of(request, backbone)
     if memo is not None:

@@ -93,6 +93,8 @@ def source_of(
     elif target_type != "auto":
         raise UsageError(f"{table.name}: target_type={target_type!r} without labels; name them by label_column")
     split = columns.pop("split", None)
+    if split is not None:
+        split = [name.strip() for name in split]
     groups = columns.pop("group", None) if "group" in columns else columns.pop("groups", None)
     return ImageSource(
         name=table.name,
@@ -131,6 +133,7 @@ def infer_labels(
     ``"auto"``: numbers with a fractional part among them are values; integers and everything else are classes. Classes
     written as ``1.0``, ``2.0`` are the integers they stand for.
     """
+    values = [value.strip() for value in values]  # "red" and "red " would be two classes
     if not any(values):
         return None, []
     if target_type == "multilabel":

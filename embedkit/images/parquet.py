@@ -107,7 +107,7 @@ def _open(path: str) -> Any:
         import pyarrow.parquet
     except ImportError as error:
         raise MissingExtraError(
-            f"{path}: reading Parquet needs pyarrow, which is not installed; run: pip install 'embedkit[parquet]'"
+            f"{path}: reading Parquet needs pyarrow, which is not installed; run: pip install pyarrow"
         ) from error
     if not os.path.isfile(path):
         raise SourceNotFoundError(f"{path}: no such file, expected a Parquet file")

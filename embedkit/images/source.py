@@ -26,6 +26,7 @@ TargetType = Literal["class", "value", "multilabel", "none"]
 IMAGE_EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"),
     *(".ppm", ".pgm", ".pbm", ".pnm"),
+    *(".heic", ".heif", ".avif", ".jxl", ".jp2"),  # not decoded: each is a failure with its reason, never passed over
 )
 """What a folder or an archive takes for an image, in any case; a manifest may name any file."""
 

@@ -106,6 +106,10 @@ def quick(
             f"the target has {_KINDS[table.target_type]}, and this protocol needs one class an image: "
             "put images into one sub-folder a class, give a manifest with a label column, or name one by label_column"
         )
+    if not len(table):
+        raise LabelsError(
+            f"the target holds no image with features ({len(table.failures)} failed); see `embedkit info`"
+        )
     X, y = table.X, cast(npt.NDArray[np.str_], table.y)
     if not np.isfinite(X).all():
         raise UsageError("the features hold NaN or infinity; extract them again")
@@ -141,11 +145,24 @@ def quick(
             selected_on=first.selected_on,
             reported_on=first.reported_on,
             floor=floor,
-            notes=list(first.notes),
+            notes=[*first.notes, *_copies(table, splits)],
             fit_seconds=time.monotonic() - started,
         ),
         steps=steps,
     )
+
+
+def _copies(table: FeatureTable, splits: list[Split]) -> list[str]:
+    """Say how many tested images are in the training rows of their split, byte for byte."""
+    digests = [digest.tobytes() for digest in table.digests]
+    copies = 0
+    for split in splits:
+        trained = {digests[row] for row in split.train}
+        copies += sum(digests[row] in trained for row in split.test)
+    if not copies:
+        return []
+    tested = sum(len(split.test) for split in splits)
+    return [f"{copies} of {tested} tested images are byte for byte among the training images too: the number flatters"]
 
 
 _KINDS = {"none": "no labels", "value": "values", "multilabel": "several labels an image"}

@@ -93,6 +93,13 @@ def _declared(y: npt.NDArray[np.str_], split: npt.NDArray[np.str_], random_state
         raise SplitError(f"no row belongs to a train split (found {found}); name the training rows 'train'")
     _require_classes(y[train], "the train split")
     notes: list[str] = []
+    unused = [
+        f"{name or '(none)'}: {count}"
+        for name, count in zip(*np.unique(split, return_counts=True), strict=True)
+        if name not in _TRAIN | _VALIDATION | _TEST
+    ]
+    if unused:
+        notes.append(f"rows of other splits are not used ({', '.join(unused)}); known are train, val and test")
     if not len(test):
         if not len(validation):
             raise SplitError(f"no row belongs to a test split (found {found}); name the rows to report on 'test'")
@@ -134,9 +141,10 @@ def _folds(y: npt.NDArray[np.str_], folds: int, random_state: int) -> list[Split
         raise SplitError(f"folds={folds}, expected at least 2")
     if counts.min() < folds:
         rare = classes[counts < folds]
+        way_out = "ask for fewer folds" if counts.min() > 1 else "leave those classes out"
         raise SplitError(
             f"{len(rare)} of {len(classes)} classes have fewer images than the {folds} folds ({_some(rare)}; the "
-            f"smallest has {counts.min()}); add images, ask for fewer folds, or give a manifest with a split column"
+            f"smallest has {counts.min()}); {way_out}, add images, or give a manifest with a split column"
         )
     random = np.random.default_rng(random_state)
     fold = np.empty(len(y), dtype=np.intp)

@@ -226,5 +226,5 @@ def _import_pyarrow() -> tuple[Any, Any]:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise MissingExtraError("writing Parquet needs pyarrow: pip install 'embedkit[parquet]'") from error
+        raise MissingExtraError("writing Parquet needs pyarrow: pip install pyarrow") from error
     return pyarrow, pyarrow.parquet

@@ -72,7 +72,7 @@ class FeatureFileInfo:
     classes : int
         How many there are.
     splits : dict of str to int
-        Rows in each split; empty when there is none.
+        Rows in each split, ``""`` for rows that have none; empty when the file has no splits.
     columns : list of str
     source, created : str or None
         From the provenance.
@@ -160,7 +160,7 @@ def info(path: str | os.PathLike[str], verify: Verify = "size") -> FeatureFileIn
             dtype=features.type,
             target_type=target_type,
             classes=len(file.text("label_classes")) if "label_classes" in file else 0,
-            splits={split: count for split, count in sorted(splits.items()) if split},
+            splits=dict(sorted(splits.items())),
             columns=column_names(file),
             failures=len(file.text("failures/key")) if "failures/key" in file else 0,
             fingerprint=spec.fingerprint,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from embedkit.backbones import BackboneRequest, PreprocessOverrides
+from embedkit.errors import UsageError
 from embedkit.extraction import ExtractionRequest, Progress, resolve, run
 from embedkit.images import ImageSource, open_source
 from embedkit.specs import Dtype, Engine, Json, Pool, Precision
@@ -141,6 +142,10 @@ def extract(
     StoreError
         The store cannot be read or written; what was committed before is intact.
     """
+    if output is not None and Path(output).suffix.lower() not in (".h5", ".hdf5"):
+        raise UsageError(
+            f"{output} is no name of a feature file; let it end in .h5 (`embedkit export` writes other formats)"
+        )
     backbone = BackboneRequest(
         model,
         weights=weights,

@@ -102,6 +102,8 @@ def fit(
     if estimator not in ESTIMATORS:
         raise UsageError(f"estimator {estimator!r} is not known; use {', '.join(ESTIMATORS)}")
     output = Path(output)
+    if output.suffix.lower() != ".skops":
+        raise UsageError(f"{output} is no name of a model file; let it end in .skops")
     if output.exists() and not force:
         raise OutputExistsError(f"{output} exists; name another file, or use --force (force=True) to replace it")
     if not output.parent.is_dir():

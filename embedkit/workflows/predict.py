@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from embedkit.backbones import Backbone
 from embedkit.embedder import ImageEmbedder
-from embedkit.errors import DeviceError, SpecMismatchError, UsageError
+from embedkit.errors import DeviceError, OutputExistsError, SpecMismatchError, UsageError, WeightsNotFoundError
 from embedkit.extraction import ExtractionRequest, Progress, resolve, run
 from embedkit.images import open_source
 from embedkit.persistence import Model, load_model
@@ -96,6 +96,7 @@ def predict(
     device: str = "auto",
     store: str | os.PathLike[str] | None = None,
     output: str | os.PathLike[str] | None = None,
+    force: bool = False,
     progress: Progress | None = None,
 ) -> Predictions:
     """Classify images with a model file.
@@ -113,6 +114,8 @@ def predict(
         The folder of the store; by default the user's.
     output : path, optional
         A ``.csv`` or ``.json`` file to write.
+    force : bool
+        Replace an existing output.
     progress : callable, optional
 
     Returns
@@ -123,11 +126,17 @@ def predict(
     ------
     ModelFileError
         The model file cannot be loaded.
+    OutputExistsError
+        The output is there, and `force` was not given.
+    WeightsNotFoundError
+        The weights are no longer where they were when the model was fitted.
     SpecMismatchError
         The backbone at hand is not the one that the model was fitted on; the fields that differ are named.
     """
     if output is not None and Path(output).suffix.lower() not in (".csv", ".json"):
         raise UsageError(f"{output} is neither a .csv nor a .json file")
+    if output is not None and os.path.lexists(output) and not force:
+        raise OutputExistsError(f"{output} exists; name another file, or use --force (force=True) to replace it")
     loaded = load_model(model)
     embedder: ImageEmbedder = loaded.pipeline.steps[0][1]
     request = embedder.request()
@@ -167,6 +176,8 @@ def _same_features(
     try:
         pinned = request.pinned(fitted)
         resolution, network = resolve(pinned, store, expected_images=images)
+    except WeightsNotFoundError as error:
+        raise WeightsNotFoundError(f"{error}; if they have moved, name them by --weights (weights=...)") from error
     except DeviceError as error:
         pinned = request
         resolution, network = resolve(pinned, store, expected_images=images)

@@ -109,7 +109,7 @@ def test_a_model_file_refuses_other_weights(cli, tmp_path):
     ran = cli("predict", "model.skops", "photos2", "--weights", "second.safetensors")
     assert_one_line(ran, "backbone.weights", "--weights")
     (tmp_path / "first.safetensors").rename(tmp_path / "moved.safetensors")
-    assert_one_line(cli("predict", "model.skops", "photos2"), "first.safetensors")
+    assert_one_line(cli("predict", "model.skops", "photos2"), "first.safetensors", "--weights")
     ran = cli("predict", "model.skops", "photos2", "--weights", "moved.safetensors")
     assert ran.code == 0, ran.err
 
@@ -131,3 +131,40 @@ def test_a_damaged_feature_file_is_refused(cli, photos, tmp_path):
     (tmp_path / "photos.h5").write_bytes(content)
     assert_one_line(cli("probe", "photos.h5"), "photos.h5")
     assert_one_line(cli("info", "gone.h5"), "gone.h5")
+
+
+def test_copies_of_training_images_in_the_test_split_are_counted(cli, tmp_path):
+    manifest = make_manifest(tmp_path / "photos2", {"red": 6, "green": 6}, test=2)
+    for name in ("red", "green"):
+        copy = tmp_path / "photos2" / name / "005.png"
+        copy.write_bytes((tmp_path / "photos2" / name / "000.png").read_bytes())
+    ran = cli("probe", manifest, *OPTIONS, "--no-floors", "--estimator", "knn")
+    assert ran.code == 0, ran.err
+    assert "2 of 4 tested images are byte for byte among the training images" in ran.err
+
+
+def test_outputs_are_not_replaced_and_have_the_right_ending(cli, photos, tmp_path):
+    manifest = make_manifest(tmp_path / "photos2", {"red": 5, "green": 5})
+    assert_one_line(cli("extract", manifest, *OPTIONS, "-o", "photos.csv"), "photos.csv", ".h5")
+    assert cli("extract", manifest, *OPTIONS, "-o", "p.h5").code == 0
+    assert_one_line(cli("fit", "p.h5", "-o", "model.pkl"), "model.pkl", ".skops")
+    assert cli("fit", "p.h5", "-o", "model.skops", "--estimator", "knn").code == 0
+    before = manifest.read_bytes()
+    assert_one_line(cli("predict", "model.skops", manifest, "-o", manifest), "split.csv", "--force")
+    assert manifest.read_bytes() == before
+
+
+def test_formats_of_phones_are_failures_not_gaps(cli, photos):
+    (photos / "red" / "IMG_1.HEIC").write_bytes(b"\x00\x00\x00\x20ftypheic\x00\x00\x00\x00")
+    ran = cli("extract", photos, *OPTIONS)
+    assert ran.code == 3
+    assert "red/IMG_1.HEIC: not an image that embedkit reads: AVIF, HEIC" in ran.err
+
+
+def test_a_target_without_rows(cli, photos):
+    for path in photos.rglob("*.png"):
+        path.write_bytes(b"nothing")
+    ran = cli("extract", photos, *OPTIONS, "-o", "none.h5")
+    assert ran.code == 3
+    assert "every feature was" not in ran.out
+    assert_one_line(cli("probe", "none.h5", "--no-floors"), "6 failed")

@@ -175,10 +175,10 @@ def test_whatever_csv_can_say_comes_back(tmp_path_factory, rows):
         writer = csv.writer(file)
         writer.writerow(["path", "label"])
         writer.writerows(rows)
-    source = open_source(path, target_type="class" if any(label for _, label in rows) else "auto")
+    source = open_source(path, target_type="class" if any(label.strip() for _, label in rows) else "auto")
     assert source.keys == [path for path, _ in rows]
     if source.labels is not None:
-        assert source.labels == [label for _, label in rows]
+        assert source.labels == [label.strip() for _, label in rows]
 
 
 @pytest.mark.parametrize(

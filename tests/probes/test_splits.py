@@ -42,6 +42,12 @@ def test_without_a_test_split_the_validation_split_is_reported_and_chooses_nothi
     assert "no test split" in made.notes[0]
 
 
+def test_rows_of_other_splits_are_counted_out_loud():
+    [made] = make_splits(labels(a=5, b=5), ["Train", "Train", "TEST", "holdout", ""] * 2)
+    assert made.train.tolist() == [0, 1, 5, 6]
+    assert made.notes == ("rows of other splits are not used ((none): 2, holdout: 2); known are train, val and test",)
+
+
 def test_test_classes_without_training_images_are_named():
     [made] = make_splits(labels(a=4, b=4, c=2), ["train", "train", "train", "test"] * 2 + ["test", "test"])
     assert made.notes == ("1 test classes have no training image and cannot be right: c",)

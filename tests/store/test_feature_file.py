@@ -136,7 +136,7 @@ def test_info_does_not_look_at_features(path: Path) -> None:
         "dtype": "float32",
         "target_type": "class",
         "classes": 3,
-        "splits": {"test": 2, "train": 2, "val": 1},
+        "splits": {"": 1, "test": 2, "train": 2, "val": 1},
         "columns": ["count", "indoor", "odd / name %2F", "site", "weight"],
         "failures": 2,
         "fingerprint": make_spec().fingerprint,
