@@ -51,7 +51,7 @@ class LogisticRegressionPath(ProbabilisticLinearClassifier):
         How `fit` selects: as in scikit-learn, an int is that many stratified folds. None selects nothing unless `fit`
         is given a validation set: the path can be read, and `model_at` gives its models, but it does not predict.
     scoring : str, callable (estimator, X, y) or None, default=None
-        What selects, larger is better; None is the accuracy.
+        What selects, larger is better; None is the accuracy. With sample weights it is called with ``sample_weight=``.
     refit : bool, default=True
         With a validation set: fit the selected value again on all rows, those of the validation set among them.
     fit_intercept : bool, default=True

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
+from embedkit.errors import UsageError
 from embedkit.estimators.arrays import Floats, Indices
 from embedkit.estimators.nearest_rows import Metric, NearestRows
 from embedkit.estimators.validation import check_is_fitted, checked_features, labelled_rows, require
@@ -105,6 +106,8 @@ class KNeighborsClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         features = checked_features(self, X, reset=False)
         wanted = self.n_neighbors if n_neighbors is None else n_neighbors
+        if wanted < 1:
+            raise UsageError(f"n_neighbors={wanted}, expected at least 1")
         return self._nearest.search(features, min(wanted, self.n_samples_fit_))
 
     def predict_proba(self, X: Any) -> Floats:
@@ -124,6 +127,8 @@ class KNeighborsClassifier(ClassifierMixin, BaseEstimator):
         -------
         ndarray of shape (len(n_neighbors), n_samples, n_classes)
         """
+        if not n_neighbors or min(n_neighbors) < 1:
+            raise UsageError(f"n_neighbors={list(n_neighbors)!r}, expected numbers of at least 1")
         distances, indices = self.kneighbors(X, max(n_neighbors))
         votes = self._votes(distances)
         shares = [self._shares(indices[:, :k], votes[:, :k]) for k in n_neighbors]

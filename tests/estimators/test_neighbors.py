@@ -138,6 +138,14 @@ class TestVotes:
         with pytest.raises(UsageError, match=message):
             KNeighborsClassifier(**arguments).fit(*make())
 
+    @pytest.mark.parametrize("k", [[], [0], [5, -1]])
+    def test_numbers_of_neighbours_out_of_range(self, k):
+        X, y = make()
+        with pytest.raises(UsageError, match="at least 1"):
+            KNeighborsClassifier().fit(X, y).predict_proba_by_k(X, k)
+        with pytest.raises(UsageError, match="at least 1"):
+            KNeighborsClassifier().fit(X, y).kneighbors(X, 0)
+
 
 class TestNearestClassMean:
     @pytest.mark.parametrize("n_classes", [2, 5])
