@@ -3,15 +3,16 @@
 The loss is the weighted mean of -log p(y) with p = softmax(z) (several outputs) or p = sigmoid(z) (one output),
 z = T W' + b. Parameters travel as one array (k, r + 1), the intercepts in the last column.
 
-Residuals p - y are computed from the differences z_j - z_y, never as 1 - p(y): on separable data the loss falls far
-below the precision of 1 - p(y), and at a large C the optimum is made of just these small numbers. That is what makes
-float32 features enough.
+Residuals p - y are sums of what the other classes have, never 1 - p(y): on separable data the loss falls far below the
+precision of 1 - p(y), and at a large C the optimum is made of just these small numbers. That is what makes float32
+features enough.
 
 Layer: imports NumPy, and estimators.arrays, .eigenrows and .row_arrays.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,6 +42,29 @@ class Evaluation(NamedTuple):
     curvature: Float64 | None
 
 
+@dataclass
+class _Span:
+    """Consecutive rows and what is known of them. Logits are (k, n): sums over classes then run along memory."""
+
+    rows: slice
+    at_target: tuple[Any, Any]
+    """Class numbers and positions, which index the logits."""
+    weights: Float64
+    """In NumPy."""
+    working_weights: Any
+    logits: Any
+    change: Any
+
+
+class _Part(NamedTuple):
+    """Sums over a span of rows."""
+
+    loss: float
+    gradient: Floats
+    intercepts: Float64
+    curved: Float64 | None
+
+
 class RowLoss:
     """The logistic loss on rows.
 
@@ -63,10 +87,8 @@ class RowLoss:
         self.shape = (n_outputs, len(features.eigenvalues) + 1)
         self._arrays = arrays
         self._features = features
-        self._targets = arrays.integers(targets)
-        self._root_weights = np.sqrt(weights)
-        longest = max(span.stop - span.start for span in arrays.spans)
-        self._positions = arrays.integers(np.arange(longest, dtype=np.intp))
+        self._targets = targets
+        self._weights = weights
         self._allocate()
 
     def promote(self) -> bool:
@@ -78,16 +100,28 @@ class RowLoss:
 
     def start(self, parameters: Float64) -> None:
         """Compute the logits of `parameters`, where lines start from now on."""
-        self._multiply(parameters, self._logits)
-        self._change[...] = 0
+        self.aim(parameters)
+        for span in self._spans:
+            span.logits[...] = span.change
+            span.change[...] = 0
 
     def aim(self, direction: Float64) -> None:
         """Compute the change of the logits along `direction`."""
-        self._multiply(direction, self._change)
+        # Of all ways to write this product, rows times a contiguous (r, k) is the fastest in BLAS, by 1.2 to 2 times.
+        coefficients = self._arrays.working(np.ascontiguousarray(self._features.raised(direction[:, :-1]).T))
+        intercepts = self._arrays.working(direction[:, -1:])
+
+        def multiply(span: _Span) -> None:
+            product = self._arrays.block(span.rows) @ coefficients
+            self._arrays.xp.add(product.T, intercepts, out=span.change)
+
+        for _ in self._arrays.each(multiply, self._spans):
+            pass
 
     def advance(self, step: float) -> None:
         """Move the start of the line to start + step * direction."""
-        self._logits += self._change * step
+        for span in self._spans:
+            span.logits += span.change * step
 
     def evaluate(self, step: float, *, curvature: bool = False) -> Evaluation:
         """Evaluate the loss at start + step * direction."""
@@ -95,7 +129,7 @@ class RowLoss:
         loss, intercepts = 0.0, np.zeros(n_outputs)
         gradient = np.zeros((n_outputs, self._features.raised_width))
         curved = np.zeros((n_outputs, n_outputs))
-        for part in self._arrays.each(lambda span: self._evaluate_span(span, step, curvature)):
+        for part in self._arrays.each(lambda span: self._evaluate_span(span, step, curvature), self._spans):
             loss += part.loss
             gradient += part.gradient
             intercepts += part.intercepts
@@ -105,86 +139,72 @@ class RowLoss:
         return Evaluation(loss, np.column_stack([lowered, intercepts]), _completed(curved) if curvature else None)
 
     def _allocate(self) -> None:
-        shape = (len(self._root_weights), self.shape[0])
-        self._logits, self._change = self._arrays.zeros(shape), self._arrays.zeros(shape)
-        self._roots = self._arrays.working(self._root_weights)
+        arrays, n_outputs = self._arrays, self.shape[0]
+        self._spans = [
+            _Span(
+                rows=rows,
+                at_target=(
+                    arrays.integers(self._targets[rows]),
+                    arrays.integers(np.arange(rows.stop - rows.start, dtype=np.intp)),
+                ),
+                weights=self._weights[rows],
+                working_weights=arrays.working(self._weights[rows]),
+                logits=arrays.zeros((n_outputs, rows.stop - rows.start)),
+                change=arrays.zeros((n_outputs, rows.stop - rows.start)),
+            )
+            for rows in arrays.spans
+        ]
 
-    def _multiply(self, parameters: Float64, out: Any) -> None:
-        coefficients = self._arrays.working(self._features.raised(parameters[:, :-1])).T
-        intercepts = self._arrays.working(parameters[:, -1])
-
-        def multiply_span(span: slice) -> None:
-            self._arrays.xp.matmul(self._arrays.block(span), coefficients, out=out[span])
-            out[span] += intercepts
-
-        for _ in self._arrays.each(multiply_span):
-            pass
-
-    def _evaluate_span(self, span: slice, step: float, curvature: bool) -> _Part:
-        logits = self._logits[span] + self._change[span] * step
-        targets, roots = self._targets[span], self._roots[span]
-        if self.shape[0] == 1:
-            losses, residuals, curved = _binomial(self._arrays.xp, logits[:, 0], targets, roots, curvature)
-        else:
-            at_target = self._positions[: len(logits)], targets
-            losses, residuals, curved = _multinomial(self._arrays.xp, logits, at_target, roots, curvature)
-        gradient = residuals.T @ self._arrays.block(span)
-        to_numpy = self._arrays.float64
+    def _evaluate_span(self, span: _Span, step: float, curvature: bool) -> _Part:
+        xp, to_numpy = self._arrays.xp, self._arrays.float64
+        terms = _binomial if self.shape[0] == 1 else _multinomial
+        logits = span.logits + span.change * step
+        losses, residuals, curved = terms(xp, logits, span.at_target, span.working_weights, curvature)
+        gradient = residuals @ self._arrays.block(span.rows)
         return _Part(
-            float(np.square(self._root_weights[span]) @ to_numpy(losses)),
-            gradient if self._arrays.xp is np else to_numpy(gradient),
-            to_numpy(residuals.sum(axis=0, dtype=self._arrays.xp.float64)),
+            float(span.weights @ to_numpy(losses)),
+            gradient if xp is np else to_numpy(gradient),
+            to_numpy(residuals.sum(axis=1, dtype=xp.float64)),
             None if curved is None else to_numpy(curved),
         )
 
 
-class _Part(NamedTuple):
-    """Sums over a span of rows."""
-
-    loss: float
-    gradient: Floats
-    intercepts: Float64
-    curved: Float64 | None
-
-
-def _multinomial(xp: Any, logits: Any, at_target: tuple[Any, Any], roots: Any, curvature: bool) -> tuple[Any, Any, Any]:
-    """Losses (n,), weighted residuals (n, k) and, off the diagonal, -sum of p_j p_k (k, k); logits are overwritten.
-
-    `at_target` are the positions of the rows and their classes, `roots` the square roots of their weights, (n,).
-    """
-    logits -= logits[at_target][:, None]
-    largest = xp.amax(logits, axis=1)
-    logits -= largest[:, None]
+def _multinomial(
+    xp: Any, logits: Any, at_target: tuple[Any, Any], weights: Any, curvature: bool
+) -> tuple[Any, Any, Any]:
+    """Losses (n,), weighted residuals (k, n) and, off the diagonal, -sum of p_j p_k (k, k); logits are overwritten."""
+    largest = xp.amax(logits, axis=0)
+    behind = largest - logits[at_target]
+    logits -= largest
     exponentials = xp.exp(xp.clip(logits, SMALLEST_EXPONENT, None, out=logits), out=logits)
     own = exponentials[at_target]
     exponentials[at_target] = 0
-    others = exponentials.sum(axis=1)
+    others = exponentials.sum(axis=0)
     total = own + others
-    # largest >= 0, because the target's own difference is 0; where it is 0 the target leads and own is 1.
-    losses = xp.where(largest == 0, xp.log1p(others), xp.log(total) + largest)
-    exponentials *= (roots / total)[:, None]
+    # Where the target leads, own is 1 and what the others have is all that counts, however little it is.
+    losses = xp.where(behind == 0, xp.log1p(others), xp.log(total) + behind)
     curved = None
     if curvature:
-        exponentials[at_target] = roots * own / total
-        curved = -(exponentials.T @ exponentials)
-    exponentials[at_target] = -roots * others / total
-    exponentials *= roots[:, None]
+        probabilities = exponentials * (xp.sqrt(weights) / total)
+        probabilities[at_target] = xp.sqrt(weights) * own / total
+        curved = -(probabilities @ probabilities.T)
+    exponentials *= weights / total
+    exponentials[at_target] = -weights * others / total
     return losses, exponentials, curved
 
 
-def _binomial(xp: Any, logits: Any, targets: Any, roots: Any, curvature: bool) -> tuple[Any, Any, Any]:
-    """Losses (n,), weighted residuals (n, 1) and the sum of p (1 - p) (1, 1), from logits (n,) of class 1."""
-    is_one = targets == 1
-    against = xp.where(is_one, -logits, logits)
+def _binomial(xp: Any, logits: Any, at_target: tuple[Any, Any], weights: Any, curvature: bool) -> tuple[Any, Any, Any]:
+    """Losses (n,), weighted residuals (1, n) and the sum of p (1 - p) (1, 1), from logits (1, n) of class 1."""
+    is_one = at_target[0] == 1
+    against = xp.where(is_one, -logits[0], logits[0])
     # log(1 + exp(a)) and its derivative, without overflow and exact where they are small.
     decay = xp.exp(-xp.abs(against))
     losses = xp.clip(against, 0, None) + xp.log1p(decay)
-    wrong = roots * roots * xp.where(against > 0, 1 / (1 + decay), decay / (1 + decay))
-    residuals = xp.where(is_one, -wrong, wrong)[:, None]
+    wrong = weights * xp.where(against > 0, 1 / (1 + decay), decay / (1 + decay))
+    residuals = xp.where(is_one, -wrong, wrong)[None]
     curved = None
     if curvature:
-        slopes = roots * xp.sqrt(decay) / (1 + decay)
-        curved = (slopes @ slopes).reshape(1, 1)
+        curved = (weights @ (decay / xp.square(1 + decay))).reshape(1, 1)
     return losses, residuals, curved
 
 

@@ -9,7 +9,7 @@ by C S: l = 1 / (C S) (`sklearn.linear_model.LogisticRegression`, user guide 1.1
 * F is strongly convex: F(W, b) - min F <= ||dF/dW||^2 / (2 l) where the intercepts are optimal (it equals the duality
   gap there). The solver stops when this bound, plus Newton's estimate for the intercepts, is a given fraction of F.
 
-Layer: imports NumPy and, from its own room, the loss and `eigh`.
+Layer: imports NumPy, SciPy and, from its own room, the loss and `eigh`.
 
 References
 ----------
@@ -18,11 +18,11 @@ Nocedal and Wright, Numerical Optimization, 2nd edition: algorithms 7.4 (L-BFGS)
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
+import scipy.linalg
 
 from embedkit.estimators.arrays import Float64
 from embedkit.estimators.logistic_rows import Evaluation, RowLoss
@@ -143,7 +143,7 @@ class _Solver:
         if secant is not None:
             n_iter += self._search(secant, first_step, strength, refresh_curvature=True) is not None
         preconditioner = _Preconditioner(self._curvature, self._eigenvalues, strength, self._fit_intercept)
-        memory = _Memory(preconditioner)
+        memory = _Memory(preconditioner, self._point.parameters.size)
         long_memory = min(LONG_MEMORY, LONG_MEMORY_BYTES // (16 * self._point.parameters.size))
         best_gap, best_objective, best_iter = np.inf, np.inf, n_iter
         while True:
@@ -165,7 +165,7 @@ class _Solver:
             elif self._loss.promote():
                 # Rounding has become as large as what is left of the gradient.
                 self._restart()
-                memory = _Memory(preconditioner)
+                memory = _Memory(preconditioner, self._point.parameters.size)
                 best_iter = n_iter
             else:
                 break
@@ -269,28 +269,59 @@ class _Preconditioner:
 
 
 class _Memory:
-    """L-BFGS's inverse Hessian on top of a preconditioner (Nocedal and Wright, algorithm 7.4)."""
+    """L-BFGS's inverse Hessian on top of a preconditioner (Nocedal and Wright, algorithm 7.4).
 
-    def __init__(self, preconditioner: _Preconditioner) -> None:
+    The two loops of the algorithm are substitutions in one triangular matrix, s_i y_j for i <= j, so that they cost a
+    few products of matrix and vector however many pairs there are.
+    """
+
+    def __init__(self, preconditioner: _Preconditioner, size: int) -> None:
         self._preconditioner = preconditioner
-        self._pairs: deque[tuple[Float64, Float64, float]] = deque()
+        self._size = size
         self._scale = 1.0
+        self._first: int = 0
+        self._last: int = 0
+        self._allocate(MEMORY)
 
     def add(self, change: Float64, difference: Float64, limit: int) -> None:
-        if len(self._pairs) >= limit:
-            self._pairs.popleft()
         product = float(np.vdot(change, difference))
-        if product > 0:
-            self._pairs.append((change, difference, 1.0 / product))
-            self._scale = product / float(np.vdot(difference, self._preconditioner.apply(difference)))
+        if product <= 0:
+            return
+        self._scale = product / float(np.vdot(difference, self._preconditioner.apply(difference)))
+        if limit > self._limit or self._last == len(self._changes):
+            self._allocate(limit)
+        self._first = max(self._first, self._last + 1 - limit)
+        at = self._last
+        self._last += 1
+        self._changes[at], self._differences[at] = change.ravel(), difference.ravel()
+        kept = slice(self._first, self._last)
+        self._products[kept, at] = self._changes[kept] @ self._differences[at]
 
     def apply(self, gradient: Float64) -> Float64:
-        rest = gradient.copy()
-        factors: list[float] = []
-        for change, difference, inverse in reversed(self._pairs):
-            factors.append(inverse * float(np.vdot(change, rest)))
-            rest -= factors[-1] * difference
+        kept = slice(self._first, self._last)
+        if self._first == self._last:
+            return self._preconditioner.apply(gradient)
+        changes, differences, products = self._changes[kept], self._differences[kept], self._products[kept, kept]
+        first = _substituted(products, changes @ gradient.ravel())
+        rest = gradient - (first @ differences).reshape(gradient.shape)
         result = self._scale * self._preconditioner.apply(rest)
-        for (change, difference, inverse), factor in zip(self._pairs, reversed(factors), strict=True):
-            result += (factor - inverse * float(np.vdot(difference, result))) * change
-        return result
+        second = _substituted(products, np.diag(products) * first - differences @ result.ravel(), transposed=True)
+        return result + (second @ changes).reshape(gradient.shape)
+
+    def _allocate(self, limit: int) -> None:
+        """Make room for twice as many pairs as are kept, so that they move to the front now and then only."""
+        kept = slice(self._first, self._last)
+        count: int = self._last - self._first
+        changes, differences = np.empty((2 * limit, self._size)), np.empty((2 * limit, self._size))
+        products = np.zeros((2 * limit, 2 * limit))
+        if count:
+            changes[:count], differences[:count] = self._changes[kept], self._differences[kept]
+            products[:count, :count] = self._products[kept, kept]
+        self._limit, self._first, self._last = limit, 0, count
+        self._changes, self._differences, self._products = changes, differences, products
+
+
+def _substituted(upper: Float64, right: Float64, *, transposed: bool = False) -> Float64:
+    """Solve a triangular system."""
+    solve = cast(Any, scipy.linalg).solve_triangular
+    return cast(Float64, solve(upper, right, trans=1 if transposed else 0, check_finite=False))

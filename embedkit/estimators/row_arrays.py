@@ -9,19 +9,17 @@ Layer: imports NumPy, estimators.arrays and estimators.eigenrows; torch inside T
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import DeviceError
-from embedkit.estimators.arrays import Float64, Floats, MapFunction, row_spans
+from embedkit.estimators.arrays import Float64, Floats, Item, MapFunction, Result, row_spans
 from embedkit.estimators.eigenrows import EigenRows
 
 DEVICE_ROWS = 65_536
 """Rows in one piece on a device: enough to fill it, little enough that 1,000 logits a row fit its memory."""
-
-Result = TypeVar("Result")
 
 
 class RowArrays(Protocol):
@@ -60,8 +58,8 @@ class RowArrays(Protocol):
         """Bring an array back to NumPy, as float64."""
         ...
 
-    def each(self, function: Callable[[slice], Result]) -> Iterable[Result]:
-        """Apply a function to every span; results come in the order of the spans."""
+    def each(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterable[Result]:
+        """Apply a function to every item, one a span; results come in the order of the items."""
         ...
 
     def promote(self) -> bool:
@@ -107,9 +105,9 @@ class NumpyArrays:
         """See RowArrays."""
         return array.astype(np.float64)
 
-    def each(self, function: Callable[[slice], Result]) -> Iterable[Result]:
+    def each(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterable[Result]:
         """See RowArrays."""
-        return self._threads(function, self.spans)
+        return self._threads(function, items)
 
     def promote(self) -> bool:
         """See RowArrays."""
@@ -169,9 +167,9 @@ class TorchArrays:
         """See RowArrays."""
         return array.double().cpu().numpy()
 
-    def each(self, function: Callable[[slice], Result]) -> Iterable[Result]:
+    def each(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterable[Result]:
         """See RowArrays."""
-        return map(function, self.spans)
+        return map(function, items)
 
     def promote(self) -> bool:
         """See RowArrays."""

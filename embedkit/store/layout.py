@@ -9,6 +9,7 @@
     STORE/features/<fingerprint>/last-use           its modification time is the last use
     STORE/features/<fingerprint>/maintenance.lock   held by whoever removes committed files
     STORE/features/<fingerprint>/leases/            advisory: who computes what
+    STORE/features/<fingerprint>/leases.lock        held while a writer claims
     STORE/aside/<fingerprint>/                      what repair set aside
     STORE/memo/                                     memos of other rooms
 

@@ -1,9 +1,9 @@
 """Leases: a writer announces which rows it is computing, so that another does not compute them too.
 
 Each writer keeps one small file ``leases/<id>.lease`` with the digests it has claimed and a counter, replaced as a
-whole whenever the claims change and every few seconds besides (the heartbeat). A claim is: read the leases of others,
-announce what nobody has, read again. If two writers announced the same digest between each other's readings, the one
-whose lease has the lower name keeps it.
+whole whenever the claims change and every few seconds besides (the heartbeat). A claim is: lock ``leases.lock``, read
+the leases of others, announce what nobody has. Where files cannot be locked, two writers that claim at the same moment
+may both be granted a digest.
 
 **Nothing here compares clocks of two machines.** An observer calls a lease dead when its content has not changed for
 `TTL` seconds of the observer's own monotonic clock. It need not wait when the holder ran under the same kernel, in the
@@ -28,9 +28,11 @@ import struct
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from embedkit.store.commit import TRAILER, check_trailer, seal
 from embedkit.store.layout import write_derived
@@ -40,6 +42,10 @@ TTL = 30.0
 
 # Heartbeats within a TTL: a few may be late on a busy machine or a slow network disk.
 _BEATS = 4
+
+# How long to wait for others that claim. A claim takes milliseconds; who holds the lock for longer has been suspended.
+_LOCK_SECONDS = 5.0
+_LOCK_POLL_SECONDS = 0.002
 
 _HEAD = struct.Struct("<QQ32s")
 _UNKNOWN_HOME = bytes(32)
@@ -74,19 +80,16 @@ class Leases:
 
     def claim(self, digests: Iterable[bytes]) -> set[bytes]:
         """Announce digests that no other live lease has; return those that were granted."""
-        with self._lock:
-            taken = self._others()
-            granted = {digest for digest in digests if digest not in taken}
-            if not granted:
-                return granted
-            self._held |= granted
-            self._publish()
-            lost = granted & self._others(before=self._name)
-            if lost:
-                self._held -= lost
+        wanted = set(digests)
+        if not wanted:
+            return wanted
+        with self._lock, self._alone():
+            granted = wanted - self._others()
+            if granted:
+                self._held |= granted
                 self._publish()
-            self._start_heartbeat()
-            return granted - lost
+                self._start_heartbeat()
+            return granted
 
     def release(self, digests: Iterable[bytes]) -> None:
         """Give up digests; those that were not claimed are ignored."""
@@ -105,11 +108,22 @@ class Leases:
             self._held.clear()
             self._publish()
 
-    def _others(self, before: str | None = None) -> set[bytes]:
-        """Return what the live leases of others have; of those with lower names only, if one is given."""
+    @contextmanager
+    def _alone(self) -> Generator[None]:
+        """Keep others from claiming, so that what was read still holds when this writer announces."""
+        lock = FileLock(self._folder.with_suffix(".lock"))
+        with suppress(OSError, NotImplementedError, Timeout):  # then a claim is no more than likely to be the only one
+            lock.acquire(timeout=_LOCK_SECONDS, poll_interval=_LOCK_POLL_SECONDS)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _others(self) -> set[bytes]:
+        """Return what the live leases of others have."""
         taken: set[bytes] = set()
         for name, content in self._read().items():
-            if self._is_live(name, content) and (before is None or name < before):
+            if self._is_live(name, content):
                 body = memoryview(content)[_HEAD.size : -TRAILER.size]
                 taken.update(bytes(body[start : start + 32]) for start in range(0, len(body), 32))
         return taken

@@ -91,7 +91,7 @@ def test_class_info() -> None:
     found = info(GOLDEN / "feature-file-1.0-class.h5")
     assert (found.model, found.rows, found.width, found.dtype) == ("resnet50.a1_in1k", 5, 3, "float32")
     assert (found.format, found.classes, found.failures) == ("1.0", 3, 2)
-    assert found.splits == {"test": 1, "train": 2, "val": 1}
+    assert found.splits == {"": 1, "test": 1, "train": 2, "val": 1}
 
 
 def test_class_without_embedkit() -> None:

@@ -7,9 +7,11 @@ import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from embedkit.store import leases as leases_module
 from embedkit.store.leases import Leases
@@ -86,27 +88,34 @@ def test_a_holder_that_was_only_slow_is_taken_at_its_word_again(folder: Path) ->
     observer.close()
 
 
-@pytest.mark.parametrize("lower", [True, False])
-def test_of_two_that_announce_at_once_the_lower_name_keeps(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, lower: bool
-) -> None:
-    """The other announces the same digests between this one's two readings."""
-    mine, other = Leases(folder), Leases(folder)
-    mine._name = f"{'5' * 32}.lease"  # pyright: ignore[reportPrivateUsage]
-    other._name = f"{('4' if lower else '6') * 32}.lease"  # pyright: ignore[reportPrivateUsage]
-    publish = Leases._publish  # pyright: ignore[reportPrivateUsage]
-    once = iter([True])
+def test_of_two_that_claim_at_once_one_is_granted_each(folder: Path) -> None:
+    """In step, so that each would read before the other has announced."""
+    blocks = [[(64 * block + row).to_bytes(32, "big") for row in range(64)] for block in range(100)]
+    barrier = threading.Barrier(2)
 
-    def publish_both(self: Leases) -> None:
-        publish(self)
-        if next(once, False):
-            other._held = {A, B}  # pyright: ignore[reportPrivateUsage]
-            publish(other)
+    def claim_all() -> list[set[bytes]]:
+        leases = Leases(folder)
+        granted: list[set[bytes]] = []
+        for block in blocks:
+            barrier.wait()
+            granted.append(leases.claim(block))
+        barrier.wait()
+        leases.close()
+        return granted
 
-    monkeypatch.setattr(Leases, "_publish", publish_both)
-    assert mine.claim([A, C]) == ({C} if lower else {A, C})
-    mine.close()
-    other.close()
+    with ThreadPoolExecutor(2) as threads:
+        mine, other = (future.result() for future in [threads.submit(claim_all), threads.submit(claim_all)])
+    for block, ours, theirs in zip(blocks, mine, other, strict=True):
+        assert not ours & theirs
+        assert ours | theirs == set(block)
+
+
+def test_a_lock_that_nobody_can_take_does_not_keep_from_claiming(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases_module, "_LOCK_SECONDS", 0.05)
+    leases = Leases(folder)
+    with FileLock(folder.with_suffix(".lock")):
+        assert leases.claim([A]) == {A}
+    leases.close()
 
 
 def test_damaged_and_foreign_files_are_no_leases(folder: Path) -> None:
