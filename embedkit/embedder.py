@@ -1,6 +1,7 @@
 """ImageEmbedder: a frozen backbone as a scikit-learn transformer, each image through the network once, ever.
 
-Layer: above extraction, below probes and workflows. Never imports h5py, torch or timm itself.
+Layer: above extraction, below probes and workflows. Never imports h5py or timm itself, and torch only for
+``output="torch"``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, Literal, Self, cast
 
 import numpy as np
 import numpy.typing as npt
+from sklearn import get_config
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from embedkit.backbones import Backbone, BackboneRequest
@@ -60,6 +62,9 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         The folder against which relative paths are resolved; by default the working folder.
     on_error : {"raise", "nan"}, default="raise"
         What becomes of an image that cannot be read: an error that names it, or a row of NaN.
+    output : {"numpy", "torch"}, default="numpy"
+        ``"torch"``: `transform` returns a tensor on the embedder's device instead of an array. It excludes
+        `set_output`.
 
     Attributes
     ----------
@@ -90,6 +95,7 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         batch_size: int | None = None,
         root: str | os.PathLike[str] | None = None,
         on_error: Literal["raise", "nan"] = "raise",
+        output: Literal["numpy", "torch"] = "numpy",
     ) -> None:
         self.model = model
         self.weights = weights
@@ -106,6 +112,7 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         self.batch_size = batch_size
         self.root = root
         self.on_error = on_error
+        self.output: Literal["numpy", "torch"] = output
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Settle what `auto` stands for; nothing is learned from the images.
@@ -125,12 +132,13 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
 
     def fit_transform(  # pyright: ignore[reportIncompatibleMethodOverride]  # fit takes no further parameters
         self, X: Any, y: Any = None
-    ) -> npt.NDArray[np.float32]:
+    ) -> Any:
         """Fit and return the features of `X`: the same as `fit` and `transform`, with one look at the images."""
+        self._check_output()
         features, self.spec_ = self._embed(X, None)
-        return features
+        return self._as_output(features)
 
-    def transform(self, X: Any) -> npt.NDArray[np.float32]:
+    def transform(self, X: Any) -> Any:
         """Return the features of images.
 
         Parameters
@@ -139,17 +147,21 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features), float32
-            With ``on_error="nan"``, a row of NaN for each image that cannot be read.
+        ndarray or torch.Tensor of shape (n_samples, n_features), float32
+            As `output` says, or the container of `set_output`. With ``on_error="nan"``, a row of NaN for each image
+            that cannot be read.
 
         Raises
         ------
+        UsageError
+            ``output="torch"`` and `set_output` ask for two containers at once.
         ImageError
             An image cannot be read and ``on_error="raise"``.
         SpecMismatchError
             The backbone at hand is not the one that this embedder was fitted with.
         """
-        return self._embed(X, getattr(self, "spec_", None))[0]
+        self._check_output()
+        return self._as_output(self._embed(X, getattr(self, "spec_", None))[0])
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``imageembedder0``, ``imageembedder1``, ...; one name a feature."""
@@ -210,6 +222,26 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
             ),
             dtype=self.dtype,
         )
+
+    def _check_output(self) -> None:
+        """Refuse what cannot be given before any image is looked at."""
+        if self.output not in ("numpy", "torch"):
+            raise UsageError(f"output={self.output!r} is not known; use 'numpy' or 'torch'")
+        configured: dict[str, str] = getattr(self, "_sklearn_output_config", {})
+        container = configured.get("transform") or cast(dict[str, Any], get_config())["transform_output"]
+        if self.output == "torch" and container != "default":
+            raise UsageError(
+                f"output='torch' and set_output(transform={container!r}) ask for two containers at once; leave one out"
+            )
+
+    def _as_output(self, features: npt.NDArray[np.float32]) -> Any:
+        if self.output == "numpy":
+            return features
+        import torch
+
+        from embedkit.backbones import resolve_device
+
+        return torch.from_numpy(features).to(resolve_device(self.device))  # pyright: ignore[reportUnknownMemberType]
 
     def _store(self) -> FeatureStore:
         return FeatureStore(default_store() if self.store is None else Path(self.store))

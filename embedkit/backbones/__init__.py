@@ -13,6 +13,7 @@ from embedkit.backbones.load import load_backbone, load_backbones
 from embedkit.backbones.request import BackboneRequest, PreprocessOverrides
 
 if TYPE_CHECKING:
+    from embedkit.backbones.devices import resolve_device
     from embedkit.backbones.models import ModelInfo, list_models
 else:
 
@@ -21,6 +22,10 @@ else:
             from embedkit.backbones import models
 
             return getattr(models, name)
+        if name == "resolve_device":
+            from embedkit.backbones import devices
+
+            return devices.resolve_device
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -32,5 +37,6 @@ __all__ = [
     "list_models",
     "load_backbone",
     "load_backbones",
+    "resolve_device",
     "run_together",
 ]
