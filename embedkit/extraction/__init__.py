@@ -7,8 +7,8 @@ scikit-learn or click, never prints.
 from embedkit.extraction.defaults import default_store
 from embedkit.extraction.report import Extraction, Progress, Tick
 from embedkit.extraction.request import ExtractionRequest, overrides_from
-from embedkit.extraction.resolution import RequestMemo, Resolution, resolve
-from embedkit.extraction.runner import run
+from embedkit.extraction.resolution import RequestMemo, Resolution, resolve, resolve_together
+from embedkit.extraction.runner import run, run_many
 
 __all__ = [
     "Extraction",
@@ -20,5 +20,7 @@ __all__ = [
     "default_store",
     "overrides_from",
     "resolve",
+    "resolve_together",
     "run",
+    "run_many",
 ]

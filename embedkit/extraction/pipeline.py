@@ -25,10 +25,11 @@ from embedkit.images import (
     digest_pixels,
     is_encoded,
     read_bytes,
+    scale_factor,
     to_rgb,
 )
 from embedkit.preprocess import Preprocessor
-from embedkit.specs import DecodeSpec
+from embedkit.specs import DecodeSpec, PreprocessSpec
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -77,7 +78,7 @@ class Identified:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """An image as the network eats it: uint8 pixels of shape (3, height, width), not normalised."""
+    """An image as a network eats it: uint8 pixels of shape (3, height, width), not normalised."""
 
     row: int
     digest: bytes
@@ -86,10 +87,9 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An image that will have no features; the digest is known when its bytes could be read."""
+    """An image whose bytes could not be read."""
 
     row: int
-    digest: bytes | None
     error: ImageError
 
 
@@ -102,20 +102,72 @@ def identify(row: int, ref: ImageRef) -> Identified | Failed:
         data = read_bytes(ref)
         return Identified(row, digest_bytes(data), data, file)
     except ImageError as error:
-        return Failed(row, None, error)
+        return Failed(row, error)
 
 
-def prepare(identified: Identified, decode_spec: DecodeSpec, preprocessor: Preprocessor) -> Ready | Failed:
-    """Decode one image and bring it to the size of the network's input."""
-    image = identified.image
-    try:
-        if isinstance(image, bytes):
-            rgb = decode(image, decode_spec, target=preprocessor.resized)
-        else:
-            rgb = to_rgb(cast(PixelRef, image), decode_spec)
-        return Ready(identified.row, identified.digest, preprocessor(rgb))
-    except ImageError as error:
-        return Failed(identified.row, identified.digest, error)
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a network wants its pixels; networks of one recipe share them."""
+
+    decode: DecodeSpec
+    preprocess: PreprocessSpec
+
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def prepare(identified: Identified, recipes: Iterable[Recipe]) -> dict[Recipe, Pixels | ImageError]:
+    """Bring one image to the size of each network's input, decoding it once for all that take the same RGB pixels.
+
+    A JPEG may be decoded at a reduced scale where the input is small. What a spec gives must not depend on which
+    networks run beside it, so only networks that ask for the same scale share a decoded image.
+    """
+    decoded: list[_Decoded] = []
+    prepared: dict[Recipe, Pixels | ImageError] = {}
+    for recipe in recipes:
+        preprocessor = Preprocessor(recipe.preprocess)
+        try:
+            found = next((one for one in decoded if one.serves(recipe.decode, preprocessor)), None)
+            if found is None:
+                found = _decode(identified.image, recipe.decode, preprocessor)
+                decoded.append(found)
+            prepared[recipe] = preprocessor(found.rgb)
+        except ImageError as error:
+            prepared[recipe] = error
+    return prepared
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """An image in RGB, and what its scale was chosen by: None where no target was asked for, so that any may have it.
+
+    `size` is the (height, width) of the upright image at full scale.
+    """
+
+    rgb: Pixels
+    spec: DecodeSpec
+    size: tuple[int, int] | None
+    factor: int
+
+    def serves(self, spec: DecodeSpec, preprocessor: Preprocessor) -> bool:
+        if spec != self.spec:
+            return False
+        return self.size is None or scale_factor(*self.size, 1, spec.scale, preprocessor.resized) == self.factor
+
+
+def _decode(image: ImageRef, spec: DecodeSpec, preprocessor: Preprocessor) -> _Decoded:
+    if not isinstance(image, bytes):
+        return _Decoded(to_rgb(cast(PixelRef, image), spec), spec, None, 1)
+    asked: list[tuple[int, int]] = []
+
+    def target(height: int, width: int) -> tuple[int, int]:
+        asked.append((height, width))
+        return preprocessor.resized(height, width)
+
+    rgb = decode(image, spec, target=target)
+    if not asked:
+        return _Decoded(rgb, spec, None, 1)
+    return _Decoded(rgb, spec, asked[-1], scale_factor(*asked[-1], 1, spec.scale, preprocessor.resized))
 
 
 def _file(ref: str | ArchiveMember) -> tuple[str | ArchiveMember, os.stat_result] | None:

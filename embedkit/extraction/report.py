@@ -23,7 +23,8 @@ class Tick:
     Attributes
     ----------
     total, done, found, failed : int
-        Images in the source; settled so far; of these found in the store; of these failed.
+        Images in the source, times the kinds of features where a run computes several; settled so far; of these found
+        in the store; of these failed.
     """
 
     total: int
@@ -53,7 +54,9 @@ class Extraction:
     forward_passes, cache_hits : int
         Distinct images that went through the network; rows found before the run.
     seconds : float
-        Wall clock of the run.
+        Wall clock of the pass, which may have served other requests too.
+    pace : float or None
+        Images a second of the network alone, on this machine as it was; None where nothing was computed.
     """
 
     resolution: Resolution
@@ -64,6 +67,7 @@ class Extraction:
     forward_passes: int
     cache_hits: int
     seconds: float
+    pace: float | None = None
 
     @property
     def rows(self) -> npt.NDArray[np.intp]:

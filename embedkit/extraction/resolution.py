@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from embedkit.backbones import Backbone
+from embedkit.backbones import Backbone, BackboneRequest
 from embedkit.errors import EmbedkitError
 from embedkit.extraction.request import ExtractionRequest
 from embedkit.specs import FeatureSpec, canonical_json
@@ -151,24 +151,68 @@ def resolve(
     backbone : Backbone or None
         None where the memo answered and no backbone was given.
     """
+    if backbone is not None:
+        return _remember(request, store, backbone), backbone
+    [resolved] = resolve_together([request], store, expected_images=expected_images, batch_size=batch_size)
+    return resolved
+
+
+def resolve_together(
+    requests: Sequence[ExtractionRequest],
+    store: FeatureStore | MemoryFeatureStore,
+    *,
+    expected_images: int | None = None,
+    batch_size: int | None = None,
+) -> list[tuple[Resolution, Backbone | None]]:
+    """Resolve several requests; those that differ in layer, pool and dtype alone get outputs of one network.
+
+    Where the store remembers one output of a network, the network's other outputs follow what was chosen for it, so
+    that all come from one pass.
+
+    Parameters and results are those of `resolve`, one for each request. Of one network either all backbones are
+    given or none.
+    """
     memo = RequestMemo(store.memo_folder) if isinstance(store, FeatureStore) else None
-    if backbone is None:
-        remembered = memo.lookup(request) if memo is not None else None
-        if remembered is not None:
-            choice = f"{remembered.choice} (as chosen for this store before)"
-            return dataclasses.replace(remembered, choice=choice), None
-        backbone = load(request, expected_images, batch_size)
+    resolved: dict[int, tuple[Resolution, Backbone | None]] = {}
+    for members in by_network([request.backbone for request in requests]):
+        remembered = [memo.lookup(requests[place]) if memo is not None else None for place in members]
+        known = [resolution for resolution in remembered if resolution is not None]
+        if len(known) == len(members):
+            for place, resolution in zip(members, known, strict=True):
+                choice = f"{resolution.choice} (as chosen for this store before)"
+                resolved[place] = dataclasses.replace(resolution, choice=choice), None
+            continue
+        asked = [requests[place].pinned(known[0].spec) if known else requests[place] for place in members]
+        backbones = load([request.backbone for request in asked], expected_images, batch_size)
+        for place, held, backbone in zip(members, remembered, backbones, strict=True):
+            resolved[place] = held or _remember(requests[place], store, backbone), backbone
+    return [resolved[place] for place in range(len(requests))]
+
+
+def by_network(requests: Sequence[BackboneRequest]) -> list[list[int]]:
+    """Group the places of requests that one network serves: equal but for layer and pool."""
+    networks: dict[str, list[int]] = {}
+    for place, request in enumerate(requests):
+        network = dataclasses.replace(request, layer=None, pool="auto")
+        networks.setdefault(canonical_json(network.to_dict()), []).append(place)
+    return list(networks.values())
+
+
+def load(
+    requests: Sequence[BackboneRequest], expected_images: int | None = None, batch_size: int | None = None
+) -> list[Backbone]:
+    """Load the outputs of one network; only here are torch and timm imported."""
+    from embedkit.backbones import load_backbones
+
+    asked = [dataclasses.replace(request, expected_images=expected_images) for request in requests]
+    return load_backbones(asked, batch_size=batch_size)
+
+
+def _remember(request: ExtractionRequest, store: FeatureStore | MemoryFeatureStore, backbone: Backbone) -> Resolution:
     resolution = Resolution.of(request, backbone)
-    if memo is not None:
-        memo.record(request, resolution, backbone.weights_files)
-    return resolution, backbone
-
-
-def load(request: ExtractionRequest, expected_images: int | None = None, batch_size: int | None = None) -> Backbone:
-    """Load the backbone of a request; only here are torch and timm imported."""
-    from embedkit.backbones import load_backbone
-
-    return load_backbone(dataclasses.replace(request.backbone, expected_images=expected_images), batch_size=batch_size)
+    if isinstance(store, FeatureStore):
+        RequestMemo(store.memo_folder).record(request, resolution, backbone.weights_files)
+    return resolution
 
 
 def _versions() -> dict[str, str | None]:

@@ -1,10 +1,11 @@
-"""The one runner: from a source and a request to features in a store.
+"""The one runner: from a source and requests to features in a store, in one pass over the images.
 
     which digests are known (stat memo) -> which are in the store -> read, identify -> claim -> decode, preprocess
     -> forward -> commit
 
-All stages share one pool of threads, one a core, and each is ahead of the next by a bounded number of images; the
-calling thread puts batches together and commits. A row's number travels beside its pixels the whole way.
+Every image is read once, and decoded once for all networks that take the same pixels; outputs of one network share
+its forward pass. All stages share one pool of threads, one a core, and each is ahead of the next by a bounded number
+of images; the calling thread puts batches together and commits. A row's number travels beside its pixels the whole way.
 
 Layer: extraction; above the rooms, below the embedder. Knows images, preprocess, backbones and store.
 """
@@ -12,34 +13,30 @@ Layer: extraction; above the rooms, below the embedder. Knows images, preprocess
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import cast
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.backbones import Backbone
-from embedkit.errors import ImageError, UndecodableImageError
-from embedkit.extraction.pipeline import Failed, Identified, Ready, identify, prefetch, prepare
+from embedkit.backbones import Backbone, run_together
+from embedkit.errors import ImageError, UsageError
+from embedkit.extraction.pipeline import Failed, Identified, Pixels, Ready, Recipe, identify, prefetch, prepare
 from embedkit.extraction.report import Extraction, Progress, Tick
 from embedkit.extraction.request import ExtractionRequest
-from embedkit.extraction.resolution import load, resolve
+from embedkit.extraction.resolution import Resolution, by_network, load, resolve, resolve_together
+from embedkit.extraction.task import Features, Task
 from embedkit.images import ImageSource, StatMemo
-from embedkit.preprocess import Preprocessor
 from embedkit.specs import require_equal
-from embedkit.store import FeatureSet, FeatureStore, MemoryFeatureStore, Writer
+from embedkit.store import FeatureStore, MemoryFeatureStore
 
 # Rows that are identified, looked up and claimed together: large enough to make a claim cheap, small enough that the
 # encoded bytes of two blocks are nothing beside a network.
 _BLOCK = 64
-Features = npt.NDArray[np.float32]
-
-_NOT_FINITE = "the network gives features that are not finite; try another precision"
 
 # How long to sleep between looks at images that another process has claimed.
 _POLL_SECONDS = 0.2
@@ -82,140 +79,270 @@ def run(
     StoreError
         The store cannot be read or written. Rows committed before are intact; the next run resumes there.
     """
-    return _Run(source, request, store, progress, rehash, batch_size, backbone).execute()
+    resolved = None if backbone is None else [resolve(request, store, backbone=backbone)]
+    [extraction] = run_many(
+        source, [request], store, progress=progress, rehash=rehash, batch_size=batch_size, resolved=resolved
+    )
+    return extraction
 
 
-class _Run:
+def run_many(
+    source: ImageSource,
+    requests: Sequence[ExtractionRequest],
+    store: FeatureStore | MemoryFeatureStore,
+    *,
+    progress: Progress | None = None,
+    rehash: bool = False,
+    batch_size: int | None = None,
+    resolved: Sequence[tuple[Resolution, Backbone | None]] | None = None,
+) -> list[Extraction]:
+    """Do what `run` does for several requests in one pass over the images.
+
+    All networks that have something to compute are in memory at once.
+
+    Parameters
+    ----------
+    requests : sequence of ExtractionRequest
+        At least one.
+    progress : callable, optional
+        As in `run`; an image counts once for each kind of features.
+    resolved : sequence of (Resolution, Backbone or None), optional
+        What `resolve_together` gave for these requests.
+    source, store, rehash, batch_size
+        As in `run`, which also lists what is raised.
+
+    Returns
+    -------
+    list of Extraction
+        One a request.
+    """
+    if not requests:
+        raise UsageError("no features were asked for, expected at least one request")
+    return _Pass(source, store, progress, batch_size).execute(requests, resolved, rehash)
+
+
+class _Network:
+    """The tasks that outputs of one network serve, in one way of preprocessing."""
+
+    def __init__(self, tasks: list[Task], backbones: list[Backbone] | None, batch_size: int | None) -> None:
+        self.tasks = tasks
+        spec = tasks[0].spec
+        self.recipe = Recipe(spec.decode, spec.preprocess)
+        self.images = 0
+        self.seconds = 0.0
+        self._backbones = backbones
+        self._batch_size = batch_size
+
+    @property
+    def needs_torch(self) -> bool:
+        """Whether it is more than a function of NumPy's."""
+        return self.tasks[0].spec.backbone.weights != "none"
+
+    def loaded(self) -> list[Backbone]:
+        """Return one backbone a task, from memory or from its weights."""
+        if self._backbones is None:
+            asked = [task.request.pinned(task.spec).backbone for task in self.tasks]
+            self._backbones = load(asked, batch_size=self._batch_size)
+            for task, backbone in zip(self.tasks, self._backbones, strict=True):
+                require_equal(
+                    task.request.feature_spec(backbone),
+                    task.spec,
+                    "the backbone is not the one that the memo of requests promised; run again with --rehash",
+                )
+        return self._backbones
+
+    def backbone_of(self, task: Task) -> Backbone | None:
+        """Return the backbone of a task, if it was loaded."""
+        return None if self._backbones is None else self._backbones[self.tasks.index(task)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Claimed:
+    """An image and the tasks that wait for it."""
+
+    image: Identified
+    tasks: list[Task]
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Images for one network, each with the tasks that wait for it."""
+
+    network: _Network
+    images: list[Ready]
+    tasks: list[list[Task]]
+
+
+class _Pass:
     def __init__(
         self,
         source: ImageSource,
-        request: ExtractionRequest,
         store: FeatureStore | MemoryFeatureStore,
         progress: Progress | None,
-        rehash: bool,
         batch_size: int | None,
-        backbone: Backbone | None,
     ) -> None:
         self.source = source
-        self.request = request
         self.store = store
         self.progress = progress
-        self.rehash = rehash
         self.batch_size = batch_size
-        self.digests = np.zeros((len(source.keys), 32), dtype=np.uint8)
-        self.failures: dict[int, str] = {}
-        self.cache_hits = 0
-        self.forward_passes = 0
-        self.done = 0
-        self.backbone = backbone
-        # Digests that this run has taken on: a second row with the same bytes costs no second pass.
-        self.taken: set[bytes] = set()
-        # Why a digest that this run has taken on came to nothing.
-        self.reasons: dict[bytes, str] = {}
-        self.twins: list[int] = []  # rows that wait for such a digest
-        self.deferred: list[int] = []  # rows whose images another process is computing
+        self.threads = _threads()
+        self.side_by_side = self.threads
 
-    def execute(self) -> Extraction:
+    def execute(
+        self,
+        requests: Sequence[ExtractionRequest],
+        resolved: Sequence[tuple[Resolution, Backbone | None]] | None,
+        rehash: bool,
+    ) -> list[Extraction]:
         started = time.monotonic()
         folder = self.store.memo_folder if isinstance(self.store, FeatureStore) else None
-        memo = StatMemo(folder / self.source.memo_name) if folder is not None else None
+        self.memo = StatMemo(folder / self.source.memo_name) if folder is not None else None
         try:
-            known = self._recall_digests(memo)
-            self.resolution, self.backbone = resolve(
-                self.request,
-                self.store,
-                expected_images=len(self.source.keys),
-                batch_size=self.batch_size,
-                backbone=self.backbone,
-            )
-            self.features: FeatureSet = self.store.features(self.resolution.spec)
-            rows = self._missing_rows(known)
+            digests, known = self._recall_digests(rehash)
+            if resolved is None:
+                resolved = resolve_together(
+                    requests, self.store, expected_images=len(self.source.keys), batch_size=self.batch_size
+                )
+            tasks: dict[str, Task] = {}  # two requests may mean the same features
+            backbones: dict[str, Backbone | None] = {}
+            for request, (resolution, backbone) in zip(requests, resolved, strict=True):
+                fingerprint = resolution.spec.fingerprint
+                if fingerprint not in tasks:
+                    tasks[fingerprint] = Task(request, resolution.spec, self.store.features(resolution.spec), digests)
+                backbones[fingerprint] = backbones.get(fingerprint) or backbone
+            self.tasks = list(tasks.values())
+            self.networks = self._group(backbones)
+            for task in self.tasks:
+                task.recall(known)
             self._tick()
-            if len(rows):
-                with ThreadPoolExecutor(_threads(), thread_name_prefix="embedkit-decode") as executor:
+            if any(task.pending.any() for task in self.tasks):
+                with ThreadPoolExecutor(self.threads, thread_name_prefix="embedkit-decode") as executor:
                     try:
-                        self._compute(rows, executor, memo)
+                        self._compute(executor)
                     except BaseException:
                         executor.shutdown(wait=True, cancel_futures=True)
                         raise
         finally:
-            if memo is not None:
-                memo.save()
+            if self.memo is not None:
+                self.memo.save()
+        seconds = time.monotonic() - started
+        return [self._outcome(tasks[resolution.spec.fingerprint], resolution, seconds) for resolution, _ in resolved]
+
+    def _recall_digests(self, rehash: bool) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+        """Take the digests of unchanged files from the memo; say which rows are known."""
+        digests = np.zeros((len(self.source.keys), 32), dtype=np.uint8)
+        known = np.zeros(len(digests), dtype=bool)
+        if self.memo is not None and not rehash:
+            rows, refs = self.source.on_disk()
+            digests[rows], known[rows] = self.memo.lookup(refs)
+        return digests, known
+
+    def _group(self, backbones: dict[str, Backbone | None]) -> list[_Network]:
+        """Put together the tasks that share forward passes: outputs that were, or will be, loaded together."""
+        networks: list[_Network] = []
+        for members in by_network([task.request.pinned(task.spec).backbone for task in self.tasks]):
+            tasks = [self.tasks[place] for place in members]
+            given = [backbone for task in tasks if (backbone := backbones[task.spec.fingerprint]) is not None]
+            networks.append(_Network(tasks, given if len(given) == len(tasks) else None, self.batch_size))
+        return networks
+
+    def _outcome(self, task: Task, resolution: Resolution, seconds: float) -> Extraction:
+        network = next(network for network in self.networks if task in network.tasks)
         return Extraction(
-            resolution=self.resolution,
-            features=self.features,
-            digests=self.digests,
-            backbone=self.backbone,
-            failures=dict(sorted(self.failures.items())),
-            forward_passes=self.forward_passes,
-            cache_hits=self.cache_hits,
-            seconds=time.monotonic() - started,
+            resolution=resolution,
+            features=task.features,
+            digests=task.digests,
+            backbone=network.backbone_of(task),
+            failures=dict(sorted(task.failures.items())),
+            forward_passes=task.forward_passes,
+            cache_hits=task.cache_hits,
+            seconds=seconds,
+            pace=network.images / network.seconds * self.side_by_side if network.seconds else None,
         )
 
-    def _recall_digests(self, memo: StatMemo | None) -> npt.NDArray[np.bool_]:
-        """Take the digests of unchanged files from the memo; return which rows are known."""
-        known = np.zeros(len(self.digests), dtype=bool)
-        if memo is not None and not self.rehash:
-            rows, refs = self.source.on_disk()
-            digests, found = memo.lookup(refs)
-            self.digests[rows] = digests
-            known[rows] = found
-        return known
-
-    def _missing_rows(self, known: npt.NDArray[np.bool_]) -> list[int]:
-        """Settle the rows whose digests are known and in the store; return the others."""
-        rows = np.flatnonzero(known)
-        digests = self.digests[rows]
-        there = self.features.contains(digests)
-        self.cache_hits += int(there.sum())
-        self.done += int(there.sum())
-        reasons = self.features.undecodable(digests[~there])
-        settled = known.copy()
-        settled[rows[~there]] = False
-        for row in rows[~there].tolist():
-            reason = reasons.get(self.digests[row].tobytes())
-            if reason is not None:
-                self._fail(row, reason)
-                settled[row] = True
-        return np.flatnonzero(~settled).tolist()
-
-    def _compute(self, rows: list[int], executor: Executor, memo: StatMemo | None) -> None:
-        with self.features.writer() as writer:
-            self._work_off(rows, executor, writer, memo)
-            while self.deferred:
-                # What is in the buffer may be what the other process waits for.
-                writer.commit()
-                self._revisit_deferred(executor, writer, memo)
-        for row in self.twins:
-            reason = self.reasons.get(self.digests[row].tobytes())
-            if reason is not None:
-                self._fail(row, reason)
-            else:
-                self.done += 1
+    def _compute(self, executor: Executor) -> None:
+        with contextlib.ExitStack() as stack:
+            for task in self.tasks:
+                task.writer = stack.enter_context(task.features.writer())
+            self._work_off(executor)
+            while any(task.deferred for task in self.tasks):
+                # What is in a buffer may be what the other process waits for.
+                for task in self.tasks:
+                    task.writer.commit()
+                changed = [task.revisit() for task in self.tasks]
+                if any(task.pending.any() for task in self.tasks):
+                    self._work_off(executor)
+                elif not any(changed):
+                    time.sleep(_POLL_SECONDS)
+        for task in self.tasks:
+            task.settle_twins()
         self._tick()
 
-    def _work_off(self, rows: list[int], executor: Executor, writer: Writer, memo: StatMemo | None) -> None:
+    def _work_off(self, executor: Executor) -> None:
+        rows: list[int] = np.flatnonzero(np.any([task.pending for task in self.tasks], axis=0)).tolist()
+        working = [network for network in self.networks if any(task.pending.any() for task in network.tasks)]
         identified = prefetch(executor, self._identify, rows, ahead=2 * _BLOCK)
-        claimed = self._claim(identified, writer, memo)
-        prepared = prefetch(executor, self._prepare, claimed, ahead=2 * _BLOCK)
-        for batch, features in self._passes(self._batches(prepared, writer), executor):
-            self._settle(batch, features, writer)
+        prepared = prefetch(executor, self._prepare, self._claim(identified), ahead=2 * _BLOCK)
+        for batch, features in self._forward(self._batches(prepared), working, executor):
+            for task, computed in zip(batch.network.tasks, features, strict=True):
+                mine = [place for place, tasks in enumerate(batch.tasks) if task in tasks]
+                if mine:
+                    task.settle([batch.images[place] for place in mine], computed[mine])
+            self._tick()
 
-    def _batches(self, prepared: Iterable[Ready | Failed], writer: Writer) -> Iterator[list[Ready]]:
-        batch: list[Ready] = []
-        for item in prepared:
-            if isinstance(item, Failed):
-                self._drop(item, writer)
-                continue
-            batch.append(item)
-            if len(batch) == self._loaded().batch_size:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
+    def _identify(self, row: int) -> Identified | Failed:
+        return identify(row, self.source.images[row])
 
-    def _passes(self, batches: Iterator[list[Ready]], executor: Executor) -> Iterator[tuple[list[Ready], Features]]:
-        """Run the network, in order of the batches.
+    def _claim(self, identified: Iterable[Identified | Failed]) -> Iterator[_Claimed]:
+        """Let pass what this pass has to compute for some task; settle or set aside everything else."""
+        for block in _blocks(identified):
+            images: list[Identified] = []
+            for item in block:
+                if isinstance(item, Failed):
+                    for task in self.tasks:
+                        if task.pending[item.row]:
+                            task.pending[item.row] = False
+                            task.fail(item.row, str(item.error))
+                    continue
+                if self.memo is not None and item.file is not None:
+                    self.memo.record(*item.file, item.digest)
+                images.append(item)
+            wanted: dict[int, list[Task]] = {}
+            for task in self.tasks:
+                for item in task.claim(images):
+                    wanted.setdefault(item.row, []).append(task)
+            for item in images:
+                if item.row in wanted:
+                    yield _Claimed(item, wanted[item.row])
+            self._tick()
+
+    def _prepare(self, claimed: _Claimed) -> tuple[_Claimed, dict[Recipe, Pixels | ImageError]]:
+        waiting = [network for network in self.networks if any(task in network.tasks for task in claimed.tasks)]
+        return claimed, prepare(claimed.image, {network.recipe for network in waiting})
+
+    def _batches(self, prepared: Iterable[tuple[_Claimed, dict[Recipe, Pixels | ImageError]]]) -> Iterator[_Batch]:
+        filling = [_Batch(network, [], []) for network in self.networks]
+        for claimed, made in prepared:
+            for place, network in enumerate(self.networks):
+                tasks = [task for task in claimed.tasks if task in network.tasks]
+                if not tasks:
+                    continue
+                pixels = made[network.recipe]
+                if isinstance(pixels, ImageError):
+                    for task in tasks:
+                        task.drop(claimed.image.row, claimed.image.digest, pixels)
+                    continue
+                filling[place].images.append(Ready(claimed.image.row, claimed.image.digest, pixels))
+                filling[place].tasks.append(tasks)
+                if len(filling[place].images) == network.loaded()[0].batch_size:
+                    yield filling[place]
+                    filling[place] = _Batch(network, [], [])
+        yield from (batch for batch in filling if batch.images)
+
+    def _forward(
+        self, batches: Iterator[_Batch], networks: Sequence[_Network], executor: Executor
+    ) -> Iterator[tuple[_Batch, list[Features]]]:
+        """Run the networks, in order of the batches.
 
         On a CPU passes run side by side in the threads that also decode, one core each; a GPU has one pass under way
         and one waiting.
@@ -223,135 +350,42 @@ class _Run:
         first = next(batches, None)
         if first is None:
             return
-        backbone = self._loaded()
-        ahead = _threads() if backbone.device == "cpu" else 1
         with contextlib.ExitStack() as stack:
-            if backbone.module is not None:  # a pseudo-backbone needs no torch
+            ahead = self.threads
+            torch_networks = [network for network in networks if network.needs_torch]
+            if torch_networks:  # else no torch is loaded
+                from embedkit.backbones import resolve_device
                 from embedkit.backbones.threads import keep_thread_count
 
                 stack.enter_context(keep_thread_count())
-            yield from prefetch(executor, self._pass, itertools.chain([first], batches), ahead)
-
-    def _pass(self, batch: list[Ready]) -> tuple[list[Ready], Features]:
-        backbone = self._loaded()
-        if backbone.module is not None:
-            from embedkit.backbones.threads import use_one_thread
-
-            use_one_thread()
-        return batch, backbone(np.stack([item.pixels for item in batch]))
-
-    def _identify(self, row: int) -> Identified | Failed:
-        return identify(row, self.source.images[row])
-
-    def _prepare(self, identified: Identified) -> Ready | Failed:
-        return prepare(identified, self.resolution.spec.decode, self._preprocessor)
-
-    @functools.cached_property
-    def _preprocessor(self) -> Preprocessor:
-        return Preprocessor(self.resolution.spec.preprocess)
-
-    def _claim(
-        self, identified: Iterable[Identified | Failed], writer: Writer, memo: StatMemo | None
-    ) -> Iterator[Identified]:
-        """Let pass what this run has to compute; settle or set aside everything else."""
-        for block in _blocks(identified):
-            candidates: list[Identified] = []
-            for item in block:
-                if isinstance(item, Failed):
-                    self._fail(item.row, str(item.error))
-                    continue
-                self.digests[item.row] = np.frombuffer(item.digest, dtype=np.uint8)
-                if memo is not None and item.file is not None:
-                    memo.record(*item.file, item.digest)
-                candidates.append(item)
-            for item in self._claim_block(candidates, writer):
-                self.taken.add(item.digest)
-                yield item
-            self._tick()
-
-    def _claim_block(self, candidates: list[Identified], writer: Writer) -> list[Identified]:
-        if not candidates:
-            return []
-        digests = self.digests[[item.row for item in candidates]]
-        there = self.features.contains(digests)
-        reasons = self.features.undecodable(digests[~there])
-        fresh: dict[bytes, Identified] = {}
-        for item, found in zip(candidates, there.tolist(), strict=True):
-            if item.digest in self.taken or item.digest in fresh:
-                self.twins.append(item.row)
-            elif found:
-                self.cache_hits += 1
-                self.done += 1
-            elif item.digest in reasons:
-                self._fail(item.row, reasons[item.digest])
-            else:
-                fresh[item.digest] = item
-        if not fresh:
-            return []
-        granted = writer.claim(self.digests[[item.row for item in fresh.values()]])
-        mine = [item for item, ours in zip(fresh.values(), granted.tolist(), strict=True) if ours]
-        self.deferred.extend(item.row for item, ours in zip(fresh.values(), granted.tolist(), strict=True) if not ours)
-        return mine
-
-    def _revisit_deferred(self, executor: Executor, writer: Writer, memo: StatMemo | None) -> None:
-        """Settle what the other process has committed since, and take over what it has given up."""
-        rows, self.deferred = np.array(self.deferred), []
-        self.features.refresh()
-        there = self.features.contains(self.digests[rows])
-        reasons = self.features.undecodable(self.digests[rows[~there]])
-        failed = np.array([digest.tobytes() in reasons for digest in self.digests[rows]], dtype=bool)
-        self.done += int(there.sum())
-        for row in rows[failed].tolist():
-            self._fail(row, reasons[self.digests[row].tobytes()])
-        open_rows = rows[~there & ~failed]
-        if not len(open_rows):
-            return
-        granted = writer.claim(self.digests[open_rows])
-        self.deferred.extend(open_rows[~granted].tolist())
-        if granted.any():
-            self._work_off(open_rows[granted].tolist(), executor, writer, memo)
-        elif not there.any():
-            time.sleep(_POLL_SECONDS)
-
-    def _settle(self, batch: list[Ready], features: Features, writer: Writer) -> None:
-        self.forward_passes += len(batch)
-        finite = cast(npt.NDArray[np.bool_], np.isfinite(features).all(axis=1))
-        for item, fine in zip(batch, finite, strict=True):
-            if fine:
-                self.done += 1
-            else:
-                self._drop(Failed(item.row, item.digest, ImageError(_NOT_FINITE)), writer)
-        digests = self.digests[[item.row for item in batch]]
-        writer.add(digests[finite], features[finite])
-        self._tick()
-
-    def _drop(self, failed: Failed, writer: Writer) -> None:
-        """Enter an image in the ledger; remember its digest when no run could ever decode it."""
-        reason = str(failed.error)
-        self._fail(failed.row, reason)
-        if failed.digest is not None:
-            self.reasons[failed.digest] = reason
-            if isinstance(failed.error, UndecodableImageError):
-                writer.add_undecodable(failed.digest, reason)
-            writer.release(np.frombuffer(failed.digest, dtype=np.uint8)[None])
-
-    def _fail(self, row: int, reason: str) -> None:
-        self.failures[row] = reason
-        self.done += 1
-
-    def _loaded(self) -> Backbone:
-        if self.backbone is None:
-            self.backbone = load(self.request.pinned(self.resolution.spec), batch_size=self.batch_size)
-            require_equal(
-                self.request.feature_spec(self.backbone),
-                self.resolution.spec,
-                "the backbone is not the one that the memo of requests promised; run again with --rehash",
-            )
-        return self.backbone
+                if any(resolve_device(one.tasks[0].request.backbone.device) != "cpu" for one in torch_networks):
+                    ahead = 1
+                    self.side_by_side = 2
+            for batch, features, seconds in prefetch(executor, _run, itertools.chain([first], batches), ahead):
+                batch.network.images += len(batch.images)
+                batch.network.seconds += seconds
+                yield batch, features
 
     def _tick(self) -> None:
         if self.progress is not None:
-            self.progress(Tick(len(self.digests), self.done, self.cache_hits, len(self.failures)))
+            done, found, failed = (
+                sum(counts)
+                for counts in zip(
+                    *((task.done, task.cache_hits, len(task.failures)) for task in self.tasks), strict=True
+                )
+            )
+            self.progress(Tick(len(self.source.keys) * len(self.tasks), done, found, failed))
+
+
+def _run(batch: _Batch) -> tuple[_Batch, list[Features], float]:
+    backbones = batch.network.loaded()
+    if batch.network.needs_torch:
+        from embedkit.backbones.threads import use_one_thread
+
+        use_one_thread()
+    started = time.perf_counter()
+    features = run_together(backbones, np.stack([image.pixels for image in batch.images]))
+    return batch, features, time.perf_counter() - started
 
 
 def _blocks(items: Iterable[Identified | Failed]) -> Iterator[list[Identified | Failed]]:

@@ -6,6 +6,7 @@ timm, h5py or scikit-learn.
 
 from embedkit.images.decode import decode, to_rgb
 from embedkit.images.identity import digest_bytes, digest_pixels
+from embedkit.images.jpeg import scale_factor
 from embedkit.images.limits import Limits
 from embedkit.images.memo import StatMemo
 from embedkit.images.memory import rows_of
@@ -30,5 +31,6 @@ __all__ = [
     "open_source",
     "read_bytes",
     "rows_of",
+    "scale_factor",
     "to_rgb",
 ]
