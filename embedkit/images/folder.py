@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from embedkit.errors import EmptySourceError, SourceNotFoundError
+from embedkit.images.remote import is_url, locate
 from embedkit.images.source import IMAGE_EXTENSIONS, ImageSource, key_of
 
 SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
@@ -41,18 +42,36 @@ def open_folder(folder: str) -> ImageSource:
         No file with an image's extension.
     """
     failures: list[tuple[str, str]] = []
-    paths = sorted(_walk(folder, failures), key=key_of)
-    if not paths:
+    return folder_of(folder, _walk(folder, failures), failures)
+
+
+def folder_of(folder: str, paths: Iterable[str], failures: Sequence[tuple[str, str]] = ()) -> ImageSource:
+    """Return the source of a folder, or of the URL of one, in which these files lie.
+
+    Parameters
+    ----------
+    folder : str
+    paths : iterable of str
+        Relative to it; what is hidden or has no image's extension is left out.
+    failures : sequence of (key, reason)
+
+    Raises
+    ------
+    EmptySourceError
+        No file with an image's extension.
+    """
+    images = sorted((path for path in paths if _is_visible_image(path)), key=key_of)
+    if not images:
         seen = f"; {failures[0][0]}: {failures[0][1]}" if failures else ""
         raise EmptySourceError(
             f"{folder}: no image in it, expected files ending in {', '.join(IMAGE_EXTENSIONS[:5])}, ...{seen}"
         )
-    keys = [key_of(path) for path in paths]
+    keys = [key_of(path) for path in images]
     split, labels = read_structure(keys, folder)
     return ImageSource(
-        name=os.path.abspath(folder),
+        name=folder if is_url(folder) else os.path.abspath(folder),
         keys=keys,
-        images=[os.path.join(folder, path) for path in paths],
+        images=[locate(path, folder) for path in images],
         labels=labels,
         label_classes=sorted(set(labels)) if labels is not None else [],
         split=split,
@@ -88,6 +107,11 @@ def read_structure(keys: Sequence[str], where: str) -> tuple[list[str] | None, l
 def is_image_name(name: str) -> bool:
     """Say whether a file name is one that a folder or an archive takes for an image."""
     return not name.startswith(".") and name.lower().endswith(IMAGE_EXTENSIONS)
+
+
+def _is_visible_image(path: str) -> bool:
+    *folders, name = path.split("/")
+    return is_image_name(name) and not any(folder.startswith(".") for folder in folders)
 
 
 def _walk(root: str, failures: list[tuple[str, str]]) -> Iterator[str]:

@@ -6,15 +6,18 @@ Layer: images. Standard library only; Parquet is next door.
 from __future__ import annotations
 
 import csv
+import io
 import os
 from array import array
 from collections.abc import Callable, Iterator
+from typing import BinaryIO
 
 from embedkit.errors import EmptySourceError, ManifestError, SourceNotFoundError
 from embedkit.images.archives import ArchiveIndex
 from embedkit.images.columns import Table, TargetOption, source_of
 from embedkit.images.reading import ImageRef
-from embedkit.images.source import ImageSource, is_url, key_of
+from embedkit.images.remote import is_url, locate, read_text_file
+from embedkit.images.source import ImageSource, key_of
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
@@ -25,6 +28,7 @@ def open_manifest(path: str, *, label_column: str | None, target_type: TargetOpt
     Parameters
     ----------
     path : str
+        Or a URL. The column ``path`` may hold URLs.
     label_column : str or None
         By default ``label``, if there is one.
     target_type : {"auto", "class", "value", "multilabel"}
@@ -66,12 +70,12 @@ def source_of_manifest(
 
 def read_delimited(path: str) -> Table:
     """Read a CSV or TSV file (by its extension) as text; see `open_manifest` for what it raises."""
-    name = os.path.abspath(path)
+    name = path if is_url(path) else os.path.abspath(path)
     delimiter = DELIMITERS[os.path.splitext(path)[1].lower()]
     lines = array("Q")
     try:
         # A byte order mark is what spreadsheets put in front of UTF-8.
-        with open(path, encoding="utf-8-sig", newline="") as file:
+        with io.TextIOWrapper(_open(path), encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, delimiter=delimiter, strict=True)
             try:
                 header = _header(next(reader, list[str]()), path)
@@ -84,6 +88,8 @@ def read_delimited(path: str) -> Table:
                 raise ManifestError(f"{path}, line {reader.line_num}: not CSV: {error}") from error
     except UnicodeDecodeError as error:
         raise ManifestError(f"{path}, line {_undecodable_line(path)}: not UTF-8; save the file as UTF-8") from error
+    except SourceNotFoundError:
+        raise
     except OSError as error:
         raise SourceNotFoundError(f"{path}: {error.strerror}, expected a manifest") from error
     return Table(name, dict(zip(header, columns, strict=True)), lambda row: f"{path}, line {lines[row]}")
@@ -116,8 +122,6 @@ def _check_paths(paths: list[str], place: Callable[[int], str]) -> None:
     for row, path in enumerate(paths):
         if not path.strip():
             raise ManifestError(f"{place(row)}: the path is blank; name a file, or remove the row")
-        if is_url(path):
-            raise ManifestError(f"{place(row)}: {path!r} is a URL, expected a file; download the images first")
         if "\x00" in path:
             raise ManifestError(f"{place(row)}: the path {path!r} holds a NUL")
         if first.setdefault(path, row) != row:
@@ -128,16 +132,20 @@ def _locator(folder: str) -> Callable[[str], ImageRef]:
     """Return how a path in the manifest becomes an image: a file, or a member of a tar or zip archive."""
     archives = ArchiveIndex()
 
-    def locate(path: str) -> ImageRef:
-        full = os.path.join(folder, path)
+    def find(path: str) -> ImageRef:
+        full = locate(path, folder)
         return archives.find(full) or full
 
-    return locate
+    return find
+
+
+def _open(path: str) -> BinaryIO:
+    return io.BytesIO(read_text_file(path)) if is_url(path) else open(path, "rb")  # noqa: SIM115
 
 
 def _undecodable_line(path: str) -> int:
     """Return the first line that is not UTF-8: the decoder reads in blocks and does not know."""
-    with open(path, "rb") as file:
+    with _open(path) as file:
         for number, line in enumerate(file, start=1):
             try:
                 line.decode("utf-8")

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from embedkit.errors import EmptySourceError, ManifestError, SourceNotFoundError, UsageError
 from embedkit.images.datasets import is_dataset, open_dataset
 from embedkit.images.reading import ImageRef, as_ref
-from embedkit.images.source import ImageSource, is_url, key_of
+from embedkit.images.remote import locate
+from embedkit.images.source import ImageSource, key_of
 
 
 def rows_of(X: Any, *, root: str | os.PathLike[str] | None = None) -> ImageSource:
@@ -24,8 +25,9 @@ def rows_of(X: Any, *, root: str | os.PathLike[str] | None = None) -> ImageSourc
     Parameters
     ----------
     X : sequence of length n, ndarray, Series, one-column frame, or data set
-        Items are paths (a str is always one), encoded bytes, Pillow images or arrays. A numeric array is a batch of
-        images: (n, h, w) grey, (n, h, w, 1), (n, h, w, 3) or (n, h, w, 4); uint8, uint16, bool, or floats in [0, 1].
+        Items are paths or URLs (a str is always one), encoded bytes, Pillow images or arrays. A numeric array is a
+        batch of images: (n, h, w) grey, (n, h, w, 1), (n, h, w, 3) or (n, h, w, 4); uint8, uint16, bool, or floats in
+        [0, 1].
     root : path, optional
         The folder against which relative paths are resolved; by default the working folder.
 
@@ -147,10 +149,8 @@ def _open_items(items: Sequence[Any], root: str | os.PathLike[str] | None) -> Im
         if ref is None:
             raise UsageError(f"row {row} is {_described(item)}, expected a path, bytes, a Pillow image or an array")
         if isinstance(ref, str):
-            if is_url(ref):
-                raise UsageError(f"row {row}: {ref!r} is a URL, expected a file; download the images first")
             keys.append(key_of(ref))
-            images.append(os.path.join(folder, ref))
+            images.append(locate(ref, folder))
         else:
             keys.append(str(row))
             images.append(ref)

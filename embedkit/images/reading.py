@@ -1,6 +1,6 @@
 """What an image is given as, and how its encoded bytes are read.
 
-Layer: images. Standard library, Pillow and NumPy (for the types).
+Layer: images; above remote. Standard library, Pillow and NumPy (for the types).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from embedkit.errors import UnreadableImageError
+from embedkit.images.remote import is_url, read_remote
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -62,7 +63,7 @@ class ArchiveMember:
 EncodedRef = str | bytes | ArchiveMember
 PixelRef = Image.Image | npt.NDArray[Any]
 ImageRef = EncodedRef | PixelRef
-"""One image: the path of a file, encoded bytes, a member of an archive, a Pillow image or an array."""
+"""One image: the path or URL of a file, encoded bytes, a member of an archive, a Pillow image or an array."""
 
 
 def is_encoded(ref: ImageRef) -> TypeIs[EncodedRef]:
@@ -106,7 +107,7 @@ def read_bytes(ref: EncodedRef) -> bytes:
     try:
         if isinstance(ref, ArchiveMember):
             return _read_member(ref)
-        return _read_file(ref)
+        return _read_url(ref) if is_url(ref) else _read_file(ref)
     except UnreadableImageError:
         raise
     except FileNotFoundError as error:
@@ -137,6 +138,13 @@ def _read_file(path: str) -> bytes:
         return FileIO(descriptor, closefd=False).readall()
     finally:
         os.close(descriptor)
+
+
+def _read_url(url: str) -> bytes:
+    data = read_remote(url, MAX_FILE_BYTES)
+    if len(data) > MAX_FILE_BYTES:
+        raise UnreadableImageError(_too_large(len(data)))
+    return data
 
 
 def _read_member(member: ArchiveMember) -> bytes:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -30,8 +29,6 @@ IMAGE_EXTENSIONS = (
 )
 """What a folder or an archive takes for an image, in any case; a manifest may name any file."""
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ImageSource:
@@ -40,7 +37,7 @@ class ImageSource:
     Attributes
     ----------
     name : str
-        The absolute path of a folder, manifest or archive; a description of images in memory.
+        The absolute path or the URL of a folder, manifest or archive; a description of images in memory.
     keys : list of str
         One a row, unique, valid Unicode without NUL.
     images : sequence of ImageRef
@@ -100,11 +97,6 @@ def key_of(name: str) -> str:
     r"""Return a file name as a key: POSIX separators, bytes that are not UTF-8 as ``\xff``."""
     posix = name if os.sep == "/" else name.replace(os.sep, "/")
     return os.fsencode(posix).decode("utf-8", "backslashreplace") if not _is_unicode(posix) else posix
-
-
-def is_url(text: str) -> bool:
-    """Say whether a text begins like a URL (``https://``, ``s3://``), which no source reads yet."""
-    return _URL.match(text) is not None
 
 
 def check_keys(keys: Sequence[str], where: str) -> None:

@@ -12,11 +12,12 @@ from embedkit.errors import EmptySourceError, ManifestError, SourceNotFoundError
 from embedkit.images.archives import ARCHIVE_EXTENSIONS, COMPRESSED_TARS, open_archives
 from embedkit.images.columns import TargetOption
 from embedkit.images.datasets import is_dataset, open_dataset
-from embedkit.images.folder import is_image_name, open_folder
+from embedkit.images.folder import folder_of, is_image_name, open_folder
 from embedkit.images.manifest import DELIMITERS, open_manifest
 from embedkit.images.memory import open_npy, rows_of
 from embedkit.images.parquet import open_parquet
-from embedkit.images.source import ImageSource, is_url, key_of
+from embedkit.images.remote import is_url, list_files, locate
+from embedkit.images.source import ImageSource, key_of
 
 
 def open_source(
@@ -34,7 +35,8 @@ def open_source(
     target : path or sequence
         A folder of images (its sub-folders are classes, or splits of classes), a manifest (``.csv``, ``.tsv``,
         ``.parquet`` with a column ``path``; or Parquet with image bytes), a ``.tar`` or ``.zip`` or a folder of them,
-        an ``.npy`` file, one image; or in memory: whatever `rows_of` takes, and data sets by duck typing.
+        an ``.npy`` file, one image; the URL of a folder, CSV manifest or image; or in memory: whatever `rows_of` takes,
+        and data sets by duck typing.
     label_column : str, optional
         The column that holds the labels; by default ``label``.
     target_type : {"auto", "class", "value", "multilabel"}
@@ -59,9 +61,9 @@ def open_source(
     ManifestError
         A manifest, or the columns of a data set, that cannot be understood; keys that are not unique.
     MissingExtraError
-        Parquet without pyarrow.
+        Parquet without pyarrow, a URL without fsspec or its package for the protocol.
     UsageError
-        Something that is no source of images; a URL.
+        Something that is no source of images; a URL of a protocol that fsspec does not know.
     """
     if input != "path":
         raise UsageError(f"input={input!r}, expected 'path': other keys mean something in a feature file only")
@@ -79,7 +81,7 @@ def _open_path(
     path: str, label_column: str | None, target_type: TargetOption, root: str | os.PathLike[str] | None
 ) -> ImageSource:
     if is_url(path):
-        raise UsageError(f"{path!r} is a URL, expected a file or folder; download the images first")
+        return _open_url(path, label_column, target_type, root)
     base = os.fspath(root) if root is not None else None
     extension = os.path.splitext(path)[1].lower()
     if os.path.isdir(path):
@@ -99,6 +101,25 @@ def _open_path(
     raise UsageError(
         f"{path}: not a source of images, expected a folder, .csv, .tsv, .parquet, .tar, .zip, .npy or one image"
     )
+
+
+def _open_url(
+    url: str, label_column: str | None, target_type: TargetOption, root: str | os.PathLike[str] | None
+) -> ImageSource:
+    """List a remote folder, read a remote manifest, or take one image; archives are read from local disks only."""
+    extension = os.path.splitext(url)[1].lower()
+    if extension in DELIMITERS:
+        base = os.fspath(root) if root is not None else None
+        return open_manifest(url, label_column=label_column, target_type=target_type, root=base)
+    if is_image_name(url.rpartition("/")[2]):
+        return ImageSource(name=url, keys=[key_of(url.rpartition("/")[2])], images=[locate(url, "")])
+    if url.lower().endswith((".parquet", ".pq", ".npy", *ARCHIVE_EXTENSIONS, *COMPRESSED_TARS)):
+        raise UsageError(f"{url}: a remote {extension} file is not read where it is; download it first")
+    if label_column is not None:
+        raise ManifestError(
+            f"{url}: a folder has no column {label_column!r}; its sub-folders are the labels, or use a manifest"
+        )
+    return folder_of(url, list_files(url))
 
 
 def _open_folder(path: str, label_column: str | None, target_type: TargetOption) -> ImageSource:

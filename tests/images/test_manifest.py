@@ -194,10 +194,6 @@ def test_whatever_csv_can_say_comes_back(tmp_path_factory, rows):
         ('path,label\n"a\nb",x\nb,y,z\n', ", line 4: 3 fields, expected 2 as in the header"),
         ("path,label\na,x\n ,y\n", ", line 3: the path is blank; name a file, or remove the row"),
         ("path,label\na,x\nb,y\na,x\n", ", line 4: path 'a' was listed before (%s, line 2); remove one"),
-        (
-            "path,label\nhttps://example.org/a.jpg,x\n",
-            ", line 2: 'https://example.org/a.jpg' is a URL, expected a file",
-        ),
         ("path,label\na\0b,x\n", ", line 2: the path 'a\\x00b' holds a NUL"),
         ('path,label\na,x\n"b,y\n', ", line 3: not CSV: unexpected end of data"),
         ("path,label\na,x\n".encode("utf-16"), ", line 1: not UTF-8; save the file as UTF-8"),

@@ -43,8 +43,6 @@ def test_what_is_no_source(tmp_path):
         open_source(tmp_path / "notes.md")
     with pytest.raises(SourceNotFoundError, match="absent: no such file or folder"):
         open_source(tmp_path / "absent")
-    with pytest.raises(UsageError, match="is a URL, expected a file or folder; download the images first"):
-        open_source("s3://bucket/photos")
     with pytest.raises(UsageError, match="input='key', expected 'path'"):
         open_source(["a"], input="key")
 
