@@ -1,8 +1,8 @@
 """Model files: a fitted Pipeline(ImageEmbedder, ...) in one file, without the backbone's weights.
 
 A model file is a skops archive (zip) with one further member, ``embedkit.json``: the spec of the features, the classes
-and the library versions, readable without building any object. Loading builds only types of an allow-list; a pickle is
-refused.
+and the library versions, readable without building any object. Loading builds only types of an allow-list. A pickle,
+joblib's too, runs whatever code its maker put into it, and is loaded only for those who say that they trust it.
 
 Layer: above the embedder, beside probes. Never imports h5py.
 """
@@ -18,12 +18,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from embedkit.errors import ModelFileError, ModelFileFormatError, ModelFileNotFoundError, UntrustedModelError
 from embedkit.specs import FeatureSpec, canonical_json
 from embedkit.store import commit_to
 
 _RECORD = "embedkit.json"
 _FORMAT = 1
+_ZIP = b"PK\x03\x04"
+# How pickles of protocol 2 and later begin, and joblib's compressed ones: zlib, gzip, bzip2, xz, lzma, lz4.
+_PICKLES = (b"\x80", b"x\x01", b"x^", b"x\x9c", b"x\xda", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"]\x00", b"\x04\x22M\x18")
 _LIBRARIES = ("embedkit", "scikit-learn", "numpy", "skops")
 
 # Every type of embedkit that a pipeline may hold; scikit-learn's and NumPy's own are known to skops.
@@ -76,7 +81,7 @@ def save_model(model: Model, path: str | os.PathLike[str]) -> None:
     """
     import skops.io
 
-    content = skops.io.dumps(model.pipeline)
+    content = skops.io.dumps(model.pipeline, compression=zipfile.ZIP_DEFLATED)
     _require_trusted(content, "the pipeline", "fit it with estimators of scikit-learn or embedkit")
     record = {
         "format": _FORMAT,
@@ -85,13 +90,20 @@ def save_model(model: Model, path: str | os.PathLike[str]) -> None:
         "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
     }
     buffer = io.BytesIO(content)
-    with zipfile.ZipFile(buffer, "a") as archive:
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(_RECORD, canonical_json(record))
     commit_to(Path(path), [buffer.getvalue()], sealed=False)
 
 
-def load_model(path: str | os.PathLike[str]) -> Model:
+def load_model(path: str | os.PathLike[str], *, trust_pickle: bool = False) -> Model:
     """Read a model file.
+
+    Parameters
+    ----------
+    path : path
+        A file of `save_model`, or with `trust_pickle` a fitted pipeline that joblib or pickle wrote.
+    trust_pickle : bool, default=False
+        Load pickles. They run whatever code their maker put into them: only for files whose whole way you know.
 
     Raises
     ------
@@ -100,7 +112,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     ModelFileFormatError
         It is no model file of embedkit, or one of a newer major version.
     UntrustedModelError
-        It holds types outside the allow-list, or is a pickle.
+        It holds types outside the allow-list, or is a pickle and `trust_pickle` was not given.
     """
     import skops.io
 
@@ -111,6 +123,13 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         raise ModelFileNotFoundError(f"no model file {path}; `embedkit fit` writes one") from None
     except OSError as error:
         raise ModelFileError(f"the model file {path} cannot be read: {error.strerror}") from error
+    if _is_pickle(content, path):
+        if not trust_pickle:
+            raise UntrustedModelError(
+                f"{path} is a pickle, which can run any code when it is loaded; expected a skops file; if you know its "
+                "whole way here, load it with --trust-pickle (trust_pickle=True)"
+            )
+        return _load_pickle(content, path)
     record = _read_record(content, path)
     _require_trusted(content, f"the model file {path}", "load it with skops yourself if you trust where it comes from")
     try:
@@ -123,11 +142,33 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         ) from error
 
 
-def _read_record(content: bytes, path: Path) -> dict[str, Any]:
-    if content[:1] == b"\x80":
-        raise UntrustedModelError(
-            f"{path} is a pickle, which can run any code when it is loaded; expected a skops file"
+def _is_pickle(content: bytes, path: Path) -> bool:
+    """Whether a file is for pickle or joblib to load: by how it begins or, where that says nothing, by its ending."""
+    if content.startswith(_ZIP):
+        return False
+    return content.startswith(_PICKLES) or path.suffix.lower() in (".joblib", ".pickle", ".pkl")
+
+
+def _load_pickle(content: bytes, path: Path) -> Model:
+    import joblib
+
+    try:
+        pipeline: Any = joblib.load(io.BytesIO(content))  # pyright: ignore[reportUnknownMemberType]
+    except Exception as error:  # a pickle runs code: anything may be raised
+        raise ModelFileFormatError(
+            f"the pickle {path} cannot be loaded ({type(error).__name__}: {error}); it needs the library versions that "
+            "wrote it"
+        ) from error
+    steps: list[tuple[str, Any]] = getattr(pipeline, "steps", [])
+    spec = getattr(steps[0][1], "spec_", None) if steps else None
+    if not isinstance(spec, FeatureSpec):
+        raise ModelFileFormatError(
+            f"{path} holds a {type(pipeline).__name__}, expected a Pipeline whose first step is a fitted ImageEmbedder"
         )
+    return Model(pipeline=pipeline, spec=spec, classes=np.asarray(getattr(pipeline, "classes_", [])).tolist())
+
+
+def _read_record(content: bytes, path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             record = json.loads(archive.read(_RECORD))

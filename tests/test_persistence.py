@@ -1,11 +1,18 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import subprocess
+import sys
 import zipfile
+from collections import OrderedDict
+from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
+import skops.io
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import LinearSVC
@@ -72,6 +79,98 @@ def test_only_known_types_are_saved_and_loaded(model, tmp_path):
     with pytest.raises(UntrustedModelError, match="print"):
         save_model(model, tmp_path / "model.skops")
     assert not (tmp_path / "model.skops").exists()
+
+
+def test_types_outside_the_allow_list_are_named_and_not_loaded(model, tmp_path):
+    save_model(model, tmp_path / "good.skops")
+    with zipfile.ZipFile(tmp_path / "good.skops") as archive:
+        record = archive.read("embedkit.json")
+    stranger = skops.io.dumps(make_pipeline(model.pipeline[0], FunctionTransformer(os.system), OrderedDict()))
+    (tmp_path / "bad.skops").write_bytes(stranger)
+    with zipfile.ZipFile(tmp_path / "bad.skops", "a") as archive:
+        archive.writestr("embedkit.json", record)
+    for trust_pickle in (False, True):  # which is about pickles, and opens no other door
+        with pytest.raises(UntrustedModelError, match=r"bad\.skops holds types .*: posix\.system; "):
+            load_model(tmp_path / "bad.skops", trust_pickle=trust_pickle)
+
+
+def test_a_fresh_process_predicts_the_same_from_a_file_of_some_kilobytes(model, tmp_path):
+    paths: list[str] = []
+    for number, photo in enumerate(PHOTOS):
+        paths.append(str(tmp_path / f"{number}.png"))
+        photo.save(paths[-1])
+    path = tmp_path / "model.skops"
+    save_model(model, path)
+    assert path.stat().st_size < 20_000  # the network's 0.4 million parameters would take 1.6 MB
+    code = (
+        "import sys, json\n"
+        "from embedkit import load_model\n"
+        "model = load_model(sys.argv[1])\n"
+        "pipeline = model.pipeline.set_params(imageembedder__store=sys.argv[2])\n"
+        "found = pipeline.predict(sys.argv[3:]), pipeline.decision_function(sys.argv[3:])\n"
+        "print(json.dumps([values.tolist() for values in found]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path), str(tmp_path / "another store"), *paths],
+        capture_output=True,
+        check=True,
+        cwd=Path(__file__).resolve().parents[1],
+    )
+    classes, values = json.loads(done.stdout)
+    assert classes == model.pipeline.predict(paths).tolist()
+    np.testing.assert_allclose(values, model.pipeline.decision_function(paths), rtol=1e-5, atol=1e-5)
+
+
+class Touch:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+PICKLED = {
+    "plain.joblib": lambda value, path: joblib.dump(value, path),
+    "compressed.joblib": lambda value, path: joblib.dump(value, path, compress=3),
+    "gzip.model": lambda value, path: joblib.dump(value, path, compress=("gzip", 3)),
+    "xz.model": lambda value, path: joblib.dump(value, path, compress=("xz", 3)),
+    "bzip2.model": lambda value, path: joblib.dump(value, path, compress=("bz2", 3)),
+    "disguised.skops": lambda value, path: path.write_bytes(pickle.dumps(value)),
+    "ancient.pkl": lambda value, path: path.write_bytes(pickle.dumps(value, protocol=0)),
+}
+
+
+@pytest.mark.parametrize("name", PICKLED)
+def test_nothing_in_a_pickle_runs_unless_it_is_trusted(tmp_path, name):
+    path, mark = tmp_path / name, tmp_path / "was here"
+    PICKLED[name](Touch(mark), path)
+    with pytest.raises(UntrustedModelError, match=r"is a pickle, .*--trust-pickle \(trust_pickle=True\)"):
+        load_model(path)
+    assert not mark.exists()
+    with pytest.raises(ModelFileFormatError, match="holds a NoneType, expected a Pipeline"):
+        load_model(path, trust_pickle=True)
+    assert mark.exists()
+
+
+@pytest.mark.parametrize("name", PICKLED)
+def test_a_trusted_pickle_is_a_model(model, tmp_path, name):
+    PICKLED[name](model.pipeline, tmp_path / name)
+    loaded = load_model(tmp_path / name, trust_pickle=True)
+    assert (loaded.spec, loaded.classes) == (model.spec, model.classes)
+    np.testing.assert_array_equal(loaded.pipeline.decision_function(PHOTOS), model.pipeline.decision_function(PHOTOS))
+
+
+def test_a_damaged_pickle_and_one_of_something_else(model, tmp_path):
+    (tmp_path / "cut.pkl").write_bytes(pickle.dumps(model.pipeline)[:-40])
+    with pytest.raises(ModelFileFormatError, match=r"cut\.pkl cannot be loaded"):
+        load_model(tmp_path / "cut.pkl", trust_pickle=True)
+    joblib.dump(model.pipeline[1:], tmp_path / "head.joblib")
+    with pytest.raises(
+        ModelFileFormatError, match="holds a Pipeline, expected a Pipeline whose first step is a fitted"
+    ):
+        load_model(tmp_path / "head.joblib", trust_pickle=True)
 
 
 def test_what_is_no_model_file(model, tmp_path):

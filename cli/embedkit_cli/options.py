@@ -122,3 +122,8 @@ store_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 label_option = click.option("--label-column", metavar="C", help="The column that holds the labels.")
+trust_pickle_option = click.option(
+    "--trust-pickle",
+    is_flag=True,
+    help="Load a model that joblib or pickle wrote. It can run any code: only if you know its whole way here.",
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from embedkit_cli.options import json_option, store_option
+from embedkit_cli.options import json_option, store_option, trust_pickle_option
 from embedkit_cli.output import note, print_json, print_table, say_failures
 from embedkit_cli.progress import ProgressBar
 
@@ -16,6 +16,7 @@ from embedkit_cli.progress import ProgressBar
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:0.")
 @click.option("-o", "--output", type=click.Path(), metavar="FILE.csv", help="Write the table as CSV, or .json, too.")
 @click.option("--force", is_flag=True, help="Replace an existing output.")
+@trust_pickle_option
 @store_option
 @json_option
 def command(
@@ -25,6 +26,7 @@ def command(
     device: str,
     output: str | None,
     force: bool,
+    trust_pickle: bool,
     store: str | None,
     as_json: bool,
 ) -> int:
@@ -44,6 +46,7 @@ def command(
         store=store,
         output=output,
         force=force,
+        trust_pickle=trust_pickle,
         progress=ProgressBar(),
     )
     if as_json:

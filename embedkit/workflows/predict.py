@@ -97,6 +97,7 @@ def predict(
     store: str | os.PathLike[str] | None = None,
     output: str | os.PathLike[str] | None = None,
     force: bool = False,
+    trust_pickle: bool = False,
     progress: Progress | None = None,
 ) -> Predictions:
     """Classify images with a model file.
@@ -116,6 +117,8 @@ def predict(
         A ``.csv`` or ``.json`` file to write.
     force : bool
         Replace an existing output.
+    trust_pickle : bool
+        Load a model that joblib or pickle wrote, and run whatever code is in it; see `load_model`.
     progress : callable, optional
 
     Returns
@@ -137,7 +140,7 @@ def predict(
         raise UsageError(f"{output} is neither a .csv nor a .json file")
     if output is not None and os.path.lexists(output) and not force:
         raise OutputExistsError(f"{output} exists; name another file, or use --force (force=True) to replace it")
-    loaded = load_model(model)
+    loaded = load_model(model, trust_pickle=trust_pickle)
     embedder: ImageEmbedder = loaded.pipeline.steps[0][1]
     request = embedder.request()
     backbone = dataclasses.replace(request.backbone, device=device, weights=weights or request.backbone.weights)

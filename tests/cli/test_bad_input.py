@@ -168,3 +168,21 @@ def test_a_target_without_rows(cli, photos):
     assert ran.code == 3
     assert "every feature was" not in ran.out
     assert_one_line(cli("probe", "none.h5", "--no-floors"), "6 failed")
+
+
+def test_a_pickle_is_not_loaded_unasked(cli, photos, tmp_path, monkeypatch):
+    import joblib
+    from click.testing import CliRunner
+
+    from embedkit import ImageEmbedder, fit
+    from embedkit_cli.main import cli as commands
+
+    monkeypatch.setenv("EMBEDKIT_STORE", str(tmp_path / "store"))
+    backbone = ImageEmbedder(MODEL, weights="random").request().backbone
+    fitted = fit(photos, backbone, output=tmp_path / "m.skops", folds=2)
+    joblib.dump(fitted.pipeline, tmp_path / "m.joblib")
+    assert_one_line(cli("predict", "m.joblib", photos), "m.joblib is a pickle", "--trust-pickle")
+    arguments = ["predict", str(tmp_path / "m.joblib"), str(photos), "--trust-pickle"]
+    trusted = CliRunner().invoke(commands, arguments, catch_exceptions=False, standalone_mode=False)
+    assert trusted.return_value == 0
+    assert trusted.stdout.count("red/") == 3
