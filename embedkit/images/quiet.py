@@ -22,6 +22,9 @@ from typing import Any, cast
 class _DecodingThreads:
     """In the place of a compiled pattern: matches every text, in a thread that is inside `quiet`."""
 
+    # scikit-learn builds the filters of the parent anew in its workers, from their patterns: this one matches nothing.
+    pattern = "(?!)"
+
     def __init__(self) -> None:
         self.local = threading.local()
 

@@ -5,6 +5,7 @@ import threading
 import warnings
 
 import pytest
+import sklearn.utils.parallel
 
 from embedkit.images.quiet import quiet
 
@@ -63,3 +64,17 @@ def test_the_filters_travel_to_worker_processes():
     with quiet():
         filters = pickle.loads(pickle.dumps(list(warnings.filters)))
         assert filters[0] == warnings.filters[0]
+
+
+def test_scikit_learn_can_build_the_filters_anew():
+    with quiet():
+        pass
+    delayed, parallel = sklearn.utils.parallel.delayed, sklearn.utils.parallel.Parallel
+
+    def loud() -> None:
+        with quiet():
+            warn()
+        warn()
+
+    with pytest.raises(RuntimeWarning):
+        parallel(n_jobs=1)([delayed(loud)()])
