@@ -6,8 +6,10 @@ Layer: above extraction, below probes and workflows. Never imports h5py or timm 
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, cast
 
@@ -18,8 +20,10 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from embedkit.backbones import Backbone, BackboneRequest
 from embedkit.errors import ImageError, UsageError
-from embedkit.extraction import ExtractionRequest, default_store, overrides_from, resolve, run
-from embedkit.images import rows_of
+from embedkit.extraction import Extraction, ExtractionRequest, default_store, overrides_from, resolve, run
+from embedkit.extraction.recall import recall
+from embedkit.images import ImageSource
+from embedkit.images.memory import digests_of, rows_of
 from embedkit.specs import Dtype, Engine, FeatureSpec, Json, Pool, Precision, require_equal
 from embedkit.store import FeatureStore
 
@@ -60,8 +64,12 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         Images in one forward pass.
     root : str or Path, optional
         The folder against which relative paths are resolved; by default the working folder.
+    input : {"path", "key"}, default="path"
+        What `X` holds. ``"path"``: images, where a str is always the path of a file. ``"key"``: the keys of images in
+        the store, that is the SHA-256 of their bytes, as 64 hexadecimal digits or as rows of uint8 (n_samples, 32)
+        such as `FeatureTable.digests`; nothing is read or computed, and what the store does not hold is an error.
     on_error : {"raise", "nan"}, default="raise"
-        What becomes of an image that cannot be read: an error that names it, or a row of NaN.
+        What becomes of an image that cannot be read or is missing: an error that names it, or a row of NaN.
     output : {"numpy", "torch"}, default="numpy"
         ``"torch"``: `transform` returns a tensor on the embedder's device instead of an array. It excludes
         `set_output`.
@@ -70,16 +78,27 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
     ----------
     spec_ : FeatureSpec
         What the features are, `auto` resolved; set by `fit`.
+    n_features_in_ : int
+        1 where `fit` saw a data frame; lists and arrays of images have no columns to count.
+    feature_names_in_ : ndarray of shape (1,), object
+        The name of that data frame's column, where `fit` saw one.
 
     Notes
     -----
-    `X` may be a list, array or data frame column of paths, or a list of encoded bytes, PIL images or uint8 arrays, or
-    one uint8 array of shape (n_samples, height, width, 3).
+    `X` may be a list, an object array, a pandas or polars column or a one-column frame of paths, encoded bytes, PIL
+    images or arrays; or one array of images (n_samples, height, width), (n_samples, height, width, 3) or
+    (n_samples, height, width, 4) of uint8, uint16, bool, or floats from 0 to 1.
+
+    Nothing is learned from images, so `transform` works without `fit`. After `fit` it gives the features of `spec_` or
+    raises: parameters that were changed since take effect with the next `fit`.
+
+    With metadata routing, `set_transform_request(keys=True)` lets a pipeline or a grid search pass the names of the
+    rows, ``fit(X, y, keys=names)``, for the messages about images that have no path to be named by.
     """
 
     def __init__(
         self,
-        model: str | None,
+        model: str | None = None,
         *,
         weights: str = "pretrained",
         model_args: Mapping[str, Json] | None = None,
@@ -94,6 +113,7 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         store: str | os.PathLike[str] | None = None,
         batch_size: int | None = None,
         root: str | os.PathLike[str] | None = None,
+        input: Literal["path", "key"] = "path",
         on_error: Literal["raise", "nan"] = "raise",
         output: Literal["numpy", "torch"] = "numpy",
     ) -> None:
@@ -111,7 +131,8 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         self.store = store
         self.batch_size = batch_size
         self.root = root
-        self.on_error = on_error
+        self.input: Literal["path", "key"] = input
+        self.on_error: Literal["raise", "nan"] = on_error
         self.output: Literal["numpy", "torch"] = output
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -127,23 +148,29 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         -------
         self
         """
-        self.spec_ = self._resolve(len(rows_of(X, root=self.root)))
+        rows = len(digests_of(X) if self._takes_keys() else self._source(X))
+        self._take_columns(X)
+        self.spec_ = self._resolve(rows)
         return self
 
     def fit_transform(  # pyright: ignore[reportIncompatibleMethodOverride]  # fit takes no further parameters
-        self, X: Any, y: Any = None
+        self, X: Any, y: Any = None, keys: Sequence[str] | None = None
     ) -> Any:
         """Fit and return the features of `X`: the same as `fit` and `transform`, with one look at the images."""
         self._check_output()
-        features, self.spec_ = self._embed(X, None)
+        features, spec = self._embed(X, None, keys)
+        self._take_columns(X)
+        self.spec_ = spec
         return self._as_output(features)
 
-    def transform(self, X: Any) -> Any:
+    def transform(self, X: Any, keys: Sequence[str] | None = None) -> Any:
         """Return the features of images.
 
         Parameters
         ----------
         X : sequence of images of length n_samples
+        keys : sequence of str of length n_samples, optional
+            Names of the rows, for the message about one that cannot be read; by default their paths or numbers.
 
         Returns
         -------
@@ -158,15 +185,17 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         ImageError
             An image cannot be read and ``on_error="raise"``.
         SpecMismatchError
-            The backbone at hand is not the one that this embedder was fitted with.
+            The parameters or the weights are not the ones that this embedder was fitted with.
         """
         self._check_output()
-        return self._as_output(self._embed(X, getattr(self, "spec_", None))[0])
+        self._check_columns(X)
+        return self._as_output(self._embed(X, getattr(self, "spec_", None), keys)[0])
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``imageembedder0``, ``imageembedder1``, ...; one name a feature."""
         spec: FeatureSpec = getattr(self, "spec_", None) or self._resolve()
-        return np.array([f"imageembedder{number}" for number in range(spec.backbone.width)], dtype=object)
+        prefix = type(self).__name__.lower()
+        return np.array([f"{prefix}{number}" for number in range(spec.backbone.width)], dtype=object)
 
     def __sklearn_tags__(self) -> Any:
         tags = cast(Any, super().__sklearn_tags__())
@@ -255,38 +284,123 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
             batch_size=self.batch_size,
             backbone=self._backbone_of(request),
         )
-        self._keep(request, backbone)
+        self._keep(request, resolution.spec, backbone)
         return resolution.spec
 
-    def _embed(self, X: Any, fitted: FeatureSpec | None) -> tuple[npt.NDArray[np.float32], FeatureSpec]:
+    def _embed(
+        self, X: Any, fitted: FeatureSpec | None, keys: Sequence[str] | None
+    ) -> tuple[npt.NDArray[np.float32], FeatureSpec]:
         """Return the features of images and their spec, which must be the fitted one where there is one."""
+        request = self.request() if fitted is None else _settled(self.request(), fitted)
+        extraction, names = self._extract(X, request)
+        spec = extraction.resolution.spec
+        self._keep(request, spec, extraction.backbone)
+        if fitted is not None:
+            require_equal(
+                spec,
+                fitted,
+                "these are no longer the features that this embedder was fitted with, fit it again to change to them",
+            )
+        self._check_failures(extraction, names if keys is None else _as_names(keys, len(extraction.digests)))
+        rows = extraction.rows
+        features = np.full((len(extraction.digests), spec.backbone.width), np.nan, dtype=np.float32)
+        features[rows] = extraction.features.get(extraction.digests[rows])
+        return features, spec
+
+    def _extract(self, X: Any, request: ExtractionRequest) -> tuple[Extraction, Sequence[str]]:
+        """Return where the features of images are, computed if need be, and names of the rows."""
+        store, backbone = self._store(), self._backbone_of(request)
+        if self._takes_keys():
+            digests = digests_of(X)
+            return recall(digests, request, store, backbone=backbone), [row.tobytes().hex() for row in digests]
+        source = self._source(X)
+        return run(source, request, store, batch_size=self.batch_size, backbone=backbone), source.keys
+
+    def _source(self, X: Any) -> ImageSource:
         if self.on_error not in ("raise", "nan"):
             raise UsageError(f"on_error={self.on_error!r} is not known; use 'raise' or 'nan'")
-        request = self.request() if fitted is None else self.request().pinned(fitted)
-        source = rows_of(X, root=self.root)
-        extraction = run(
-            source, request, self._store(), batch_size=self.batch_size, backbone=self._backbone_of(request)
-        )
-        self._keep(request, extraction.backbone)
-        spec = extraction.resolution.spec
-        if fitted is not None:
-            require_equal(spec, fitted, "the parameters no longer give the features that this embedder was fitted with")
+        return rows_of(X, root=self.root, missing=self.on_error == "nan")
+
+    def _check_failures(self, extraction: Extraction, names: Sequence[str]) -> None:
         if extraction.failures and self.on_error == "raise":
             row, reason = next(iter(extraction.failures.items()))
             more = f" (and {len(extraction.failures) - 1} more)" if len(extraction.failures) > 1 else ""
             raise ImageError(
-                f"row {row}, {source.keys[row]!r}: {reason}{more}; leave it out, or use on_error='nan' for a row of NaN"
+                f"row {row}, {names[row]!r}: {reason}{more}; leave it out, or use on_error='nan' for a row of NaN"
             )
-        features = np.full((len(source), spec.backbone.width), np.nan, dtype=np.float32)
-        rows = extraction.rows
-        features[rows] = extraction.features.get(extraction.digests[rows])
-        return features, spec
+
+    def _takes_keys(self) -> bool:
+        if self.input not in ("path", "key"):
+            raise UsageError(f"input={self.input!r} is not known; use 'path' or 'key'")
+        return self.input == "key"
+
+    def _take_columns(self, X: Any) -> None:
+        """Remember the column's name if X is a frame, and forget that of an earlier fit."""
+        names = _columns(X)
+        if names is not None:
+            self.feature_names_in_ = np.array(names, dtype=object)
+            self.n_features_in_ = len(names)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_, self.n_features_in_
+
+    def _check_columns(self, X: Any) -> None:
+        names, fitted = _columns(X), getattr(self, "feature_names_in_", None)
+        if names is not None and fitted is not None and names != fitted.tolist():
+            raise UsageError(f"X has the columns {names!r}, expected {fitted.tolist()!r} as in fit; select that one")
 
     def _backbone_of(self, request: ExtractionRequest) -> Backbone | None:
-        """Return the network of an earlier call, if it was for the same request."""
-        asked, backbone = getattr(self, "_loaded", (None, None))
-        return backbone if asked == request.to_dict() else None
+        """Return the network of an earlier call, if it was for the same request and its files are as they were."""
+        loaded: _Loaded | None = getattr(self, "_loaded", None)
+        if loaded is None or (request.to_dict(), self.batch_size) not in loaded.asked or loaded.changed():
+            return None
+        return loaded.backbone
 
-    def _keep(self, request: ExtractionRequest, backbone: Backbone | None) -> None:
-        if backbone is not None:
-            self._loaded = (request.to_dict(), backbone)
+    def _keep(self, request: ExtractionRequest, spec: FeatureSpec, backbone: Backbone | None) -> None:
+        if backbone is not None and backbone is not self._backbone_of(request):
+            asked = [(one.to_dict(), self.batch_size) for one in (request, _settled(request, spec))]
+            self._loaded = _Loaded(asked, backbone, [_file_state(path) for path in backbone.weights_files])
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A network that was loaded, what was asked for, and how its files of weights were then."""
+
+    asked: list[tuple[dict[str, Any], int | None]]
+    backbone: Backbone
+    files: list[tuple[int, ...] | None]
+
+    def changed(self) -> bool:
+        return [_file_state(path) for path in self.backbone.weights_files] != self.files
+
+
+def _file_state(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _settled(request: ExtractionRequest, spec: FeatureSpec) -> ExtractionRequest:
+    """Replace `auto` by what a fit settled it as; what was named stays, so that a change of it is noticed."""
+    asked, found = request.backbone, spec.backbone
+    backbone = dataclasses.replace(
+        asked,
+        precision=found.precision if asked.precision == "auto" else asked.precision,
+        engine=found.engine if asked.engine == "auto" else asked.engine,
+    )
+    return dataclasses.replace(request, backbone=backbone)
+
+
+def _columns(X: Any) -> list[str] | None:
+    """Return the names of a data frame's columns; None for anything else."""
+    if not (hasattr(X, "columns") and hasattr(X, "shape")):
+        return None
+    return [str(name) for name in X.columns]
+
+
+def _as_names(keys: Sequence[str], rows: int) -> Sequence[str]:
+    names = list(keys)
+    if len(names) != rows:
+        raise UsageError(f"{len(names)} keys were given for {rows} images, expected one each")
+    return names

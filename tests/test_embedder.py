@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
+import importlib.metadata
+import importlib.resources
+import io
 import os
 import pickle
 import subprocess
 import sys
 
+import joblib
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import sklearn
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils.validation import check_is_fitted
 
 from embedkit import EmbedkitError, FeatureStore, ImageEmbedder
 from embedkit.errors import ImageError, SpecMismatchError, UsageError
 from tests.blocked import blocking
+from tests.opened import opened_files
 from tests.photos import MODEL, make_folder, make_photo
 
 
@@ -50,61 +60,46 @@ def embedder(store):
     return ImageEmbedder(MODEL, weights="random", precision="fp32", engine="torch", store=store)
 
 
-def rows_in(store: str) -> int:
-    return FeatureStore(store).info().rows
-
-
 def test_init_stores_its_arguments_and_nothing_else(store):
     embedder = ImageEmbedder(MODEL, store=store)
     assert vars(embedder) == embedder.get_params()
     assert not os.path.exists(store)
 
 
-def test_cross_validation_costs_one_pass_an_image(embedder, paths, labels, store, monkeypatch):
-    from embedkit.backbones.torch_engine import TorchEngine
-
-    seen: list[int] = []
-    forward = TorchEngine.__call__
-    monkeypatch.setattr(
-        TorchEngine, "__call__", lambda self, pixels: (seen.append(len(pixels)), forward(self, pixels))[1]
-    )
-    order = np.random.default_rng(0).permutation(len(paths))
-    search = GridSearchCV(
-        make_pipeline(embedder.set_params(batch_size=1), PCA(4), LogisticRegression()),
-        {"pca__n_components": [2, 4], "logisticregression__C": [0.1, 1.0]},
-        cv=StratifiedKFold(5),
-    )
-    search.fit(paths[order], labels[order])
-    assert rows_in(store) == 20
-    calls = len(seen)
-    assert sum(seen) == 20
-    search.fit(paths, labels)
-    assert len(seen) == calls
-    assert search.best_score_ > 0.8
+def joblib_copy(embedder: ImageEmbedder) -> ImageEmbedder:
+    buffer = io.BytesIO()
+    joblib.dump(embedder, buffer)
+    assert buffer.tell() < 4000
+    buffer.seek(0)
+    return joblib.load(buffer)
 
 
-def test_cold_grid_search_in_two_processes_computes_each_image_once(embedder, paths, labels, store):
-    search = GridSearchCV(
-        make_pipeline(embedder, StandardScaler(), LogisticRegression()),
-        {"logisticregression__C": [0.01, 0.1, 1.0]},
-        cv=5,
-        n_jobs=2,
-    )
-    search.fit(paths, labels)
-    [info] = FeatureStore(store).info().fingerprints
-    assert (info.rows, info.duplicates) == (20, 0)
-
-
-def test_a_clone_and_a_pickle_carry_no_weights(embedder, paths):
-    features = embedder.fit_transform(paths)
-    twin = clone(embedder)
-    assert not hasattr(twin, "spec_")
+def pickle_copy(embedder: ImageEmbedder) -> ImageEmbedder:
     data = pickle.dumps(embedder)
     assert len(data) < 3000
-    loaded = pickle.loads(data)
-    assert loaded.spec_ == embedder.spec_
-    np.testing.assert_array_equal(loaded.transform(paths), features)
-    np.testing.assert_array_equal(twin.fit_transform(paths), features)
+    return pickle.loads(data)
+
+
+@pytest.mark.parametrize("copied", [clone, pickle_copy, joblib_copy, copy.deepcopy])
+def test_copies_carry_no_weights_and_open_nothing(embedder, paths, copied):
+    features = embedder.fit_transform(paths)
+    with opened_files() as opened:
+        twin = copied(embedder)
+        repr(twin)
+    assert opened == []
+    assert not any(isinstance(value, tuple(heavy_types())) for value in vars(twin).values())
+    assert "_loaded" not in vars(twin)
+    assert twin.get_params() == embedder.get_params()
+    assert getattr(twin, "spec_", None) == (None if copied is clone else embedder.spec_)
+    np.testing.assert_array_equal(twin.transform(paths), features)
+
+
+def heavy_types() -> list[type]:
+    import torch
+
+    from embedkit.backbones import Backbone
+
+    return [torch.nn.Module, torch.Tensor, Backbone, FeatureStore]
 
 
 def test_the_same_features_in_another_process_without_torch(embedder, paths):
@@ -134,6 +129,49 @@ def test_set_params_takes_effect(embedder, paths):
     assert np.abs(after - before).max() > 1e-3
 
 
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"precision": "bf16"}, r"backbone\.precision is 'bf16', expected 'fp32'"),
+        ({"resize": "exact"}, r"preprocess\.resize is 'exact', expected 'fast'"),
+        ({"dtype": "float16"}, "dtype is 'float16', expected 'float32'"),
+        ({"layer": 0}, r"backbone\.layer is 0, expected None"),
+        ({"model": "test_vit"}, r"backbone\.architecture is 'test_vit'"),
+        ({"model": "pixels32", "weights": "pretrained"}, r"backbone\.architecture is 'pixels32'"),
+    ],
+)
+def test_a_changed_model_is_not_served_by_the_old_one(embedder, paths, tmp_path, changed, field):
+    embedder.fit_transform(paths[:4])
+    embedder.set_params(**changed)
+    with pytest.raises(SpecMismatchError, match="fit it again.*" + field):
+        embedder.transform(paths[:4])
+    new = clone(embedder).set_params(store=str(tmp_path / "another store")).fit_transform(paths[:4])
+    np.testing.assert_array_equal(embedder.fit_transform(paths[:4]), new)
+
+
+def test_weights_that_were_replaced_on_disk_are_read_again(embedder, paths, tmp_path):
+    import timm
+    import torch
+
+    weights = tmp_path / "weights.pth"
+    features = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        torch.save(timm.create_model(MODEL, num_classes=0).state_dict(), weights)
+        features.append(embedder.set_params(weights=str(weights)).fit_transform(paths[:4]))
+        np.testing.assert_array_equal(embedder.transform(paths[:4]), features[-1])
+    assert np.abs(features[1] - features[0]).max() > 1e-3
+    torch.save(timm.create_model(MODEL, num_classes=0).state_dict(), weights)
+    with pytest.raises(SpecMismatchError, match=r"fit it again.*backbone\.weights is 'sha256:"):
+        embedder.transform(paths[:4])
+
+
+def test_a_changed_batch_size_takes_effect(embedder, paths):
+    for size in (1, 3):
+        embedder.set_params(batch_size=size).fit(paths).transform(paths[: 2 * size])
+        assert embedder._loaded.backbone.batch_size == size
+
+
 def test_set_output_and_names(embedder, paths):
     frame = embedder.set_output(transform="pandas").fit_transform(paths)
     assert isinstance(frame, pd.DataFrame)
@@ -143,16 +181,34 @@ def test_set_output_and_names(embedder, paths):
     assert isinstance(clone(embedder).set_output(transform="polars").fit_transform(paths), pl.DataFrame)
 
 
+def test_a_frame_keeps_its_index_and_its_column_is_remembered(embedder, paths):
+    frame = pd.DataFrame({"photo": paths[:4]}, index=["a", "b", "c", "d"])
+    features = embedder.set_output(transform="pandas").fit(frame).transform(frame)
+    assert features.index.tolist() == ["a", "b", "c", "d"]
+    assert (embedder.n_features_in_, embedder.feature_names_in_.tolist()) == (1, ["photo"])
+    with pytest.raises(UsageError, match=r"\['picture'\], expected \['photo'\]"):
+        embedder.transform(frame.rename(columns={"photo": "picture"}))
+    assert len(embedder.transform(paths[:2])) == 2
+    embedder.fit(paths[:2])
+    assert not hasattr(embedder, "n_features_in_")
+
+
 def test_transform_needs_no_fit(embedder, paths):
+    check_is_fitted(embedder)
+    with pytest.raises(NotFittedError):
+        make_pipeline(clone(embedder), StandardScaler()).transform(paths)
     np.testing.assert_array_equal(embedder.transform(paths), clone(embedder).fit(paths).transform(paths))
 
 
-def test_photos_beside_tabular_columns(embedder, paths, labels):
-    frame = pd.DataFrame({"path": paths, "shop": ["a", "b"] * 10})
+@pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame])
+def test_photos_beside_tabular_columns(embedder, paths, labels, kind):
+    frame = kind({"path": paths, "shop": ["a", "b"] * 10})
     for column in ("path", ["path"]):
         columns = ColumnTransformer([("photo", embedder, column), ("rest", OneHotEncoder(), ["shop"])])
         scores = cross_val_score(make_pipeline(columns, LogisticRegression()), frame, labels, cv=3)
         assert scores.mean() > 0.8
+        names = columns.fit(frame).get_feature_names_out()
+        assert names[[0, -1]].tolist() == ["photo__imageembedder0", "rest__shop_b"]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +240,41 @@ def test_images_in_memory(embedder):
     objects[:] = photos
     np.testing.assert_array_equal(embedder.transform(objects), expected)
     np.testing.assert_array_equal(embedder.transform(np.stack([np.asarray(photo) for photo in photos])), expected)
+    np.testing.assert_array_equal(embedder.transform(objects[:, None]), expected)
+    np.testing.assert_array_equal(embedder.transform(pd.Series(photos)), expected)
     np.testing.assert_array_equal(embedder.transform(photos[:1] * 3), expected[[0, 0, 0]])
+
+
+def test_arrays_of_grey_and_of_floats(embedder):
+    colour = np.stack([np.asarray(make_photo(number)) for number in range(3)])
+    expected = embedder.transform(colour)
+    for floats in (colour / 255, (colour / 255).astype(np.float32), list(colour / 255.0)):
+        np.testing.assert_array_equal(embedder.transform(floats), expected)
+    with pytest.raises(ImageError, match=r"row 0.*floats from .* expected \[0, 1\]"):
+        embedder.transform(colour.astype(float))
+    grey = colour[..., 0]
+    expected = embedder.transform(np.repeat(grey[..., None], 3, axis=3))
+    np.testing.assert_array_equal(embedder.transform(grey), expected)
+    np.testing.assert_array_equal(embedder.transform(grey / 255), expected)
+    np.testing.assert_array_equal(embedder.transform(grey.astype(np.uint16) * 257), expected)
+
+
+def test_keys_of_the_store(embedder, paths, store):
+    features = embedder.fit_transform(paths)
+    recalled = clone(embedder).set_params(input="key")
+    digests = [hashlib.sha256(open_bytes(path)).digest() for path in paths[:5]]
+    rows = np.frombuffer(b"".join(digests), np.uint8).reshape(5, 32)
+    for keys in ([digest.hex() for digest in digests], pd.Series([digest.hex() for digest in digests]), rows):
+        np.testing.assert_array_equal(recalled.transform(keys), features[:5])
+        np.testing.assert_array_equal(clone(recalled).fit(keys).transform(keys), features[:5])
+    with pytest.raises(ImageError, match="row 1, 'abab.*': the store holds no features of it"):
+        recalled.transform([digests[0].hex(), "ab" * 32])
+    assert np.isnan(recalled.set_params(on_error="nan").transform(["ab" * 32])).all()
+    for wrong in (paths[:2], [b"x"], np.zeros((2, 3), np.uint8), "ab" * 32, []):
+        with pytest.raises(EmbedkitError, match=r"64 hexadecimal|\(n, 32\)|at least one key"):
+            recalled.transform(wrong)
+    with pytest.raises(UsageError, match="input='name'"):
+        embedder.set_params(input="name").transform(paths)
 
 
 def test_relative_paths_and_root(embedder, folder, paths, monkeypatch):
@@ -203,6 +293,38 @@ def test_unreadable_images(embedder, paths, folder):
     features = clone(embedder).set_params(on_error="nan").transform(mixed)
     assert np.isfinite(features[0]).all()
     assert np.isnan(features[1:]).all()
+
+
+def test_missing_images(embedder, paths):
+    for absent in (None, float("nan"), pd.NA):
+        column = pd.Series([paths[0], absent, paths[1]], dtype=object)
+        with pytest.raises(UsageError, match="row 1 is "):
+            clone(embedder).transform(column)
+        features = clone(embedder).set_params(on_error="nan").fit_transform(column)
+        assert np.isfinite(features).all(axis=1).tolist() == [True, False, True]
+    nullable = pl.DataFrame({"path": [None, paths[0]]})
+    features = clone(embedder).set_params(on_error="nan").transform(nullable)
+    assert np.isnan(features).all(axis=1).tolist() == [True, False]
+
+
+def test_names_of_rows_are_routed_to_the_messages(embedder):
+    photos = [make_photo(number, tint=number) for number in range(12)]
+    labels = np.arange(12) % 3
+    names = [f"shelf-{number}" for number in range(12)]
+    broken = photos.copy()
+    broken[7] = b"broken"
+    with sklearn.config_context(enable_metadata_routing=True):
+        embedder.set_transform_request(keys=True)
+        pipeline = make_pipeline(embedder, StandardScaler(), LogisticRegression())
+        search = GridSearchCV(pipeline, {"logisticregression__C": [0.1, 1.0]}, cv=3, error_score="raise")
+        assert search.fit(photos, labels, keys=names).best_score_ > 0.8
+        with pytest.raises(ImageError, match="row [0-9]+, 'shelf-7': "):
+            search.fit(broken, labels, keys=names)
+        assert pipeline.fit(photos, labels, keys=names).predict(photos, keys=names).tolist() == labels.tolist()
+    with pytest.raises(ImageError, match="row 7, '7': "):
+        embedder.transform(broken)
+    with pytest.raises(UsageError, match="3 keys were given for 12 images"):
+        embedder.transform(photos, keys=names[:3])
 
 
 @pytest.mark.parametrize(
@@ -230,3 +352,12 @@ def test_repr_and_html(embedder):
     assert repr(embedder).startswith("ImageEmbedder(")
     html = ImageEmbedder("<script>alert(1)</script>")._repr_html_()
     assert "<script>alert" not in html
+    assert "ImageEmbedder" in make_pipeline(embedder, PCA(2))._repr_html_()
+
+
+def test_type_hints_travel_with_the_package():
+    assert importlib.resources.files("embedkit").joinpath("py.typed").is_file()
+    installed = {str(file) for file in importlib.metadata.files("embedkit") or ()}
+    if "embedkit/embedder.py" not in installed:
+        pytest.skip("an editable installation: no list of what a wheel holds")
+    assert "embedkit/py.typed" in installed

@@ -6,6 +6,7 @@ Layer: images. Pillow and NumPy; pandas, polars and torch objects are known by w
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -14,12 +15,15 @@ import numpy.typing as npt
 
 from embedkit.errors import EmptySourceError, ManifestError, SourceNotFoundError, UsageError
 from embedkit.images.datasets import is_dataset, open_dataset
-from embedkit.images.reading import ImageRef, as_ref
+from embedkit.images.reading import ArchiveMember, ImageRef, as_ref
 from embedkit.images.remote import locate
 from embedkit.images.source import ImageSource, key_of
 
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
+_MISSING = ArchiveMember(archive="", name="", problem="no image is given")
 
-def rows_of(X: Any, *, root: str | os.PathLike[str] | None = None) -> ImageSource:
+
+def rows_of(X: Any, *, root: str | os.PathLike[str] | None = None, missing: bool = False) -> ImageSource:
     """Return what scikit-learn knows as `X` as a source, one row an item, in order.
 
     Parameters
@@ -30,6 +34,8 @@ def rows_of(X: Any, *, root: str | os.PathLike[str] | None = None) -> ImageSourc
         [0, 1].
     root : path, optional
         The folder against which relative paths are resolved; by default the working folder.
+    missing : bool
+        Take None, NaN and pandas.NA for images that cannot be read, instead of refusing them.
 
     Returns
     -------
@@ -49,12 +55,44 @@ def rows_of(X: Any, *, root: str | os.PathLike[str] | None = None) -> ImageSourc
     column = _as_column(X)
     if isinstance(column, np.ndarray):
         array = cast(npt.NDArray[Any], column)
-        return _open_items(array.tolist(), root) if array.dtype.kind in "OU" else open_array(array, "array")
+        if array.dtype.kind not in "OU":
+            return open_array(array, "array")
+        column = array.tolist()
     if isinstance(column, (list, tuple)):
-        return _open_items(cast(Sequence[Any], column), root)
+        items = cast(Sequence[Any], column)
+        return _open_items([_MISSING if missing and _is_missing(item) else item for item in items], root)
     raise UsageError(
         f"X is {_described(X)}, expected a sequence of paths, bytes, Pillow images or arrays, or an array (n, h, w, 3)"
     )
+
+
+def digests_of(X: Any) -> npt.NDArray[np.uint8]:
+    """Return the keys of images in a store as their digests, uint8 (n, 32).
+
+    Parameters
+    ----------
+    X : sequence of str of length n, Series, one-column frame, or ndarray of shape (n, 32), uint8
+        SHA-256, as 64 hexadecimal digits or as bytes.
+
+    Raises
+    ------
+    UsageError
+        Something else.
+    EmptySourceError
+        No rows.
+    """
+    column = _as_column(X)
+    if isinstance(column, np.ndarray) and cast(npt.NDArray[Any], column).dtype == np.uint8:
+        digests = cast(npt.NDArray[np.uint8], column)
+        if digests.ndim != 2 or digests.shape[1] != 32:
+            raise UsageError(f"keys are uint8 {digests.shape}, expected (n, 32): a SHA-256 a row")
+    elif isinstance(column, (list, tuple, np.ndarray)):
+        digests = np.array([_digest(row, item) for row, item in enumerate(cast(Sequence[Any], column))], np.uint8)
+    else:
+        raise UsageError(f"X is {_described(X)}, expected a sequence of keys of 64 hexadecimal digits")
+    if not len(digests):
+        raise EmptySourceError("an empty list, expected at least one key")
+    return digests
 
 
 def open_npy(path: str) -> ImageSource:
@@ -136,6 +174,18 @@ def _checked(X: npt.NDArray[Any]) -> npt.NDArray[Any]:
         f"X is an object array of shape {X.shape}, expected (n,) or (n, 1); NumPy takes Pillow images apart: "
         "X = np.empty(n, dtype=object); X[:] = images"
     )
+
+
+def _digest(row: int, item: object) -> list[int]:
+    if not isinstance(item, str) or not _DIGEST.fullmatch(item):
+        shown = repr(item) if isinstance(item, str) else _described(item)
+        raise UsageError(f"row {row} is {shown}, expected a key of 64 hexadecimal digits, the SHA-256 of an image")
+    return list(bytes.fromhex(item))
+
+
+def _is_missing(item: object) -> bool:
+    # NaN is the one float that is not itself; pandas.NA is known by its name, since pandas need not be there.
+    return item is None or (isinstance(item, float) and item != item) or type(item).__name__ == "NAType"
 
 
 def _open_items(items: Sequence[Any], root: str | os.PathLike[str] | None) -> ImageSource:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from embedkit.errors import EmptySourceError, ManifestError, SourceNotFoundError, UsageError
+from embedkit.errors import EmptySourceError, ManifestError, SourceNotFoundError, UnreadableImageError, UsageError
 from embedkit.images import open_source, read_bytes, rows_of
 
 BOTH = pytest.mark.parametrize("open_rows", [rows_of, open_source])
@@ -179,3 +179,14 @@ def test_bad_npy_files(tmp_path):
     np.save(tmp_path / "flat.npy", np.zeros(9))
     with pytest.raises(UsageError, match=r"flat.npy: array of shape \(9,\)"):
         open_source(tmp_path / "flat.npy")
+
+
+def test_missing_images_may_be_rows_that_cannot_be_read():
+    pd = pytest.importorskip("pandas")
+    source = rows_of(["a.jpg", None, float("nan"), pd.NA], missing=True)
+    assert source.keys == ["a.jpg", "1", "2", "3"]
+    for ref in list(source.images)[1:]:
+        with pytest.raises(UnreadableImageError, match="no image is given"):
+            read_bytes(ref)
+    with pytest.raises(UsageError, match="row 1 is float, expected a path"):
+        rows_of(["a.jpg", 1.5], missing=True)
