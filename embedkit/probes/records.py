@@ -20,7 +20,7 @@ class ProbeResult:
     value : float
         A fraction, 0 to 1.
     interval : (float, float)
-        95 % interval of `value` over test images.
+        95 % interval of `value` over test images; over draws of the training images for few-shot protocols.
     n_train, n_test, n_classes : int
         Rows the reported estimator was fitted on, rows it was judged on, classes in the training rows.
     params : dict
@@ -37,6 +37,10 @@ class ProbeResult:
         What a reader should know before quoting the number.
     fit_seconds : float
         Wall clock of selection and fitting.
+    metrics : dict
+        Further metrics by name: ``{"value": float, "interval": (float, float)}``, None where they are not defined.
+    as_published : bool
+        Solved by the solver and the stop rule of the protocol's original, not to the optimum.
     """
 
     model: str
@@ -56,6 +60,8 @@ class ProbeResult:
     floor: bool = False
     notes: list[str] = field(default_factory=list[str])
     fit_seconds: float = 0.0
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    as_published: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

@@ -1,0 +1,180 @@
+"""Published protocols of probing frozen features, each in a module of its own with its source in the docstring.
+
+By default a protocol's objective is solved to its optimum; as published, it is solved by the original's solver with the
+original's stop rule. Grid, split, selection, refit and metric are those of the original either way. What a protocol
+prescribes of the features themselves is compared with the table's spec, and departures are noted in the result.
+
+Layer: probes; above the store and the estimators, below workflows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from embedkit.errors import UsageError
+from embedkit.probes.predictions import Predicted, Targets
+from embedkit.probes.protocols.features import Prescription
+from embedkit.probes.protocols.judge import further_metrics, judge, per_image
+from embedkit.probes.protocols.kornblith import PRESCRIPTION as KORNBLITH_FEATURES
+from embedkit.probes.protocols.kornblith import kornblith
+from embedkit.probes.protocols.quick_run import quick_run
+from embedkit.probes.protocols.rows import Tasks, tasks_of
+from embedkit.probes.protocols.run import ProbeRun
+from embedkit.probes.protocols.task import Outcome, Task
+from embedkit.probes.quick import ESTIMATORS
+from embedkit.probes.records import ProbeResult
+from embedkit.store import FeatureTable
+
+__all__ = ["PROTOCOLS", "ProbeRun", "run_protocol"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Protocol:
+    """A protocol, what it is called, and what it reports."""
+
+    run: Callable[[Task], Outcome]
+    estimator: str
+    features: Prescription
+    metrics: dict[str, str]  # target type -> metric
+
+
+_PUBLISHED = {
+    "kornblith": _Protocol(
+        run=kornblith,
+        estimator="logistic",
+        features=KORNBLITH_FEATURES,
+        metrics={"class": "accuracy"},
+    ),
+}
+
+PROTOCOLS: tuple[str, ...] = ("quick", *_PUBLISHED)
+"""The names that `run_protocol` knows."""
+
+
+def run_protocol(
+    name: str,
+    table: FeatureTable,
+    *,
+    model: str,
+    estimator: str | None = None,
+    floor: bool = False,
+    as_published: bool = False,
+    random_state: int = 0,
+    folds: int = 5,
+) -> ProbeRun:
+    """Run a protocol on a table.
+
+    Parameters
+    ----------
+    name : str
+        One of `PROTOCOLS`.
+    table : FeatureTable
+        Its splits are used where it has any; else every row is tested once, by cross-validation.
+    model : str
+        What the result calls the features.
+    estimator : str, optional
+        For ``"quick"`` one of its estimators (by default ``"logistic"``); a published protocol has its own.
+    floor : bool
+        The features are a floor.
+    as_published : bool
+        Use the original's solver and stop rule.
+    random_state : int
+        Seed of every random choice; 0 is the original's own where it has one.
+    folds : int
+        For a table without splits.
+
+    Returns
+    -------
+    ProbeRun
+
+    Raises
+    ------
+    UsageError
+        There is no such protocol, or it does not take this estimator.
+    LabelsError
+        The labels are of another kind than the protocol needs, missing, or of one class.
+    SplitError
+        Splits or classes are too small for the protocol.
+    """
+    if name not in PROTOCOLS:
+        raise UsageError(f"protocol {name!r} is not known; use {', '.join(PROTOCOLS)}")
+    if name == "quick":
+        chosen = estimator or "logistic"
+        if chosen not in ESTIMATORS:
+            raise UsageError(f"estimator {chosen!r} is not known; use {', '.join(ESTIMATORS)}")
+        return quick_run(table, chosen, model=model, floor=floor, random_state=random_state, folds=folds)
+    protocol = _PUBLISHED[name]
+    if estimator not in (None, protocol.estimator):
+        raise UsageError(
+            f"protocol {name} has its own estimator ({protocol.estimator}), got {estimator!r}; leave it out"
+        )
+    started = time.monotonic()
+    found = tasks_of(
+        table, name, tuple(protocol.metrics), folds=folds, random_state=random_state, as_published=as_published
+    )
+    outcomes = [protocol.run(task) for task in found.tasks]
+    seconds = time.monotonic() - started
+    tested = np.concatenate(found.tested)
+    y = found.y[tested]
+    draws = [_joined(parts) for parts in zip(*(outcome.draws for outcome in outcomes), strict=True)]
+    metric = protocol.metrics[table.target_type]
+    main = judge(metric, y, draws)
+    further = further_metrics(y, draws, metric)
+    for label in outcomes[0].others:
+        settings = [_joined(parts) for parts in zip(*(outcome.others[label] for outcome in outcomes), strict=True)]
+        further[f"{metric} ({label})"] = judge(metric, y, settings)
+    first = outcomes[0]
+    result = ProbeResult(
+        model=model,
+        protocol=name,
+        estimator=protocol.estimator,
+        metric=metric,
+        value=main["value"],
+        interval=main["interval"],
+        n_train=first.n_train,
+        n_test=len(tested),
+        n_classes=_classes_in(found.tasks[0].known.y),
+        params=first.params,
+        at_edge=any(outcome.at_edge for outcome in outcomes),
+        converged=all(outcome.converged for outcome in outcomes),
+        selected_on=first.selected_on,
+        reported_on=found.reported_on,
+        floor=floor,
+        notes=_notes(found, outcomes, protocol.features.departures(table.spec, name)),
+        fit_seconds=seconds,
+        metrics=further,
+        as_published=as_published,
+    )
+    return ProbeRun(result=result, tested=tested, predictions=_decoded(found, draws), per_image=per_image(y, draws))
+
+
+def _joined(parts: tuple[Predicted, ...]) -> Predicted:
+    """Put the predictions of all folds behind one another."""
+    scores = [part.scores for part in parts if part.scores is not None]
+    return Predicted(
+        targets=np.concatenate([part.targets for part in parts]),
+        scores=np.concatenate(scores) if scores else None,
+        are_probabilities=parts[0].are_probabilities,
+    )
+
+
+def _decoded(found: Tasks, draws: list[Predicted]) -> Targets:
+    decoded = [found.classes[draw.targets] if draw.targets.dtype == np.intp else draw.targets for draw in draws]
+    return decoded[0] if len(decoded) == 1 else np.stack(decoded, axis=1)
+
+
+def _classes_in(y: Targets) -> int:
+    if y.dtype == np.float64:
+        return 0
+    return int(y.any(axis=0).sum()) if y.ndim == 2 else len(np.unique(y))
+
+
+def _notes(found: Tasks, outcomes: list[Outcome], departures: list[str]) -> list[str]:
+    notes = [*departures, *found.notes]
+    for outcome in outcomes:
+        notes += [note for note in outcome.notes if note not in notes]
+    return notes

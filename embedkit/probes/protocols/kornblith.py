@@ -1,0 +1,74 @@
+"""``kornblith``: logistic regression over 45 penalties, fitted again on training and validation rows.
+
+    features    the network's penultimate ones; resize 224 bicubic, crop 224, ImageNet mean and deviation; no scaling
+    objective   multinomial cross-entropy summed over rows + wd / 2 ||W||^2
+    grid        wd = 45 values from 1e-6 to 1e5 on a logarithmic scale, ascending; C = 1 / wd
+    split       the validation split, else a random 20 % of the training rows (seed 0)
+    selection   best validation metric; of equals, the smallest wd
+    refit       on training and validation rows
+    metric      accuracy (mean per-class accuracy for Aircraft, Caltech-101, Flowers and Pets: among the metrics);
+                several labels a row: one regression a class, mean of the 11-point average precisions
+
+As published, scikit-learn's lbfgs stops after 100 iterations or at its default tolerance, in float32; each value starts
+from the one before, and the refit from the last. For two classes the original's multinomial objective has a column of
+coefficients for each, of opposite signs: it is the binary objective with twice the C, which is how it is solved here.
+
+Source: S. Kornblith, J. Shlens, Q. V. Le, Do better ImageNet models transfer better?, CVPR 2019, in the executable form
+of L. Ericsson, H. Gouk, T. M. Hospedales, How well do self-supervised models transfer?, CVPR 2021
+(github.com/linusericsson/ssl-transfer, linear.py).
+
+Layer: probes.protocols.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from embedkit.errors import SplitError
+from embedkit.probes.metrics import accuracy, mean_average_precision_11
+from embedkit.probes.protocols.features import IMAGENET_MEAN, IMAGENET_STD, Prescription
+from embedkit.probes.protocols.logistic import Published, fit_regressions
+from embedkit.probes.protocols.task import Labelled, Outcome, Task
+
+PENALTIES = np.logspace(-6, 5, 45)
+PUBLISHED = Published(max_iter=100, warm_start=True, dtype=np.float32)
+PRESCRIPTION = Prescription(
+    input_size=(224, 224),
+    interpolation="bicubic",
+    crop_mode="center",
+    crop_pct=1.0,
+    mean=IMAGENET_MEAN,
+    std=IMAGENET_STD,
+)
+
+
+def kornblith(task: Task) -> Outcome:
+    """Run the protocol on one task."""
+    fit, select, selected_on = _split(task)
+    two_classes = task.is_multilabel or len(np.unique(fit.y)) == 2
+    Cs = (2.0 if two_classes else 1.0) / PENALTIES
+    published = PUBLISHED if task.as_published else None
+    path = fit_regressions(fit, Cs.tolist(), task.n_classes, published)
+    metric = mean_average_precision_11 if task.is_multilabel else accuracy
+    scores = [metric(select.y, path.predict(i, select.X)) for i in range(len(Cs))]
+    best = int(np.argmax(scores))
+    final = fit_regressions(fit.with_rows(select), [float(Cs[best])], task.n_classes, published, start=path)
+    return Outcome(
+        draws=[final.predict(0, task.test_features)],
+        params={"C": 1.0 / float(PENALTIES[best]), "weight_decay": float(PENALTIES[best])},
+        n_train=len(fit) + len(select),
+        selected_on=selected_on,
+        at_edge=best in (0, len(Cs) - 1),
+        converged=bool(path.converged.all() and final.converged.all()),
+    )
+
+
+def _split(task: Task) -> tuple[Labelled, Labelled, str]:
+    if task.validation is not None:
+        return task.train, task.validation, task.selected_on
+    rows = np.arange(len(task.train))
+    np.random.RandomState(task.random_state).shuffle(rows)
+    cut = len(rows) // 5
+    if not cut:
+        raise SplitError(f"{len(rows)} training images: a random 20 % of them to choose on is none; add images")
+    return task.train.take(rows[cut:]), task.train.take(rows[:cut]), f"a random 20 % of train ({cut} images)"

@@ -1,0 +1,129 @@
+"""From a table to the tasks that a protocol runs on: one for declared splits, else one a fold.
+
+Layer: probes.protocols; above the store and probes.splits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from embedkit.errors import LabelsError, UsageError
+from embedkit.probes.predictions import Targets
+from embedkit.probes.protocols.task import Labelled, Rows, Task
+from embedkit.probes.splits import Split, make_splits
+from embedkit.store import FeatureTable
+
+KINDS = {
+    "none": "no labels",
+    "class": "one class an image",
+    "value": "values",
+    "multilabel": "several labels an image",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tasks:
+    """The tasks of a table.
+
+    Attributes
+    ----------
+    tasks : list of Task
+    tested : list of ndarray of intp
+        Rows of the table that each task is judged on.
+    y : ndarray
+        Targets of all rows of the table.
+    classes : ndarray of str of shape (n_classes,)
+        What the class numbers mean.
+    reported_on : str
+    notes : list of str
+    splits : list of Split
+    """
+
+    tasks: list[Task]
+    tested: list[Rows]
+    y: Targets
+    classes: npt.NDArray[np.str_]
+    reported_on: str
+    notes: list[str]
+    splits: list[Split]
+
+
+def tasks_of(
+    table: FeatureTable, protocol: str, kinds: tuple[str, ...], *, folds: int, random_state: int, as_published: bool
+) -> Tasks:
+    """Split a table.
+
+    Parameters
+    ----------
+    table : FeatureTable
+    protocol : str
+        For messages.
+    kinds : tuple of str
+        Target types that the protocol can be asked for.
+    folds : int
+        For a table without splits.
+    random_state : int
+    as_published : bool
+
+    Raises
+    ------
+    LabelsError
+        The table's labels are of another kind, missing, or of one class.
+    SplitError
+        There is no usable split.
+    UsageError
+        Features are not finite.
+    """
+    if table.target_type not in kinds or table.y is None:
+        raise LabelsError(
+            f"the target has {KINDS[table.target_type]}, and {protocol} needs {' or '.join(KINDS[k] for k in kinds)}: "
+            "put images into one sub-folder a class, give a manifest with a label column, or name one by label_column"
+        )
+    if not len(table):
+        raise LabelsError(
+            f"the target holds no image with features ({len(table.failures)} failed); see `embedkit info`"
+        )
+    X = table.X
+    if not np.isfinite(X).all():
+        raise UsageError("the features hold NaN or infinity; extract them again")
+    names = cast(npt.NDArray[np.str_], table.y)
+    splits = make_splits(
+        names, None if table.split is None else table.split.tolist(), folds=folds, random_state=random_state
+    )
+    classes, y = np.unique(names, return_inverse=True)
+    tasks: list[Task] = []
+    for split in splits:
+        declared = _declares_validation(table, split)
+        train = split.fit if declared else split.train
+        tasks.append(
+            Task(
+                train=Labelled(X=X[train], y=y[train]),
+                validation=Labelled(X=X[split.select], y=y[split.select]) if declared else None,
+                cut=(np.searchsorted(train, split.fit), np.searchsorted(train, split.select)),
+                selected_on=split.selected_on,
+                test_features=X[split.test],
+                n_classes=len(classes),
+                random_state=random_state,
+                as_published=as_published,
+            )
+        )
+    return Tasks(
+        tasks=tasks,
+        tested=[split.test for split in splits],
+        y=y,
+        classes=classes,
+        reported_on=splits[0].reported_on,
+        notes=list(splits[0].notes),
+        splits=splits,
+    )
+
+
+def _declares_validation(table: FeatureTable, split: Split) -> bool:
+    """Whether the selection rows are a split of the table, not cut from the training rows."""
+    if table.split is None:
+        return False
+    return set(table.split[split.select].tolist()).isdisjoint(table.split[split.fit].tolist())
