@@ -6,7 +6,6 @@ Layer: above extraction, below probes and workflows. Never imports h5py or timm 
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -291,7 +290,8 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         self, X: Any, fitted: FeatureSpec | None, keys: Sequence[str] | None
     ) -> tuple[npt.NDArray[np.float32], FeatureSpec]:
         """Return the features of images and their spec, which must be the fitted one where there is one."""
-        request = self.request() if fitted is None else _settled(self.request(), fitted)
+        # What was named stays in the request, so that a change of it since the fit is noticed below.
+        request = self.request() if fitted is None else self.request().settled(fitted)
         extraction, names = self._extract(X, request)
         spec = extraction.resolution.spec
         self._keep(request, spec, extraction.backbone)
@@ -357,7 +357,7 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
 
     def _keep(self, request: ExtractionRequest, spec: FeatureSpec, backbone: Backbone | None) -> None:
         if backbone is not None and backbone is not self._backbone_of(request):
-            asked = [(one.to_dict(), self.batch_size) for one in (request, _settled(request, spec))]
+            asked = [(one.to_dict(), self.batch_size) for one in (request, request.settled(spec))]
             self._loaded = _Loaded(asked, backbone, [_file_state(path) for path in backbone.weights_files])
 
 
@@ -379,17 +379,6 @@ def _file_state(path: Path) -> tuple[int, ...] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-def _settled(request: ExtractionRequest, spec: FeatureSpec) -> ExtractionRequest:
-    """Replace `auto` by what a fit settled it as; what was named stays, so that a change of it is noticed."""
-    asked, found = request.backbone, spec.backbone
-    backbone = dataclasses.replace(
-        asked,
-        precision=found.precision if asked.precision == "auto" else asked.precision,
-        engine=found.engine if asked.engine == "auto" else asked.engine,
-    )
-    return dataclasses.replace(request, backbone=backbone)
 
 
 def _columns(X: Any) -> list[str] | None:

@@ -85,7 +85,6 @@ def test_copies_carry_no_weights_and_open_nothing(embedder, paths, copied):
     features = embedder.fit_transform(paths)
     with opened_files() as opened:
         twin = copied(embedder)
-        repr(twin)
     assert opened == []
     assert not any(isinstance(value, tuple(heavy_types())) for value in vars(twin).values())
     assert "_loaded" not in vars(twin)
@@ -102,8 +101,9 @@ def heavy_types() -> list[type]:
     return [torch.nn.Module, torch.Tensor, Backbone, FeatureStore]
 
 
-def test_the_same_features_in_another_process_without_torch(embedder, paths):
-    features = embedder.fit_transform(paths)
+@pytest.mark.parametrize("chosen", [{}, {"precision": "auto", "engine": "auto"}])
+def test_the_same_features_in_another_process_without_torch(embedder, paths, chosen):
+    features = embedder.set_params(**chosen).fit_transform(paths)
     code = (
         blocking(("torch", "timm")) + "import pickle\n"
         "embedder, paths = pickle.loads(sys.stdin.buffer.read())\n"

@@ -54,6 +54,16 @@ class ExtractionRequest:
         )
         return dataclasses.replace(self, backbone=backbone, dtype=spec.dtype)
 
+    def settled(self, spec: FeatureSpec) -> ExtractionRequest:
+        """Return the request with `auto` replaced as by `pinned`; what was named stays as it is."""
+        asked, found = self.backbone, spec.backbone
+        backbone = dataclasses.replace(
+            asked,
+            precision=found.precision if asked.precision == "auto" else asked.precision,
+            engine=found.engine if asked.engine == "auto" else asked.engine,
+        )
+        return dataclasses.replace(self, backbone=backbone)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the request as plain values, the key under which its resolution is remembered.
 

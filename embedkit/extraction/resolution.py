@@ -105,13 +105,18 @@ class RequestMemo:
             "provenance": dict(resolution.provenance),
             "weights_files": [_identity(path.absolute()) for path in weights_files],
         }
+        # An embedder that was fitted with `auto` asks for what that was settled as from then on.
+        for path in {self._path(request), self._path(request.settled(resolution.spec))}:
+            self._write(path, canonical_json(entry))
+
+    def _write(self, path: Path, text: str) -> None:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=".tmp-")
             try:
                 with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    file.write(canonical_json(entry))
-                os.replace(temporary, self._path(request))
+                    file.write(text)
+                os.replace(temporary, path)
             except BaseException:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(temporary)
