@@ -23,7 +23,7 @@ from embedkit_cli.progress import ProgressBar
     help="Repeat for several; by default all.",
 )
 @click.option("--folds", type=int, default=5, show_default=True, help="For a target without splits.")
-@click.option("--no-floors", is_flag=True, help="Leave out raw pixels and colour histograms.")
+@click.option("--no-floors", is_flag=True, help="Leave out raw pixels, colour histograms, random weights.")
 @label_option
 @store_option
 @json_option
@@ -80,10 +80,13 @@ def print_probe(report: Any) -> None:
                 str(result.n_test),
             )
             for result in report.results
-        ],
+        ]
+        + [(f"{name} (floor)", "", "unavailable", "", "", "", "") for name, _ in report.unavailable],
     )
     first = report.results[0]
     click.echo(f"\nreported on: {first.reported_on}\nchosen on:   {first.selected_on}")
+    for name, reason in report.unavailable:
+        note(f"no floor {name}: {reason}")
     for text in report.notes:
         note(text)
     say_failures(report.skipped)

@@ -111,7 +111,7 @@ def fit(
             f"the folder {output.parent} does not exist, so {output.name} cannot be written; create it first"
         )
     requests = [] if model is None else [BackboneRequest(model) if isinstance(model, str) else model]
-    [named] = open_target(target, requests, open_store(store), label_column=label_column, progress=progress)
+    [named] = open_target(target, requests, open_store(store), label_column=label_column, progress=progress).tables
     fitted = quick(named.table, estimator, model=named.name, folds=folds, random_state=random_state)
     return save_fitted(named.table, fitted.steps, fitted.result, output)
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from embedkit.backbones import BackboneRequest
 from embedkit.errors import UsageError
 from embedkit.extraction import Progress
 from embedkit.probes import ESTIMATORS, ProbeResult, quick
-from embedkit.workflows.targets import NamedTable, floor_tables, open_store, open_target
+from embedkit.workflows.targets import NamedTable, open_store, open_target
 
 # The estimator that judges the floors: the strongest of the linear ones on raw features.
 _FLOOR_ESTIMATOR = "logistic"
@@ -30,11 +30,14 @@ class ProbeReport:
     skipped : list of (key, reason)
         Images that have no features and are in no number.
     notes : list of str
+    unavailable : list of (name, reason)
+        Floors that cannot be had.
     """
 
     results: list[ProbeResult]
     skipped: list[tuple[str, str]]
     notes: list[str]
+    unavailable: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -42,6 +45,7 @@ class ProbeReport:
             "results": [result.to_dict() for result in self.results],
             "skipped": [{"key": key, "reason": reason} for key, reason in self.skipped],
             "notes": self.notes,
+            "unavailable": [{"model": name, "reason": reason} for name, reason in self.unavailable],
         }
 
 
@@ -77,7 +81,7 @@ def probe(
     store : path, optional
         The folder of the store; by default the user's.
     floors : bool
-        Report raw pixels and colour histograms too.
+        Report raw pixels, colour histograms and the networks with random weights too.
     random_state : int
         Seed of every random choice.
     progress : callable, optional
@@ -98,14 +102,9 @@ def probe(
     models = [model] if isinstance(model, str | BackboneRequest) else list(model)
     requests = [BackboneRequest(name) if isinstance(name, str) else name for name in models]
     feature_store = open_store(store)
-    tables = open_target(target, requests, feature_store, label_column=label_column, progress=progress)
+    opened = open_target(target, requests, feature_store, floors=floors, label_column=label_column, progress=progress)
+    tables = opened.tables
     notes: list[str] = []
-    if floors and not any(named.floor for named in tables):
-        found = floor_tables(tables[0].table, feature_store, progress)
-        if isinstance(found, str):
-            notes.append(f"no floors: {found}")
-        else:
-            tables += found
     results: list[ProbeResult] = []
     for named in tables:
         for name in (_FLOOR_ESTIMATOR,) if named.floor and len(tables) > 1 else wanted:
@@ -114,7 +113,7 @@ def probe(
     for result in results:
         notes += [text for text in result.notes if text not in notes]
     skipped = {failure.key: failure.reason for named in tables for failure in named.table.failures}
-    return ProbeReport(results=results, skipped=sorted(skipped.items()), notes=notes)
+    return ProbeReport(results=results, skipped=sorted(skipped.items()), notes=notes, unavailable=opened.unavailable)
 
 
 def _probe_one(named: NamedTable, estimator: str, folds: int, random_state: int) -> ProbeResult:
