@@ -17,10 +17,23 @@ import numpy as np
 
 from embedkit.errors import UsageError
 from embedkit.probes.predictions import Predicted, Targets
+from embedkit.probes.protocols import (
+    clip,
+    clip_benchmark,
+    coop_fewshot,
+    dinov2_knn,
+    dinov2_logreg,
+    dinov3_logreg,
+    hest_ridge,
+    kornblith,
+    mteb_fewshot,
+    ridge_lsr,
+    simpleshot,
+    uni_logreg,
+    voc_svm,
+)
 from embedkit.probes.protocols.features import Prescription
 from embedkit.probes.protocols.judge import further_metrics, judge, per_image
-from embedkit.probes.protocols.kornblith import PRESCRIPTION as KORNBLITH_FEATURES
-from embedkit.probes.protocols.kornblith import kornblith
 from embedkit.probes.protocols.quick_run import quick_run
 from embedkit.probes.protocols.rows import Tasks, tasks_of
 from embedkit.probes.protocols.run import ProbeRun
@@ -32,23 +45,39 @@ from embedkit.store import FeatureTable
 __all__ = ["PROTOCOLS", "ProbeRun", "run_protocol"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class _Protocol:
-    """A protocol, what it is called, and what it reports."""
+    """What runs, what its estimator is called, what features it is meant for, and its metric by type of target."""
 
     run: Callable[[Task], Outcome]
     estimator: str
     features: Prescription
-    metrics: dict[str, str]  # target type -> metric
+    metrics: dict[str, str]
 
+
+_ACCURACY = {"class": "accuracy"}
+_ACCURACY_OR_11_POINTS = {"class": "accuracy", "multilabel": "map_11_point"}
+_ACCURACY_OR_PRECISION = {"class": "accuracy", "multilabel": "mean_average_precision"}
+_AREA = {"class": "map_area", "multilabel": "map_area"}
+_PER_CLASS = {"class": "mean_per_class_accuracy"}
+_PEARSON = {"value": "pearson"}
 
 _PUBLISHED = {
-    "kornblith": _Protocol(
-        run=kornblith,
-        estimator="logistic",
-        features=KORNBLITH_FEATURES,
-        metrics={"class": "accuracy"},
+    "clip": _Protocol(clip.clip, "logistic", clip.PRESCRIPTION, _ACCURACY_OR_11_POINTS),
+    "kornblith": _Protocol(kornblith.kornblith, "logistic", kornblith.PRESCRIPTION, _ACCURACY_OR_11_POINTS),
+    "dinov2-logreg": _Protocol(dinov2_logreg.dinov2_logreg, "logistic", dinov2_logreg.PRESCRIPTION, _ACCURACY),
+    "dinov3-logreg": _Protocol(
+        dinov3_logreg.dinov3_logreg, "logistic", dinov3_logreg.PRESCRIPTION, _ACCURACY_OR_PRECISION
     ),
+    "dinov2-knn": _Protocol(dinov2_knn.dinov2_knn, "knn", dinov2_knn.PRESCRIPTION, _ACCURACY),
+    "coop-fewshot": _Protocol(coop_fewshot.coop_fewshot, "logistic", coop_fewshot.PRESCRIPTION, _ACCURACY),
+    "clip-benchmark": _Protocol(clip_benchmark.clip_benchmark, "linear", clip_benchmark.PRESCRIPTION, _ACCURACY),
+    "ridge-lsr": _Protocol(ridge_lsr.ridge_lsr, "ridge", ridge_lsr.PRESCRIPTION, _ACCURACY),
+    "simpleshot": _Protocol(simpleshot.simpleshot, "nearest-class-mean", simpleshot.PRESCRIPTION, _ACCURACY),
+    "voc-svm": _Protocol(voc_svm.voc_svm, "svm", voc_svm.PRESCRIPTION, _AREA),
+    "mteb-fewshot": _Protocol(mteb_fewshot.mteb_fewshot, "logistic", mteb_fewshot.PRESCRIPTION, _ACCURACY),
+    "hest-ridge": _Protocol(hest_ridge.hest_ridge, "pca+ridge", hest_ridge.PRESCRIPTION, _PEARSON),
+    "uni-logreg": _Protocol(uni_logreg.uni_logreg, "logistic", uni_logreg.PRESCRIPTION, _PER_CLASS),
 }
 
 PROTOCOLS: tuple[str, ...] = ("quick", *_PUBLISHED)

@@ -34,8 +34,8 @@ METRICS: dict[str, Metric] = {
 BOUNDED = frozenset(METRICS) - {"log_loss", "r2", "pearson"}
 """Metrics that lie between 0 and 1."""
 
-_RESAMPLES = 1000
-_FURTHER_RESAMPLES = 200
+_RESAMPLES, _FEWER_RESAMPLES, _LONG = 1000, 200, 20_000
+"""Resamples of the bootstrap; fewer for further metrics, and where rows x classes are many."""
 
 
 def judge(name: str, y: Targets, draws: list[Predicted], *, n_resamples: int = _RESAMPLES) -> dict[str, Any]:
@@ -55,7 +55,8 @@ def judge(name: str, y: Targets, draws: list[Predicted], *, n_resamples: int = _
     elif name in ("accuracy", "top5_accuracy") and y.ndim == 1:
         interval = wilson_interval(round(value * len(y)), len(y))
     else:
-        interval = _bootstrapped(metric, y, draws[0], n_resamples)
+        size = len(y) if draws[0].scores is None else draws[0].scores.size
+        interval = _bootstrapped(metric, y, draws[0], n_resamples if size <= _LONG else _FEWER_RESAMPLES)
     if interval is not None and name in BOUNDED:
         interval = max(0.0, interval[0]), min(1.0, interval[1])
     return {"value": value, "interval": interval}
@@ -64,7 +65,7 @@ def judge(name: str, y: Targets, draws: list[Predicted], *, n_resamples: int = _
 def further_metrics(y: Targets, draws: list[Predicted], leave_out: str) -> dict[str, dict[str, Any]]:
     """Judge by every metric that the predictions allow, but for the protocol's own."""
     return {
-        name: judge(name, y, draws, n_resamples=_FURTHER_RESAMPLES)
+        name: judge(name, y, draws, n_resamples=_FEWER_RESAMPLES)
         for name in applicable(y, draws[0])
         if name != leave_out
     }
