@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
+from embedkit_cli.grids import ESTIMATORS, param_option
 from embedkit_cli.options import backbone_options, backbones_from, json_option, label_option, store_option
-from embedkit_cli.output import note, percent, print_facts, print_json, say_failures
+from embedkit_cli.output import note, params_text, percent, print_facts, print_json, say_failures
 from embedkit_cli.progress import ProgressBar
 
 
@@ -17,10 +18,12 @@ from embedkit_cli.progress import ProgressBar
 @backbone_options
 @click.option(
     "--estimator",
-    type=click.Choice(["logistic", "pca+logistic", "svm", "knn"]),
+    metavar="NAME",
     default="logistic",
     show_default=True,
+    help=f"One of {ESTIMATORS}.",
 )
+@param_option
 @click.option(
     "-o", "--output", type=click.Path(), required=True, metavar="MODEL.skops", help="The model file to write."
 )
@@ -33,6 +36,7 @@ def command(
     target: str,
     model: str | None,
     estimator: str,
+    params: dict[str, list[Any]],
     output: str,
     folds: int,
     force: bool,
@@ -55,6 +59,7 @@ def command(
         target,
         backbones[0] if backbones else None,
         estimator=estimator,
+        params=params,
         output=output,
         folds=folds,
         force=force,
@@ -73,7 +78,7 @@ def command(
                 ("classes", len(result.classes)),
                 ("accuracy", f"{percent(found.value)} ({100 * found.interval[0]:.1f} - {percent(found.interval[1])})"),
                 ("reported on", found.reported_on),
-                ("chosen", ", ".join(f"{name}={value:.3g}" for name, value in found.params.items())),
+                ("chosen", params_text(found.params)),
                 ("chosen on", found.selected_on),
                 ("converged", None if found.converged else "no: treat the number with care"),
             ]

@@ -57,6 +57,13 @@ def say_failures(failures: Sequence[tuple[str, str]], shown: int = 10) -> None:
         note(f"  ... and {len(failures) - shown} more (--json lists all)")
 
 
+def params_text(params: dict[str, Any]) -> str:
+    """Write chosen parameters: ``C=0.1, kernel=rbf``."""
+    return ", ".join(
+        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}" for name, value in params.items()
+    )
+
+
 def percent(value: float) -> str:
     """Write a fraction as per cent with one decimal."""
     return f"{100 * value:.1f} %"

@@ -6,9 +6,12 @@ from typing import Any
 
 import click
 
+from embedkit_cli.grids import ESTIMATORS, param_option
 from embedkit_cli.options import backbone_options, backbones_from, json_option, label_option, store_option
-from embedkit_cli.output import note, percent, print_json, print_table, say_failures
+from embedkit_cli.output import note, params_text, percent, print_json, print_table, say_failures
 from embedkit_cli.progress import ProgressBar
+
+_METRICS = {"r2": "R2", "average_precision": "average precision"}
 
 
 @click.command("probe")
@@ -19,9 +22,10 @@ from embedkit_cli.progress import ProgressBar
     "--estimator",
     "estimators",
     multiple=True,
-    type=click.Choice(["logistic", "pca+logistic", "svm", "knn"]),
-    help="Repeat for several; by default all.",
+    metavar="NAME",
+    help=f"Repeat for several: {ESTIMATORS}. By default those that suit the labels.",
 )
+@param_option
 @click.option("--folds", type=int, default=5, show_default=True, help="For a target without splits.")
 @click.option("--no-floors", is_flag=True, help="Leave out raw pixels, colour histograms, random weights.")
 @label_option
@@ -31,6 +35,7 @@ def command(
     target: str,
     models: tuple[str, ...],
     estimators: tuple[str, ...],
+    params: dict[str, list[Any]],
     folds: int,
     no_floors: bool,
     label_column: str | None,
@@ -44,6 +49,7 @@ def command(
 
     \b
     embedkit probe photos.h5
+    embedkit probe photos.h5 --estimator sklearn.svm.SVC --param C=1,10,100 --param gamma=scale,auto
     embedkit probe photos/ --model resnet50.a1_in1k --model vit_small_patch16_224.augreg_in21k_ft_in1k
     """
     from embedkit import probe
@@ -52,6 +58,7 @@ def command(
         target,
         backbones_from(models, backbone),
         estimator=estimators or None,
+        params=params,
         label_column=label_column,
         folds=folds,
         store=store,
@@ -67,15 +74,17 @@ def command(
 
 def print_probe(report: Any) -> None:
     """Print a `ProbeReport` for a person: the table on stdout, what to know about it on stderr."""
+    first = report.results[0]
+    metric = _METRICS.get(str(first.metric), str(first.metric))
     print_table(
-        ("features", "estimator", "accuracy", "95 % interval", "chosen", "train", "test"),
+        ("features", "estimator", metric, "95 % interval", "chosen", "train", "test"),
         [
             (
                 result.model + (" (floor)" if result.floor else ""),
                 result.estimator,
-                percent(result.value) + ("" if result.converged else " (not converged)"),
-                f"{100 * result.interval[0]:.1f} - {percent(result.interval[1])}",
-                _params(result),
+                _value(result.metric, result.value) + ("" if result.converged else " (not converged)"),
+                _interval(result.metric, *result.interval),
+                params_text(result.params) + (" (end of grid)" if result.at_edge else ""),
                 str(result.n_train),
                 str(result.n_test),
             )
@@ -83,7 +92,6 @@ def print_probe(report: Any) -> None:
         ]
         + [(f"{name} (floor)", "", "unavailable", "", "", "", "") for name, _ in report.unavailable],
     )
-    first = report.results[0]
     click.echo(f"\nreported on: {first.reported_on}\nchosen on:   {first.selected_on}")
     for name, reason in report.unavailable:
         note(f"no floor {name}: {reason}")
@@ -92,9 +100,9 @@ def print_probe(report: Any) -> None:
     say_failures(report.skipped)
 
 
-def _params(result: Any) -> str:
-    shown = ", ".join(
-        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"
-        for name, value in result.params.items()
-    )
-    return shown + (" (end of grid)" if result.at_edge else "")
+def _value(metric: str, value: float) -> str:
+    return f"{value:.3f}" if metric == "r2" else percent(value)
+
+
+def _interval(metric: str, low: float, high: float) -> str:
+    return f"{low:.3f} - {high:.3f}" if metric == "r2" else f"{100 * low:.1f} - {percent(high)}"

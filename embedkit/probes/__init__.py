@@ -3,7 +3,7 @@
 Layer: above the store's tables and the estimators, below workflows. Never imports timm or Pillow.
 """
 
-from embedkit.probes.quick import ESTIMATORS, Quick, quick
+from embedkit.probes.quick import ESTIMATORS, Quick, check_estimator, default_estimators, quick
 from embedkit.probes.records import ProbeResult
 
-__all__ = ["ESTIMATORS", "ProbeResult", "Quick", "quick"]
+__all__ = ["ESTIMATORS", "ProbeResult", "Quick", "check_estimator", "default_estimators", "quick"]

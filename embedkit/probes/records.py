@@ -18,7 +18,7 @@ class ProbeResult:
     ----------
     model, protocol, estimator, metric : str
     value : float
-        A fraction, 0 to 1.
+        A fraction, 0 to 1; R2 may be below 0.
     interval : (float, float)
         95 % interval of `value` over test images; over draws of the training images for few-shot protocols.
     n_train, n_test, n_classes : int
@@ -39,6 +39,9 @@ class ProbeResult:
         Wall clock of selection and fitting.
     metrics : dict
         Further metrics by name: ``{"value": float, "interval": (float, float)}``, None where they are not defined.
+    leaks : dict
+        What tested images share with training images: counts of ``copies``, ``near_duplicates`` (among ``compared``)
+        and ``shared_groups``, of ``tested`` images. Empty where it was not looked for.
     as_published : bool
         Solved by the solver and the stop rule of the protocol's original, not to the optimum.
     """
@@ -62,6 +65,7 @@ class ProbeResult:
     fit_seconds: float = 0.0
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     as_published: bool = False
+    leaks: dict[str, int] = field(default_factory=dict[str, int])
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

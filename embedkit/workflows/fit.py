@@ -6,16 +6,17 @@ Layer: workflows; imports everything below, never click.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from embedkit.backbones import BackboneRequest
 from embedkit.embedder import ImageEmbedder
-from embedkit.errors import OutputExistsError, UsageError
+from embedkit.errors import LabelsError, OutputExistsError, UsageError
 from embedkit.extraction import ExtractionRequest, Progress
 from embedkit.persistence import Model, save_model
-from embedkit.probes import ESTIMATORS, ProbeResult, quick
+from embedkit.probes import ProbeResult, check_estimator, quick
 from embedkit.store import FeatureTable
 from embedkit.workflows.targets import open_store, open_target
 
@@ -63,7 +64,8 @@ def fit(
     target: Any,
     model: str | BackboneRequest | None = None,
     *,
-    estimator: str = "logistic",
+    estimator: Any = "logistic",
+    params: Mapping[str, Sequence[Any]] | None = None,
     output: str | os.PathLike[str],
     label_column: str | None = None,
     folds: int = 5,
@@ -80,7 +82,11 @@ def fit(
         A feature file, or a source of images.
     model : str or BackboneRequest, optional
         Needed for a source of images, not allowed for a feature file.
-    estimator : {"logistic", "pca+logistic", "svm", "knn"}
+    estimator : str or estimator of scikit-learn
+        ``"logistic"``, ``"pca+logistic"``, ``"svm"``, ``"knn"``, ``"ridge"``, ``"lda"``, the dotted path of a
+        classifier such as ``"sklearn.svm.SVC"``, or an object.
+    params : mapping of str to sequence, optional
+        Values to choose from, for an estimator that is given by path or object.
     output : path
         The model file to write (``.skops``).
     label_column, folds, store, random_state, progress
@@ -99,8 +105,7 @@ def fit(
     ProbeError
         Labels or splits do not allow a fit.
     """
-    if estimator not in ESTIMATORS:
-        raise UsageError(f"estimator {estimator!r} is not known; use {', '.join(ESTIMATORS)}")
+    check_estimator(estimator, params)
     output = Path(output)
     if output.suffix.lower() != ".skops":
         raise UsageError(f"{output} is no name of a model file; let it end in .skops")
@@ -112,7 +117,16 @@ def fit(
         )
     requests = [] if model is None else [BackboneRequest(model) if isinstance(model, str) else model]
     [named] = open_target(target, requests, open_store(store), label_column=label_column, progress=progress).tables
-    fitted = quick(named.table, estimator, model=named.name, folds=folds, random_state=random_state)
+    if named.table.target_type in ("value", "multilabel"):
+        raise LabelsError(
+            f"a model file holds a classifier of one class an image, and the labels are of type "
+            f"{named.table.target_type!r}; probe them, or name a column of classes by label_column"
+        )
+    fitted = quick(named.table, estimator, model=named.name, folds=folds, random_state=random_state, params=params)
+    if not fitted.steps:
+        raise UsageError(
+            f"a model of {estimator} would hold all {len(named.table)} rows of features; fit another estimator"
+        )
     return save_fitted(named.table, fitted.steps, fitted.result, output)
 
 

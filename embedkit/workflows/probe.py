@@ -6,18 +6,15 @@ Layer: workflows; imports everything below, never click.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from embedkit.backbones import BackboneRequest
 from embedkit.errors import UsageError
 from embedkit.extraction import Progress
-from embedkit.probes import ESTIMATORS, ProbeResult, quick
+from embedkit.probes import ProbeResult, check_estimator, default_estimators, quick
 from embedkit.workflows.targets import NamedTable, open_store, open_target
-
-# The estimator that judges the floors: the strongest of the linear ones on raw features.
-_FLOOR_ESTIMATOR = "logistic"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +50,8 @@ def probe(
     target: Any,
     model: str | BackboneRequest | Sequence[str | BackboneRequest] = (),
     *,
-    estimator: str | Sequence[str] | None = None,
+    estimator: Any = None,
+    params: Mapping[str, Sequence[Any]] | None = None,
     label_column: str | None = None,
     folds: int = 5,
     store: str | os.PathLike[str] | None = None,
@@ -72,8 +70,12 @@ def probe(
         A feature file, or a source of images.
     model : str, BackboneRequest, or sequence of them
         Needed for a source of images, not allowed for a feature file.
-    estimator : str or sequence of str, optional
-        Of ``"logistic"``, ``"pca+logistic"``, ``"svm"``, ``"knn"``; by default all.
+    estimator : str, estimator of scikit-learn, or sequence of them, optional
+        ``"logistic"``, ``"pca+logistic"``, ``"svm"``, ``"knn"``, ``"ridge"``, ``"lda"``, a dotted path such as
+        ``"sklearn.svm.SVC"``, or an object. By default the first four; for values ``"ridge"``, for several labels an
+        image ``"logistic"`` and ``"ridge"``.
+    params : mapping of str to sequence, optional
+        Values to choose from, for one estimator that is given by path or object.
     label_column : str, optional
         The column that holds the labels.
     folds : int
@@ -95,10 +97,11 @@ def probe(
     ProbeError
         Labels or splits do not allow an answer.
     """
-    wanted = ESTIMATORS if estimator is None else (estimator,) if isinstance(estimator, str) else tuple(estimator)
-    unknown = [name for name in wanted if name not in ESTIMATORS]
-    if unknown or not wanted:
-        raise UsageError(f"estimator {unknown[0] if unknown else '()'!r} is not known; use {', '.join(ESTIMATORS)}")
+    asked: list[Any] = [] if estimator is None else list(estimator) if _are_several(estimator) else [estimator]
+    if params and len(asked) != 1:
+        raise UsageError(f"parameters are for one estimator, and {len(asked)} are named; name one by its dotted path")
+    for one in asked:
+        check_estimator(one, params)
     models = [model] if isinstance(model, str | BackboneRequest) else list(model)
     requests = [BackboneRequest(name) if isinstance(name, str) else name for name in models]
     feature_store = open_store(store)
@@ -107,8 +110,13 @@ def probe(
     notes: list[str] = []
     results: list[ProbeResult] = []
     for named in tables:
-        for name in (_FLOOR_ESTIMATOR,) if named.floor and len(tables) > 1 else wanted:
-            results.append(_probe_one(named, name, folds, random_state))
+        suitable = default_estimators(named.table)
+        # A floor is judged by the strongest of the linear estimators on raw features.
+        wanted = suitable[:1] if named.floor and len(tables) > 1 else asked or suitable
+        grid = None if wanted is not asked else params
+        results += [_probe_one(named, one, grid, folds, random_state) for one in wanted]
+        if wanted is suitable and "svm" not in suitable and named.table.target_type == "class":
+            notes.append(f"{named.name}: svm is left out, its {len(named.table)} rows would have to be in memory")
     results.sort(key=lambda result: -result.value)
     for result in results:
         notes += [text for text in result.notes if text not in notes]
@@ -116,7 +124,19 @@ def probe(
     return ProbeReport(results=results, skipped=sorted(skipped.items()), notes=notes, unavailable=opened.unavailable)
 
 
-def _probe_one(named: NamedTable, estimator: str, folds: int, random_state: int) -> ProbeResult:
+def _are_several(estimator: Any) -> bool:
+    return isinstance(estimator, list | tuple)
+
+
+def _probe_one(
+    named: NamedTable, estimator: Any, params: Mapping[str, Sequence[Any]] | None, folds: int, random_state: int
+) -> ProbeResult:
     return quick(
-        named.table, estimator, model=named.name, floor=named.floor, folds=folds, random_state=random_state
+        named.table,
+        estimator,
+        model=named.name,
+        floor=named.floor,
+        folds=folds,
+        random_state=random_state,
+        params=params,
     ).result
