@@ -17,29 +17,44 @@ if TYPE_CHECKING:
     from embedkit.specs import FeatureSpec
     from embedkit.store import FeatureStore, FeatureTable, export, info
     from embedkit.workflows.demo import demo
-    from embedkit.workflows.extract import extract
+    from embedkit.workflows.extract import ExtractResult, extract
     from embedkit.workflows.fit import fit
+    from embedkit.workflows.plans import (
+        PlanResult,
+        PlanStatus,
+        extract_planned,
+        extract_unit,
+        extraction_status,
+        plan_extraction,
+    )
     from embedkit.workflows.predict import predict
     from embedkit.workflows.probe import probe
 else:
     _HOMES = {
         "BackboneRequest": "embedkit.backbones",
         "EmbedkitError": "embedkit.errors",
+        "ExtractResult": "embedkit.workflows.extract",
         "FeatureSpec": "embedkit.specs",
         "FeatureStore": "embedkit.store",
         "FeatureTable": "embedkit.store",
         "ImageEmbedder": "embedkit.embedder",
         "ModelInfo": "embedkit.backbones",
+        "PlanResult": "embedkit.workflows.plans",
+        "PlanStatus": "embedkit.workflows.plans",
         "PreprocessOverrides": "embedkit.backbones",
         "Tick": "embedkit.extraction",
         "default_store": "embedkit.extraction",
         "demo": "embedkit.workflows.demo",
         "export": "embedkit.store",
         "extract": "embedkit.workflows.extract",
+        "extract_planned": "embedkit.workflows.plans",
+        "extract_unit": "embedkit.workflows.plans",
+        "extraction_status": "embedkit.workflows.plans",
         "fit": "embedkit.workflows.fit",
         "info": "embedkit.store",
         "list_models": "embedkit.backbones",
         "load_model": "embedkit.persistence",
+        "plan_extraction": "embedkit.workflows.plans",
         "predict": "embedkit.workflows.predict",
         "probe": "embedkit.workflows.probe",
         "save_model": "embedkit.persistence",
@@ -59,21 +74,28 @@ else:
 __all__ = [
     "BackboneRequest",
     "EmbedkitError",
+    "ExtractResult",
     "FeatureSpec",
     "FeatureStore",
     "FeatureTable",
     "ImageEmbedder",
     "ModelInfo",
+    "PlanResult",
+    "PlanStatus",
     "PreprocessOverrides",
     "Tick",
     "default_store",
     "demo",
     "export",
     "extract",
+    "extract_planned",
+    "extract_unit",
+    "extraction_status",
     "fit",
     "info",
     "list_models",
     "load_model",
+    "plan_extraction",
     "predict",
     "probe",
     "save_model",

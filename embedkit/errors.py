@@ -31,6 +31,11 @@
     │   ├── DamagedFeatureFileError (OSError)       bytes that do not match the trailer
     │   ├── UnsafeFeatureFileError (ValueError)     links, external storage, filters or sizes that a reader refuses
     │   └── OutputExistsError (FileExistsError)     an output that would be overwritten
+    ├── PlanError                                   a planned extraction cannot go on
+    │   ├── PlanNotFoundError (FileNotFoundError)
+    │   ├── PlanFormatError (ValueError)            not a plan, a damaged one, or one of a newer version
+    │   ├── IncompletePlanError (RuntimeError)      rows that no unit has settled yet
+    │   └── WorkerDiedError (RuntimeError)          a process that ended without a word
     ├── ProbeError (ValueError)                     features on which the question asked has no answer
     │   ├── LabelsError                             labels missing, or of one class only
     │   └── SplitError                              no usable train and test split
@@ -178,6 +183,26 @@ class UnsafeFeatureFileError(FeatureFileError, ValueError):
 
 class OutputExistsError(FeatureFileError, FileExistsError):
     """Writing would replace something that is not contained in what is written."""
+
+
+class PlanError(EmbedkitError):
+    """A planned extraction cannot go on."""
+
+
+class PlanNotFoundError(PlanError, FileNotFoundError):
+    """No plan at this path."""
+
+
+class PlanFormatError(PlanError, ValueError):
+    """Not a plan, a damaged one, or one written by a newer version."""
+
+
+class IncompletePlanError(PlanError, RuntimeError):
+    """Some rows of the plan were not settled by any unit yet."""
+
+
+class WorkerDiedError(PlanError, RuntimeError):
+    """A process that was computing features ended without saying why."""
 
 
 class ProbeError(EmbedkitError, ValueError):

@@ -76,7 +76,12 @@ _BACKBONE_OPTIONS = [
     ),
     click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True),
     click.option("--engine", type=click.Choice(["auto", "torch", "openvino"]), default="auto", show_default=True),
-    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:0."),
+    click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        help="auto, cpu, cuda or cuda:0; `extract` takes several: cuda:0,cuda:1.",
+    ),
     click.option(
         "--resize",
         type=click.Choice(["fast", "exact"]),

@@ -11,6 +11,7 @@ from embedkit.store.feature_output import check_output, write_feature_file
 from embedkit.store.feature_set import FeatureSet, Writer
 from embedkit.store.feature_store import FeatureStore
 from embedkit.store.head import Failure, TableHead
+from embedkit.store.leases import Leases
 from embedkit.store.memory import MemoryFeatureStore
 from embedkit.store.table import FeatureTable
 
@@ -20,6 +21,7 @@ __all__ = [
     "FeatureSet",
     "FeatureStore",
     "FeatureTable",
+    "Leases",
     "MemoryFeatureStore",
     "TableHead",
     "Writer",

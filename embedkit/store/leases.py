@@ -35,7 +35,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from embedkit.store.commit import TRAILER, check_trailer, seal
-from embedkit.store.layout import write_derived
+from embedkit.store.layout import file_system_time, write_derived
 
 TTL = 30.0
 """Seconds without a heartbeat after which a lease is dead."""
@@ -99,6 +99,21 @@ class Leases:
             if len(self._held) < before:
                 self._publish()
 
+    def taken(self) -> set[bytes]:
+        """Return what others are computing right now, judged by one look at their leases.
+
+        A lease whose file is older than `TTL` by the file system's own clock counts as dead, which `claim` finds out
+        by watching it for so long.
+        """
+        now = file_system_time(self._folder)
+        taken: set[bytes] = set()
+        for name, content in self._read().items():
+            with suppress(OSError):
+                age = 0 if now is None else now - (self._folder / name).stat().st_mtime_ns
+                if age <= self._ttl * 1e9 and self._is_live(name, content):
+                    taken |= _digests(content)
+        return taken
+
     def close(self) -> None:
         """Give up everything and stop the heartbeat."""
         self._stop.set()
@@ -124,8 +139,7 @@ class Leases:
         taken: set[bytes] = set()
         for name, content in self._read().items():
             if self._is_live(name, content):
-                body = memoryview(content)[_HEAD.size : -TRAILER.size]
-                taken.update(bytes(body[start : start + 32]) for start in range(0, len(body), 32))
+                taken |= _digests(content)
         return taken
 
     def _read(self) -> dict[str, bytes]:
@@ -174,6 +188,11 @@ class Leases:
             with self._lock:
                 if self._held:
                     self._publish()
+
+
+def _digests(content: bytes) -> set[bytes]:
+    body = content[_HEAD.size : -TRAILER.size]
+    return {body[start : start + 32] for start in range(0, len(body), 32)}
 
 
 def _home() -> bytes:

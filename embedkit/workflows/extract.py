@@ -15,6 +15,7 @@ from typing import Any, Literal
 from embedkit.backbones import BackboneRequest, PreprocessOverrides
 from embedkit.errors import UsageError
 from embedkit.extraction import ExtractionRequest, Progress, resolve, run
+from embedkit.extraction.engines import Cluster, parse_devices
 from embedkit.images import ImageSource, open_source
 from embedkit.specs import Dtype, Engine, Json, Pool, Precision
 from embedkit.store import Failure, FeatureStore, check_output, write_feature_file
@@ -89,6 +90,7 @@ def extract(
     precision: Precision | Literal["auto"] = "auto",
     engine: Engine | Literal["auto"] = "auto",
     device: str = "auto",
+    cluster: Cluster | None = None,
     preprocess: PreprocessOverrides | None = None,
     resize: Literal["fast", "exact"] = "fast",
     dtype: Dtype = "float32",
@@ -109,7 +111,11 @@ def extract(
     model : str or None
         A timm name, ``"pixels32"`` or ``"colour-histogram"``; None with ``weights="bundled"``.
     weights, model_args, layer, pool, precision, engine, device, preprocess, resize
-        As in `BackboneRequest`.
+        As in `BackboneRequest`; but `device` may name several (``"cuda:0,cuda:1"``), and ``"cuda"`` is all that are
+        visible: each has a process of its own.
+    cluster : {"ray", "dask"}, optional
+        Let the workers of a cluster do it, which see the images and the store under the same paths: the cluster that
+        the engine's own configuration names, or one on this machine.
     dtype : {"float32", "float16"}
         The type in which features are stored.
     store : path, optional
@@ -146,6 +152,7 @@ def extract(
         raise UsageError(
             f"{output} is no name of a feature file; let it end in .h5 (`embedkit export` writes other formats)"
         )
+    devices = parse_devices(device)
     backbone = BackboneRequest(
         model,
         weights=weights,
@@ -154,14 +161,34 @@ def extract(
         pool=pool,
         precision=precision,
         engine=engine,
-        device=device,
+        device=devices[0] if len(devices) > 1 else device,
         preprocess=preprocess or PreprocessOverrides(),
         resize=resize,
     )
-    return extract_to_file(
+    rows, request, opened = (
         open_source(source, label_column=label_column),
         ExtractionRequest(backbone=backbone, dtype=dtype),
         open_store(store),
+    )
+    if cluster is not None or len(devices) > 1:
+        from embedkit.workflows.plans import extract_by_workers  # which builds on this module
+
+        return extract_by_workers(
+            rows,
+            request,
+            opened,
+            devices=devices,
+            cluster=cluster,
+            output=Path(output) if output is not None else None,
+            force=force,
+            batch_size=batch_size,
+            rehash=rehash,
+            progress=progress,
+        )
+    return extract_to_file(
+        rows,
+        request,
+        opened,
         output=Path(output) if output is not None else None,
         force=force,
         batch_size=batch_size,
