@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from embedkit.specs import FeatureSpec
     from embedkit.store import FeatureStore, FeatureTable, export, info
     from embedkit.workflows.demo import demo
+    from embedkit.workflows.export_model import export_model
     from embedkit.workflows.extract import ExtractResult, extract
     from embedkit.workflows.fit import fit
     from embedkit.workflows.plans import (
@@ -46,6 +47,7 @@ else:
         "default_store": "embedkit.extraction",
         "demo": "embedkit.workflows.demo",
         "export": "embedkit.store",
+        "export_model": "embedkit.workflows.export_model",
         "extract": "embedkit.workflows.extract",
         "extract_planned": "embedkit.workflows.plans",
         "extract_unit": "embedkit.workflows.plans",
@@ -87,6 +89,7 @@ __all__ = [
     "default_store",
     "demo",
     "export",
+    "export_model",
     "extract",
     "extract_planned",
     "extract_unit",

@@ -42,7 +42,8 @@
     └── ModelFileError
         ├── ModelFileNotFoundError (FileNotFoundError)
         ├── ModelFileFormatError (ValueError)
-        └── UntrustedModelError (ValueError)        types outside the allow-list, or a pickle
+        ├── UntrustedModelError (ValueError)        types outside the allow-list, or a pickle
+        └── ModelExportError (ValueError)           no form for other runtimes, or another outcome there
 
 A message says what was got, what was expected and what to do next, on one line. The objects concerned travel as
 attributes of the exception. Each leaf also derives from the built-in that a caller would expect to catch.
@@ -231,3 +232,7 @@ class ModelFileFormatError(ModelFileError, ValueError):
 
 class UntrustedModelError(ModelFileError, ValueError):
     """The file holds types outside the allow-list, or is a pickle."""
+
+
+class ModelExportError(ModelFileError, ValueError):
+    """A pipeline cannot be written for other runtimes, or what was written does not do the same."""

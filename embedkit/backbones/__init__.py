@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from embedkit.backbones.backbone import Backbone, run_together
+from embedkit.backbones.drift import drift_images
 from embedkit.backbones.load import load_backbone, load_backbones
 from embedkit.backbones.request import BackboneRequest, PreprocessOverrides
 
@@ -34,6 +35,7 @@ __all__ = [
     "BackboneRequest",
     "ModelInfo",
     "PreprocessOverrides",
+    "drift_images",
     "list_models",
     "load_backbone",
     "load_backbones",
