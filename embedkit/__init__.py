@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from embedkit.persistence import load_model, save_model
     from embedkit.specs import FeatureSpec
     from embedkit.store import FeatureStore, FeatureTable, export, info
+    from embedkit.workflows.compare import compare
     from embedkit.workflows.demo import demo
-    from embedkit.workflows.export_model import export_model
     from embedkit.workflows.extract import ExtractResult, extract
     from embedkit.workflows.fit import fit
     from embedkit.workflows.plans import (
@@ -44,10 +44,10 @@ else:
         "PlanStatus": "embedkit.workflows.plans",
         "PreprocessOverrides": "embedkit.backbones",
         "Tick": "embedkit.extraction",
+        "compare": "embedkit.workflows.compare",
         "default_store": "embedkit.extraction",
         "demo": "embedkit.workflows.demo",
         "export": "embedkit.store",
-        "export_model": "embedkit.workflows.export_model",
         "extract": "embedkit.workflows.extract",
         "extract_planned": "embedkit.workflows.plans",
         "extract_unit": "embedkit.workflows.plans",
@@ -86,10 +86,10 @@ __all__ = [
     "PlanStatus",
     "PreprocessOverrides",
     "Tick",
+    "compare",
     "default_store",
     "demo",
     "export",
-    "export_model",
     "extract",
     "extract_planned",
     "extract_unit",

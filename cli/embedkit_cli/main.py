@@ -24,6 +24,7 @@ _COMMANDS = {
     "demo": "embedkit_cli.demo",
     "extract": "embedkit_cli.extract",
     "probe": "embedkit_cli.probe",
+    "compare": "embedkit_cli.compare",
     "fit": "embedkit_cli.fit",
     "predict": "embedkit_cli.predict",
     "info": "embedkit_cli.info",

@@ -48,6 +48,7 @@ def load_network(requests: Sequence[BackboneRequest], *, batch_size: int | None)
         built = build_model(request)
         preprocess = resolve_preprocess(built.architecture, built.config, request.preprocess, request.resize)
         weights = backbone_digest(built.model)
+        parameters = sum(parameter.numel() for parameter in built.model.parameters())
         module = FrozenFeatures(
             built.model,
             mean=preprocess.mean,
@@ -87,7 +88,7 @@ def load_network(requests: Sequence[BackboneRequest], *, batch_size: int | None)
                 device=device,
                 choice=choice.reason,
                 drift=choice.drift.worst if choice.drift else None,
-                provenance=_provenance(request, built, choice),
+                provenance={**_provenance(request, built, choice), "parameters": parameters},
                 weights_files=built.files,
             )
         )

@@ -1,0 +1,136 @@
+"""embedkit compare."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from embedkit_cli.options import backbone_options, backbones_from, json_option, label_option, store_option
+from embedkit_cli.output import note, printable, say_failures
+from embedkit_cli.progress import ProgressBar
+
+
+@click.command("compare")
+@click.argument("targets", nargs=-1, required=True, type=click.Path())
+@click.option("--model", "models", multiple=True, metavar="NAME", help="For sources of images; repeat for several.")
+@backbone_options
+@click.option("--protocol", "protocols", default="quick", show_default=True, metavar="A,B", help="Several by commas.")
+@click.option("--estimator", metavar="E", help="For the protocol quick: logistic (default), pca+logistic, svm or knn.")
+@click.option("--as-published", is_flag=True, help="Solve each protocol by its original's solver and stop rule.")
+@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Repeat: mean and interval.")
+@click.option("--folds", type=int, default=5, show_default=True, help="For targets without splits.")
+@click.option("--no-floors", is_flag=True, help="Leave out raw pixels, colour histograms, random weights.")
+@click.option("--format", "form", type=click.Choice(["table", "json", "csv", "markdown"]), help="By default a table.")
+@click.option(
+    "-o", "--output", type=click.Path(), metavar="FILE", help="Write the results; .json, .csv or .md name the format."
+)
+@label_option
+@store_option
+@json_option
+def command(
+    targets: tuple[str, ...],
+    models: tuple[str, ...],
+    protocols: str,
+    estimator: str | None,
+    as_published: bool,
+    seeds: int,
+    folds: int,
+    no_floors: bool,
+    form: str | None,
+    output: str | None,
+    label_column: str | None,
+    store: str | None,
+    as_json: bool,
+    **backbone: Any,
+) -> int:
+    """Compare backbones on the images of TARGETS, and rank what can be told apart.
+
+    A TARGET is a source of images, whose features come through the store, or a feature file. Weights of several models:
+    --model NAME=FILE. Results that are finished are remembered in the store: the same command goes on where it was.
+
+    \b
+    embedkit compare photos/ --model resnet50.a1_in1k --model vit_small_patch16_224.augreg_in21k_ft_in1k
+    embedkit compare a.csv b.csv c.csv --model mobilenetv2_100=mobilenetv2.safetensors --model lcnet_075=lcnet.pth
+    embedkit compare resnet.h5 vit.h5 --protocol quick,dinov2-knn --seeds 5 -o results.md
+    """
+    from embedkit import compare
+
+    chosen = _form(form, output, as_json)
+    requests = [
+        request
+        for model in models or ((None,) if backbone["weights"] == "bundled" else ())
+        for request in _requests(model, backbone)
+    ]
+    comparison = compare(
+        targets,
+        requests,
+        protocols=[name.strip() for name in protocols.split(",")],
+        estimator=estimator,
+        as_published=as_published,
+        seeds=seeds,
+        folds=folds,
+        floors=not no_floors,
+        label_column=label_column,
+        store=store,
+        progress=ProgressBar(),
+        finished=lambda data, result: note(f"{data}: {result.model} by {result.protocol}: {result.value:.4g}"),
+    )
+    if chosen == "table":
+        print_comparison(comparison)
+    else:
+        text = {
+            "json": lambda: json.dumps(comparison.to_dict(), indent=2, allow_nan=False) + "\n",
+            "csv": comparison.to_csv,
+            "markdown": comparison.to_markdown,
+        }[chosen]()
+        if output is not None:
+            Path(output).write_text(text, encoding="utf-8")
+            note(f"written to {output}")
+        else:
+            click.echo(text, nl=False)
+    say_failures(comparison.skipped)
+    if not comparison.ranked:
+        note("some numbers are not ranked, because they are not comparable")
+        return 1
+    return 3 if comparison.skipped else 0
+
+
+def print_comparison(comparison: Any) -> None:
+    """Print a `Comparison` for a person: leaderboards on stdout, what to know about them on stderr."""
+    click.echo("\n".join(printable(line) for line in comparison.to_text().split("\n")), nl=False)
+    for data, name, reason in comparison.unavailable:
+        note(f"{data}: no floor {name}: {reason}")
+    for board in comparison.leaderboards:
+        for line in board.notes:
+            note(f"{board.data}: {line}")
+    for line in comparison.notes:
+        note(line)
+
+
+def _form(form: str | None, output: str | None, as_json: bool) -> str:
+    """Say in which form results are wanted: as named, or by the ending of the file."""
+    if as_json:
+        if form not in (None, "json"):
+            raise click.UsageError(f"--json and --format {form} ask for two forms at once; leave one out")
+        form = "json"
+    if output is None:
+        return form or "table"
+    folder = Path(output).absolute().parent
+    if not folder.is_dir():
+        raise click.UsageError(f"the folder {folder} does not exist; create it first")
+    by_ending = {".json": "json", ".csv": "csv", ".md": "markdown"}.get(Path(output).suffix.lower())
+    if form is None and by_ending is None:
+        raise click.UsageError(f"{output} names no format: let it end in .json, .csv or .md, or give --format")
+    if form == "table":
+        raise click.UsageError("--format table is for a terminal; write json, csv or markdown to a file")
+    return form or str(by_ending)
+
+
+def _requests(model: str | None, options: dict[str, Any]) -> list[Any]:
+    """Return the request of ``NAME`` or ``NAME=FILE``."""
+    name, found, weights = (model or "").partition("=")
+    named = {**options, "weights": weights} if found else options
+    return backbones_from((name,) if model is not None else (), named)

@@ -1,0 +1,227 @@
+"""compare: which of several backbones is better, on several data sets, by several protocols, as far as can be told.
+
+Layer: workflows; imports everything below, never click.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from embedkit.backbones import BackboneRequest
+from embedkit.errors import UsageError
+from embedkit.extraction import Progress
+from embedkit.probes import ProbeResult
+from embedkit.probes.comparison import Entry, average_ranks, disagreements, make_leaderboard
+from embedkit.probes.leaderboard import AverageRanks, Leaderboard, as_record
+from embedkit.probes.leaderboard_text import as_csv, as_markdown, as_text
+from embedkit.probes.protocols import PROTOCOLS
+from embedkit.workflows.entries import Options, enter
+from embedkit.workflows.remembered import Remembered
+from embedkit.workflows.targets import NamedTable, is_feature_file, open_store, open_target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Leaderboards, one for each data set and protocol, and what holds over all data sets.
+
+    Attributes
+    ----------
+    leaderboards : list of Leaderboard
+    average_ranks : list of AverageRanks
+        One a protocol, from three data sets on.
+    unavailable : list of (data, name, reason)
+        Floors that cannot be had.
+    skipped : list of (key, reason)
+        Images that have no features and are in no number.
+    notes : list of str
+    """
+
+    leaderboards: list[Leaderboard]
+    average_ranks: list[AverageRanks]
+    unavailable: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
+    skipped: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    notes: list[str] = field(default_factory=list[str])
+
+    @property
+    def ranked(self) -> bool:
+        """Whether every leaderboard could be ranked."""
+        return not any(board.not_ranked for board in self.leaderboards)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "leaderboards": [as_record(board) for board in self.leaderboards],
+            "average_ranks": [as_record(ranks) for ranks in self.average_ranks],
+            "unavailable": [{"data": data, "model": name, "reason": reason} for data, name, reason in self.unavailable],
+            "skipped": [{"key": key, "reason": reason} for key, reason in self.skipped],
+            "notes": self.notes,
+        }
+
+    def to_text(self) -> str:
+        """Return all leaderboards and the tests between backbones as aligned text."""
+        return as_text(self.leaderboards, self.average_ranks, self.unavailable)
+
+    def to_csv(self) -> str:
+        """Return the rows of all leaderboards as one CSV table."""
+        return as_csv(self.leaderboards)
+
+    def to_markdown(self) -> str:
+        """Return all leaderboards, the tests between backbones, and what was refused, as Markdown."""
+        return as_markdown(self.leaderboards, self.average_ranks, self.unavailable, self.notes)
+
+
+def compare(
+    targets: Any,
+    models: str | BackboneRequest | Sequence[str | BackboneRequest] = (),
+    *,
+    protocols: str | Sequence[str] = "quick",
+    estimator: str | None = None,
+    as_published: bool = False,
+    seeds: int = 1,
+    folds: int = 5,
+    floors: bool = True,
+    label_column: str | None = None,
+    store: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    finished: Callable[[str, ProbeResult], None] | None = None,
+) -> Comparison:
+    """Compare backbones on data sets by protocols, with paired tests, and rank only what can be told apart.
+
+    Images are read and decoded once for all backbones and floors. Features come through the store, and finished
+    results are remembered beside them (in ``memo/`` of the store, by a digest of everything that decides them), so an
+    interrupted comparison goes on where it was, and one more backbone costs only its own work.
+
+    Where a precision or an engine is ``auto``, torch computes in fp32: a choice by measured speed would let the load
+    of the machine decide the last digits. Everything random is seeded: a second run gives the same ordering,
+    intervals and p-values, also from an empty store.
+
+    Parameters
+    ----------
+    targets : path, or sequence of paths
+        Feature files, or sources of images. Feature files that record the same source are one data set.
+    models : str, BackboneRequest, or sequence of them
+        Needed for sources of images; feature files have their own.
+    protocols : str or sequence of str
+        Of `embedkit.probes.protocols.PROTOCOLS`.
+    estimator : str, optional
+        For the protocol ``quick``; by default ``"logistic"``.
+    as_published : bool
+        Solve each protocol by its original's solver and stop rule.
+    seeds : int
+        Repeat with so many seeds. A seed decides which training images choose hyper-parameters, and, for data sets
+        without splits, the folds. Values are means; the paired tests compare per-image means.
+    folds : int
+        For data sets without splits.
+    floors : bool
+        Compare with raw pixels, colour histograms and random weights too.
+    label_column, store, progress
+        As in `probe`.
+    finished : callable, optional
+        Called with the name of the data set and the first seed's result of each backbone and protocol.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    UsageError
+        An argument that cannot be honoured, or a backbone that is named twice.
+    ProbeError
+        Labels or splits do not allow an answer.
+    """
+    wanted = (protocols,) if isinstance(protocols, str) else tuple(protocols)
+    unknown = [name for name in wanted if name not in PROTOCOLS]
+    if unknown or not wanted or len(set(wanted)) < len(wanted):
+        got = unknown[0] if unknown else ",".join(wanted)
+        raise UsageError(f"protocols are {got!r}, expected distinct ones of {', '.join(PROTOCOLS)}")
+    if seeds < 1:
+        raise UsageError(f"seeds={seeds}, expected at least 1")
+    places = _places(targets)
+    named = [models] if isinstance(models, str | BackboneRequest) else list(models)
+    requests = [_pinned(BackboneRequest(model) if isinstance(model, str) else model) for model in named]
+    feature_store = open_store(store)
+    memory = Remembered(feature_store.memo_folder / "probes")
+    data_sets: dict[str, dict[str, NamedTable]] = {}
+    unavailable: list[tuple[str, str, str]] = []
+    for place in places:
+        own = [] if is_feature_file(place) else requests
+        opened = open_target(place, own, feature_store, floors=floors, label_column=label_column, progress=progress)
+        data = str(opened.tables[0].table.provenance.get("source", place))
+        _collect(data_sets.setdefault(data, {}), opened.tables, str(place))
+        unavailable += [(data, name, reason) for name, reason in opened.unavailable]
+    titles = _titles(list(data_sets))
+    boards: list[Leaderboard] = []
+    for protocol in wanted:
+        options = Options(protocol, estimator=estimator, as_published=as_published, seeds=seeds, folds=folds)
+        for data, tables in data_sets.items():
+            entries: list[Entry] = []
+            for one in tables.values():
+                entry = enter(one, titles[data], options, memory)
+                entries.append(entry)
+                if finished is not None:
+                    finished(titles[data], entry.results[0])
+            boards.append(make_leaderboard(entries))
+    ranks = [average_ranks([board for board in boards if board.protocol == protocol]) for protocol in wanted]
+    failures = {
+        failure.key: failure.reason
+        for tables in data_sets.values()
+        for one in tables.values()
+        for failure in one.table.failures
+    }
+    return Comparison(
+        leaderboards=boards,
+        average_ranks=[found for found in ranks if found is not None],
+        unavailable=[(titles[data], name, reason) for data, name, reason in unavailable],
+        skipped=sorted(failures.items()),
+        notes=disagreements(boards),
+    )
+
+
+def _places(targets: Any) -> list[Any]:
+    one = isinstance(targets, str | os.PathLike) or not isinstance(targets, Iterable)
+    places: list[Any] = [targets] if one else list(cast("Iterable[Any]", targets))
+    if not places:
+        raise UsageError("no target was given; name feature files, folders or manifests")
+    return places
+
+
+def _pinned(request: BackboneRequest) -> BackboneRequest:
+    """Settle what `auto` would decide by measuring."""
+    return dataclasses.replace(
+        request,
+        precision="fp32" if request.precision == "auto" else request.precision,
+        engine="torch" if request.engine == "auto" else request.engine,
+    )
+
+
+def _collect(found: dict[str, NamedTable], tables: list[NamedTable], place: str) -> None:
+    """Add the tables of one target to a data set; a floor that several targets share is one floor."""
+    for named in tables:
+        name = named.name
+        if name in found:
+            if named.floor:
+                continue
+            name = f"{name} ({Path(place).stem})"
+            if name in found:
+                raise UsageError(f"{place}: {name} is compared with itself; name each backbone once")
+        found[name] = dataclasses.replace(named, name=name)
+
+
+def _titles(sources: list[str]) -> dict[str, str]:
+    """Call data sets by the last parts of their paths, as many as tell them apart."""
+    for parts in (1, 2, 3):
+        titles = {source: "/".join(_without_manifest(source).parts[-parts:]) or source for source in sources}
+        if len(set(titles.values())) == len(sources):
+            return titles
+    return {source: source for source in sources}
+
+
+def _without_manifest(source: str) -> Path:
+    path = Path(source)
+    return path.parent if path.stem == "split" else path

@@ -1,0 +1,145 @@
+"""From a table and a protocol to an entry of a leaderboard, remembered beside the features.
+
+Layer: workflows; imports everything below, never click.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from embedkit.probes import ProbeResult
+from embedkit.probes.comparison import Conditions, Entry
+from embedkit.probes.protocols import run_protocol
+from embedkit.specs import canonical_json
+from embedkit.store import FeatureTable
+from embedkit.workflows.floors import PSEUDO, recorded_request
+from embedkit.workflows.remembered import Remembered, result_of, run_key, run_record
+from embedkit.workflows.targets import NamedTable
+
+# Up to so many numbers in the features BLAS works on one core: then results do not depend on how many there are.
+_ONE_CORE_SIZE = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How every backbone of a comparison is probed; see `embedkit.compare`."""
+
+    protocol: str
+    estimator: str | None
+    as_published: bool
+    seeds: int
+    folds: int
+
+
+def enter(named: NamedTable, data: str, options: Options, memory: Remembered) -> Entry:
+    """Run a protocol on a table once a seed, where it is not remembered that it was."""
+    table = named.table
+    records = [_run(named, options, seed, memory) for seed in range(options.seeds)]
+    results = [result_of(record) for record in records]
+    tested = _in_order(table, np.array(records[0]["tested"], dtype=np.intp))
+    return Entry(
+        data=data,
+        model=named.name,
+        floor=named.floor,
+        conditions=_conditions(table, tested, results[0], options, floor=named.floor),
+        results=results,
+        per_image=np.mean([_scores(record, tested) for record in records], axis=0),
+        parameters=_parameters(table),
+        images_per_second=_pace(named, memory),
+        feature_bytes=table.spec.backbone.width * np.dtype(table.spec.dtype).itemsize,
+    )
+
+
+def _run(named: NamedTable, options: Options, seed: int, memory: Remembered) -> dict[str, Any]:
+    from threadpoolctl import threadpool_limits  # pyright: ignore[reportUnknownVariableType]
+
+    table = named.table
+    asked = {"estimator": options.estimator, "as_published": options.as_published, "folds": options.folds, "seed": seed}
+    key = run_key(table, options.protocol, asked)
+    record = memory.lookup("result", key)
+    if record is None:
+        with threadpool_limits(1 if table.X.size <= _ONE_CORE_SIZE else None):
+            run = run_protocol(
+                options.protocol,
+                table,
+                model=named.name,
+                estimator=options.estimator,
+                floor=named.floor,
+                as_published=options.as_published,
+                random_state=seed,
+                folds=options.folds,
+            )
+        record = run_record(run)
+        memory.record("result", key, record)
+    record["result"].update(model=named.name, floor=named.floor)  # names are the caller's, not part of the work
+    return record
+
+
+def _in_order(table: FeatureTable, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Order rows by image and label, which two files of the same images have in common."""
+    labels: list[Any] = [None] * len(table) if table.y is None else table.y.tolist()
+    order = sorted((table.digests[row].tobytes(), repr(labels[row]), row) for row in rows.tolist())
+    return np.array([row for _, _, row in order], dtype=np.intp)
+
+
+def _scores(record: dict[str, Any], tested: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+    """Return the per-image scores of a run in the order of given rows."""
+    score_of = dict(zip(record["tested"], record["per_image"], strict=True))
+    return np.array([score_of[row] for row in tested.tolist()], dtype=np.float64)
+
+
+def _conditions(
+    table: FeatureTable, tested: npt.NDArray[np.intp], result: ProbeResult, options: Options, *, floor: bool
+) -> Conditions:
+    every = np.arange(len(table), dtype=np.intp)
+    rest = np.setdiff1d(every, tested)
+    request = recorded_request(table)
+    asked = None
+    if table.spec.backbone.architecture not in PSEUDO:
+        overrides = {} if request is None else cast(dict[str, Any], request.backbone.to_dict()["preprocess"])
+        asked = canonical_json({**overrides, "resize": table.spec.preprocess.resize})
+    return Conditions(
+        test_images=_digest(table, tested),
+        # Without splits every image is tested and trains.
+        train_images=_digest(table, _in_order(table, rest if len(rest) else every)),
+        split=_digest(table, _in_order(table, every), "split", "groups"),
+        protocol=result.protocol,
+        estimator=result.estimator,
+        metric=result.metric,
+        as_published=result.as_published,
+        seeds=options.seeds,
+        folds=options.folds,
+        preprocessing=asked,
+    )
+
+
+def _digest(table: FeatureTable, rows: npt.NDArray[np.intp], *names: str) -> str:
+    """Digest the images in some rows together with columns of theirs, by default their labels."""
+    digest = hashlib.sha256(np.ascontiguousarray(table.digests[rows]).data)
+    for name in names or ("y",):
+        column: npt.NDArray[Any] | None = getattr(table, name)
+        digest.update(repr(None if column is None else column[rows].tolist()).encode())
+    return digest.hexdigest()
+
+
+def _parameters(table: FeatureTable) -> int | None:
+    if table.spec.backbone.architecture in PSEUDO:
+        return 0
+    recorded = table.provenance.get("parameters")
+    return recorded if isinstance(recorded, int) else None
+
+
+def _pace(named: NamedTable, memory: Remembered) -> float | None:
+    """Return how fast the features were extracted on this machine, also where that was another day."""
+    key = {"features": named.table.spec.fingerprint, "machine": platform.node(), "cores": os.cpu_count()}
+    if named.pace is not None:
+        memory.record("pace", key, named.pace)
+        return named.pace
+    return memory.lookup("pace", key)
