@@ -20,6 +20,7 @@ from embedkit.probes.comparison import Entry, average_ranks, disagreements, make
 from embedkit.probes.leaderboard import AverageRanks, Leaderboard, as_record
 from embedkit.probes.leaderboard_text import as_csv, as_markdown, as_text
 from embedkit.probes.protocols import PROTOCOLS
+from embedkit.specs import canonical_json
 from embedkit.workflows.entries import Options, enter
 from embedkit.workflows.remembered import Remembered
 from embedkit.workflows.targets import NamedTable, is_feature_file, open_store, open_target
@@ -145,6 +146,10 @@ def compare(
     places = _places(targets)
     named = [models] if isinstance(models, str | BackboneRequest) else list(models)
     requests = [_pinned(BackboneRequest(model) if isinstance(model, str) else model) for model in named]
+    records = [canonical_json(request.to_dict()) for request in requests]
+    for request, record in zip(requests, records, strict=True):
+        if records.count(record) > 1:
+            raise UsageError(f"{request.model} is compared with itself; name each backbone once")
     feature_store = open_store(store)
     memory = Remembered(feature_store.memo_folder / "probes")
     data_sets: dict[str, dict[str, NamedTable]] = {}
