@@ -21,7 +21,14 @@ from embedkit.extraction.units import UnitWorker
 def main() -> None:
     """Answer requests from standard input until there are no more."""
     logging.basicConfig(format="embedkit: %(message)s", level=logging.WARNING, stream=sys.stderr)
-    signal.signal(signal.SIGTERM, _interrupt)
+    ours = os.getpid()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != ours:  # a library has forked: its process ends as if nobody had interfered
+            os._exit(128 + number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
     # Whatever libraries print goes to stderr; the answers have the pipe for themselves.
     pipe = os.dup(1)
     os.dup2(2, 1)
@@ -66,7 +73,3 @@ def _plain(extraction: Extraction) -> dict[str, Any]:
         "forward_passes": extraction.forward_passes,
         "cache_hits": extraction.cache_hits,
     }
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

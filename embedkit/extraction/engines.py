@@ -32,7 +32,7 @@ ATTEMPTS = DEATHS + 4
 _UNITS_A_WORKER = 4
 
 # No unit is so small that starting it costs more than its images, and none so large that losing it hurts.
-_MIN_ROWS, _MAX_ROWS = 64, 8192
+_MIN_ROWS, _MAX_ROWS = 16, 8192
 
 
 class Worker(Protocol):
@@ -86,11 +86,18 @@ def extract_on_devices(
 
     Raises
     ------
+    DeviceError
+        A device is not there.
     WorkerDiedError
         A unit has lost too many processes, and no image is to blame.
     EmbedkitError
         What a process raised.
     """
+    for device in devices:
+        if device not in ("auto", "cpu"):  # said at once, and even when the others would have been enough
+            from embedkit.backbones.devices import resolve_device
+
+            resolve_device(device)
     shares = _share_cores(len(devices))
     settings = [
         ChildSettings(plan=plan.file, device=device, batch_size=batch_size, cores=cores)

@@ -219,7 +219,7 @@ def _read(path: Path) -> tuple[dict[str, Any], str]:
         raise PlanFormatError(f"{path} is not a plan; `embedkit extract SOURCE --plan FILE` makes one")
     fields = cast(dict[str, Any], envelope)
     version = fields.get("format")
-    if not isinstance(version, int) or version > PLAN_FORMAT:
+    if not isinstance(version, int) or not 1 <= version <= PLAN_FORMAT:
         raise PlanFormatError(
             f"{path} is a plan of format {version!r}; this version of embedkit reads format {PLAN_FORMAT}: install the "
             "embedkit that wrote it on every machine"

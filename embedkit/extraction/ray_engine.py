@@ -9,8 +9,9 @@ Layer: extraction; above the rooms, below the embedder. Imports ray when it is u
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout, suppress
 from typing import Any
 
 from embedkit.errors import EmbedkitError, MissingExtraError, WorkerDiedError
@@ -36,26 +37,27 @@ def ray_workers(
         raise MissingExtraError("--cluster ray needs ray; pip install 'embedkit[ray]'") from error
     engine: Any = ray
     ours = not engine.is_initialized()
-    if ours:
-        engine.init(log_to_driver=False, logging_level=logging.ERROR)
-    try:
-        gpus = int(engine.cluster_resources().get("GPU", 0))
-        machines = sum(bool(node["Alive"]) for node in engine.nodes())
-        count = gpus or max(machines, _LEAST_ACTORS)
-        actor = engine.remote(_Actor).options(num_cpus=0, num_gpus=1 if gpus else 0, max_restarts=0)
-
-        @contextmanager
-        def start(place: int) -> Generator[_RayWorker]:
-            worker = _RayWorker(engine, lambda: actor.remote(file, device, batch_size))
-            try:
-                yield worker
-            finally:
-                worker.stop()
-
-        yield min(count, units), start
-    finally:
+    with redirect_stdout(sys.stderr):  # Ray tells of dead workers on stdout, which belongs to results
         if ours:
-            engine.shutdown()
+            engine.init(log_to_driver=False, logging_level=logging.ERROR)
+        try:
+            gpus = int(engine.cluster_resources().get("GPU", 0))
+            machines = sum(bool(node["Alive"]) for node in engine.nodes())
+            count = gpus or max(machines, _LEAST_ACTORS)
+            actor = engine.remote(_Actor).options(num_cpus=0, num_gpus=1 if gpus else 0, max_restarts=0)
+
+            @contextmanager
+            def start(place: int) -> Generator[_RayWorker]:
+                worker = _RayWorker(engine, lambda: actor.remote(file, device, batch_size))
+                try:
+                    yield worker
+                finally:
+                    worker.stop()
+
+            yield min(count, units), start
+        finally:
+            if ours:
+                engine.shutdown()
 
 
 class _RayWorker:

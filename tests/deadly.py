@@ -1,0 +1,51 @@
+"""Images that kill the process which decodes them, and decoding that takes its time, in every process of a test."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+POISON = b"the end of whoever reads this"
+ROOT = Path(__file__).resolve().parent.parent
+
+_SITE = """
+import os, time
+from embedkit.extraction import pipeline
+
+plain = pipeline.decode
+
+def decode(data, *arguments, **options):
+    if {poison!r} in data:
+        os._exit(9)
+    time.sleep({seconds})
+    return plain(data, *arguments, **options)
+
+pipeline.decode = decode
+"""
+
+
+def deadly_path(folder: Path, seconds: float = 0.0) -> str:
+    """Return a PYTHONPATH under which Python processes die of POISON and decode slowly.
+
+    Python imports ``sitecustomize`` before anything else, so nothing in embedkit has to know of this.
+    """
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(_SITE.format(poison=POISON, seconds=seconds))
+    return os.pathsep.join([str(folder), str(ROOT), str(ROOT / "cli")])
+
+
+def poison(image: Path) -> None:
+    """Make an image deadly; it stays a sound image otherwise."""
+    image.write_bytes(image.read_bytes() + POISON)
+
+
+def wait_for(condition, seconds: float = 120.0):
+    """Return the first true answer."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        answer = condition()
+        if answer:
+            return answer
+        time.sleep(0.02)
+    raise AssertionError("it did not happen in time")

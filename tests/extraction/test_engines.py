@@ -1,0 +1,172 @@
+"""Handing out units to workers that may die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embedkit.backbones import BackboneRequest
+from embedkit.errors import UsageError, WeightsError, WorkerDiedError
+from embedkit.extraction import ExtractionRequest, Tick, engines, resolve, run
+from embedkit.extraction.engines import ATTEMPTS, drive, extract_on_devices, parse_devices, suggest_units
+from embedkit.extraction.plan import write_plan
+from embedkit.extraction.status import plan_status, planned_extraction
+from embedkit.extraction.units import UnitResult
+from embedkit.images import open_source
+from embedkit.store import FeatureStore, MemoryFeatureStore
+from tests.deadly import deadly_path, poison, wait_for
+from tests.photos import make_folder
+
+REQUEST = ExtractionRequest(backbone=BackboneRequest("pixels32"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return make_folder(tmp_path / "photos", {"red": 20, "green": 20})
+
+
+def make(tmp_path, target, units):
+    store = FeatureStore(tmp_path / "store")
+    resolution, _ = resolve(REQUEST, store)
+    return write_plan(tmp_path / "P.json", open_source(target), REQUEST, resolution, store, units=units)
+
+
+def test_devices_by_name(monkeypatch):
+    assert parse_devices("cpu") == ["cpu"]
+    assert parse_devices("cuda:0, cuda:1") == ["cuda:0", "cuda:1"]
+    assert parse_devices("auto") == ["auto"]
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+    assert parse_devices("cuda") == ["cuda:0", "cuda:1", "cuda:2"]
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert parse_devices("cuda") == ["cuda"]  # and loading the backbone says that there is none
+    for blank in ("", "cpu,,cpu", ","):
+        with pytest.raises(UsageError, match="expected names such as"):
+            parse_devices(blank)
+
+
+@given(rows=st.integers(1, 10**7), workers=st.integers(1, 64))
+def test_units_are_neither_tiny_nor_huge(rows, workers):
+    units = suggest_units(rows, workers)
+    assert units >= 1
+    assert units == 1 or rows / units >= 8
+    assert rows / units <= 8192
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_cores_are_shared_out(workers, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {1, 2, 5, 7}, raising=False)
+    shares = engines._share_cores(workers)
+    assert sorted(core for share in shares for core in share) == [1, 2, 5, 7]
+    assert len(shares) == workers
+    assert engines._share_cores(9) == [None] * 9
+
+
+class Fake:
+    """A worker that dies over some units, so many times each."""
+
+    def __init__(self, deadly, done):
+        self.deadly, self.done, self.stopped = deadly, done, threading.Event()
+
+    def extract(self, number, count, progress=None):
+        if self.deadly.get(number, 0):
+            self.deadly[number] -= 1
+            raise WorkerDiedError("it fell")
+        progress(Tick(2, 1, 1, 0))
+        self.done.append(number)
+        return UnitResult(number=number, count=count, rows=2, cache_hits=1).to_dict()
+
+    def stop(self):
+        self.stopped.set()
+
+
+def starting(worker):
+    @contextmanager
+    def start(place):
+        yield worker
+
+    return start
+
+
+def test_each_unit_is_done_once_though_workers_die(tmp_path, folder):
+    plan, ticks = make(tmp_path, folder, 20), []
+    worker = Fake({3: ATTEMPTS - 1, 20: 1}, [])
+    results = drive(plan, 4, starting(worker), ticks.append)
+    assert sorted(worker.done) == [result.number for result in results] == list(range(1, 21))
+    assert (ticks[-1].total, ticks[-1].done, ticks[-1].found) == (40, 40, 20)
+
+
+def test_a_unit_that_keeps_dying_is_an_error(tmp_path, folder):
+    plan = make(tmp_path, folder, 5)
+    with pytest.raises(WorkerDiedError, match=f"unit 3/5 has lost {ATTEMPTS} workers, the last one so: it fell"):
+        drive(plan, 2, starting(Fake({3: 1000}, [])))
+
+
+def test_an_error_stops_all_workers(tmp_path, folder):
+    plan = make(tmp_path, folder, 4)
+
+    class Failing(Fake):
+        def extract(self, number, count, progress=None):
+            if number == 2:
+                raise WeightsError("not these")
+            assert self.stopped.wait(60)
+            raise WorkerDiedError("stopped")
+
+    worker = Failing({}, [])
+    with pytest.raises(WeightsError, match="not these"):
+        drive(plan, 2, starting(worker))
+    assert worker.stopped.is_set()
+
+
+def test_processes_that_are_killed_while_they_work(tmp_path, folder, monkeypatch):
+    """Two devices; whoever is seen at work is killed three times over, and one image kills by itself."""
+    poison(folder / "red" / "007.png")
+    plan = make(tmp_path, folder, 4)
+    store = FeatureStore(plan.store)
+    monkeypatch.setenv("PYTHONPATH", deadly_path(tmp_path / "site", seconds=0.05))
+    killed: list[int] = []
+
+    def kill():
+        for _ in range(3):
+
+            def at_work():
+                workers = [unit.worker for unit in plan_status(plan, store).units if unit.worker]
+                return [pid for worker in workers if (pid := int(worker.rpartition(":")[2])) not in killed]
+
+            killed.append(wait_for(at_work)[0])
+            os.kill(killed[-1], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    results = extract_on_devices(plan, ["cpu", "cpu"])
+    killer.join()
+    assert len(set(killed)) == 3
+    row = plan.source.keys.index("red/007.png")
+    failures = {row: text for result in results for row, text in result.failures.items()}
+    assert list(failures) == [row]
+    assert "it kills the process that reads it" in failures[row]
+    done = planned_extraction(plan, store)
+    assert list(done.failures) == [row]
+    monkeypatch.undo()
+    expected = run(plan.source, REQUEST, MemoryFeatureStore())
+    np.testing.assert_array_equal(
+        done.features.get(done.digests[done.rows]), expected.features.get(expected.digests[done.rows])
+    )
+
+
+def test_errors_of_a_process_are_errors_here(tmp_path, folder):
+    plan = make(tmp_path, folder, 2)
+    for part in ("embedkit-store.json", "features", "memo"):
+        target = plan.store / part
+        if target.is_file():
+            target.write_text("no store")
+    from embedkit.errors import StoreFormatError
+
+    with pytest.raises(StoreFormatError, match="embedkit-store.json is damaged"):
+        extract_on_devices(plan, ["cpu", "cpu"])
