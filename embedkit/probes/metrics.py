@@ -3,12 +3,11 @@
 scikit-learn's functions where it has them. A class that no test row belongs to has no recall, no ranking and no
 precision: averages over classes leave it out.
 
-Layer: probes; above scikit-learn and probes.predictions.
+Layer: probes; above scikit-learn, probes.predictions and probes.tasks.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import UsageError
+from embedkit.probes import tasks
 from embedkit.probes.predictions import Float64, Predicted, Targets
 
 Metric = Callable[[Targets, Predicted], float]
@@ -78,10 +78,11 @@ def roc_auc(y: Targets, predicted: Predicted) -> float:
 
 
 def mean_average_precision(y: Targets, predicted: Predicted) -> float:
-    """Give the mean over classes of the average precision, the sum of precisions at each step of recall."""
-    import sklearn.metrics
+    """Give the mean over classes of the average precision, the sum of precisions at each step of recall.
 
-    return _mean_over_classes(y, predicted, cast(Any, sklearn.metrics).average_precision_score)
+    Equal to scikit-learn's average_precision_score, without its checks, which take ten times as long.
+    """
+    return _mean_over_classes(y, predicted, _average_precision)
 
 
 def mean_average_precision_11(y: Targets, predicted: Predicted) -> float:
@@ -121,37 +122,40 @@ def expected_calibration_error(y: Targets, predicted: Predicted) -> float:
 
 
 def r2(y: Targets, predicted: Predicted) -> float:
-    """Give the share of the variance of the values that is explained; NaN for constant values."""
-    residual, total = float(((y - predicted.targets) ** 2).sum()), float(((y - y.mean()) ** 2).sum())
-    return 1 - residual / total if total > 0 else float("nan")
+    """Give the share of the variance of values that is explained."""
+    return tasks.r2(y, predicted.targets)
 
 
 def pearson(y: Targets, predicted: Predicted) -> float:
-    """Give the correlation of values and predictions; NaN where either is constant."""
-    a, b = y - y.mean(), predicted.targets - predicted.targets.mean()
-    lengths = float(np.sqrt((a @ a) * (b @ b)))
-    return float(np.clip(a @ b / lengths, -1, 1)) if lengths > 0 else float("nan")
+    """Give the correlation of values and predictions; 0 where either does not vary."""
+    return tasks.pearson(y, predicted.targets)
 
 
 def average_precision_11(marks: npt.NDArray[np.bool_], scores: Float64) -> float:
-    """Give the 11-point average precision of one class."""
+    """Give the 11-point average precision of one class; as in the originals, the precision at recall 0 is 1."""
     precision, recall = _precision_recall(marks, scores)
     # Rounding must not put a recall of 3 / 10 below the level 0.3.
-    return float(np.mean([precision[recall >= level - 1e-12].max() for level in np.linspace(0, 1, 11)]))
+    levels = [precision[recall >= level - 1e-12].max() for level in np.linspace(0.1, 1, 10)]
+    return float((1 + sum(levels)) / 11)
+
+
+def _average_precision(marks: npt.NDArray[np.bool_], scores: Float64) -> float:
+    precision, recall = _precision_recall(marks, scores)
+    return float((np.diff(recall, prepend=0.0) * precision).sum())
 
 
 def _average_precision_area(marks: npt.NDArray[np.bool_], scores: Float64) -> float:
     precision, recall = _precision_recall(marks, scores)
-    envelope = np.maximum.accumulate(precision[:-1])
-    return float((-np.diff(recall) * envelope).sum())
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float((np.diff(recall, prepend=0.0) * envelope).sum())
 
 
 def _precision_recall(marks: npt.NDArray[np.bool_], scores: Float64) -> tuple[Float64, Float64]:
-    """Give precisions and recalls, recalls descending from 1 to 0."""
-    import sklearn.metrics
-
-    precision, recall, _ = cast(Any, sklearn.metrics).precision_recall_curve(marks, scores)
-    return precision, recall
+    """Give precision and recall at each distinct score from the highest on; recalls ascend to 1."""
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
+    found = np.cumsum(marks[order])[last]
+    return found / (last + 1), found / found[-1]
 
 
 def _mean_over_classes(
@@ -159,9 +163,7 @@ def _mean_over_classes(
 ) -> float:
     scores, marks = _finite(_scores(predicted)), _marks(y, predicted)
     present = np.flatnonzero(marks.any(axis=0))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        values = [metric(marks[:, k], scores[:, k]) for k in present]
+    values = [metric(marks[:, k], scores[:, k]) for k in present]
     return float(np.mean(values)) if values else float("nan")
 
 

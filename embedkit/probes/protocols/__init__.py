@@ -9,13 +9,14 @@ Layer: probes; above the store and the estimators, below workflows.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from embedkit.errors import UsageError
+from embedkit.errors import SplitError, UsageError
 from embedkit.probes.predictions import Predicted, Targets
 from embedkit.probes.protocols import (
     clip,
@@ -38,7 +39,6 @@ from embedkit.probes.protocols.quick_run import quick_run
 from embedkit.probes.protocols.rows import Tasks, tasks_of
 from embedkit.probes.protocols.run import ProbeRun
 from embedkit.probes.protocols.task import Outcome, Task
-from embedkit.probes.quick import ESTIMATORS
 from embedkit.probes.records import ProbeResult
 from embedkit.store import FeatureTable
 
@@ -57,7 +57,7 @@ class _Protocol:
 
 _ACCURACY = {"class": "accuracy"}
 _ACCURACY_OR_11_POINTS = {"class": "accuracy", "multilabel": "map_11_point"}
-_ACCURACY_OR_PRECISION = {"class": "accuracy", "multilabel": "mean_average_precision"}
+_ACCURACY_OR_PRECISION = {"class": "accuracy", "multilabel": "average_precision"}
 _AREA = {"class": "map_area", "multilabel": "map_area"}
 _PER_CLASS = {"class": "mean_per_class_accuracy"}
 _PEARSON = {"value": "pearson"}
@@ -106,7 +106,8 @@ def run_protocol(
     model : str
         What the result calls the features.
     estimator : str, optional
-        For ``"quick"`` one of its estimators (by default ``"logistic"``); a published protocol has its own.
+        For ``"quick"`` any of its estimators, by default ``"logistic"`` (for values ``"ridge"``); a published protocol
+        has its own.
     floor : bool
         The features are a floor.
     as_published : bool
@@ -132,19 +133,16 @@ def run_protocol(
     if name not in PROTOCOLS:
         raise UsageError(f"protocol {name!r} is not known; use {', '.join(PROTOCOLS)}")
     if name == "quick":
-        chosen = estimator or "logistic"
-        if chosen not in ESTIMATORS:
-            raise UsageError(f"estimator {chosen!r} is not known; use {', '.join(ESTIMATORS)}")
-        return quick_run(table, chosen, model=model, floor=floor, random_state=random_state, folds=folds)
+        return quick_run(table, estimator, model=model, floor=floor, random_state=random_state, folds=folds)
     protocol = _PUBLISHED[name]
     if estimator not in (None, protocol.estimator):
         raise UsageError(
             f"protocol {name} has its own estimator ({protocol.estimator}), got {estimator!r}; leave it out"
         )
-    started = time.monotonic()
     found = tasks_of(
         table, name, tuple(protocol.metrics), folds=folds, random_state=random_state, as_published=as_published
     )
+    started = time.monotonic()
     outcomes = [protocol.run(task) for task in found.tasks]
     seconds = time.monotonic() - started
     tested = np.concatenate(found.tested)
@@ -152,7 +150,9 @@ def run_protocol(
     draws = [_joined(parts) for parts in zip(*(outcome.draws for outcome in outcomes), strict=True)]
     metric = protocol.metrics[table.target_type]
     main = judge(metric, y, draws)
-    further = further_metrics(y, draws, metric)
+    if main["interval"] is None:
+        raise SplitError(f"{metric} is not defined on the {len(y)} tested images; {name} needs more of each class")
+    further = {key: judged for key, judged in further_metrics(y, draws).items() if key != metric}
     for label in outcomes[0].others:
         settings = [_joined(parts) for parts in zip(*(outcome.others[label] for outcome in outcomes), strict=True)]
         further[f"{metric} ({label})"] = judge(metric, y, settings)
@@ -176,6 +176,7 @@ def run_protocol(
         notes=_notes(found, outcomes, protocol.features.departures(table.spec, name)),
         fit_seconds=seconds,
         metrics=further,
+        leaks=dataclasses.asdict(found.leaked),
         as_published=as_published,
     )
     return ProbeRun(result=result, tested=tested, predictions=_decoded(found, draws), per_image=per_image(y, draws))
@@ -203,7 +204,7 @@ def _classes_in(y: Targets) -> int:
 
 
 def _notes(found: Tasks, outcomes: list[Outcome], departures: list[str]) -> list[str]:
-    notes = [*departures, *found.notes]
+    notes = [*departures, *found.notes, *found.leaked.notes()]
     for outcome in outcomes:
         notes += [note for note in outcome.notes if note not in notes]
     return notes

@@ -21,7 +21,7 @@ METRICS: dict[str, Metric] = {
     "top5_accuracy": metrics.top_5_accuracy,
     "macro_f1": metrics.macro_f1,
     "roc_auc": metrics.roc_auc,
-    "mean_average_precision": metrics.mean_average_precision,
+    "average_precision": metrics.mean_average_precision,
     "map_11_point": metrics.mean_average_precision_11,
     "map_area": metrics.mean_average_precision_area,
     "log_loss": metrics.log_loss,
@@ -62,20 +62,16 @@ def judge(name: str, y: Targets, draws: list[Predicted], *, n_resamples: int = _
     return {"value": value, "interval": interval}
 
 
-def further_metrics(y: Targets, draws: list[Predicted], leave_out: str) -> dict[str, dict[str, Any]]:
-    """Judge by every metric that the predictions allow, but for the protocol's own."""
-    return {
-        name: judge(name, y, draws, n_resamples=_FEWER_RESAMPLES)
-        for name in applicable(y, draws[0])
-        if name != leave_out
-    }
+def further_metrics(y: Targets, draws: list[Predicted]) -> dict[str, dict[str, Any]]:
+    """Judge by every metric that the predictions allow."""
+    return {name: judge(name, y, draws, n_resamples=_FEWER_RESAMPLES) for name in applicable(y, draws[0])}
 
 
 def applicable(y: Targets, predicted: Predicted) -> list[str]:
     """Name the metrics that predictions allow."""
     if y.dtype == np.float64:
         return ["r2", "pearson"]
-    ranking = ["roc_auc", "mean_average_precision", "map_11_point"] if predicted.scores is not None else []
+    ranking = ["roc_auc", "average_precision", "map_11_point"] if predicted.scores is not None else []
     if y.ndim == 2:
         return ["accuracy", *ranking]
     names = ["accuracy", "mean_per_class_accuracy", "macro_f1"]

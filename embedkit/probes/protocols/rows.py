@@ -11,7 +11,9 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.errors import LabelsError, UsageError
+from embedkit.errors import LabelsError
+from embedkit.probes.features import FeatureRows
+from embedkit.probes.leakage import Leaks, leaks
 from embedkit.probes.predictions import Targets
 from embedkit.probes.protocols.task import Labelled, Rows, Task
 from embedkit.probes.splits import Split, make_splits
@@ -40,7 +42,9 @@ class Tasks:
         What the class numbers mean.
     reported_on : str
     notes : list of str
-    splits : list of Split
+        Of the splits.
+    leaked : Leaks
+        What tested images share with training images.
     """
 
     tasks: list[Task]
@@ -49,7 +53,7 @@ class Tasks:
     classes: npt.NDArray[np.str_]
     reported_on: str
     notes: list[str]
-    splits: list[Split]
+    leaked: Leaks
 
 
 def tasks_of(
@@ -87,25 +91,26 @@ def tasks_of(
         raise LabelsError(
             f"the target holds no image with features ({len(table.failures)} failed); see `embedkit info`"
         )
-    X = table.X
-    if not np.isfinite(X).all():
-        raise UsageError("the features hold NaN or infinity; extract them again")
-    names = cast(npt.NDArray[np.str_], table.y)
+    features = FeatureRows(table)
     splits = make_splits(
-        names, None if table.split is None else table.split.tolist(), folds=folds, random_state=random_state
+        table.y,
+        None if table.split is None else table.split.tolist(),
+        groups=None if table.groups is None else table.groups.tolist(),
+        folds=folds,
+        random_state=random_state,
     )
-    classes, y = np.unique(names, return_inverse=True)
+    y, classes = encoded(table)
     tasks: list[Task] = []
     for split in splits:
         declared = _declares_validation(table, split)
         train = split.fit if declared else split.train
         tasks.append(
             Task(
-                train=Labelled(X=X[train], y=y[train]),
-                validation=Labelled(X=X[split.select], y=y[split.select]) if declared else None,
+                train=Labelled(X=features.take(train), y=y[train]),
+                validation=Labelled(X=features.take(split.select), y=y[split.select]) if declared else None,
                 cut=(np.searchsorted(train, split.fit), np.searchsorted(train, split.select)),
                 selected_on=split.selected_on,
-                test_features=X[split.test],
+                test_features=features.take(split.test),
                 n_classes=len(classes),
                 random_state=random_state,
                 as_published=as_published,
@@ -118,8 +123,16 @@ def tasks_of(
         classes=classes,
         reported_on=splits[0].reported_on,
         notes=list(splits[0].notes),
-        splits=splits,
+        leaked=leaks(table, features, splits, random_state),
     )
+
+
+def encoded(table: FeatureTable) -> tuple[Targets, npt.NDArray[np.str_]]:
+    """Give targets as protocols take them, and what class numbers mean."""
+    if table.target_type == "class":
+        classes, y = np.unique(cast(npt.NDArray[np.str_], table.y), return_inverse=True)
+        return y.astype(np.intp), classes
+    return cast(Targets, table.y), np.array(table.classes, dtype=np.str_)
 
 
 def _declares_validation(table: FeatureTable, split: Split) -> bool:
