@@ -61,8 +61,8 @@ class FeatureRows:
         if self._X is not None:
             self._require_finite(self._X, np.arange(len(self._X)))
 
-    def batches(self, rows: Rows, size: int = _BATCH_ROWS) -> Iterator[tuple[slice, Float32]]:
-        """Yield features of rows, at most `size` at a time.
+    def batches(self, rows: Rows, size: int | None = None) -> Iterator[tuple[slice, Float32]]:
+        """Yield features of rows, at most `size` at a time (by default some tens of megabytes).
 
         Parameters
         ----------
@@ -74,7 +74,13 @@ class FeatureRows:
         span : slice
             Which of `rows` these are.
         X : ndarray of shape (at most size, n_features), float32
+
+        Raises
+        ------
+        UsageError
+            Features that are read hold NaN or infinity.
         """
+        size = _BATCH_ROWS if size is None else size
         if self._X is not None:
             for start in range(0, len(rows), size):
                 span = slice(start, min(start + size, len(rows)))

@@ -33,6 +33,8 @@ re-encoded or halved in size.
 """
 
 _NEIGHBOURS = 10
+# Distances of features that are equal but for rounding in float32: the same picture, however often it is there.
+_SAME = 1e-5
 # Multiplications of a search, a second or two of one core; beyond, a sample of the tested images is compared.
 _BUDGET = 5e10
 _LEAST_SAMPLE = 1000
@@ -115,4 +117,5 @@ def _are_near(features: FeatureRows, train: Rows, rows: Rows) -> npt.NDArray[np.
     for _, X in features.batches(train):
         centre += X.sum(axis=0, dtype=np.float64)
     distances, _ = nearest(features, train, rows, _NEIGHBOURS, (centre / len(train)).astype(np.float32))
-    return (distances[:, 0] <= 1 - NEAR_COSINE) & (distances[:, 0] <= NEAR_RATIO * distances[:, -1])
+    apart = (distances[:, 0] <= NEAR_RATIO * distances[:, -1]) | (distances[:, 0] <= _SAME)
+    return (distances[:, 0] <= 1 - NEAR_COSINE) & apart

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -101,6 +102,7 @@ def quick(
     folds: int = 5,
     random_state: int = 0,
     params: Mapping[str, Sequence[Any]] | None = None,
+    device: str = "auto",
 ) -> Quick:
     """Run the protocol with one estimator on one table.
 
@@ -123,6 +125,8 @@ def quick(
         Seed of every random choice.
     params : mapping of str to sequence, optional
         For an estimator by path or object: values to choose from, of equals the first. Without, nothing is chosen.
+    device : str
+        Where an estimator by path or object is fitted if it takes tensors, as `resolve_tensor_device` names them.
 
     Returns
     -------
@@ -142,7 +146,7 @@ def quick(
 
     started = time.monotonic()
     task = task_of(table)
-    run = _run_of(estimator, params, task, random_state)
+    run = _run_of(estimator, params, task, random_state, device)
     splits = make_splits(
         task.y,
         None if table.split is None else table.split.tolist(),
@@ -151,7 +155,10 @@ def quick(
         random_state=random_state,
     )
     features = FeatureRows(table)
-    with threadpool_limits(1 if features.shape[0] * features.shape[1] <= _ONE_CORE_SIZE else None):
+    one_core = features.shape[0] * features.shape[1] <= _ONE_CORE_SIZE
+    with threadpool_limits(1 if one_core else None), warnings.catch_warnings():
+        # scikit-learn's guess at values where labels, which are classes here, are many.
+        warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
         outcomes = [run(features, task, split) for split in splits]
         shipped = outcomes[0]
         if table.split is None:
@@ -204,7 +211,9 @@ def check_estimator(estimator: Any, params: Mapping[str, Sequence[Any]] | None =
         import_estimator(estimator)
 
 
-def _run_of(estimator: Any, params: Mapping[str, Sequence[Any]] | None, task: Task, random_state: int) -> _Run:
+def _run_of(
+    estimator: Any, params: Mapping[str, Sequence[Any]] | None, task: Task, random_state: int, device: str
+) -> _Run:
     check_estimator(estimator, params)
     if isinstance(estimator, str) and not is_path(estimator):
         runs = _RUNS[task.kind]
@@ -217,7 +226,7 @@ def _run_of(estimator: Any, params: Mapping[str, Sequence[Any]] | None, task: Ta
         return runs[estimator]
     found = import_estimator(estimator) if isinstance(estimator, str) else estimator
     unfitted, grid = checked(found, params or {}, task.kind)
-    return lambda features, task, split: run_imported(unfitted, grid, features, task, split, random_state)
+    return lambda features, task, split: run_imported(unfitted, grid, features, task, split, random_state, device)
 
 
 def _count_classes(task: Task, train: Rows) -> int:
