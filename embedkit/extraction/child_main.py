@@ -26,8 +26,11 @@ def main() -> None:
     def interrupt(number: int, frame: FrameType | None) -> None:
         if os.getpid() != ours:  # a library has forked: its process ends as if nobody had interfered
             os._exit(128 + number)
+        for again in (signal.SIGINT, signal.SIGTERM):  # what was computed is being committed: once is enough
+            signal.signal(again, signal.SIG_IGN)
         raise KeyboardInterrupt
 
+    signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
     # Whatever libraries print goes to stderr; the answers have the pipe for themselves.
     pipe = os.dup(1)

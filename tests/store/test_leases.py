@@ -264,3 +264,24 @@ def test_what_a_killed_process_had_claimed_is_computed_by_another(tmp_path: Path
     heir = start_cold(tmp_path / "store", 0.5)
     go(heir)
     assert finish(heir) > 0
+
+
+def test_what_others_have_is_told_at_one_look(folder: Path) -> None:
+    holder, observer = Leases(folder), Leases(folder)
+    assert observer.taken() == set()
+    holder.claim([A, B])
+    observer.claim([C])
+    assert (observer.taken(), holder.taken()) == ({A, B}, {C})
+    holder.release([A])
+    assert observer.taken() == {B}
+    holder.close()
+    assert observer.taken() == set()
+    observer.close()
+
+
+def test_a_lease_that_is_old_by_the_file_systems_clock_is_dead_at_one_look(folder: Path) -> None:
+    lease = dead_holder(folder, [A])
+    before = time.time() - 31.0
+    os.utime(lease, (before, before))
+    assert Leases(folder).taken() == set()
+    assert Leases(folder).claim([A]) == set(), "who claims watches it first"
