@@ -65,6 +65,7 @@ def command(
         force=force,
         label_column=label_column,
         store=store,
+        device=backbone["device"],
         progress=ProgressBar(),
     )
     if as_json:

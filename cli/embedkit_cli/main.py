@@ -61,6 +61,8 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; the console script ``embedkit``."""
+    # SciPy reads it at its import, and scikit-learn needs it to fit on a GPU.
+    os.environ.setdefault("SCIPY_ARRAY_API", "1")
     logging.basicConfig(format="embedkit: %(message)s", level=logging.WARNING, stream=sys.stderr)
     signal.signal(signal.SIGTERM, _interrupt)
     try:

@@ -44,6 +44,7 @@ def search(
     features: FeatureRows,
     task: Task,
     split: Split,
+    device: str | None = None,
 ) -> Outcome:
     """Try every combination of a grid, refit the best; of equals the first.
 
@@ -53,6 +54,8 @@ def search(
         Gives unfitted steps for so many training rows.
     grid : mapping of str to sequence
         Values of each parameter; empty for nothing to choose.
+    device : str, optional
+        Of tensors, for steps that take them.
     """
     candidates = cast(list[Params], list(ParameterGrid(cast(Any, grid))))
     train = np.concatenate([split.fit, split.select])
@@ -63,11 +66,11 @@ def search(
             scores: list[float] = []
             for params in candidates:
                 steps = steps_for(params, n_fit)
-                converged &= fit_steps(steps, X[:n_fit], task.y[split.fit])
+                converged &= fit_steps(steps, X[:n_fit], task.y[split.fit], device)
                 scores.append(task.score(predict_array(steps, X[n_fit:], task), split.select))
             best = best_of(scores)
         steps = steps_for(candidates[best], len(X))
-        converged &= fit_steps(steps, X, task.y[train])
+        converged &= fit_steps(steps, X, task.y[train], device)
     return Outcome(
         params=candidates[best],
         at_edge=any(_at_edge(candidates[best][name], values) for name, values in grid.items()),

@@ -18,6 +18,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from embedkit.errors import EmbedkitError, UsageError
+from embedkit.estimators.array_api import device_for
 from embedkit.probes.features import FeatureRows
 from embedkit.probes.grids import search
 from embedkit.probes.outcomes import Outcome, Params, Steps
@@ -89,14 +90,21 @@ def checked(estimator: Any, grid: Grid, kind: str) -> tuple[BaseEstimator, Grid]
     return unfitted, grid
 
 
-def run(estimator: BaseEstimator, grid: Grid, features: FeatureRows, task: Task, split: Split, seed: int) -> Outcome:
+def run(
+    estimator: BaseEstimator, grid: Grid, features: FeatureRows, task: Task, split: Split, seed: int, device: str
+) -> Outcome:
     """Run an estimator on standardised features; a Pipeline is taken as it is.
+
+    With a device (`embedkit.estimators.array_api`) it is fitted on tensors where it takes them, else on NumPy.
 
     Raises
     ------
+    DeviceError
+        The device that was named is not there.
     UsageError
-        The estimator refuses the features or a value of the grid.
+        The estimator refuses the features or a value of the grid, or SciPy was imported without its array API.
     """
+    tensors = device_for(estimator, device)
 
     def steps_for(params: Params, n_rows: int) -> Steps:
         unfitted: Any = _base.clone(estimator).set_params(
@@ -112,7 +120,7 @@ def run(estimator: BaseEstimator, grid: Grid, features: FeatureRows, task: Task,
         return final if own else [("scale", StandardScaler()), *final]
 
     try:
-        return search(steps_for, grid, features, task, split)
+        return search(steps_for, grid, features, task, split, tensors)
     except EmbedkitError:
         raise
     except (ValueError, TypeError) as error:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from embedkit.estimators.array_api import fit_on, fit_transform_on
 from embedkit.probes.features import FeatureRows
 from embedkit.probes.splits import Rows
 from embedkit.probes.tasks import Predictions, Task
@@ -71,8 +72,11 @@ def predict_array(steps: Steps, X: npt.NDArray[np.float32], task: Task) -> Predi
     return np.asarray(final.predict(features))
 
 
-def fit_steps(steps: Steps, X: npt.NDArray[Any], y: npt.NDArray[Any]) -> bool:
-    """Fit steps one after the other; return whether all fits converged."""
+def fit_steps(steps: Steps, X: npt.NDArray[Any], y: npt.NDArray[Any], device: str | None = None) -> bool:
+    """Fit steps one after the other; return whether all fits converged.
+
+    With a device, steps that can are fitted on tensors there; see `embedkit.estimators.array_api`.
+    """
     from sklearn.exceptions import ConvergenceWarning
 
     features: Any = X
@@ -81,8 +85,8 @@ def fit_steps(steps: Steps, X: npt.NDArray[Any], y: npt.NDArray[Any]) -> bool:
         # A class that no training row has, or all have: its score is constant, and the notes say so.
         warnings.filterwarnings("ignore", message=r"Label .* is present in all training examples")
         for _, step in steps[:-1]:
-            features = step.fit_transform(features, y)
-        steps[-1][1].fit(features, y)
+            features = fit_transform_on(device, step, features, y)
+        fit_on(device, steps[-1][1], features, y)
     failed = [warning for warning in caught if issubclass(warning.category, ConvergenceWarning)]
     for warning in caught:
         if warning not in failed:

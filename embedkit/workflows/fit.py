@@ -72,6 +72,7 @@ def fit(
     force: bool = False,
     store: str | os.PathLike[str] | None = None,
     random_state: int = 0,
+    device: str = "auto",
     progress: Progress | None = None,
 ) -> FitResult:
     """Choose hyper-parameters as `probe` does, fit, and save a pipeline that takes images.
@@ -93,6 +94,10 @@ def fit(
         As in `probe`. Without splits the model is fitted on every row and its number comes from cross-validation.
     force : bool
         Replace an existing model file.
+    device : str
+        Where an estimator given by path or object is fitted, if scikit-learn can fit it on tensors: ``"auto"`` (a GPU
+        where there is one, else NumPy), ``"cpu"`` (NumPy), ``"cuda"``, ``"cuda:0"``, ``"torch:cpu"``. A device that is
+        named needs ``SCIPY_ARRAY_API=1`` in the environment. The file holds NumPy in any case.
 
     Returns
     -------
@@ -122,7 +127,15 @@ def fit(
             f"a model file holds a classifier of one class an image, and the labels are of type "
             f"{named.table.target_type!r}; probe them, or name a column of classes by label_column"
         )
-    fitted = quick(named.table, estimator, model=named.name, folds=folds, random_state=random_state, params=params)
+    fitted = quick(
+        named.table,
+        estimator,
+        model=named.name,
+        folds=folds,
+        random_state=random_state,
+        params=params,
+        device=device,
+    )
     if not fitted.steps:
         raise UsageError(
             f"a model of {estimator} would hold all {len(named.table)} rows of features; fit another estimator"
