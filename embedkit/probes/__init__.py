@@ -3,7 +3,18 @@
 Layer: above the store's tables and the estimators, below workflows. Never imports timm or Pillow.
 """
 
+from embedkit.probes.protocols import PROTOCOLS, ProbeRun, run_protocol
 from embedkit.probes.quick import ESTIMATORS, Quick, check_estimator, default_estimators, quick
 from embedkit.probes.records import ProbeResult
 
-__all__ = ["ESTIMATORS", "ProbeResult", "Quick", "check_estimator", "default_estimators", "quick"]
+__all__ = [
+    "ESTIMATORS",
+    "PROTOCOLS",
+    "ProbeResult",
+    "ProbeRun",
+    "Quick",
+    "check_estimator",
+    "default_estimators",
+    "quick",
+    "run_protocol",
+]

@@ -13,7 +13,7 @@ from typing import Any
 from embedkit.backbones import BackboneRequest
 from embedkit.errors import UsageError
 from embedkit.extraction import Progress
-from embedkit.probes import ProbeResult, check_estimator, default_estimators, quick
+from embedkit.probes import PROTOCOLS, ProbeResult, check_estimator, default_estimators, run_protocol
 from embedkit.workflows.targets import NamedTable, open_store, open_target
 
 
@@ -50,6 +50,8 @@ def probe(
     target: Any,
     model: str | BackboneRequest | Sequence[str | BackboneRequest] = (),
     *,
+    protocol: str | Sequence[str] = "quick",
+    as_published: bool = False,
     estimator: Any = None,
     params: Mapping[str, Sequence[Any]] | None = None,
     label_column: str | None = None,
@@ -61,8 +63,9 @@ def probe(
 ) -> ProbeReport:
     """Train simple estimators on features and report their accuracy with its interval.
 
-    Hyper-parameters are chosen on the validation split where it holds every class, else on a stratified part of the
-    training rows; the number comes from the test split, or from cross-validation where there are no splits.
+    By the protocol ``"quick"``, hyper-parameters are chosen on the validation split where it holds every class, else on
+    a stratified part of the training rows; the number comes from the test split, or from cross-validation where there
+    are no splits.
 
     Parameters
     ----------
@@ -70,10 +73,14 @@ def probe(
         A feature file, or a source of images.
     model : str, BackboneRequest, or sequence of them
         Needed for a source of images, not allowed for a feature file.
+    protocol : str or sequence of str
+        Of `embedkit.probes.PROTOCOLS`. A note says where several disagree on the best model.
+    as_published : bool
+        Solve each protocol by its original's solver and stop rule, not to the optimum of its objective.
     estimator : str, estimator of scikit-learn, or sequence of them, optional
-        ``"logistic"``, ``"pca+logistic"``, ``"svm"``, ``"knn"``, ``"ridge"``, ``"lda"``, a dotted path such as
-        ``"sklearn.svm.SVC"``, or an object. By default the first four; for values ``"ridge"``, for several labels an
-        image ``"logistic"`` and ``"ridge"``.
+        Of ``"quick"`` alone: ``"logistic"``, ``"pca+logistic"``, ``"svm"``, ``"knn"``, ``"ridge"``, ``"lda"``, a dotted
+        path such as ``"sklearn.svm.SVC"``, or an object. By default the first four; for values ``"ridge"``, for several
+        labels an image ``"logistic"`` and ``"ridge"``.
     params : mapping of str to sequence, optional
         Values to choose from, for one estimator that is given by path or object.
     label_column : str, optional
@@ -91,13 +98,17 @@ def probe(
     Returns
     -------
     ProbeReport
+        Best first, protocol after protocol.
 
     Raises
     ------
     ProbeError
         Labels or splits do not allow an answer.
     """
+    protocols = _checked_protocols(protocol, as_published)
     asked: list[Any] = [] if estimator is None else list(estimator) if _are_several(estimator) else [estimator]
+    if asked and "quick" not in protocols:
+        raise UsageError(f"protocol {protocols[0]} has an estimator of its own; leave the estimator out, or use quick")
     if params and len(asked) != 1:
         raise UsageError(f"parameters are for one estimator, and {len(asked)} are named; name one by its dotted path")
     for one in asked:
@@ -109,17 +120,23 @@ def probe(
     tables = opened.tables
     notes: list[str] = []
     results: list[ProbeResult] = []
-    for named in tables:
-        suitable = default_estimators(named.table)
-        # A floor is judged by the strongest of the linear estimators on raw features.
-        wanted = suitable[:1] if named.floor and len(tables) > 1 else asked or suitable
-        grid = None if wanted is not asked else params
-        results += [_probe_one(named, one, grid, folds, random_state) for one in wanted]
-        if wanted is suitable and "svm" not in suitable and named.table.target_type == "class":
-            notes.append(f"{named.name}: svm is left out, its {len(named.table)} rows would have to be in memory")
-    results.sort(key=lambda result: -result.value)
+    for name in protocols:
+        found: list[ProbeResult] = []
+        for named in tables:
+            if name != "quick":
+                found.append(_run(name, named, None, None, as_published, folds, random_state))
+                continue
+            suitable = default_estimators(named.table)
+            # A floor is judged by the strongest of the linear estimators on raw features.
+            wanted = suitable[:1] if named.floor and len(tables) > 1 else asked or suitable
+            grid = None if wanted is not asked else params
+            found += [_run(name, named, one, grid, False, folds, random_state) for one in wanted]
+            if wanted is suitable and "svm" not in suitable and named.table.target_type == "class":
+                notes.append(f"{named.name}: svm is left out, its {len(named.table)} rows would have to be in memory")
+        results += sorted(found, key=lambda result: -result.value)
     for result in results:
         notes += [text for text in result.notes if text not in notes]
+    notes += disagreements(results)
     skipped = {failure.key: failure.reason for named in tables for failure in named.table.failures}
     return ProbeReport(results=results, skipped=sorted(skipped.items()), notes=notes, unavailable=opened.unavailable)
 
@@ -128,15 +145,63 @@ def _are_several(estimator: Any) -> bool:
     return isinstance(estimator, list | tuple)
 
 
-def _probe_one(
-    named: NamedTable, estimator: Any, params: Mapping[str, Sequence[Any]] | None, folds: int, random_state: int
+def _checked_protocols(protocol: str | Sequence[str], as_published: bool) -> list[str]:
+    protocols = [protocol] if isinstance(protocol, str) else list(dict.fromkeys(protocol))
+    unknown = [name for name in protocols if name not in PROTOCOLS]
+    if unknown or not protocols:
+        raise UsageError(f"protocol {unknown[0] if unknown else '()'!r} is not known; use {', '.join(PROTOCOLS)}")
+    if as_published and protocols == ["quick"]:
+        raise UsageError("the protocol quick is embedkit's own and has no original to solve as; name a published one")
+    return protocols
+
+
+def _run(
+    protocol: str,
+    named: NamedTable,
+    estimator: Any,
+    params: Mapping[str, Sequence[Any]] | None,
+    as_published: bool,
+    folds: int,
+    random_state: int,
 ) -> ProbeResult:
-    return quick(
+    return run_protocol(
+        protocol,
         named.table,
-        estimator,
         model=named.name,
+        estimator=estimator,
+        params=params,
         floor=named.floor,
+        as_published=as_published,
         folds=folds,
         random_state=random_state,
-        params=params,
     ).result
+
+
+def disagreements(results: Sequence[ProbeResult]) -> list[str]:
+    """Say in a line where protocols disagree on the best model, floors aside.
+
+    Two protocols disagree where each has a best model that is better than the other's best by so much that their
+    intervals do not overlap. (Intervals of the same images overlap sooner than a paired test would allow: `compare`.)
+    """
+    best: dict[str, dict[str, ProbeResult]] = {}
+    for result in results:
+        if not result.floor:
+            models = best.setdefault(result.protocol, {})
+            if result.model not in models or models[result.model].value < result.value:
+                models[result.model] = result
+    winners = {protocol: max(models.values(), key=lambda result: result.value) for protocol, models in best.items()}
+    disagreeing = {
+        name
+        for one, first in winners.items()
+        for other, second in winners.items()
+        if _beats(first, best[one].get(second.model)) and _beats(second, best[other].get(first.model))
+        for name in (one, other)
+    }
+    if not disagreeing:
+        return []
+    said = ", ".join(f"{name}: {winners[name].model}" for name in winners if name in disagreeing)
+    return [f"protocols disagree on the winner, beyond their intervals: {said}; `embedkit compare` tests in pairs"]
+
+
+def _beats(winner: ProbeResult, other: ProbeResult | None) -> bool:
+    return other is not None and winner.interval[0] > other.interval[1]

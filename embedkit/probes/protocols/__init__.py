@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -89,7 +90,8 @@ def run_protocol(
     table: FeatureTable,
     *,
     model: str,
-    estimator: str | None = None,
+    estimator: Any = None,
+    params: Mapping[str, Sequence[Any]] | None = None,
     floor: bool = False,
     as_published: bool = False,
     random_state: int = 0,
@@ -105,9 +107,11 @@ def run_protocol(
         Its splits are used where it has any; else every row is tested once, by cross-validation.
     model : str
         What the result calls the features.
-    estimator : str, optional
-        For ``"quick"`` any of its estimators, by default ``"logistic"`` (for values ``"ridge"``); a published protocol
-        has its own.
+    estimator : str or estimator of scikit-learn, optional
+        For ``"quick"`` any that `embedkit.probes.quick` takes, by default ``"logistic"`` (for values ``"ridge"``); a
+        published protocol has its own.
+    params : mapping of str to sequence, optional
+        For ``"quick"`` with an estimator by path or object: values to choose from.
     floor : bool
         The features are a floor.
     as_published : bool
@@ -133,9 +137,9 @@ def run_protocol(
     if name not in PROTOCOLS:
         raise UsageError(f"protocol {name!r} is not known; use {', '.join(PROTOCOLS)}")
     if name == "quick":
-        return quick_run(table, estimator, model=model, floor=floor, random_state=random_state, folds=folds)
+        return quick_run(table, estimator, params, model=model, floor=floor, random_state=random_state, folds=folds)
     protocol = _PUBLISHED[name]
-    if estimator not in (None, protocol.estimator):
+    if params or not (estimator is None or estimator == protocol.estimator):
         raise UsageError(
             f"protocol {name} has its own estimator ({protocol.estimator}), got {estimator!r}; leave it out"
         )

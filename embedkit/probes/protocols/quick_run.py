@@ -6,6 +6,7 @@ Layer: probes.protocols; above probes.quick.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,23 @@ from embedkit.probes.predictions import Predicted, Targets
 from embedkit.probes.protocols.judge import further_metrics, per_image
 from embedkit.probes.protocols.rows import encoded
 from embedkit.probes.protocols.run import ProbeRun
-from embedkit.probes.quick import quick
+from embedkit.probes.quick import default_estimators, quick
 from embedkit.store import FeatureTable
 
 
 def quick_run(
-    table: FeatureTable, estimator: str | None, *, model: str, floor: bool, random_state: int, folds: int
+    table: FeatureTable,
+    estimator: Any,
+    params: Mapping[str, Sequence[Any]] | None,
+    *,
+    model: str,
+    floor: bool,
+    random_state: int,
+    folds: int,
 ) -> ProbeRun:
     """Run ``quick`` on a table with one estimator, by default the first that suits its labels."""
-    chosen = estimator or ("ridge" if table.target_type == "value" else "logistic")
-    run = quick(table, chosen, model=model, floor=floor, folds=folds, random_state=random_state)
+    chosen = default_estimators(table)[0] if estimator is None else estimator
+    run = quick(table, chosen, model=model, floor=floor, folds=folds, random_state=random_state, params=params)
     y, classes = encoded(table)
     predicted = _predicted(run.predictions, classes)
     known = {run.result.metric, *run.result.metrics}
