@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -157,6 +158,9 @@ def resolve(
         None where the memo answered and no backbone was given.
     """
     if backbone is not None:
+        held = RequestMemo(store.memo_folder).lookup(request) if isinstance(store, FeatureStore) else None
+        if held is not None and held.spec == request.feature_spec(backbone):
+            return held, backbone
         return _remember(request, store, backbone), backbone
     [resolved] = resolve_together([request], store, expected_images=expected_images, batch_size=batch_size)
     return resolved
@@ -220,6 +224,7 @@ def _remember(request: ExtractionRequest, store: FeatureStore | MemoryFeatureSto
     return resolution
 
 
+@functools.cache  # reading them takes some milliseconds, and a pipeline asks often
 def _versions() -> dict[str, str | None]:
     versions: dict[str, str | None] = {}
     for name in _LIBRARIES:
