@@ -176,7 +176,8 @@ def measure_memory(folder: Path) -> list[dict[str, Any]]:
     """Extract 1,000, 10,000 and 100,000 small images, each in a process of its own, and print the peaks."""
     code = (
         "import sys, resource, embedkit; r = embedkit.extract(sys.argv[1], 'lcnet_050', weights='random',"
-        " precision='fp32', engine='torch', store=sys.argv[2], preprocess=embedkit.PreprocessOverrides(input_size=(32, 32)));"
+        " precision='fp32', engine='torch', store=sys.argv[2],"
+        " preprocess=embedkit.PreprocessOverrides(input_size=(32, 32)));"
         " print(r.forward_passes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8))
