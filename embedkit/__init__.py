@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from embedkit.specs import FeatureSpec
     from embedkit.store import FeatureStore, FeatureTable, export, info
     from embedkit.workflows.compare import compare
+    from embedkit.workflows.curve import curve
     from embedkit.workflows.demo import demo
+    from embedkit.workflows.export_model import export_model
     from embedkit.workflows.extract import ExtractResult, extract
     from embedkit.workflows.fit import fit
     from embedkit.workflows.plans import (
@@ -45,9 +47,11 @@ else:
         "PreprocessOverrides": "embedkit.backbones",
         "Tick": "embedkit.extraction",
         "compare": "embedkit.workflows.compare",
+        "curve": "embedkit.workflows.curve",
         "default_store": "embedkit.extraction",
         "demo": "embedkit.workflows.demo",
         "export": "embedkit.store",
+        "export_model": "embedkit.workflows.export_model",
         "extract": "embedkit.workflows.extract",
         "extract_planned": "embedkit.workflows.plans",
         "extract_unit": "embedkit.workflows.plans",
@@ -87,9 +91,11 @@ __all__ = [
     "PreprocessOverrides",
     "Tick",
     "compare",
+    "curve",
     "default_store",
     "demo",
     "export",
+    "export_model",
     "extract",
     "extract_planned",
     "extract_unit",

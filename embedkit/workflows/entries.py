@@ -61,7 +61,8 @@ def _run(named: NamedTable, options: Options, seed: int, memory: Remembered) -> 
     from threadpoolctl import threadpool_limits  # pyright: ignore[reportUnknownVariableType]
 
     table = named.table
-    asked = {"estimator": options.estimator, "as_published": options.as_published, "folds": options.folds, "seed": seed}
+    estimator = options.estimator if options.protocol == "quick" else None  # the others have their own
+    asked = {"estimator": estimator, "as_published": options.as_published, "folds": options.folds, "seed": seed}
     key = run_key(table, options.protocol, asked)
     record = memory.lookup("result", key)
     if record is None:
@@ -70,7 +71,7 @@ def _run(named: NamedTable, options: Options, seed: int, memory: Remembered) -> 
                 options.protocol,
                 table,
                 model=named.name,
-                estimator=options.estimator,
+                estimator=estimator,
                 floor=named.floor,
                 as_published=options.as_published,
                 random_state=seed,

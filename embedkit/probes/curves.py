@@ -1,0 +1,283 @@
+"""How accuracy grows with labels: few-shot curves over images a class, learning curves over fractions of the training.
+
+Each point is fitted several times, on training images drawn anew with each seed, and judged on test images that no
+draw contains. Draws of one seed are nested: the images of 2 shots are among those of 4, so that neighbouring points
+differ by what was added and not by chance alone.
+
+Layer: probes; above quick and splits, below workflows.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from embedkit.errors import LabelsError, UsageError
+from embedkit.probes.quick import quick
+from embedkit.probes.splits import Rows, make_splits
+from embedkit.probes.statistics import mean_interval
+from embedkit.store import FeatureTable
+
+CLASS_MEAN = "class-mean"
+"""The nearest mean of a class after centring and L2 normalisation (SimpleShot): it chooses nothing, so that one image a
+class is enough."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One size of the training part.
+
+    Attributes
+    ----------
+    size : int or float
+        Images a class, or the fraction of the training rows.
+    n_train : float
+        Training images, mean over seeds.
+    values : list of float
+        The metric, one a seed.
+    mean : float
+    interval : (float, float) or None
+        95 % interval of the mean over draws (Student), held to [0, 1] for accuracies; None for a single seed.
+    converged : bool
+    """
+
+    size: int | float
+    n_train: float
+    values: list[float]
+    mean: float
+    interval: tuple[float, float] | None
+    converged: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """Points in ascending order of size.
+
+    Attributes
+    ----------
+    model, estimator, metric : str
+    kind : {"shots", "fractions"}
+    seeds : int
+    n_test : int
+    reported_on : str
+    points : list of Point
+    floor : bool
+    notes : list of str
+    """
+
+    model: str
+    estimator: str
+    metric: str
+    kind: Literal["shots", "fractions"]
+    seeds: int
+    n_test: int
+    reported_on: str
+    points: list[Point]
+    floor: bool = False
+    notes: list[str] = field(default_factory=list[str])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return dataclasses.asdict(self)
+
+
+def few_shot_curve(
+    table: FeatureTable,
+    shots: Sequence[int],
+    *,
+    model: str,
+    estimator: str = CLASS_MEAN,
+    seeds: int = 5,
+    folds: int = 5,
+    floor: bool = False,
+) -> Curve:
+    """Judge an estimator that learns from a few images a class.
+
+    Parameters
+    ----------
+    table : FeatureTable
+        With class labels. A declared validation split is not used: its labels would be more than the shots.
+    shots : sequence of int
+        Images a class; a class that has fewer gives all of its images.
+    model : str
+        What the curve calls the features.
+    estimator : str
+        ``"class-mean"``, or one of `quick`'s, which needs two images a class to choose its parameter on.
+    seeds : int
+        Draws, of seeds 0, 1, ...
+    folds : int
+        Without splits, one fold in so many is tested, another one for each seed.
+    floor : bool
+        The features are a floor.
+
+    Raises
+    ------
+    UsageError
+        Shots or seeds below 1, or none.
+    LabelsError
+        There are no class labels.
+    SplitError
+        There is no usable split, or there are too few images to choose a parameter on.
+    """
+    if not shots or min(shots) < 1:
+        raise UsageError(f"shots are {list(shots)}, expected numbers of images a class, each at least 1")
+    if table.target_type != "class":
+        raise LabelsError("shots are images a class, and the target has no classes; use fractions of the training")
+
+    def draw(train: Rows, size: float, random: np.random.Generator) -> Rows:
+        return np.concatenate([members[: int(size)] for members in _shuffled(table, train, random)])
+
+    curve = _curve(table, shots, draw, model=model, estimator=estimator, seeds=seeds, folds=folds, floor=floor)
+    counts = np.unique(cast(npt.NDArray[Any], table.y)[_base(table, 0, folds)[0]], return_counts=True)[1]
+    short = [
+        f"{int((counts < size).sum())} of {len(counts)} classes have fewer than {size} training images; all are used"
+        for size in sorted(set(shots))
+        if (counts < size).any()
+    ]
+    return dataclasses.replace(curve, kind="shots", notes=[*curve.notes, *short])
+
+
+def learning_curve(
+    table: FeatureTable,
+    fractions: Sequence[float],
+    *,
+    model: str,
+    estimator: str = "logistic",
+    seeds: int = 5,
+    folds: int = 5,
+    floor: bool = False,
+) -> Curve:
+    """Judge an estimator that learns from a part of the training rows, class by class where there are classes.
+
+    Parameters
+    ----------
+    table : FeatureTable
+        With labels. A declared validation split is not used: it would not shrink with the training rows.
+    fractions : sequence of float
+        Above 0, at most 1.
+    model, estimator, seeds, folds, floor
+        As in `few_shot_curve`, which also lists what is raised.
+    """
+    if not fractions or not all(0 < fraction <= 1 for fraction in fractions):
+        raise UsageError(f"fractions are {list(fractions)}, expected numbers above 0, at most 1")
+
+    def draw(train: Rows, size: float, random: np.random.Generator) -> Rows:
+        parts = _shuffled(table, train, random)
+        return np.concatenate([members[: max(1, round(size * len(members)))] for members in parts])
+
+    curve = _curve(table, fractions, draw, model=model, estimator=estimator, seeds=seeds, folds=folds, floor=floor)
+    return dataclasses.replace(curve, kind="fractions")
+
+
+def _curve(
+    table: FeatureTable,
+    sizes: Sequence[float],
+    draw: Callable[[Rows, float, np.random.Generator], Rows],
+    *,
+    model: str,
+    estimator: str,
+    seeds: int,
+    folds: int,
+    floor: bool,
+) -> Curve:
+    if seeds < 1:
+        raise UsageError(f"seeds={seeds}, expected at least 1")
+    if table.y is None:
+        raise LabelsError("the target has no labels; give a manifest with a label column, or name one by label_column")
+    bases = [_base(table, seed, folds) for seed in range(seeds)]
+    points: list[Point] = []
+    metric = "accuracy"
+    for size in sorted(set(sizes)):
+        values: list[float] = []
+        rows: list[int] = []
+        converged = True
+        for seed, (train, test, _) in enumerate(bases):
+            part = np.sort(draw(train, size, np.random.default_rng(seed)))
+            with warnings.catch_warnings():
+                # scikit-learn takes labels of which most are distinct for values; with a few shots they are classes.
+                warnings.filterwarnings("ignore", "The number of unique classes is greater", UserWarning)
+                value, metric, done = _judge(table, part, test, estimator, seed)
+            values.append(value)
+            rows.append(len(part))
+            converged &= done
+        points.append(
+            Point(
+                size=size,
+                n_train=float(np.mean(rows)),
+                values=values,
+                mean=float(np.mean(values)),
+                interval=_interval(values, bounded=table.target_type != "value"),
+                converged=converged,
+            )
+        )
+    n_test = len(bases[0][1])
+    drawn = "test split" if table.split is not None else f"one fold of {folds}, another for each seed"
+    return Curve(
+        model=model,
+        estimator=estimator,
+        metric=metric,
+        kind="fractions",
+        seeds=seeds,
+        n_test=n_test,
+        reported_on=f"{drawn} ({n_test} images)",
+        points=points,
+        floor=floor,
+        notes=list(dict.fromkeys(note for _, _, said in bases for note in said)),
+    )
+
+
+def _base(table: FeatureTable, seed: int, folds: int) -> tuple[Rows, Rows, tuple[str, ...]]:
+    """Return the rows to draw from, the rows to judge on, and what should be known about them."""
+    names = None if table.split is None else table.split.tolist()
+    groups = None if table.groups is None else table.groups.tolist()
+    split = make_splits(cast(Any, table.y), names, groups=groups, folds=folds, random_state=seed)[0]
+    train = split.train
+    if table.split is not None:
+        # The rows that candidates are fitted on are always of the train split.
+        train = train[np.isin(table.split[train].astype(str), np.unique(table.split[split.fit].astype(str)))]
+    return train, split.test, split.notes
+
+
+def _shuffled(table: FeatureTable, rows: Rows, random: np.random.Generator) -> list[Rows]:
+    """Return the rows of each class in random order; all of them as one where there are no classes."""
+    if table.target_type != "class":
+        return [random.permutation(rows)]
+    y = cast(npt.NDArray[Any], table.y)[rows].astype(str)
+    return [random.permutation(rows[y == label]) for label in np.unique(y)]
+
+
+def _judge(table: FeatureTable, train: Rows, test: Rows, estimator: str, seed: int) -> tuple[float, str, bool]:
+    """Return the metric on the test rows, its name, and whether all fits converged."""
+    if estimator == CLASS_MEAN:
+        from embedkit.estimators import NearestClassMean
+
+        if table.target_type != "class":
+            raise LabelsError(f"{CLASS_MEAN} needs one class an image; name another estimator")
+        y = cast(npt.NDArray[Any], table.y).astype(str)
+        fitted = cast(Any, NearestClassMean().fit(table.X[train], y[train]))
+        return float(fitted.score(table.X[test], y[test])), "accuracy", True
+    result = quick(_divided(table, train, test), estimator, model="", random_state=seed).result
+    return result.value, result.metric, result.converged
+
+
+def _divided(table: FeatureTable, train: Rows, test: Rows) -> FeatureTable:
+    """Return the table of some rows, split into training and test ones."""
+    part = table[np.concatenate([train, test])]
+    head = copy.copy(part.head)
+    head.split = np.array(["train"] * len(train) + ["test"] * len(test), dtype=object)
+    stored = cast(npt.NDArray[np.float32], part.X.astype(head.spec.dtype))
+    return FeatureTable(head, stored)
+
+
+def _interval(values: list[float], *, bounded: bool) -> tuple[float, float] | None:
+    if len(values) < 2:
+        return None
+    low, high = mean_interval(values)
+    return (max(0.0, low), min(1.0, high)) if bounded else (low, high)

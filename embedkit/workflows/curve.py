@@ -1,0 +1,110 @@
+"""curve: how accuracy grows with labels, for the features of a target and their floors.
+
+Layer: workflows; imports everything below, never click.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from embedkit.backbones import BackboneRequest
+from embedkit.errors import UsageError
+from embedkit.extraction import Progress
+from embedkit.probes.curves import CLASS_MEAN, Curve, few_shot_curve, learning_curve
+from embedkit.probes.quick import check_estimator
+from embedkit.workflows.targets import NamedTable, open_store, open_target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurveReport:
+    """Curves, the one that ends highest first.
+
+    Attributes
+    ----------
+    curves : list of Curve
+    skipped : list of (key, reason)
+        Images that have no features and are in no number.
+    unavailable : list of (name, reason)
+        Floors that cannot be had.
+    """
+
+    curves: list[Curve]
+    skipped: list[tuple[str, str]]
+    unavailable: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "curves": [curve.to_dict() for curve in self.curves],
+            "skipped": [{"key": key, "reason": reason} for key, reason in self.skipped],
+            "unavailable": [{"model": name, "reason": reason} for name, reason in self.unavailable],
+        }
+
+
+def curve(
+    target: Any,
+    model: str | BackboneRequest | Sequence[str | BackboneRequest] = (),
+    *,
+    shots: Sequence[int] = (),
+    fractions: Sequence[float] = (),
+    seeds: int = 5,
+    estimator: str | None = None,
+    folds: int = 5,
+    floors: bool = True,
+    label_column: str | None = None,
+    store: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> CurveReport:
+    """Report how accuracy grows with the number of labels.
+
+    Parameters
+    ----------
+    target, model, folds, floors, label_column, store, progress
+        As in `embedkit.probe`.
+    shots : sequence of int
+        Images a class.
+    fractions : sequence of float
+        Of the training images; either these or shots.
+    seeds : int
+        Draws of the training images at each point: the mean over them and its 95 % interval are reported.
+    estimator : str, optional
+        ``"class-mean"``, which is the default for shots, or one of `probe`'s, by default ``"logistic"``.
+
+    Returns
+    -------
+    CurveReport
+
+    Raises
+    ------
+    UsageError
+        Both shots and fractions, or neither; numbers out of range.
+    ProbeError
+        Labels or splits do not allow an answer.
+    """
+    if bool(shots) == bool(fractions):
+        raise UsageError("a curve is over shots or over fractions; give one of the two")
+    chosen = estimator or (CLASS_MEAN if shots else "logistic")
+    if chosen != CLASS_MEAN:
+        check_estimator(chosen, None)
+    models = [model] if isinstance(model, str | BackboneRequest) else list(model)
+    requests = [BackboneRequest(name) if isinstance(name, str) else name for name in models]
+    opened = open_target(
+        target, requests, open_store(store), floors=floors, label_column=label_column, progress=progress
+    )
+
+    def of(named: NamedTable) -> Curve:
+        options: dict[str, Any] = {"estimator": chosen, "seeds": seeds, "folds": folds, "floor": named.floor}
+        if shots:
+            return few_shot_curve(named.table, shots, model=named.name, **options)
+        return learning_curve(named.table, fractions, model=named.name, **options)
+
+    curves = [of(named) for named in opened.tables]
+    skipped = {failure.key: failure.reason for named in opened.tables for failure in named.table.failures}
+    return CurveReport(
+        curves=sorted(curves, key=lambda one: -one.points[-1].mean),
+        skipped=sorted(skipped.items()),
+        unavailable=opened.unavailable,
+    )
