@@ -17,7 +17,7 @@ plain = pipeline.decode
 
 def decode(data, *arguments, **options):
     if {poison!r} in data:
-        os._exit(9)
+        {kill}
     time.sleep({seconds})
     return plain(data, *arguments, **options)
 
@@ -25,13 +25,13 @@ pipeline.decode = decode
 """
 
 
-def deadly_path(folder: Path, seconds: float = 0.0) -> str:
+def deadly_path(folder: Path, seconds: float = 0.0, kill: str = "os._exit(9)") -> str:
     """Return a PYTHONPATH under which Python processes die of POISON and decode slowly.
 
     Python imports ``sitecustomize`` before anything else, so nothing in embedkit has to know of this.
     """
     folder.mkdir()
-    (folder / "sitecustomize.py").write_text(_SITE.format(poison=POISON, seconds=seconds))
+    (folder / "sitecustomize.py").write_text(_SITE.format(poison=POISON, seconds=seconds, kill=kill))
     return os.pathsep.join([str(folder), str(ROOT), str(ROOT / "cli")])
 
 

@@ -25,8 +25,9 @@ from embedkit.extraction.units import DEATHS, UnitResult
 
 Cluster = Literal["ray", "dask"]
 
-# A unit may lose so many workers: those after which it is done carefully, and some that others killed.
-ATTEMPTS = DEATHS + 4
+# A unit may lose so many workers: those before it is done carefully, those that die along with the children that find
+# out what kills them, and some that were killed by others.
+ATTEMPTS = 2 * DEATHS + 4
 
 # Units for each worker: enough that all of them end at about the same time.
 _UNITS_A_WORKER = 4

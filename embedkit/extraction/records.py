@@ -61,6 +61,8 @@ class UnitRecord:
         Row of the plan -> reason.
     killers : dict of int to str
         Rows of the plan that killed every process that read them -> reason. They are not tried again.
+    strikes : dict of int to int
+        Row of the plan -> how often a process that had only this row to do was begun and has not answered.
     """
 
     number: int
@@ -71,6 +73,7 @@ class UnitRecord:
     digests: Digests
     failures: dict[int, str] = field(default_factory=dict[int, str])
     killers: dict[int, str] = field(default_factory=dict[int, str])
+    strikes: dict[int, int] = field(default_factory=dict[int, int])
 
     @property
     def lease(self) -> bytes:
@@ -87,6 +90,7 @@ class UnitRecord:
             "digests": base64.b64encode(self.digests.tobytes()).decode("ascii"),
             "failures": {str(row): reason for row, reason in self.failures.items()},
             "killers": {str(row): reason for row, reason in self.killers.items()},
+            "strikes": {str(row): count for row, count in self.strikes.items()},
         }
 
     @classmethod
@@ -102,6 +106,7 @@ class UnitRecord:
             digests=np.frombuffer(base64.b64decode(record["digests"]), np.uint8).reshape(-1, 32).copy(),
             failures={int(row): reason for row, reason in record["failures"].items()},
             killers={int(row): reason for row, reason in record["killers"].items()},
+            strikes={int(row): count for row, count in record["strikes"].items()},
         )
 
 

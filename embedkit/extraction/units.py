@@ -221,11 +221,17 @@ class UnitWorker:
     def _work_carefully(
         self, record: UnitRecord, rows: range, todo: Sequence[int], progress: Progress | None
     ) -> tuple[int, int]:
-        """Do what `_work` does in a child process, so that an image which kills its process is found."""
+        """Do what `_work` does in a child process, so that an image which kills its process is found.
+
+        What is known is written down at each step: this process may be killed along with its child, as a container is
+        that runs out of memory. When that has happened, images are done one by one.
+        """
         passes = hits = done = 0
+        size = 1 if record.deaths > DEATHS + 1 else math.isqrt(len(todo) - 1) + 1
+        pieces = [todo[start : start + size] for start in range(0, len(todo), size)]
         settings = ChildSettings(plan=self._file, device=self._device, batch_size=self._batch_size)
         with Child(settings) as child:
-            for part, answer in _isolated(child, todo):
+            for part, answer in self._isolated(child, record, pieces):
                 done += len(part)
                 if isinstance(answer, str):
                     record.killers[part[0]] = answer
@@ -237,38 +243,44 @@ class UnitWorker:
                     passes, hits = passes + answer["forward_passes"], hits + answer["cache_hits"]
                 for row, digest in zip(part, digests, strict=True):
                     record.digests[row - rows.start] = np.frombuffer(digest, np.uint8)
+                    record.strikes.pop(row, None)
+                record.done = len(rows) - len(todo) + done
+                self._records.write(record)
                 if progress is not None:
                     progress(Tick(len(todo), done, hits, len(record.failures) + len(record.killers)))
         return passes, hits
 
+    def _isolated(
+        self, child: Child, record: UnitRecord, pieces: Sequence[Sequence[int]]
+    ) -> Iterator[tuple[Sequence[int], Mapping[str, Any] | str]]:
+        """Let a child do pieces, row by row where it dies.
 
-def _isolated(child: Child, rows: Sequence[int]) -> Iterator[tuple[Sequence[int], Mapping[str, Any] | str]]:
-    """Let a child do rows, a few at a time, and one at a time where it dies.
-
-    Yields
-    ------
-    part : sequence of int
-    answer : mapping or str
-        Of the child; or, for a single row, why there will be none.
-    """
-    size = math.isqrt(len(rows) - 1) + 1
-    for start in range(0, len(rows), size):
-        piece = rows[start : start + size]
-        try:
-            yield piece, child.extract_rows(piece)
-        except WorkerDiedError:
+        Yields
+        ------
+        part : sequence of int
+        answer : mapping or str
+            Of the child; or, for a single row, why there will be none.
+        """
+        for piece in pieces:
+            if len(piece) > 1:
+                try:
+                    yield piece, child.extract_rows(piece)
+                    continue
+                except WorkerDiedError:
+                    pass
             for row in piece:
-                yield [row], _alone(child, row)
+                yield [row], self._alone(child, record, row)
 
-
-def _alone(child: Child, row: int) -> Mapping[str, Any] | str:
-    manner = ""
-    for _ in range(DEATHS):
-        try:
-            return child.extract_rows([row])
-        except WorkerDiedError as error:
-            manner = str(error)
-    return f"it kills the process that reads it: alone in a process, {DEATHS} times, {manner}"
+    def _alone(self, child: Child, record: UnitRecord, row: int) -> Mapping[str, Any] | str:
+        manner = "and the processes beside it"
+        while record.strikes.get(row, 0) < DEATHS:
+            record.strikes[row] = record.strikes.get(row, 0) + 1
+            self._records.write(record)
+            try:
+                return child.extract_rows([row])
+            except WorkerDiedError as error:
+                manner = str(error)
+        return f"it kills the process that reads it: alone in a process, {DEATHS} times, {manner}"
 
 
 class _Lazily(Sequence[ImageRef]):

@@ -27,10 +27,10 @@ from embedkit.extraction.plan import Plan, PlanFile, write_plan
 from embedkit.extraction.records import Records, plans_folder
 from embedkit.extraction.status import PlanStatus, plan_status, planned_extraction
 from embedkit.extraction.units import UnitResult, UnitWorker
-from embedkit.images import ImageSource, open_source
-from embedkit.specs import Dtype, Engine, Json, Pool, Precision
+from embedkit.images import ImageSource, StatMemo, open_source
+from embedkit.specs import Dtype, Engine, FeatureSpec, Json, Pool, Precision
 from embedkit.store import Failure, FeatureStore, check_output, write_feature_file
-from embedkit.workflows.extract import ExtractResult
+from embedkit.workflows.extract import ExtractResult, extract_to_file
 from embedkit.workflows.tables import feature_batches, image_failures, source_failures, table_head
 from embedkit.workflows.targets import open_store
 
@@ -124,6 +124,8 @@ def plan_extraction(
         Images in memory.
     OutputExistsError
     """
+    if "," in device:
+        raise UsageError(f"device is {device!r}: a plan is made on one device; name several when it is carried out")
     backbone = BackboneRequest(
         model,
         weights=weights,
@@ -294,6 +296,8 @@ def extract_by_workers(
     resolution, _ = resolve(request, store, expected_images=len(source))
     if rehash:
         (store.memo_folder / source.memo_name).unlink(missing_ok=True)
+    elif _is_all_there(source, store, resolution.spec):
+        return extract_to_file(source, request, store, output=output, force=force, progress=progress)
     workers = len(devices) if cluster is None else _CLUSTER_WORKERS
     with tempfile.TemporaryDirectory(dir=plans_folder(store.memo_folder), prefix="run-") as folder:
         plan = write_plan(
@@ -311,6 +315,18 @@ def extract_by_workers(
             )
         finally:
             Records(plan, store.memo_folder).remove()
+
+
+def _is_all_there(source: ImageSource, store: FeatureStore, spec: FeatureSpec) -> bool:
+    """Say whether the files are unchanged and the store knows all of them: then nobody has to be started."""
+    rows, refs = source.on_disk()
+    if len(rows) < len(source):
+        return False
+    digests, known = StatMemo(store.memo_folder / source.memo_name).lookup(refs)
+    features = store.features(spec)
+    absent = digests[~features.contains(digests)]
+    reasons = features.undecodable(absent)
+    return bool(known.all()) and all(digest.tobytes() in reasons for digest in absent)
 
 
 def carry_out(

@@ -123,6 +123,26 @@ def test_a_poison_image_ends_in_the_ledger_of_a_unit_that_is_only_repeated(cli, 
     assert "kills the process that reads it" in record["failures"][0]["reason"]
 
 
+def test_a_poison_image_that_takes_the_whole_container_along(tmp_path, photos, environment, cli):
+    poison(photos / "red" / "005.png")
+    assert cli("extract", photos, *MODEL, "--plan", "P.json").code == 0
+    environment["PYTHONPATH"] = deadly_path(tmp_path / "site", kill="os.killpg(0, 9)")
+    command = [sys.executable, "-c", "from embedkit_cli.main import main; main()", "extract", "--plan", "P.json"]
+    codes: list[int] = []
+    while not codes or (codes[-1] < 0 and len(codes) < 12):
+        # A session of its own, so that killing the process group does not reach the test.
+        ran = subprocess.run(
+            [*command, "--unit", "1/1"], cwd=tmp_path, env=environment, capture_output=True, start_new_session=True
+        )
+        codes.append(ran.returncode)
+    assert codes == [-9] * 5 + [3]
+    [key] = [
+        failure["key"]
+        for failure in json.loads(cli("extract", "--plan", "P.json", "--json", "-o", "f.h5").out)["failures"]
+    ]
+    assert key == "red/005.png"
+
+
 def test_several_devices_are_several_processes(cli, tmp_path, photos):
     ran = cli("extract", photos, *MODEL, "--device", "cpu,cpu", "-o", "two.h5", "--json")
     assert ran.code == 0, ran.err

@@ -1,0 +1,61 @@
+"""Extraction by several workers, from Python."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from embedkit import EmbedkitError, extract, plan_extraction
+from embedkit.errors import UsageError
+from embedkit.extraction import engines
+from tests.photos import make_folder, make_photo
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = make_folder(tmp_path / "photos", {"red": 20, "green": 20})
+    (folder / "red" / "007.png").write_bytes(b"no image")
+    return folder
+
+
+@pytest.fixture
+def nobody(monkeypatch):
+    """Whoever starts a worker fails."""
+
+    def drive(*arguments: object) -> None:
+        raise AssertionError("a worker was started")
+
+    monkeypatch.setattr(engines, "drive", drive)
+
+
+def test_nobody_is_started_when_all_is_there(photos, tmp_path, monkeypatch, nobody):
+    now = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: now() + 60_000_000_000)  # files are not remembered while they are new
+    first = extract(photos, "pixels32", store=tmp_path / "store")
+    again = extract(photos, "pixels32", store=tmp_path / "store", device="cpu,cpu", output=tmp_path / "f.h5")
+    assert (first.forward_passes, again.forward_passes, again.cache_hits, len(again.failures)) == (39, 0, 39, 1)
+    for changed in ({"rehash": True}, {"resize": "exact"}):
+        with pytest.raises(AssertionError, match="a worker was started"):
+            extract(photos, "pixels32", store=tmp_path / "store", device="cpu,cpu", **changed)
+    (photos / "green" / "new.png").write_bytes((photos / "green" / "000.png").read_bytes())
+    with pytest.raises(AssertionError, match="a worker was started"):
+        extract(photos, "pixels32", store=tmp_path / "store", device="cpu,cpu")
+
+
+def test_images_in_memory_have_one_process(tmp_path):
+    with pytest.raises(UsageError, match="in the memory of this process.* or use one device"):
+        extract([make_photo(0)], "pixels32", store=tmp_path / "store", device="cpu,cpu")
+    with pytest.raises(UsageError, match="in the memory of this process"):
+        plan_extraction(np.zeros((2, 9, 9, 3), np.uint8), "pixels32", tmp_path / "P.json", store=tmp_path / "store")
+
+
+def test_arguments_that_cannot_be_honoured(photos, tmp_path):
+    with pytest.raises(UsageError, match="a plan is made on one device"):
+        plan_extraction(photos, "pixels32", tmp_path / "P.json", store=tmp_path / "store", device="cpu,cpu")
+    with pytest.raises(UsageError, match="cluster is 'slurm', expected 'ray' or 'dask'"):
+        extract(photos, "pixels32", store=tmp_path / "store", cluster="slurm")
+    with pytest.raises(EmbedkitError, match=r"photos.csv is no name of a feature file"):
+        extract(photos, "pixels32", store=tmp_path / "store", device="cpu,cpu", output="photos.csv")
+    assert not list((tmp_path / "store" / "memo" / "plans").iterdir())
