@@ -50,7 +50,7 @@ class LogisticRegression(ProbabilisticLinearClassifier):
     converged_ : bool
         Whether `gap_` <= `tol`.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
     """
 
     def __init__(

@@ -96,7 +96,7 @@ class LogisticRegressionPath(ProbabilisticLinearClassifier):
         Of the model that predicts.
     intercept_ : ndarray of shape (k,)
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
     """
 
     def __init__(

@@ -31,10 +31,10 @@ class StreamingPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
     Attributes
     ----------
-    components_ : ndarray of shape (n_components_, n_features), float64
-    explained_variance_ : ndarray of shape (n_components_,), float64
-    explained_variance_ratio_ : ndarray of shape (n_components_,), float64
-    singular_values_ : ndarray of shape (n_components_,), float64
+    components_ : ndarray of shape (n_components, n_features), float64
+    explained_variance_ : ndarray of shape (n_components,), float64
+    explained_variance_ratio_ : ndarray of shape (n_components,), float64
+    singular_values_ : ndarray of shape (n_components,), float64
     mean_ : ndarray of shape (n_features,), float64
     n_components_ : int
     noise_variance_ : float

@@ -22,7 +22,7 @@ from embedkit.estimators.validation import check_is_fitted, checked_features, re
 
 
 class SignedPower(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    """Raise magnitudes to a power and keep signs: sign(x) |x|**exponent.
+    """Raise magnitudes to a power and keep signs: ``sign(x) |x|**exponent``.
 
     With the default 0.5 and L2 normalisation after it, this is the power normalisation of Fisher vectors; it tames
     features that are large in few images.
