@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from embedkit.workflows.demo import demo
     from embedkit.workflows.export_model import export_model
     from embedkit.workflows.extract import ExtractResult, extract
+    from embedkit.workflows.extract_several import extract_several
     from embedkit.workflows.fit import fit
     from embedkit.workflows.plans import (
         PlanResult,
@@ -54,6 +55,7 @@ else:
         "export_model": "embedkit.workflows.export_model",
         "extract": "embedkit.workflows.extract",
         "extract_planned": "embedkit.workflows.plans",
+        "extract_several": "embedkit.workflows.extract_several",
         "extract_unit": "embedkit.workflows.plans",
         "extraction_status": "embedkit.workflows.plans",
         "fit": "embedkit.workflows.fit",
@@ -98,6 +100,7 @@ __all__ = [
     "export_model",
     "extract",
     "extract_planned",
+    "extract_several",
     "extract_unit",
     "extraction_status",
     "fit",

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from embedkit_cli.options import backbone_options, gather_overrides, json_option, label_option, store_option
+from embedkit_cli.options import (
+    backbone_options,
+    backbones_from,
+    gather_overrides,
+    json_option,
+    label_option,
+    store_option,
+)
 from embedkit_cli.output import note, print_facts, print_json, say_failures
 from embedkit_cli.planned import parse_unit, print_plan, print_status, refuse_others
 from embedkit_cli.progress import ProgressBar
@@ -21,10 +28,16 @@ _PLACES = {"plan", "store", "root", "as_json"}
 
 @click.command("extract")
 @click.argument("source", type=click.Path(allow_dash=True), required=False)
-@click.option("--model", metavar="NAME", help="A timm model name; see `embedkit models`.")
+@click.option("--model", "models", multiple=True, metavar="NAME", help="A timm model name; repeat for several.")
 @backbone_options
 @click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True)
-@click.option("-o", "--output", type=click.Path(), metavar="FILE.h5", help="The feature file to write.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(),
+    metavar="FILE.h5",
+    help="The feature file to write; for several kinds, a folder.",
+)
 @click.option("--force", is_flag=True, help="Replace an output that holds other features or other images.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images in one forward pass.")
 @click.option("--rehash", is_flag=True, help="Read every file, whatever is remembered of its stamps.")
@@ -49,7 +62,7 @@ _PLACES = {"plan", "store", "root", "as_json"}
 def command(
     ctx: click.Context,
     source: str | None,
-    model: str | None,
+    models: tuple[str, ...],
     dtype: Any,
     output: str | None,
     force: bool,
@@ -75,6 +88,7 @@ def command(
     \b
     embedkit extract photos/ --model resnet50.a1_in1k -o photos.h5
     embedkit extract split.csv --model mobilenetv2_100 --weights mobilenetv2_100.safetensors -o photos.h5
+    embedkit extract photos/ --model resnet50.a1_in1k --layer 2 --layer 3 -o layers/
     ls *.jpg | embedkit extract - --model resnet50.a1_in1k -o photos.h5
 
     \b
@@ -96,6 +110,24 @@ def command(
         for name, value in (("--unit", unit), ("--root", root)):
             if value is not None:
                 raise click.UsageError(f"{name} belongs to a plan: leave SOURCE out and name the plan by --plan", ctx)
+        if len(models) > 1 or len(backbone["layers"]) > 1:
+            for name, value in (("--plan", plan), ("--cluster", cluster), ("--units", units)):
+                if value is not None:
+                    raise click.UsageError(f"{name} is for one kind of features; name one --model and --layer", ctx)
+            several = embedkit.extract_several(
+                _images(source),
+                backbones_from(models, backbone),
+                dtype=dtype,
+                store=store,
+                output=output,
+                force=force,
+                label_column=label_column,
+                batch_size=batch_size,
+                rehash=rehash,
+                progress=ProgressBar(),
+            )
+            return _print_several(several, as_json)
+        model = models[0] if models else None
         asked: dict[str, Any] = {
             **gather_overrides(backbone),
             "dtype": dtype,
@@ -149,6 +181,18 @@ def _images(source: str) -> str | list[str]:
     text = sys.stdin.buffer.read()
     lines = text.split(b"\0") if b"\0" in text else text.splitlines()
     return [os.fsdecode(line) for line in lines if line]
+
+
+def _print_several(results: list[ExtractResult], as_json: bool) -> int:
+    if as_json:
+        print_json({"results": [result.to_dict() for result in results]})
+        return max(3 if result.failures else 0 for result in results)
+    code = 0
+    for place, result in enumerate(results):
+        if place:
+            click.echo()
+        code = max(code, _print(result, as_json))
+    return code
 
 
 def _print(result: ExtractResult, as_json: bool) -> int:

@@ -55,6 +55,8 @@ def command(
     from embedkit import fit
 
     backbones = backbones_from((model,) if model else (), backbone)
+    if len(backbones) > 1:
+        raise click.UsageError("a pipeline takes one --layer, and several are named")
     result = fit(
         target,
         backbones[0] if backbones else None,

@@ -66,7 +66,13 @@ _BACKBONE_OPTIONS = [
     click.option(
         "--model-arg", "model_args", multiple=True, callback=_pairs, metavar="K=V", help="Passed to timm; repeat."
     ),
-    click.option("--layer", type=int, help="Index of an intermediate layer, negative from the end."),
+    click.option(
+        "--layer",
+        "layers",
+        type=int,
+        multiple=True,
+        help="Index of an intermediate layer, negative from the end; repeat.",
+    ),
     click.option(
         "--pool",
         type=click.Choice(["auto", "avg", "cls", "cls+avg", "max", "gem"]),
@@ -111,15 +117,21 @@ def gather_overrides(options: dict[str, Any]) -> dict[str, Any]:
 
     parts = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
     overrides = PreprocessOverrides(**{name: options[name] for name in parts})
-    return {**{name: value for name, value in options.items() if name not in parts}, "preprocess": overrides}
+    rest = {name: value for name, value in options.items() if name not in (*parts, "layers")}
+    if len(options["layers"]) > 1:
+        raise click.UsageError("one --layer can be had here, and several are named")
+    return {**rest, "layer": options["layers"][0] if options["layers"] else None, "preprocess": overrides}
 
 
 def backbones_from(models: tuple[str, ...], options: dict[str, Any]) -> list[BackboneRequest]:
-    """Return one request a model, each with the options given."""
+    """Return one request for each model and layer, with the other options given."""
     from embedkit import BackboneRequest
 
     names: tuple[str | None, ...] = models or ((None,) if options["weights"] == "bundled" else ())
-    return [BackboneRequest(name, **gather_overrides(options)) for name in names]
+    layers: list[tuple[int, ...]] = [(layer,) for layer in options["layers"]] or [()]
+    return [
+        BackboneRequest(name, **gather_overrides({**options, "layers": layer})) for name in names for layer in layers
+    ]
 
 
 store_option = click.option(

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from embedkit.backbones import BackboneRequest, PreprocessOverrides
 from embedkit.errors import UsageError
-from embedkit.extraction import ExtractionRequest, Progress, resolve, run
+from embedkit.extraction import Extraction, ExtractionRequest, Progress, resolve, run
 from embedkit.extraction.engines import Cluster, parse_devices
 from embedkit.images import ImageSource, open_source
 from embedkit.specs import Dtype, Engine, Json, Pool, Precision
@@ -218,6 +218,19 @@ def extract_to_file(
     extraction = run(source, request, store, progress=progress, rehash=rehash, batch_size=batch_size, backbone=backbone)
     if output is not None:
         write_feature_file(output, table_head(source, extraction), feature_batches(extraction), force=force)
+    return describe(source, request, extraction, store, output=output, seconds=time.monotonic() - started)
+
+
+def describe(
+    source: ImageSource,
+    request: ExtractionRequest,
+    extraction: Extraction,
+    store: FeatureStore,
+    *,
+    output: Path | None,
+    seconds: float,
+) -> ExtractResult:
+    """Say what an extraction did."""
     spec, provenance = extraction.resolution.spec, extraction.resolution.provenance
     return ExtractResult(
         images=len(source.keys) + len(source.failures),
@@ -233,6 +246,6 @@ def extract_to_file(
         choice=extraction.resolution.choice,
         drift=extraction.resolution.drift,
         width=spec.backbone.width,
-        seconds=time.monotonic() - started,
+        seconds=seconds,
         notes=[str(provenance["note"])] if provenance.get("note") else [],
     )

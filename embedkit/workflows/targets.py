@@ -110,7 +110,7 @@ def open_target(
     images = len(source.keys)
     requests = [ExtractionRequest(backbone=model) for model in models]
     resolved = resolve_together(requests, store, expected_images=images, batch_size=batch_size)
-    names = _names(models, [resolution.spec for resolution, _ in resolved])
+    names = backbone_names(models, [resolution.spec for resolution, _ in resolved])
     beside = Floors()
     if floors:
         contenders = [
@@ -179,7 +179,7 @@ def _append_floors(target: Target, floors: Floors, extractions: list[Extraction]
     return Target(tables=tables, unavailable=unavailable)
 
 
-def _names(models: list[BackboneRequest], specs: list[FeatureSpec]) -> list[str]:
+def backbone_names(models: list[BackboneRequest], specs: list[FeatureSpec]) -> list[str]:
     """Call each backbone by its model, and by its layer, pool or weights where that tells it from another."""
     names = [model.model or spec.backbone.architecture for model, spec in zip(models, specs, strict=True)]
     for part in (_output, _weights, _arguments):
@@ -202,5 +202,8 @@ def _arguments(model: BackboneRequest) -> str:
 
 
 def _model_name(table: FeatureTable) -> str:
-    name = table.provenance.get("model")
-    return name if isinstance(name, str) else table.spec.backbone.architecture
+    """Return the model that a table names, and the layer where its features are not the model's own output."""
+    recorded = table.provenance.get("model")
+    name = recorded if isinstance(recorded, str) else table.spec.backbone.architecture
+    layer, pool = table.spec.backbone.layer, table.spec.backbone.pool
+    return name + ("" if layer is None else f" layer {layer}") + ("" if pool == "auto" else f" {pool}")

@@ -1,0 +1,44 @@
+"""extract with several layers and models."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.photos import MODEL, make_manifest
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    return make_manifest(tmp_path / "photos", {"red": 5, "green": 5}, test=2)
+
+
+def test_layers_and_models_go_into_a_folder(cli, manifest, tmp_path):
+    ran = cli("extract", manifest, "--model", MODEL, "--weights", "random", "--layer", 0, "--layer", 1, "-o", "out/")
+    assert ran.code == 0, ran.err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{MODEL}-layer-{n}.h5" for n in (0, 1)]
+    options = ("--weights", "random", "--layer", 0, "--layer", 1, "--json")
+    ran = cli("extract", manifest, "--model", MODEL, *options, "-o", "out/", without=("torch", "timm"))
+    results = json.loads(ran.out)["results"]
+    assert [(result["forward_passes"], result["cache_hits"]) for result in results] == [(0, 10), (0, 10)]
+    files = sorted((tmp_path / "out").iterdir())
+    ran = cli("compare", *files, "--no-floors", "--json", without=("torch", "timm"))
+    assert ran.code == 0, ran.err
+    [board] = json.loads(ran.out)["leaderboards"]
+    assert {row["model"] for row in board["rows"]} == {f"{MODEL} layer 0", f"{MODEL} layer 1"}
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (("extract", "-o", "one.h5"), "names one file"),
+        (("extract", "--plan", "p.json"), "--plan is for one kind of features"),
+        (("fit", "-o", "model.skops"), "a pipeline takes one --layer"),
+    ],
+)
+def test_commands_that_take_one_layer_say_so(cli, manifest, command, message):
+    name, *rest = command
+    ran = cli(name, manifest, "--model", MODEL, "--weights", "random", "--layer", 0, "--layer", 1, *rest)
+    assert ran.code in (1, 2)
+    assert message in ran.err
