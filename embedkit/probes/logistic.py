@@ -17,7 +17,7 @@ from embedkit.estimators import LogisticRegression, LogisticRegressionPath, Stre
 from embedkit.probes.features import FeatureRows
 from embedkit.probes.outcomes import Outcome, Steps, best_of, fit_steps, predict
 from embedkit.probes.splits import Rows, Split
-from embedkit.probes.sums import collected, standardised
+from embedkit.probes.sums import collected, row_space, standardised
 from embedkit.probes.tasks import Task
 
 # Inverse regularisation strengths. Standardised features of some hundred dimensions are separable: what is best lies
@@ -95,9 +95,12 @@ def _path(
 
 def _reduction(features: FeatureRows, rows: Rows) -> Steps:
     """Return a fitted scaler and PCA."""
-    scaler, scaled = standardised(collected(features, rows))
     components = min(_COMPONENTS, len(rows), features.shape[1])
-    return [("scale", scaler), ("pca", StreamingPCA(components).fit_statistics(scaled))]
+    if len(rows) < features.shape[1] and not features.large:
+        steps, _ = row_space(features.take(rows), components)
+        return steps
+    scale, scaled = standardised(collected(features, rows))
+    return [*scale, ("pca", StreamingPCA(components).fit_statistics(scaled))]
 
 
 def _reduced(reduction: Steps, features: FeatureRows, rows: Rows) -> npt.NDArray[np.float32]:

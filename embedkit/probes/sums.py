@@ -9,9 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
 
 from embedkit.estimators import SufficientStatistics
 from embedkit.probes.features import FeatureRows
+from embedkit.probes.outcomes import Steps
 from embedkit.probes.splits import Rows
 
 
@@ -28,8 +31,8 @@ def collected(
     return statistics
 
 
-def standardised(statistics: SufficientStatistics) -> tuple[Any, SufficientStatistics]:
-    """Return scikit-learn's StandardScaler of the rows seen, and the statistics of these rows scaled by it."""
+def standardised(statistics: SufficientStatistics) -> tuple[Steps, SufficientStatistics]:
+    """Return scikit-learn's StandardScaler of the rows seen, as a step, and the statistics of these rows scaled."""
     scaler: Any = statistics.standard_scaler()
     arrays = statistics.to_arrays()
     arrays["scatter"] /= np.outer(scaler.scale_, scaler.scale_)
@@ -38,4 +41,19 @@ def standardised(statistics: SufficientStatistics) -> tuple[Any, SufficientStati
     if statistics.target == "values":
         arrays["cross"] /= scaler.scale_[:, None]
     arrays["mean"] = np.zeros_like(arrays["mean"])
-    return scaler, SufficientStatistics.from_arrays(arrays)
+    return [("scale", scaler)], SufficientStatistics.from_arrays(arrays)
+
+
+def row_space(X: npt.NDArray[np.float32], components: int | None = None) -> tuple[Steps, npt.NDArray[np.float32]]:
+    """Return steps that standardise fewer rows than features and rotate them into their own space, and the result.
+
+    With all components distances and products stay the same, hence also linear models that are penalised by the length
+    of their coefficients.
+    """
+    count = min(X.shape) if components is None else components
+    steps: Steps = [("scale", StandardScaler()), ("pca", PCA(count, svd_solver="full", random_state=0))]
+    rotated: Any = X
+    with np.errstate(invalid="ignore"):  # PCA's shares of the variance of features that do not vary
+        for _, step in steps:
+            rotated = step.fit_transform(rotated)
+    return steps, rotated

@@ -156,7 +156,11 @@ def test_a_class_of_one_group_is_said():
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-@pytest.mark.parametrize("X", [np.ones((30, 4)), np.zeros((30, 4)), np.full((30, 4), 1e4)], ids=str)
+@pytest.mark.parametrize(
+    "X",
+    [np.ones((30, 4)), np.zeros((30, 4)), np.full((30, 4), 1e4), np.ones((30, 60))],
+    ids=["ones", "zeros", "large", "wide"],
+)
 def test_constant_features_give_chance_and_finite_numbers(estimator, X):
     result = quick(table_of(X, list("abc") * 10), estimator, model="m").result
     assert result.value == pytest.approx(1 / 3)

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from embedkit.errors import LabelsError, SplitError
-from embedkit.probes.splits import make_splits, stratified_part
+from embedkit.probes.splits import make_splits, strata_of, stratified_part
 
 
 def labels(**counts: int) -> np.ndarray:
@@ -98,3 +98,57 @@ def test_a_stratified_part_takes_its_share_of_each_class(counts, seed):
         assert taken == (0 if count == 1 else max(1, round(0.2 * count)))
     again = stratified_part(y, np.arange(len(y)), 0.2, seed)
     assert again[1].tolist() == part.tolist()
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 12)), min_size=30, max_size=80),
+    st.integers(2, 4),
+    st.integers(0, 9),
+)
+def test_groups_stay_whole_whatever_they_are(rows, folds, seed):
+    y = np.array([f"c{label}" for label, _ in rows])
+    groups = [f"g{group}" for _, group in rows]
+    assume(len(set(y.tolist())) >= 2 and np.unique(y, return_counts=True)[1].min() >= folds)
+    # Groups enough that one can always be left out; what cannot be split is tested by itself.
+    assume(len(set(groups)) >= 4 * folds or len(set(groups)) >= 9)
+    try:
+        splits = make_splits(y, None, groups=groups, folds=folds, random_state=seed)
+    except SplitError:
+        assume(False)
+    assert sorted(np.concatenate([split.test for split in splits]).tolist()) == list(range(len(y)))
+    names = np.array(groups)
+    for split in splits:
+        assert len(split.test)
+        assert len(split.select)
+        assert not set(names[split.train]) & set(names[split.test])
+        assert not set(names[split.fit]) & set(names[split.select])
+        assert len(set(y[split.fit])) >= 2
+
+
+@given(st.integers(20, 60), st.integers(2, 5), st.integers(0, 9))
+def test_values_and_several_labels_are_tested_once_each(n_rows, folds, seed):
+    random = np.random.default_rng(seed)
+    marks = random.random((n_rows, 3)) < [0.5, 0.3, 0.1]
+    marks[0], marks[1] = True, False
+    for y in (random.standard_normal(n_rows), marks):
+        splits = make_splits(y, None, folds=folds, random_state=seed)
+        sizes = [len(split.test) for split in splits]
+        assert sorted(np.concatenate([split.test for split in splits]).tolist()) == list(range(n_rows))
+        assert max(sizes) - min(sizes) <= 1
+        assert all(len(split.select) for split in splits)
+
+
+def test_rows_of_several_labels_are_stratified_by_the_rarest():
+    marks = np.zeros((100, 2), dtype=bool)
+    marks[:, 0] = True
+    marks[::10, 1] = True  # ten rows
+    assert strata_of(marks).tolist() == ["1" if row % 10 == 0 else "0" for row in range(100)]
+    assert [int(marks[split.test, 1].sum()) for split in make_splits(marks, None, folds=5)] == [2] * 5
+    assert strata_of(np.zeros((3, 2), dtype=bool)).tolist() == ["-1"] * 3
+
+
+def test_the_choice_is_made_on_no_more_rows_than_help():
+    y = np.repeat(["a", "b"], 150_000)
+    [made] = make_splits(y, ["train", "train", "test"] * 100_000)
+    assert len(made.select) == 20_000
+    assert made.selected_on == "a stratified 10% of train (20000 images)"
