@@ -40,6 +40,8 @@ PLAN_FORMAT = 1
 
 _CONTENT = "embedkit extraction plan"
 
+_LOCAL_FOLDER = "local-dir:"  # timm's scheme for a model in a folder
+
 # Rows in a unit where nobody says how many units there are: minutes of work, so that little is lost with a worker.
 _ROWS_A_UNIT = 2000
 
@@ -190,19 +192,33 @@ def write_plan(
             "columns": {name: _column_record(column) for name, column in source.columns.items()},
             "failures": [list(failure) for failure in source.failures],
         },
-        "request": request.to_dict(),
+        "request": _anywhere(request).to_dict(),
         "spec": resolution.spec.to_dict(),
         "choice": resolution.choice,
         "drift": resolution.drift,
         "provenance": dict(resolution.provenance),
         "store": str(store.path),
-        "units": units or max(1, -(-len(source) // _ROWS_A_UNIT)),
+        "units": units or default_units(len(source)),
     }
     text = canonical_json(record)
     digest = hashlib.sha256(text.encode("ascii")).hexdigest()
     head = canonical_json({"content": _CONTENT, "format": PLAN_FORMAT, "sha256": digest})
     commit_to(path, [f'{head[:-1]},"plan":{text}}}\n'.encode("ascii")], sealed=False)
     return PlanFile(path=str(path.absolute())).read()
+
+
+def default_units(rows: int) -> int:
+    """Return into how many units rows are divided where nobody says."""
+    return max(1, -(-rows // _ROWS_A_UNIT))
+
+
+def _anywhere(request: ExtractionRequest) -> ExtractionRequest:
+    """Return a request that means the same in every working folder."""
+    scheme, found, folder = (request.backbone.model or "").partition(_LOCAL_FOLDER)
+    if scheme or not found:
+        return request
+    model = _LOCAL_FOLDER + os.path.abspath(folder)
+    return dataclasses.replace(request, backbone=dataclasses.replace(request.backbone, model=model))
 
 
 def _read(path: Path) -> tuple[dict[str, Any], str]:

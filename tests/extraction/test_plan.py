@@ -135,6 +135,12 @@ def test_store_weights_and_paths_are_absolute(make, tmp_path, monkeypatch):
     plan = make(open_source("photos"))
     monkeypatch.chdir("/")
     again = PlanFile(path=plan.file.path, store="/elsewhere").read()
+    monkeypatch.chdir(tmp_path)
+    local = ExtractionRequest(backbone=BackboneRequest("local-dir:models/mine", weights="mine.safetensors"))
+    resolution, store = resolve(REQUEST, FeatureStore(tmp_path / "store"))[0], FeatureStore("store")
+    backbone = write_plan(tmp_path / "Q.json", open_source("photos"), local, resolution, store).request.backbone
+    assert backbone.model == f"local-dir:{tmp_path}/models/mine"
+    assert backbone.weights == str(tmp_path / "mine.safetensors")
     assert plan.store == tmp_path / "store"
     assert str(again.store) == "/elsewhere"
     assert plan.source.images == [str(folder / "red" / name) for name in ("000.png", "001.png")]
