@@ -52,10 +52,15 @@ def top_5_accuracy(y: Targets, predicted: Predicted) -> float:
 
 
 def macro_f1(y: Targets, predicted: Predicted) -> float:
-    """Give the mean over classes of F1, the harmonic mean of precision and recall."""
-    import sklearn.metrics
+    """Give the mean over classes of F1, the harmonic mean of precision and recall.
 
-    return float(cast(Any, sklearn.metrics).f1_score(y, predicted.targets, average="macro", zero_division=0.0))
+    Equal to scikit-learn's f1_score, classes being those of the rows or of the predictions, without its checks.
+    """
+    size = int(max(y.max(), predicted.targets.max())) + 1
+    found = np.bincount(y, minlength=size) + np.bincount(predicted.targets, minlength=size)
+    right = np.bincount(y[y == predicted.targets], minlength=size)
+    present = found > 0
+    return float((2 * right[present] / found[present]).mean())
 
 
 def roc_auc(y: Targets, predicted: Predicted) -> float:

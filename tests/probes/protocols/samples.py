@@ -51,7 +51,7 @@ class Rows:
 
 
 def rows_of(
-    *, kind: str = "class", classes: int = 3, n: int = 360, width: int = 8, validation: bool = False, seed: int = 0
+    *, kind: str = "class", classes: int = 3, n: int = 240, width: int = 8, validation: bool = False, seed: int = 0
 ) -> Rows:
     """Overlapping classes, so that no penalty separates them and every optimum is finite."""
     random = np.random.default_rng(seed)
