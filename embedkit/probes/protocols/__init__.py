@@ -81,6 +81,9 @@ _PUBLISHED = {
     "uni-logreg": _Protocol(uni_logreg.uni_logreg, "logistic", uni_logreg.PRESCRIPTION, _PER_CLASS),
 }
 
+# Up to so many numbers in the features, BLAS works on one core, as in `quick`: its threads wait for each other.
+_ONE_CORE_SIZE = 1 << 24
+
 PROTOCOLS: tuple[str, ...] = ("quick", *_PUBLISHED)
 """The names that `run_protocol` knows."""
 
@@ -138,6 +141,8 @@ def run_protocol(
         raise UsageError(f"protocol {name!r} is not known; use {', '.join(PROTOCOLS)}")
     if name == "quick":
         return quick_run(table, estimator, params, model=model, floor=floor, random_state=random_state, folds=folds)
+    from threadpoolctl import threadpool_limits  # pyright: ignore[reportUnknownVariableType]
+
     protocol = _PUBLISHED[name]
     if params or not (estimator is None or estimator == protocol.estimator):
         raise UsageError(
@@ -147,7 +152,8 @@ def run_protocol(
         table, name, tuple(protocol.metrics), folds=folds, random_state=random_state, as_published=as_published
     )
     started = time.monotonic()
-    outcomes = [protocol.run(task) for task in found.tasks]
+    with threadpool_limits(1 if len(table) * table.spec.backbone.width <= _ONE_CORE_SIZE else None):
+        outcomes = [protocol.run(task) for task in found.tasks]
     seconds = time.monotonic() - started
     tested = np.concatenate(found.tested)
     y = found.y[tested]
