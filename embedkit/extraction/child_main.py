@@ -21,14 +21,15 @@ from embedkit.extraction.units import UnitWorker
 def main() -> None:
     """Answer requests from standard input until there are no more."""
     logging.basicConfig(format="embedkit: %(message)s", level=logging.WARNING, stream=sys.stderr)
-    ours = os.getpid()
+    ours, interrupted = os.getpid(), False
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         if os.getpid() != ours:  # a library has forked: its process ends as if nobody had interfered
             os._exit(128 + number)
-        for again in (signal.SIGINT, signal.SIGTERM):  # what was computed is being committed: once is enough
-            signal.signal(again, signal.SIG_IGN)
-        raise KeyboardInterrupt
+        nonlocal interrupted
+        if not interrupted:  # once is enough: then what was computed is being committed
+            interrupted = True
+            raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)

@@ -161,7 +161,8 @@ def test_a_device_that_is_not_there_is_an_error(cli, photos):
     assert "device 'cuda:7' is not available" in ran.err.strip().splitlines()[-1]
 
 
-def test_sigterm_ends_the_processes_too(tmp_path, photos, environment, cli):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupt_ends_the_processes_too(number, tmp_path, photos, environment, cli):
     assert cli("extract", photos, *MODEL, "--plan", "P.json", "--units", "2").code == 0
     environment["PYTHONPATH"] = deadly_path(tmp_path / "site", seconds=0.5)
     running = subprocess.Popen(
@@ -169,11 +170,18 @@ def test_sigterm_ends_the_processes_too(tmp_path, photos, environment, cli):
         + ["extract", "--plan", "P.json", "--device", "cpu,cpu", "-o", "f.h5"],
         cwd=tmp_path,
         env=environment,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     workers = wait_for(lambda: len(found := at_work(tmp_path / "P.json")) == 2 and found)
-    running.send_signal(signal.SIGTERM)
-    assert running.wait(120) == 130
+    if number == signal.SIGINT:
+        os.killpg(running.pid, number)  # as a terminal does
+    else:
+        running.send_signal(number)
+    error = running.communicate(timeout=120)[1]
+    assert running.returncode == 130
+    assert error.strip().startswith("embedkit: error: interrupted"), error
     for worker in workers:
         wait_for(lambda worker=worker: not Path(f"/proc/{worker}").exists())
 
