@@ -212,6 +212,8 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         # Plain values only: no weights, and nothing that an allow-list would have to know.
         state = dict(cast(dict[str, Any], super().__getstate__()))
         state.pop("_loaded", None)
+        for name in ("weights", "store", "root"):
+            state[name] = os.fspath(state[name]) if isinstance(state[name], os.PathLike) else state[name]
         if "spec_" in state:
             state["spec_"] = state["spec_"].to_dict()
         return state

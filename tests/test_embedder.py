@@ -11,6 +11,7 @@ import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -18,6 +19,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import sklearn
+import skops.io
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
@@ -91,6 +93,12 @@ def test_copies_carry_no_weights_and_open_nothing(embedder, paths, copied):
     assert twin.get_params() == embedder.get_params()
     assert getattr(twin, "spec_", None) == (None if copied is clone else embedder.spec_)
     np.testing.assert_array_equal(twin.transform(paths), features)
+
+
+def test_a_state_is_of_plain_values(embedder, paths, store, folder):
+    embedder.set_params(store=Path(store), root=folder).fit(pd.DataFrame({"path": paths}))
+    assert skops.io.get_untrusted_types(data=skops.io.dumps(embedder)) == ["embedkit.embedder.ImageEmbedder"]
+    assert pickle.loads(pickle.dumps(embedder)).get_params()["root"] == str(folder)
 
 
 def heavy_types() -> list[type]:
