@@ -112,6 +112,7 @@ def command(
         folds=folds,
         store=store,
         floors=not no_floors,
+        device=backbone["device"],
         progress=ProgressBar(),
     )
     if as_json:

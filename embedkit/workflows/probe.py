@@ -59,6 +59,7 @@ def probe(
     store: str | os.PathLike[str] | None = None,
     floors: bool = True,
     random_state: int = 0,
+    device: str = "auto",
     progress: Progress | None = None,
 ) -> ProbeReport:
     """Train simple estimators on features and report their accuracy with its interval.
@@ -93,6 +94,10 @@ def probe(
         Report raw pixels, colour histograms and the networks with random weights too.
     random_state : int
         Seed of every random choice.
+    device : str
+        Where an estimator given by path or object is fitted, if scikit-learn can fit it on tensors: ``"auto"`` (a GPU
+        where there is one, else NumPy), ``"cpu"`` (NumPy), ``"cuda"``, ``"cuda:0"``, ``"torch:cpu"``. A device that is
+        named needs ``SCIPY_ARRAY_API=1`` in the environment.
     progress : callable, optional
 
     Returns
@@ -124,13 +129,13 @@ def probe(
         found: list[ProbeResult] = []
         for named in tables:
             if name != "quick":
-                found.append(_run(name, named, None, None, as_published, folds, random_state))
+                found.append(_run(name, named, None, None, as_published, folds, random_state, device))
                 continue
             suitable = default_estimators(named.table)
             # A floor is judged by the strongest of the linear estimators on raw features.
             wanted = suitable[:1] if named.floor and len(tables) > 1 else asked or suitable
             grid = None if wanted is not asked else params
-            found += [_run(name, named, one, grid, False, folds, random_state) for one in wanted]
+            found += [_run(name, named, one, grid, False, folds, random_state, device) for one in wanted]
             if wanted is suitable and "svm" not in suitable and named.table.target_type == "class":
                 notes.append(f"{named.name}: svm is left out, its {len(named.table)} rows would have to be in memory")
         results += sorted(found, key=lambda result: -result.value)
@@ -163,6 +168,7 @@ def _run(
     as_published: bool,
     folds: int,
     random_state: int,
+    device: str,
 ) -> ProbeResult:
     return run_protocol(
         protocol,
@@ -174,6 +180,7 @@ def _run(
         as_published=as_published,
         folds=folds,
         random_state=random_state,
+        device=device,
     ).result
 
 

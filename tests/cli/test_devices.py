@@ -12,6 +12,6 @@ def test_the_command_line_lets_scikit_learn_fit_on_tensors(cli, tmp_path):
     ran = cli(*arguments, "--device", "torch:cpu", "-o", "tensors.skops")
     assert ran.code == 0, ran.err
     assert load_model(tmp_path / "tensors.skops").pipeline[-1].coef_.shape == (1, 3072)
-    ran = cli(*arguments, "--device", "cuda:99", "-o", "nowhere.skops")
+    ran = cli("probe", "photos.h5", *arguments[2:], "--no-floors", "--device", "cuda:99")
     assert ran.code == 1
     assert "device 'cuda:99' is not available for estimators" in ran.err

@@ -180,3 +180,15 @@ def test_another_outcome_is_refused(spoil):
         predicted[7] = (predicted[7] + 1) % 3
     with pytest.raises(ModelExportError, match="0.002 in a logit" if spoil == "logits" else "1 of 240 images .* 107"):
         compare(Pipeline(steps), decision, X, (logits, predicted), first=100)
+
+
+def test_large_logits_are_compared_by_their_size():
+    """Where float32 has no digits for 1e-3, scikit-learn's own values are no nearer to the exact ones."""
+    X, y = make_rows(3)
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    pipeline[-1].coef_ = pipeline[-1].coef_ * 1e4
+    logits, predicted, _ = exported(pipeline.steps, X)
+    assert np.abs(logits - pipeline.decision_function(X)).max() > 1e-3
+    _, decision = read_steps(pipeline.steps, WIDTH)
+    with pytest.raises(ModelExportError, match="in a logit"):
+        compare(Pipeline(pipeline.steps), decision, X, (logits * np.float32(1.0001), predicted))

@@ -81,6 +81,9 @@ _PUBLISHED = {
     "uni-logreg": _Protocol(uni_logreg.uni_logreg, "logistic", uni_logreg.PRESCRIPTION, _PER_CLASS),
 }
 
+# Protocols that prescribe how training rows are cut in two.
+_CUT_WITHOUT_GROUPS = ("kornblith", "dinov2-logreg", "dinov3-logreg", "voc-svm")
+
 # Up to so many numbers in the features, BLAS works on one core, as in `quick`: its threads wait for each other.
 _ONE_CORE_SIZE = 1 << 24
 
@@ -99,6 +102,7 @@ def run_protocol(
     as_published: bool = False,
     random_state: int = 0,
     folds: int = 5,
+    device: str = "auto",
 ) -> ProbeRun:
     """Run a protocol on a table.
 
@@ -123,6 +127,8 @@ def run_protocol(
         Seed of every random choice; 0 is the original's own where it has one.
     folds : int
         For a table without splits.
+    device : str
+        For ``"quick"`` with an estimator by path or object, as in `embedkit.probes.quick`.
 
     Returns
     -------
@@ -140,7 +146,16 @@ def run_protocol(
     if name not in PROTOCOLS:
         raise UsageError(f"protocol {name!r} is not known; use {', '.join(PROTOCOLS)}")
     if name == "quick":
-        return quick_run(table, estimator, params, model=model, floor=floor, random_state=random_state, folds=folds)
+        return quick_run(
+            table,
+            estimator,
+            params,
+            model=model,
+            floor=floor,
+            random_state=random_state,
+            folds=folds,
+            device=device,
+        )
     from threadpoolctl import threadpool_limits  # pyright: ignore[reportUnknownVariableType]
 
     protocol = _PUBLISHED[name]
@@ -183,7 +198,7 @@ def run_protocol(
         selected_on=first.selected_on,
         reported_on=found.reported_on,
         floor=floor,
-        notes=_notes(found, outcomes, protocol.features.departures(table.spec, name)),
+        notes=_notes(found, outcomes, [*protocol.features.departures(table.spec, name), *_groups_cut(table, name)]),
         fit_seconds=seconds,
         metrics=further,
         leaks=dataclasses.asdict(found.leaked),
@@ -213,8 +228,15 @@ def _classes_in(y: Targets) -> int:
     return int(y.any(axis=0).sum()) if y.ndim == 2 else len(np.unique(y))
 
 
-def _notes(found: Tasks, outcomes: list[Outcome], departures: list[str]) -> list[str]:
-    notes = [*departures, *found.notes, *found.leaked.notes()]
+def _groups_cut(table: FeatureTable, name: str) -> list[str]:
+    """Say which protocols choose on rows of the same groups that they fit on."""
+    if table.groups is None or name not in _CUT_WITHOUT_GROUPS:
+        return []
+    return [f"{name}: where the protocol cuts training rows to choose on, it pays no heed to groups; the tests do"]
+
+
+def _notes(found: Tasks, outcomes: list[Outcome], features: list[str]) -> list[str]:
+    notes = [*features, *found.notes, *found.leaked.notes()]
     for outcome in outcomes:
         notes += [note for note in outcome.notes if note not in notes]
     return notes

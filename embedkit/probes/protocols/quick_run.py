@@ -29,10 +29,20 @@ def quick_run(
     floor: bool,
     random_state: int,
     folds: int,
+    device: str,
 ) -> ProbeRun:
     """Run ``quick`` on a table with one estimator, by default the first that suits its labels."""
     chosen = default_estimators(table)[0] if estimator is None else estimator
-    run = quick(table, chosen, model=model, floor=floor, folds=folds, random_state=random_state, params=params)
+    run = quick(
+        table,
+        chosen,
+        model=model,
+        floor=floor,
+        folds=folds,
+        random_state=random_state,
+        params=params,
+        device=device,
+    )
     y, classes = encoded(table)
     predicted = _predicted(run.predictions, classes)
     known = {run.result.metric, *run.result.metrics}
