@@ -216,3 +216,14 @@ def test_a_second_run_is_the_same_bit_for_bit(protocol: str) -> None:
         return record
 
     assert run() == run()
+
+
+@pytest.mark.parametrize("protocol", ["dinov3-logreg", "clip", "simpleshot"])
+def test_groups_are_whole_in_the_tests_and_a_cut_that_ignores_them_is_said(protocol: str) -> None:
+    rows = rows_of(n=120)
+    groups = [f"scene {row % 30}" for row in range(120)]
+    table = table_of(rows.table.X, rows.table.y.tolist(), groups=groups)
+    run = run_protocol(protocol, table, model="m")
+    check(run, 120)
+    assert run.result.leaks["shared_groups"] == 0
+    assert any("no heed to groups" in note for note in run.result.notes) == (protocol == "dinov3-logreg")
