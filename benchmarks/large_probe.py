@@ -1,10 +1,10 @@
 """Probes of features larger than memory: peak memory and seconds of `embedkit probe` on a file of a million rows.
 
-    python -m benchmarks.large_probe [--rows 1000000] [--folder /tmp] [--estimators ridge,lda,knn,...]
+    python -m benchmarks.large_probe [--rows 1000000] [--classes 100] [--folder /tmp] [--estimators ridge,lda,knn,...]
 
-Writes one file of random features (768 numbers a row, 100 classes; 3 GB for a million rows), probes it with each
-estimator in a process of its own, and removes it. Memory is the largest resident set of that process, as the kernel
-counts it (getrusage), pages of mapped files included.
+Writes one file of random features (768 numbers a row; 3 GB for a million rows), probes it with each estimator in a
+process of its own, and removes it. Memory is the largest resident set of that process, as the kernel counts it
+(getrusage), pages of mapped files included.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ import numpy.typing as npt
 from embedkit.specs import BackboneSpec, DecodeSpec, FeatureSpec, PreprocessSpec
 from embedkit.store import TableHead, write_feature_file
 
-WIDTH, CLASSES, BATCH = 768, 100, 16_384
+WIDTH, BATCH = 768, 16_384
 
 
-def make_file(path: Path, rows: int) -> None:
+def make_file(path: Path, rows: int, classes: int) -> None:
     random = np.random.default_rng(0)
-    centres = random.standard_normal((CLASSES, WIDTH)).astype(np.float32)
-    y = random.integers(0, CLASSES, rows)
+    centres = random.standard_normal((classes, WIDTH)).astype(np.float32)
+    y = random.integers(0, classes, rows)
     spec = FeatureSpec(
         backbone=BackboneSpec(architecture="synthetic", weights="none", width=WIDTH),
         preprocess=PreprocessSpec(
@@ -85,18 +85,26 @@ def probe(path: Path, estimator: str) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--classes", type=int, default=100)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--estimators", default="ridge,lda,knn,pca+logistic,logistic")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "large_probe.json")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="embedkit-large-") as folder:
         path = Path(folder) / "large.h5"
-        make_file(path, arguments.rows)
-        record = {"rows": arguments.rows, "width": WIDTH, "classes": CLASSES, "file_gb": path.stat().st_size / 1e9}
-        record |= {"cores": os.cpu_count(), "results": []}
+        make_file(path, arguments.rows, arguments.classes)
+        results: list[dict[str, object]] = []
+        record = {
+            "rows": arguments.rows,
+            "width": WIDTH,
+            "classes": arguments.classes,
+            "file_gb": round(path.stat().st_size / 1e9, 2),
+            "cores": os.cpu_count(),
+            "results": results,
+        }
         for estimator in arguments.estimators.split(","):
-            record["results"].append(probe(path, estimator))
-            print(json.dumps(record["results"][-1]), flush=True)
+            results.append(probe(path, estimator))
+            print(json.dumps(results[-1]), flush=True)
             arguments.output.write_text(json.dumps(record, indent=2) + "\n")
 
 

@@ -26,10 +26,10 @@ NEAR_RATIO = 0.15
 """Least cosine to the nearest training image after subtracting the mean, and largest ratio of its distance (1 - cosine)
 to that of the tenth nearest.
 
-Measured with vit_tiny_patch16_224, mobilenetv2_100 and pixels32 on photographs of groceries (1,518), PACS (1,176) and
-ImageNet (200): of different images 0 to 0.4 % are flagged (some of them shots of one shelf), of re-encoded ones (JPEG,
-quality 75) 77 to 100 %, of ones cropped by 2 % 89 to 100 %, by 5 % 25 to 91 %. pixels32, the floor, finds all that were
-re-encoded or halved in size.
+Measured with vit_tiny_patch16_224, mobilenetv2_100 and pixels32 on photographs of groceries, PACS and ImageNet
+(`benchmarks/near_duplicates.py`, docs/design/003-near-duplicates.md): of different images 0 to 0.4 % are flagged, of
+re-encoded ones (JPEG, quality 75) 74 to 100 %, of ones cropped by 2 % 86 to 100 %, by 5 % 25 to 89 %. pixels32, the
+floor, finds all that were re-encoded or halved in size.
 """
 
 _NEIGHBOURS = 10
