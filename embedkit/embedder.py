@@ -6,6 +6,7 @@ Layer: above extraction, below probes and workflows. Never imports h5py or timm 
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from embedkit.images import ImageSource
 from embedkit.images.memory import digests_of, rows_of
 from embedkit.specs import Dtype, Engine, FeatureSpec, Json, Pool, Precision, require_equal
 from embedkit.store import FeatureStore
+
+log = logging.getLogger("embedkit")
 
 
 class ImageEmbedder(TransformerMixin, BaseEstimator):
@@ -68,7 +71,8 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         the store, that is the SHA-256 of their bytes, as 64 hexadecimal digits or as rows of uint8 (n_samples, 32)
         such as `FeatureTable.digests`; nothing is read or computed, and what the store does not hold is an error.
     on_error : {"raise", "nan"}, default="raise"
-        What becomes of an image that cannot be read or is missing: an error that names it, or a row of NaN.
+        What becomes of an image that cannot be read or is missing: an error that names it, or a row of NaN whose reason
+        is logged (logger ``embedkit``, level INFO).
     output : {"numpy", "torch"}, default="numpy"
         ``"torch"``: `transform` returns a tensor on the embedder's device instead of an array. It excludes
         `set_output`.
@@ -324,12 +328,17 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         return rows_of(X, root=self.root, missing=self.on_error == "nan")
 
     def _check_failures(self, extraction: Extraction, names: Sequence[str]) -> None:
-        if extraction.failures and self.on_error == "raise":
-            row, reason = next(iter(extraction.failures.items()))
-            more = f" (and {len(extraction.failures) - 1} more)" if len(extraction.failures) > 1 else ""
-            raise ImageError(
-                f"row {row}, {names[row]!r}: {reason}{more}; leave it out, or use on_error='nan' for a row of NaN"
-            )
+        if not extraction.failures:
+            return
+        if self.on_error == "nan":
+            for row, reason in extraction.failures.items():
+                log.info("row %d, %r, is NaN: %s", row, names[row], reason)
+            return
+        row, reason = next(iter(extraction.failures.items()))
+        more = f" (and {len(extraction.failures) - 1} more)" if len(extraction.failures) > 1 else ""
+        raise ImageError(
+            f"row {row}, {names[row]!r}: {reason}{more}; leave it out, or use on_error='nan' for a row of NaN"
+        )
 
     def _takes_keys(self) -> bool:
         if self.input not in ("path", "key"):

@@ -293,12 +293,14 @@ def test_relative_paths_and_root(embedder, folder, paths, monkeypatch):
     np.testing.assert_array_equal(embedder.transform(relative), expected)
 
 
-def test_unreadable_images(embedder, paths, folder):
+def test_unreadable_images(embedder, paths, folder, caplog):
     (folder / "broken.png").write_bytes(b"broken")
     mixed = [paths[0], str(folder / "broken.png"), str(folder / "gone.png")]
     with pytest.raises(ImageError, match=r"row 1, .*broken\.png.*and 1 more.*on_error='nan'"):
         embedder.transform(mixed)
-    features = clone(embedder).set_params(on_error="nan").transform(mixed)
+    with caplog.at_level("INFO", logger="embedkit"):
+        features = clone(embedder).set_params(on_error="nan").transform(mixed)
+    assert [record.message.split(", '")[0] for record in caplog.records] == ["row 1", "row 2"]
     assert np.isfinite(features[0]).all()
     assert np.isnan(features[1:]).all()
 
@@ -343,6 +345,7 @@ def test_names_of_rows_are_routed_to_the_messages(embedder):
         ({"preprocess": {"size": 3}}, "preprocess"),
         ({"dtype": "int8"}, "dtype"),
         ({"model": "no_such_model"}, "no_such_model"),
+        ({"model": None}, "no model was given"),
     ],
 )
 def test_bad_parameters(embedder, paths, parameters, words):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from joblib import parallel_backend
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
@@ -58,6 +59,14 @@ def test_a_cold_grid_search(images, tmp_path, batch_size):
     order = np.random.default_rng(1).permutation(len(paths))
     search(embedder).fit(paths[order].tolist(), labels[order])
     found.predict(paths)
+    assert passes(embedder.store) == DISTINCT
+
+
+def test_a_cold_grid_search_in_threads(images, tmp_path):
+    paths, labels = images
+    embedder = CountingEmbedder(**settings(tmp_path / "store"))
+    with parallel_backend("threading", n_jobs=4):
+        search(embedder).fit(paths, labels)
     assert passes(embedder.store) == DISTINCT
 
 
