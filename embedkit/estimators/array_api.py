@@ -18,6 +18,7 @@ import numpy as np
 import sklearn
 from sklearn import utils
 from sklearn.base import BaseEstimator
+from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge
 
@@ -69,8 +70,11 @@ def takes_tensors(estimator: Any) -> bool:
     """
     if hasattr(estimator, "steps") or hasattr(estimator, "estimator"):
         return False
+    # Where the tag says yes for every solver, and others fail or warn; PCA's "auto" may become its randomized one.
     if isinstance(estimator, LinearDiscriminantAnalysis | Ridge) and cast(Any, estimator).solver != "svd":
-        return False  # the tag says yes, the solver fails or warns
+        return False
+    if isinstance(estimator, PCA) and cast(Any, estimator).svd_solver not in ("full", "covariance_eigh"):
+        return False
     tags = cast(Any, utils).get_tags(estimator)
     return bool(getattr(tags, "array_api_support", False))
 
