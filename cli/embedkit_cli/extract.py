@@ -212,6 +212,7 @@ def _print(result: ExtractResult, as_json: bool) -> int:
                 ("found in store", result.cache_hits),
                 ("model", f"{result.model}, {result.width} features an image"),
                 ("computed by", result.choice),
+                ("held up by", None if result.stages is None else result.stages.bottleneck),
                 ("worst cosine", None if result.drift is None else f"{result.drift:.5f} to fp32 torch"),
                 ("fingerprint", result.fingerprint[:16]),
                 ("store", result.store),

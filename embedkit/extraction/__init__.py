@@ -9,6 +9,7 @@ from embedkit.extraction.report import Extraction, Progress, Tick
 from embedkit.extraction.request import ExtractionRequest, overrides_from
 from embedkit.extraction.resolution import RequestMemo, Resolution, resolve, resolve_together
 from embedkit.extraction.runner import run, run_many
+from embedkit.extraction.stages import Stages
 
 __all__ = [
     "Extraction",
@@ -16,6 +17,7 @@ __all__ = [
     "Progress",
     "RequestMemo",
     "Resolution",
+    "Stages",
     "Tick",
     "default_store",
     "overrides_from",

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from embedkit.backbones import Backbone
 from embedkit.extraction.resolution import Resolution
+from embedkit.extraction.stages import Stages
 from embedkit.store import FeatureSet
 
 
@@ -55,6 +56,8 @@ class Extraction:
         Distinct images that went through the network; rows found before the run.
     seconds : float
         Wall clock of the pass, which may have served other requests too.
+    stages : Stages or None
+        Where the time went; None where nothing was computed.
     pace : float or None
         Images a second of the network alone, on this machine as it was; None where nothing was computed.
     """
@@ -67,6 +70,7 @@ class Extraction:
     forward_passes: int
     cache_hits: int
     seconds: float
+    stages: Stages | None = None
     pace: float | None = None
 
     @property

@@ -29,6 +29,7 @@ from embedkit.extraction.pipeline import Failed, Identified, Pixels, Ready, Reci
 from embedkit.extraction.report import Extraction, Progress, Tick
 from embedkit.extraction.request import ExtractionRequest
 from embedkit.extraction.resolution import Resolution, by_network, load, resolve, resolve_together
+from embedkit.extraction.stages import Stages, Stopwatch
 from embedkit.extraction.task import Features, Task
 from embedkit.images import ImageSource, StatMemo
 from embedkit.specs import require_equal
@@ -187,6 +188,8 @@ class _Pass:
         self.batch_size = batch_size
         self.threads = _threads()
         self.side_by_side = self.threads
+        self.stopwatch = Stopwatch()
+        self.stages: Stages | None = None
 
     def execute(
         self,
@@ -257,6 +260,7 @@ class _Pass:
             forward_passes=task.forward_passes,
             cache_hits=task.cache_hits,
             seconds=seconds,
+            stages=self.stages,
             pace=network.images / network.seconds * self.side_by_side if network.seconds else None,
         )
 
@@ -274,6 +278,10 @@ class _Pass:
                     self._work_off(executor)
                 elif not any(changed):
                     time.sleep(_POLL_SECONDS)
+            with self.stopwatch.timed("commit"):
+                for task in self.tasks:
+                    task.writer.commit()
+        self.stages = self.stopwatch.read_off(self.threads, on_device=self.side_by_side != self.threads)
         for task in self.tasks:
             task.settle_twins()
         self._tick()
@@ -287,11 +295,13 @@ class _Pass:
             for task, computed in zip(batch.network.tasks, features, strict=True):
                 mine = [place for place, tasks in enumerate(batch.tasks) if task in tasks]
                 if mine:
-                    task.settle([batch.images[place] for place in mine], computed[mine])
+                    with self.stopwatch.timed("commit"):
+                        task.settle([batch.images[place] for place in mine], computed[mine])
             self._tick()
 
     def _identify(self, row: int) -> Identified | Failed:
-        return identify(row, self.source.images[row])
+        with self.stopwatch.timed("read"):
+            return identify(row, self.source.images[row])
 
     def _claim(self, identified: Iterable[Identified | Failed]) -> Iterator[_Claimed]:
         """Let pass what this pass has to compute for some task; settle or set aside everything else."""
@@ -318,7 +328,8 @@ class _Pass:
 
     def _prepare(self, claimed: _Claimed) -> tuple[_Claimed, dict[Recipe, Pixels | ImageError]]:
         waiting = [network for network in self.networks if any(task in network.tasks for task in claimed.tasks)]
-        return claimed, prepare(claimed.image, {network.recipe for network in waiting})
+        with self.stopwatch.timed("decode"):
+            return claimed, prepare(claimed.image, {network.recipe for network in waiting})
 
     def _batches(self, prepared: Iterable[tuple[_Claimed, dict[Recipe, Pixels | ImageError]]]) -> Iterator[_Batch]:
         filling = [_Batch(network, [], []) for network in self.networks]
@@ -364,6 +375,7 @@ class _Pass:
             for batch, features, seconds in prefetch(executor, _run, itertools.chain([first], batches), ahead):
                 batch.network.images += len(batch.images)
                 batch.network.seconds += seconds
+                self.stopwatch.add("forward", seconds)
                 yield batch, features
 
     def _tick(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from embedkit.backbones import BackboneRequest, PreprocessOverrides
 from embedkit.errors import UsageError
-from embedkit.extraction import Extraction, ExtractionRequest, Progress, resolve, run
+from embedkit.extraction import Extraction, ExtractionRequest, Progress, Stages, resolve, run
 from embedkit.extraction.engines import Cluster, parse_devices
 from embedkit.images import ImageSource, open_source
 from embedkit.specs import Dtype, Engine, Json, Pool, Precision
@@ -52,6 +52,8 @@ class ExtractResult:
         Number of features of one image.
     seconds : float
         Wall clock, the writing of the feature file included.
+    stages : Stages or None
+        Where the time went and what held the run up; None where this process computed nothing.
     """
 
     images: int
@@ -68,11 +70,13 @@ class ExtractResult:
     drift: float | None
     width: int
     seconds: float
+    stages: Stages | None = None
     notes: list[str] = field(default_factory=list[str])
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; ``failed`` counts the failures and ``failures`` lists them."""
         record = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        record["stages"] = None if self.stages is None else self.stages.to_dict()
         record["failed"] = len(self.failures)
         record["failures"] = [{"key": failure.key, "reason": failure.reason} for failure in self.failures]
         record["images_per_second"] = self.images / self.seconds if self.seconds > 0 else None
@@ -247,5 +251,6 @@ def describe(
         drift=extraction.resolution.drift,
         width=spec.backbone.width,
         seconds=seconds,
+        stages=extraction.stages,
         notes=[str(provenance["note"])] if provenance.get("note") else [],
     )

@@ -13,7 +13,7 @@ import torch
 
 from embedkit.backbones import BackboneRequest
 from embedkit.errors import StoreWriteError
-from embedkit.extraction import ExtractionRequest, run
+from embedkit.extraction import ExtractionRequest, Stages, run
 from embedkit.images import open_source, rows_of
 from embedkit.store import FeatureStore, MemoryFeatureStore
 from tests.photos import MODEL, make_folder, make_photo
@@ -251,3 +251,20 @@ def test_a_warm_run_reads_no_image_unless_told_to(folder, tmp_path, monkeypatch)
     read.clear()
     rehashed = run(open_source(folder), REQUEST, store, rehash=True)
     assert (len(read), rehashed.cache_hits) == (11, 11)
+
+
+def test_the_time_of_a_pass_is_told_by_stage(folder, store):
+    extraction = run(open_source(folder), REQUEST, store)
+    stages = extraction.stages
+    assert stages is not None
+    assert min(stages.read, stages.decode, stages.forward, stages.commit) > 0
+    assert stages.read + stages.decode + stages.forward <= stages.wall * stages.threads
+    assert stages.bottleneck.split("-bound: ")[0] in ("read", "decode", "forward", "commit")
+    assert run(open_source(folder), REQUEST, store).stages is None
+
+
+def test_the_bottleneck_is_the_stage_that_used_most_of_what_it_had():
+    times = {"read": 0.1, "decode": 19.0, "forward": 1.0, "commit": 5.0, "wall": 10.0, "threads": 2}
+    assert Stages(**times, on_device=False).bottleneck == "decode-bound: 1.9 of 2 cores decoding"
+    assert Stages(**{**times, "forward": 9.8}, on_device=True).bottleneck == "forward-bound: computing 98% of the time"
+    assert Stages(**{**times, "commit": 9.9}, on_device=False).bottleneck == "commit-bound: committing 99% of the time"
