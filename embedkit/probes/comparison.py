@@ -208,16 +208,17 @@ def average_ranks(boards: Sequence[Leaderboard]) -> AverageRanks | None:
 
 
 def disagreements(boards: Sequence[Leaderboard]) -> list[str]:
-    """Say where protocols have different winners on one data set."""
+    """Say where no backbone is in the first group of all protocols on one data set."""
     said: list[str] = []
     for data in dict.fromkeys(board.data for board in boards):
-        winners = {
-            f"{board.protocol} ({board.estimator})": board.rows[0].model
+        first = {
+            f"{board.protocol} ({board.estimator})": [row.model for row in board.rows if row.rank == 1]
             for board in boards
             if board.data == data and not board.not_ranked
         }
-        if len(set(winners.values())) > 1:
-            said.append(f"{data}: protocols disagree on the winner: {', '.join(map(': '.join, winners.items()))}")
+        if first and not set.intersection(*(set(models) for models in first.values())):
+            winners = ", ".join(f"{protocol}: {' or '.join(models)}" for protocol, models in first.items())
+            said.append(f"{data}: protocols disagree on the winner: {winners}")
     return said
 
 
