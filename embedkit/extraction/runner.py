@@ -260,7 +260,7 @@ class _Pass:
             forward_passes=task.forward_passes,
             cache_hits=task.cache_hits,
             seconds=seconds,
-            stages=self.stages,
+            stages=self.stages if task.forward_passes else None,
             pace=network.images / network.seconds * self.side_by_side if network.seconds else None,
         )
 
