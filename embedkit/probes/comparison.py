@@ -216,7 +216,8 @@ def disagreements(boards: Sequence[Leaderboard]) -> list[str]:
             for board in boards
             if board.data == data and not board.not_ranked
         }
-        if first and not set.intersection(*(set(models) for models in first.values())):
+        candidates = [model for models in first.values() for model in models]
+        if first and not any(all(model in models for models in first.values()) for model in candidates):
             winners = ", ".join(f"{protocol}: {' or '.join(models)}" for protocol, models in first.items())
             said.append(f"{data}: protocols disagree on the winner: {winners}")
     return said
