@@ -45,14 +45,20 @@ PRESCRIPTION = Prescription(
 def kornblith(task: Task) -> Outcome:
     """Run the protocol on one task."""
     fit, select, selected_on = _split(task)
-    two_classes = task.is_multilabel or len(np.unique(fit.y)) == 2
-    Cs = (2.0 if two_classes else 1.0) / PENALTIES
+    Cs = _column_factor(fit) / PENALTIES
     published = PUBLISHED if task.as_published else None
     path = fit_regressions(fit, Cs.tolist(), task.n_classes, published)
     metric = mean_average_precision_11 if task.is_multilabel else accuracy
     scores = [metric(select.y, path.predict(i, select.X)) for i in range(len(Cs))]
     best = int(np.argmax(scores))
-    final = fit_regressions(fit.with_rows(select), [float(Cs[best])], task.n_classes, published, start=path)
+    rows = fit.with_rows(select)
+    final = fit_regressions(
+        rows,
+        [_column_factor(rows) / float(PENALTIES[best])],
+        task.n_classes,
+        published,
+        start=path if task.as_published else None,
+    )
     return Outcome(
         draws=[final.predict(0, task.test_features)],
         params={"C": 1.0 / float(PENALTIES[best]), "weight_decay": float(PENALTIES[best])},
@@ -61,6 +67,11 @@ def kornblith(task: Task) -> Outcome:
         at_edge=best in (0, len(Cs) - 1),
         converged=bool(path.converged.all() and final.converged.all()),
     )
+
+
+def _column_factor(rows: Labelled) -> float:
+    """Turn the C of two columns of coefficients into that of one, where there are two classes."""
+    return 2.0 if rows.y.ndim == 2 or len(np.unique(rows.y)) == 2 else 1.0
 
 
 def _split(task: Task) -> tuple[Labelled, Labelled, str]:

@@ -97,7 +97,7 @@ def fit_regressions(
     published : Published or None
         None: each is solved in float64 to within `TOLERANCE` of its optimum.
     start : Regressions, optional
-        Where the solver of an original that starts warm was left.
+        Where the solver of an original that starts warm was left; not used where it knows other classes.
 
     Raises
     ------
@@ -115,7 +115,10 @@ def fit_regressions(
     if rows.y.ndim == 1:
         models = _path(X, rows.y, Cs, converged)
         return Regressions(models=models, converged=converged, n_classes=n_classes)
-    by_class = [_path(X, marks, Cs, converged) for marks in rows.y.T]
+    by_class = [
+        [bool(marks.all())] * len(Cs) if marks.all() or not marks.any() else _path(X, marks, Cs, converged)
+        for marks in rows.y.T
+    ]
     return Regressions(
         models=[[models[i] for models in by_class] for i in range(len(Cs))], converged=converged, n_classes=n_classes
     )
@@ -133,8 +136,6 @@ def _path(
 
     from embedkit.estimators import LogisticRegressionPath
 
-    if y.all() or not y.any():
-        return [bool(y.all())] * len(Cs)
     path = LogisticRegressionPath(Cs=list(Cs), cv=None, tol=TOLERANCE)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the record says it
@@ -152,7 +153,7 @@ def _fit_published(
     model: Any = LogisticRegression(
         max_iter=published.max_iter, tol=published.tol, warm_start=published.warm_start, random_state=0
     )
-    if start is not None and start.solver is not None:
+    if start is not None and (rows.y.ndim == 2 or np.array_equal(start.solver.classes_, np.unique(rows.y))):
         model = copy.deepcopy(start.solver)
     models: list[Any] = []
     converged = np.ones(len(Cs), dtype=np.bool_)

@@ -58,7 +58,7 @@ def blobs(counts: dict[str, tuple[int, int]], distance: float = 3.0) -> FeatureT
 @pytest.mark.parametrize("protocol", CLASS_PROTOCOLS)
 @pytest.mark.parametrize("as_published", [False, True])
 def test_a_class_of_one_example_and_one_absent_from_train_or_test(protocol: str, as_published: bool) -> None:
-    table = blobs({"a": (20, 5), "b": (20, 5), "rare": (1, 3), "untested": (9, 0), "unseen": (0, 2)})
+    table = blobs({"a": (20, 5), "b": (20, 5), "rare": (1, 3), "untested": (9, 0), "0 unseen": (0, 2)})
     if protocol == "coop-fewshot":
         # It draws an example of each class to fit on and another to choose on; a class of one has no other.
         with pytest.raises(ProbeError, match="needs an image of each class"):
@@ -66,7 +66,7 @@ def test_a_class_of_one_example_and_one_absent_from_train_or_test(protocol: str,
         return
     run = run_protocol(protocol, table, model="m", as_published=as_published)
     check(run, 15)
-    assert not {"unseen"} & set(run.predictions.ravel().tolist())
+    assert not {"0 unseen"} & set(run.predictions.ravel().tolist())
     assert any("1 test classes have no training image" in note for note in run.result.notes)
 
 
@@ -227,3 +227,18 @@ def test_groups_are_whole_in_the_tests_and_a_cut_that_ignores_them_is_said(proto
     check(run, 120)
     assert run.result.leaks["shared_groups"] == 0
     assert any("no heed to groups" in note for note in run.result.notes) == (protocol == "dinov3-logreg")
+
+
+@pytest.mark.parametrize("as_published", [False, True])
+def test_a_class_whose_only_image_is_held_out_to_choose_on(as_published: bool) -> None:
+    """The refit knows a class that the path did not."""
+    order = np.arange(40)
+    np.random.RandomState(0).shuffle(order)
+    labels = np.array(["a", "b"] * 20 + ["a", "b"] * 10, dtype=object)
+    labels[order[0]] = "rare"
+    X = np.random.default_rng(0).standard_normal((60, 4))
+    X[:, 0] += 3 * (labels == "a")
+    table = table_of(X, labels.tolist(), ["train"] * 40 + ["test"] * 20)
+    run = run_protocol("kornblith", table, model="m", as_published=as_published)
+    check(run, 20)
+    assert run.result.n_classes == 3
