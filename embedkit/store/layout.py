@@ -145,6 +145,9 @@ def open_store(path: Path, create: bool, disk: Disk = DISK) -> None:
         text = marker.read_bytes()
     except FileNotFoundError:
         if path.is_dir() and any(not _is_ignorable(entry.name) for entry in path.iterdir()):
+            if (text := _read_or_none(marker)) is not None:  # another process has just created the store
+                _check_marker(path, text)
+                return
             raise StoreFormatError(
                 f"{path} is a folder with other files in it, not a feature store: it has no {MARKER}; name an empty or "
                 "new folder"

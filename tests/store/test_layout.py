@@ -152,3 +152,22 @@ def test_what_is_derived_fails_silently(tmp_path: Path) -> None:
     assert not layout.write_derived(tmp_path / "gone" / "memo", b"1")
     assert [path.name for path in tmp_path.iterdir()] == ["memo"]
     assert layout.file_system_time(tmp_path / "gone") is None
+
+
+def test_a_store_that_another_process_creates_meanwhile_is_a_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, read_bytes = tmp_path / "store", Path.read_bytes
+
+    def late(marker: Path) -> bytes:
+        """Look for the marker just before the other process writes it."""
+        if marker.name != layout.MARKER:
+            return read_bytes(marker)
+        monkeypatch.setattr(Path, "read_bytes", read_bytes)
+        FeatureStore(path)
+        (path / "memo").mkdir(exist_ok=True)
+        raise FileNotFoundError(marker)
+
+    monkeypatch.setattr(Path, "read_bytes", late)
+    assert FeatureStore(path).fingerprints() == []
+    assert FeatureStore(path, create=False).fingerprints() == []
