@@ -50,6 +50,7 @@ def command(
 
     A TARGET is a source of images, whose features come through the store, or a feature file. Weights of several models:
     --model NAME=FILE. Results that are finished are remembered in the store: the same command goes on where it was.
+    Here auto means fp32 on torch, so that a second run gives the same bits on an empty store, too.
 
     \b
     embedkit compare photos/ --model resnet50.a1_in1k --model vit_small_patch16_224.augreg_in21k_ft_in1k
