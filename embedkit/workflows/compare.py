@@ -193,7 +193,7 @@ def _places(targets: Any) -> list[Any]:
     places: list[Any] = [targets] if one else list(cast("Iterable[Any]", targets))
     if not places:
         raise UsageError("no target was given; name feature files, folders or manifests")
-    named = [os.path.abspath(str(place)) for place in places if isinstance(place, str | os.PathLike)]
+    named = [os.path.abspath(cast(str, place)) for place in places if isinstance(place, str | os.PathLike)]
     if len(set(named)) < len(named):
         twice = next(place for place in named if named.count(place) > 1)
         raise UsageError(f"{twice} is named twice; name each target once")
