@@ -5,11 +5,12 @@ Layer: backbones. Imports torch, and openvino (extra ``fast``) when an engine is
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -110,6 +111,8 @@ class OpenVinoEngine:
 
 
 def _import() -> Any:
+    # Its converter sends usage events over the network, from a forked process, unless this module is missing.
+    cast(dict[str, Any], sys.modules).setdefault("openvino_telemetry", None)
     try:
         import openvino  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
     except ImportError as error:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -53,3 +55,13 @@ def test_openvino_by_name_with_its_precision_left_open() -> None:
 def test_precisions_that_openvino_does_not_have() -> None:
     with pytest.raises(DeviceError, match="not available with openvino on this CPU, there is fp32"):
         load("resnet10t", "openvino", "fp16")
+
+
+def test_the_converter_sends_no_telemetry():
+    code = (
+        "import torch, timm; from embedkit.backbones import BackboneRequest, load_backbone;"
+        "load_backbone(BackboneRequest('test_resnet', weights='random', engine='openvino', precision='fp32'));"
+        "import sys; print(sys.modules['openvino_telemetry'], 'openvino.tools.ovc.telemetry_stub' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["None", "True"]
