@@ -29,7 +29,7 @@ import numpy.typing as npt
 from PIL import Image
 
 RESULTS = Path(__file__).parent / "results" / "extraction.json"
-PHOTOS = {"500x375": ((500, 375), 384), "3000x2000": ((3000, 2000), 64)}
+PHOTOS = {"500x375": ((500, 375), 192), "3000x2000": ((3000, 2000), 48)}
 ARCHITECTURES = ("resnet50", "vit_small_patch16_224")
 
 # The best of what each peer documents, found by trying batches of 8, 32 and 64 and 0, 2 and 4 workers on four cores.
