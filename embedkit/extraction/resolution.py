@@ -23,12 +23,19 @@ from pathlib import Path
 from typing import Any
 
 from embedkit.backbones import Backbone, BackboneRequest
-from embedkit.errors import EmbedkitError
+from embedkit.errors import DeviceError, EmbedkitError, MissingExtraError
 from embedkit.extraction.request import ExtractionRequest
 from embedkit.specs import FeatureSpec, canonical_json
 from embedkit.store import FeatureStore, MemoryFeatureStore
 
 log = logging.getLogger("embedkit")
+
+# What `auto` settles.
+_SETTLED = ("engine", "precision")
+
+# `auto` keeps to the engine and precision of features that the store holds where these are at least so many, as a part
+# of the images of the run: fewer cost less to compute again than a slower engine costs for all the others.
+_WORTH_KEEPING = 0.25
 
 # A new release of any of these may resolve the same request to another spec.
 _LIBRARIES = ("embedkit", "torch", "timm", "openvino", "simplejpeg", "pillow")
@@ -80,7 +87,28 @@ class RequestMemo:
 
     def lookup(self, request: ExtractionRequest) -> Resolution | None:
         """Return the resolution of a request, or None when it is unknown or no longer holds."""
-        path = self._path(request)
+        return self._read(self._path(request))
+
+    def others(self, request: ExtractionRequest) -> list[Resolution]:
+        """Return what requests were resolved to that differ in engine and precision alone, where this one has ``auto``.
+
+        Only what is known to be close to fp32 torch: what ``auto`` had measured, and fp32 torch itself.
+        """
+        found: list[Resolution] = []
+        for path in sorted(self._folder.glob("request-*.json")):
+            resolution = self._read(path)
+            if resolution is None or "request" not in resolution.provenance:
+                continue
+            record = resolution.provenance["request"]
+            spec = resolution.spec.backbone
+            open_fields = {name: "auto" for name in _SETTLED if getattr(request.backbone, name) == "auto"}
+            as_asked = {**record, "backbone": {**record["backbone"], **open_fields}}
+            close = resolution.drift is not None or (spec.engine, spec.precision) == ("torch", "fp32")
+            if close and as_asked == request.to_dict():
+                found.append(resolution)
+        return found
+
+    def _read(self, path: Path) -> Resolution | None:
         try:
             entry = json.loads(path.read_text("utf-8"))
             if not all(_unchanged(file) for file in entry["weights_files"]):
@@ -191,11 +219,44 @@ def resolve_together(
                 choice = f"{resolution.choice} (as chosen for this store before)"
                 resolved[place] = dataclasses.replace(resolution, choice=choice), None
             continue
-        asked = [requests[place].pinned(known[0].spec) if known else requests[place] for place in members]
-        backbones = load([request.backbone for request in asked], expected_images, batch_size)
+        asked = [requests[place] for place in members]
+        kept = known[0] if known else _held(asked[0], store, expected_images)
+        backbones = _load_as(kept, asked, expected_images, batch_size)
         for place, held, backbone in zip(members, remembered, backbones, strict=True):
-            resolved[place] = held or _remember(requests[place], store, backbone), backbone
+            resolved[place] = held or _remember(requests[place], store, backbone, kept), backbone
     return [resolved[place] for place in range(len(requests))]
+
+
+def _held(
+    request: ExtractionRequest, store: FeatureStore | MemoryFeatureStore, expected_images: int | None
+) -> Resolution | None:
+    """Return the resolution that ``auto`` should follow because the store holds much of what it would compute again."""
+    if isinstance(store, MemoryFeatureStore) or all(getattr(request.backbone, name) != "auto" for name in _SETTLED):
+        return None
+    there = set(store.fingerprints())
+    held = [
+        (store.features(other.spec).counts()[0], other)
+        for other in RequestMemo(store.memo_folder).others(request)
+        if other.spec.fingerprint in there
+    ]
+    rows, best = max(held, key=lambda one: one[0], default=(0, None))
+    if best is None or rows < max(1.0, _WORTH_KEEPING * (expected_images or 0)):
+        return None
+    engine, precision = best.spec.backbone.engine, best.spec.backbone.precision
+    return dataclasses.replace(best, choice=f"{engine} in {precision}: the store holds {rows} images of it")
+
+
+def _load_as(
+    kept: Resolution | None, asked: list[ExtractionRequest], expected_images: int | None, batch_size: int | None
+) -> list[Backbone]:
+    """Load the outputs of one network, in the engine and precision of a resolution where this machine has them."""
+    if kept is not None:
+        try:
+            pinned = [request.pinned(kept.spec).backbone for request in asked]
+            return load(pinned, expected_images, batch_size)
+        except (DeviceError, MissingExtraError) as error:
+            log.warning("features of this model are in the store, but not as this machine computes them: %s", error)
+    return load([request.backbone for request in asked], expected_images, batch_size)
 
 
 def by_network(requests: Sequence[BackboneRequest]) -> list[list[int]]:
@@ -217,8 +278,15 @@ def load(
     return load_backbones(asked, batch_size=batch_size)
 
 
-def _remember(request: ExtractionRequest, store: FeatureStore | MemoryFeatureStore, backbone: Backbone) -> Resolution:
+def _remember(
+    request: ExtractionRequest,
+    store: FeatureStore | MemoryFeatureStore,
+    backbone: Backbone,
+    kept: Resolution | None = None,
+) -> Resolution:
     resolution = Resolution.of(request, backbone)
+    if kept is not None and resolution.spec == kept.spec:
+        resolution = dataclasses.replace(resolution, choice=kept.choice, drift=kept.drift)
     if isinstance(store, FeatureStore):
         RequestMemo(store.memo_folder).record(request, resolution, backbone.weights_files)
     return resolution
