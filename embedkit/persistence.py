@@ -82,7 +82,11 @@ def save_model(model: Model, path: str | os.PathLike[str]) -> None:
     import skops.io
 
     content = skops.io.dumps(model.pipeline, compression=zipfile.ZIP_DEFLATED)
-    _require_trusted(content, "the pipeline", "fit it with estimators of scikit-learn or embedkit")
+    _require_trusted(
+        content,
+        "the pipeline",
+        "fit linear models, SVMs or neighbours; trees cannot be kept",
+    )
     record = {
         "format": _FORMAT,
         "spec": model.spec.to_dict(),

@@ -5,6 +5,7 @@ Layer: imports scikit-learn, SciPy, NumPy, and of embedkit only errors and compa
 
 from embedkit.estimators.logistic import LogisticRegression
 from embedkit.estimators.logistic_path import LogisticRegressionPath
+from embedkit.estimators.nearest_rows import NearestRows
 from embedkit.estimators.neighbors import KNeighborsClassifier, NearestClassMean
 from embedkit.estimators.streaming_lda import StreamingLDA
 from embedkit.estimators.streaming_pca import StreamingPCA
@@ -17,6 +18,7 @@ __all__ = [
     "LogisticRegression",
     "LogisticRegressionPath",
     "NearestClassMean",
+    "NearestRows",
     "SignedPower",
     "StreamingLDA",
     "StreamingPCA",

@@ -8,8 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.estimators import KNeighborsClassifier
-from embedkit.estimators.nearest_rows import NearestRows
+from embedkit.estimators import KNeighborsClassifier, NearestRows
 from embedkit.probes.features import FeatureRows, Float32
 from embedkit.probes.outcomes import Outcome, best_of
 from embedkit.probes.splits import Rows, Split
