@@ -22,6 +22,7 @@ from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge
 
+from embedkit.compat import can_dispatch
 from embedkit.errors import DeviceError, UsageError
 
 _sklearn = cast(Any, sklearn)  # not typed throughout
@@ -47,13 +48,13 @@ def resolve_tensor_device(name: str) -> str | None:
         return None
     if name == "auto":
         # The driver's own tool says without importing torch that there is nothing to look for.
-        there = shutil.which("nvidia-smi") is not None and _cuda_devices() and _can_dispatch() and _scipy_dispatches()
+        there = shutil.which("nvidia-smi") is not None and _cuda_devices() and can_dispatch() and _scipy_dispatches()
         return "cuda:0" if there else None
     wanted = {"torch:cpu": "cpu", "cuda": "cuda:0"}.get(name, name)
     if wanted not in ("cpu", *_cuda_devices()):
         known = ", ".join(["auto", "cpu", "torch:cpu", *_cuda_devices()])
         raise DeviceError(f"device {name!r} is not available for estimators; there is {known}")
-    if not _can_dispatch():
+    if not can_dispatch():
         return None
     if not _scipy_dispatches():
         raise UsageError(
@@ -168,17 +169,6 @@ def _cuda_devices() -> list[str]:
     except ImportError:
         return []
     return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
-
-
-def _can_dispatch() -> bool:
-    """Whether this scikit-learn can dispatch at all; what it needs of SciPy's settings is asked for elsewhere."""
-    try:
-        with _sklearn.config_context(array_api_dispatch=True):
-            return True
-    except ImportError:  # scikit-learn 1.6 wants array-api-compat, and every release SciPy 1.14
-        return False
-    except RuntimeError:  # SCIPY_ARRAY_API is not set
-        return True
 
 
 def _scipy_dispatches() -> bool:
