@@ -2,9 +2,9 @@
 
 `can_dispatch` is the one difference that the library meets: `validate_data`, `__sklearn_tags__` and
 `parametrize_with_checks` with expected failures are the same from 1.6 on, and `penalty=None`, which 1.8 deprecates for
-`C=np.inf`, is not used. The comparisons with scikit-learn's own numbers need to know the release: `LinearDiscriminantAnalysis(solver="svd")` divides
-the covariance by n - n_classes before 1.9 and by n from then on. The tests of all that meets scikit-learn run at both
-ends: `.ci/floor` runs them on 1.6, with SciPy and NumPy of its time.
+`C=np.inf`, is not used. The comparisons with scikit-learn's own numbers need to know the release:
+`LinearDiscriminantAnalysis(solver="svd")` divides the covariance by n - n_classes before 1.9 and by n from then on. The
+tests of all that meets scikit-learn run at both ends: `.ci/floor` runs them on 1.6, with SciPy and NumPy of its time.
 
 Layer: below every room. Imports scikit-learn.
 """
