@@ -5,6 +5,11 @@ from pathlib import Path
 
 import pytest
 
+# Tests run in several processes at once (see pyproject.toml): a thread for each core in each of them only gets in the
+# way. Read when NumPy and torch are imported, so also by what the tests start.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
