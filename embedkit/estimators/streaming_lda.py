@@ -160,9 +160,15 @@ class StreamingLDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Probabilis
         self._n_features_out = min(rank, most if self.n_components is None else self.n_components)
         shares = lengths**2 / max(float((lengths**2).sum()), 1e-300)
         self.explained_variance_ratio_ = shares[: self._n_features_out]
-        projected = (self.means_ - self.xbar_) @ self.scalings_
-        coef = projected @ self.scalings_.T
-        intercept = -0.5 * (projected**2).sum(axis=1) + np.log(self.priors_) - coef @ self.xbar_
+        if not self.shrinkage:
+            projected = (self.means_ - self.xbar_) @ self.scalings_
+            coef = projected @ self.scalings_.T
+            intercept = -0.5 * (projected**2).sum(axis=1) + np.log(self.priors_) - coef @ self.xbar_
+        else:
+            # As scikit-learn's "lsqr" does: other scores, by as much for every class, than its "svd".
+            whitened = self.means_ @ whitening
+            coef = whitened @ whitening.T
+            intercept = -0.5 * (whitened**2).sum(axis=1) + np.log(self.priors_)
         if n_classes == 2:
             coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
         self.coef_, self.intercept_ = coef, intercept

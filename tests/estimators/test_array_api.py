@@ -97,7 +97,7 @@ ONLY_NUMPY = [
 @pytest.mark.skipif(SWITCHED_ON, reason="this is that process")
 def test_with_dispatch():
     environment = {**os.environ, "SCIPY_ARRAY_API": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", __file__]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", __file__]
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, cwd=Path(__file__).resolve().parents[2]
     )
