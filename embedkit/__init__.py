@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from embedkit.embedder import ImageEmbedder
     from embedkit.errors import EmbedkitError
     from embedkit.extraction import Tick, default_store
-    from embedkit.persistence import load_model, save_model
+    from embedkit.persistence import Model, load_model, save_model
     from embedkit.specs import FeatureSpec
     from embedkit.store import FeatureStore, FeatureTable, export, info
     from embedkit.workflows.compare import compare
@@ -42,6 +42,7 @@ else:
         "FeatureStore": "embedkit.store",
         "FeatureTable": "embedkit.store",
         "ImageEmbedder": "embedkit.embedder",
+        "Model": "embedkit.persistence",
         "ModelInfo": "embedkit.backbones",
         "PlanResult": "embedkit.workflows.plans",
         "PlanStatus": "embedkit.workflows.plans",
@@ -87,6 +88,7 @@ __all__ = [
     "FeatureStore",
     "FeatureTable",
     "ImageEmbedder",
+    "Model",
     "ModelInfo",
     "PlanResult",
     "PlanStatus",

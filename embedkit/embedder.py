@@ -6,6 +6,7 @@ Layer: above extraction, below probes and workflows. Never imports h5py or timm 
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -196,7 +197,12 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``imageembedder0``, ``imageembedder1``, ...; one name a feature."""
-        spec: FeatureSpec = getattr(self, "spec_", None) or self._resolve()
+        spec: FeatureSpec | None = getattr(self, "spec_", None)
+        if spec is None:
+            # The width is the same in every engine and precision; what `auto` stands for is for `fit` to settle.
+            backbone = dataclasses.replace(self.request().backbone, precision="fp32", engine="torch")
+            request = dataclasses.replace(self.request(), backbone=backbone)
+            spec = resolve(request, self._store())[0].spec
         prefix = type(self).__name__.lower()
         return np.array([f"{prefix}{number}" for number in range(spec.backbone.width)], dtype=object)
 
@@ -280,7 +286,7 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
     def _store(self) -> FeatureStore:
         return FeatureStore(default_store() if self.store is None else Path(self.store))
 
-    def _resolve(self, expected_images: int | None = None) -> FeatureSpec:
+    def _resolve(self, expected_images: int) -> FeatureSpec:
         request = self.request()
         resolution, backbone = resolve(
             request,

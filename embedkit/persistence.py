@@ -20,7 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from embedkit.errors import ModelFileError, ModelFileFormatError, ModelFileNotFoundError, UntrustedModelError
+from embedkit.errors import (
+    ModelFileError,
+    ModelFileFormatError,
+    ModelFileNotFoundError,
+    UntrustedModelError,
+    UsageError,
+)
 from embedkit.specs import FeatureSpec, canonical_json
 from embedkit.store import commit_to
 
@@ -31,7 +37,8 @@ _ZIP = b"PK\x03\x04"
 _PICKLES = (b"\x80", b"x\x01", b"x^", b"x\x9c", b"x\xda", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"]\x00", b"\x04\x22M\x18")
 _LIBRARIES = ("embedkit", "scikit-learn", "numpy", "skops")
 
-# Every type of embedkit that a pipeline may hold; scikit-learn's and NumPy's own are known to skops.
+# Every type of embedkit that a pipeline may hold. Of scikit-learn's and NumPy's, skops knows the public ones that
+# cannot run code of the file's maker; these hold plain values, too, and calibration, stacking and searches need them.
 TRUSTED_TYPES = frozenset(
     {
         "embedkit.embedder.ImageEmbedder",
@@ -47,6 +54,14 @@ TRUSTED_TYPES = frozenset(
         "embedkit.estimators.sufficient_statistics.SufficientStatistics",
         "embedkit.estimators.transformers.SignedPower",
         "embedkit.estimators.transformers.ViewAverage",
+        "sklearn.calibration._CalibratedClassifier",
+        "sklearn.calibration._SigmoidCalibration",
+        "sklearn.metrics._scorer._PassthroughScorer",
+        "sklearn.model_selection._split.GroupKFold",
+        "sklearn.model_selection._split.KFold",
+        "sklearn.model_selection._split.StratifiedGroupKFold",
+        "sklearn.model_selection._split.StratifiedKFold",
+        "sklearn.utils._bunch.Bunch",
     }
 )
 
@@ -54,6 +69,8 @@ TRUSTED_TYPES = frozenset(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """A fitted pipeline and what its features must be.
+
+    `pipeline` predicts: ``load_model(path).pipeline.predict(photos)``.
 
     Attributes
     ----------
@@ -69,11 +86,19 @@ class Model:
     classes: list[str]
 
 
-def save_model(model: Model, path: str | os.PathLike[str]) -> None:
+def save_model(model: Any, path: str | os.PathLike[str]) -> None:
     """Write a model file; an existing one is replaced only when the new one is complete.
+
+    Parameters
+    ----------
+    model : sklearn.pipeline.Pipeline or Model
+        A fitted pipeline whose first step is an `ImageEmbedder`, or what `load_model` and `embedkit.fit` return.
+    path : path
 
     Raises
     ------
+    UsageError
+        It is no such pipeline, or not fitted.
     UntrustedModelError
         The pipeline holds a type that loading would refuse.
     StoreWriteError
@@ -81,16 +106,23 @@ def save_model(model: Model, path: str | os.PathLike[str]) -> None:
     """
     import skops.io
 
-    content = skops.io.dumps(model.pipeline, compression=zipfile.ZIP_DEFLATED)
+    kept = model if isinstance(model, Model) else _model_of(model)
+    if kept is None:
+        raise UsageError(
+            f"a {type(model).__name__} cannot be saved, expected a fitted Pipeline whose first step is an ImageEmbedder; "
+            "put the embedder first, and fit"
+        )
+    content = skops.io.dumps(kept.pipeline, compression=zipfile.ZIP_DEFLATED)
     _require_trusted(
         content,
         "the pipeline",
-        "fit linear models, SVMs or neighbours; trees cannot be kept",
+        "keep to scikit-learn's own estimators and functions, trees and forests excepted, or save with joblib and load "
+        "with trust_pickle=True",
     )
     record = {
         "format": _FORMAT,
-        "spec": model.spec.to_dict(),
-        "classes": model.classes,
+        "spec": kept.spec.to_dict(),
+        "classes": kept.classes,
         "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
     }
     buffer = io.BytesIO(content)
@@ -163,12 +195,20 @@ def _load_pickle(content: bytes, path: Path) -> Model:
             f"the pickle {path} cannot be loaded ({type(error).__name__}: {error}); it needs the library versions that "
             "wrote it"
         ) from error
-    steps: list[tuple[str, Any]] = getattr(pipeline, "steps", [])
-    spec = getattr(steps[0][1], "spec_", None) if steps else None
-    if not isinstance(spec, FeatureSpec):
+    model = _model_of(pipeline)
+    if model is None:
         raise ModelFileFormatError(
             f"{path} holds a {type(pipeline).__name__}, expected a Pipeline whose first step is a fitted ImageEmbedder"
         )
+    return model
+
+
+def _model_of(pipeline: Any) -> Model | None:
+    """Return a fitted pipeline with what its first step, an embedder, knows of the features; None for others."""
+    steps: list[tuple[str, Any]] = getattr(pipeline, "steps", [])
+    spec = getattr(steps[0][1], "spec_", None) if steps else None
+    if not isinstance(spec, FeatureSpec):
+        return None
     return Model(pipeline=pipeline, spec=spec, classes=np.asarray(getattr(pipeline, "classes_", [])).tolist())
 
 
@@ -178,7 +218,7 @@ def _read_record(content: bytes, path: Path) -> dict[str, Any]:
             record = json.loads(archive.read(_RECORD))
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
         raise ModelFileFormatError(
-            f"{path} is not a model file of embedkit ({error}); `embedkit fit` writes one"
+            f"{path} is not a model file of embedkit ({error}); `embedkit fit` and embedkit.save_model write one"
         ) from error
     if record.get("format", 0) > _FORMAT:
         raise ModelFileFormatError(

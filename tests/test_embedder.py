@@ -372,3 +372,11 @@ def test_type_hints_travel_with_the_package():
     if "embedkit/embedder.py" not in installed:
         pytest.skip("an editable installation: no list of what a wheel holds")
     assert "embedkit/py.typed" in installed
+
+
+def test_names_of_features_settle_nothing(tmp_path):
+    asked = ImageEmbedder(MODEL, weights="random", store=tmp_path / "asked")
+    names = asked.get_feature_names_out()
+    fitted = ImageEmbedder(MODEL, weights="random", store=tmp_path / "fitted").fit([make_photo(0)])
+    assert asked.fit([make_photo(0)]).spec_ == fitted.spec_
+    np.testing.assert_array_equal(names, asked.get_feature_names_out())

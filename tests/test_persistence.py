@@ -13,12 +13,16 @@ import joblib
 import numpy as np
 import pytest
 import skops.io
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import StackingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import LinearSVC
 
 from embedkit import ImageEmbedder, estimators
-from embedkit.errors import ModelFileFormatError, ModelFileNotFoundError, UntrustedModelError
+from embedkit.errors import ModelFileFormatError, ModelFileNotFoundError, UntrustedModelError, UsageError
 from embedkit.persistence import TRUSTED_TYPES, Model, load_model, save_model
 from tests.photos import MODEL, make_photo
 
@@ -39,6 +43,34 @@ def test_a_model_survives_its_file(model, tmp_path):
     assert loaded.spec == model.spec == loaded.pipeline[0].spec_
     assert loaded.classes == ["even", "odd"]
     np.testing.assert_array_equal(loaded.pipeline.decision_function(PHOTOS), model.pipeline.decision_function(PHOTOS))
+
+
+def test_a_fitted_pipeline_is_saved_as_it_is(model, tmp_path):
+    save_model(model.pipeline, tmp_path / "model.skops")
+    loaded = load_model(tmp_path / "model.skops")
+    assert loaded.classes == ["even", "odd"]
+    np.testing.assert_array_equal(loaded.pipeline.predict(PHOTOS), model.pipeline.predict(PHOTOS))
+
+
+@pytest.mark.parametrize("head", ["calibrated", "stacked", "searched"])
+def test_what_scikit_learn_makes_of_linear_models_is_kept(model, tmp_path, head):
+    linear = LogisticRegression()
+    final = {
+        "calibrated": CalibratedClassifierCV(linear, cv=2),
+        "stacked": StackingClassifier([("one", linear)], cv=2),
+        "searched": GridSearchCV(linear, {"C": [0.1, 1.0]}, cv=2),
+    }[head]
+    pipeline = make_pipeline(model.pipeline[0], final).fit(PHOTOS, LABELS)
+    save_model(pipeline, tmp_path / "model.skops")
+    loaded = load_model(tmp_path / "model.skops").pipeline
+    np.testing.assert_array_equal(loaded.predict_proba(PHOTOS), pipeline.predict_proba(PHOTOS))
+
+
+@pytest.mark.parametrize("wrong", [None, LinearSVC(), make_pipeline(StandardScaler(), LinearSVC())])
+def test_what_is_no_pipeline_of_images_is_not_saved(tmp_path, wrong):
+    with pytest.raises(UsageError, match="expected a fitted Pipeline whose first step is an ImageEmbedder"):
+        save_model(wrong, tmp_path / "model.skops")
+    assert not list(tmp_path.iterdir())
 
 
 def test_every_estimator_of_embedkit_is_trusted():
