@@ -109,8 +109,8 @@ def save_model(model: Any, path: str | os.PathLike[str]) -> None:
     kept = model if isinstance(model, Model) else _model_of(model)
     if kept is None:
         raise UsageError(
-            f"a {type(model).__name__} cannot be saved, expected a fitted Pipeline whose first step is an ImageEmbedder; "
-            "put the embedder first, and fit"
+            f"a {type(model).__name__} is not to be saved, expected a fitted Pipeline whose first step is an "
+            "ImageEmbedder; put the embedder first, and fit"
         )
     content = skops.io.dumps(kept.pipeline, compression=zipfile.ZIP_DEFLATED)
     _require_trusted(
