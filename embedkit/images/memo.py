@@ -23,6 +23,7 @@ import logging
 import os
 import tempfile
 import time
+from array import array
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, cast
@@ -69,7 +70,7 @@ class StatMemo:
         self._file = os.fspath(file)
         self._opened_ns = time.time_ns()
         self._words = _load(self._file)
-        self._new: list[tuple[int, ...]] = []
+        self._new = array("Q")
 
     def lookup(self, refs: Sequence[str | ArchiveMember]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
         """Return the digests of files that are as they were when they were recorded.
@@ -112,7 +113,7 @@ class StatMemo:
         """
         if max(stat.st_mtime_ns, stat.st_ctime_ns) >= self._opened_ns - _TICK_NS:
             return
-        self._new.append((*_path_hash(ref), *_stat_words(stat), *_digest_words(digest)))
+        self._new.extend((*_path_hash(ref), *_stat_words(stat), *_digest_words(digest)))
 
     def save(self) -> None:
         """Write what was recorded, together with what the file holds by now, by one rename.
@@ -122,8 +123,9 @@ class StatMemo:
         """
         if not self._new:
             return
-        new = np.empty((_ROWS, len(self._new)), dtype=np.uint64)
-        new[:_CHECK] = np.array(self._new, dtype=np.uint64).T
+        recorded = np.array(self._new, dtype=np.uint64).reshape(-1, _CHECK)
+        new = np.empty((_ROWS, len(recorded)), dtype=np.uint64)
+        new[:_CHECK] = recorded.T
         new[_CHECK] = _checksum(new)
         words = _merge(_load(self._file), new)
         try:
@@ -131,7 +133,7 @@ class StatMemo:
         except OSError as error:
             _log.warning("stat memo %s cannot be written (%s); the next run reads every file again", self._file, error)
             return
-        self._words, self._new = words, []
+        self._words, self._new = words, array("Q")
 
 
 _ABSENT = (_MASK,) * 5  # no file has such a device, inode, size and times
