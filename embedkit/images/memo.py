@@ -21,6 +21,7 @@ import hashlib
 import io
 import logging
 import os
+import struct
 import tempfile
 import time
 from array import array
@@ -92,7 +93,13 @@ class StatMemo:
         if not len(refs) or not self._words.shape[1]:
             return digests, known
         statuses: dict[str, tuple[int, ...] | None] = {}
-        wanted = np.array([(*_path_hash(ref), *(_status(ref, statuses) or _ABSENT)) for ref in refs], dtype=np.uint64).T
+        hashes = b"".join([_path_hash(ref) for ref in refs])
+        found_status = array("Q")
+        for ref in refs:
+            found_status.extend(_status(ref, statuses) or _ABSENT)
+        wanted = np.empty((7, len(refs)), dtype=np.uint64)
+        wanted[_KEY] = np.frombuffer(hashes, dtype="<u8").reshape(-1, 2).T
+        wanted[_STAT] = np.array(found_status, dtype=np.uint64).reshape(-1, 5).T
         places = np.asarray(np.searchsorted(self._words[0], wanted[0]), dtype=np.intp)
         places[places == self._words.shape[1]] = 0
         found = self._words[:, places]
@@ -113,7 +120,7 @@ class StatMemo:
         """
         if max(stat.st_mtime_ns, stat.st_ctime_ns) >= self._opened_ns - _TICK_NS:
             return
-        self._new.extend((*_path_hash(ref), *_stat_words(stat), *_digest_words(digest)))
+        self._new.extend((*_words_of(_path_hash(ref)), *_stat_words(stat), *_words_of(digest)))
 
     def save(self) -> None:
         """Write what was recorded, together with what the file holds by now, by one rename.
@@ -139,13 +146,12 @@ class StatMemo:
 _ABSENT = (_MASK,) * 5  # no file has such a device, inode, size and times
 
 
-def _path_hash(ref: str | ArchiveMember) -> tuple[int, int]:
+def _path_hash(ref: str | ArchiveMember) -> bytes:
     if isinstance(ref, str):
-        name = os.fsencode(ref if os.path.isabs(ref) else os.path.join(os.getcwd(), ref))
+        name = os.fsencode(ref if ref.startswith("/") or os.path.isabs(ref) else os.path.join(os.getcwd(), ref))
     else:
         name = b"%s\x00%d\x00%d" % (os.fsencode(os.path.abspath(ref.archive)), ref.offset, ref.stored)
-    digest = hashlib.blake2b(name, digest_size=16).digest()
-    return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
+    return hashlib.blake2b(name, digest_size=16).digest()
 
 
 def _status(ref: str | ArchiveMember, archives: dict[str, tuple[int, ...] | None]) -> tuple[int, ...] | None:
@@ -175,8 +181,8 @@ def _stat_words(stat: os.stat_result) -> tuple[int, ...]:
     )
 
 
-def _digest_words(digest: bytes) -> tuple[int, ...]:
-    return tuple(int.from_bytes(digest[at : at + 8], "little") for at in range(0, 32, 8))
+def _words_of(digest: bytes) -> tuple[int, ...]:
+    return struct.unpack(f"<{len(digest) // 8}Q", digest)
 
 
 def _checksum(words: _Words) -> _Words:
