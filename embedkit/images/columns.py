@@ -8,11 +8,12 @@ Layer: images. NumPy only.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -131,13 +132,19 @@ def infer_labels(
     """Return labels and the names of their classes; (None, []) when every one is blank.
 
     ``"auto"``: numbers with a fractional part among them are values; integers and everything else are classes. Classes
-    written as ``1.0``, ``2.0`` are the integers they stand for.
+    written as ``1.0``, ``2.0`` are the integers they stand for. Where every label that is not blank is a JSON list of
+    texts, such as ``["dog", "photo"]``, they are several classes an image.
     """
     values = [value.strip() for value in values]  # "red" and "red " would be two classes
     if not any(values):
         return None, []
+    lists = _json_lists(values) if target_type in ("auto", "multilabel") else None
+    if lists is not None and not any(lists):
+        return None, []
+    if lists is not None:
+        return _multilabel(lists)
     if target_type == "multilabel":
-        return _multilabel(values)
+        return _multilabel([value.split(_LABEL_SEPARATOR) for value in values])
     numbers = all(value in _NOT_A_NUMBER or _NUMBER.fullmatch(value) for value in values)
     if target_type == "value" or (target_type == "auto" and numbers and not _whole(values)):
         if not numbers:
@@ -150,11 +157,27 @@ def infer_labels(
     return labels, sorted(set(labels) - {""})
 
 
-def _multilabel(values: Sequence[str]) -> tuple[npt.NDArray[np.bool_], list[str]]:
-    sets = [{part.strip() for part in value.split(_LABEL_SEPARATOR)} - {""} for value in values]
+def _json_lists(values: Sequence[str]) -> list[list[str]] | None:
+    """Return the lists that values are, blank an empty one; None unless each is blank or a JSON list of texts."""
+    lists: list[list[str]] = []
+    for value in values:
+        if value and not value.startswith("["):
+            return None
+        try:
+            found: object = json.loads(value) if value else []
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(found, list) or not all(isinstance(part, str) for part in cast("list[object]", found)):
+            return None
+        lists.append(cast("list[str]", found))
+    return lists
+
+
+def _multilabel(lists: Sequence[Sequence[str]]) -> tuple[npt.NDArray[np.bool_], list[str]]:
+    sets = [{part.strip() for part in parts} - {""} for parts in lists]
     classes = sorted(set[str]().union(*sets))
     column = {name: index for index, name in enumerate(classes)}
-    labels = np.zeros((len(values), len(classes)), dtype=bool)
+    labels = np.zeros((len(lists), len(classes)), dtype=bool)
     for row, names in enumerate(sets):
         labels[row, [column[name] for name in names]] = True
     return labels, classes

@@ -156,7 +156,7 @@ def _text(value: Any, classes: list[str] | None) -> str:
     if classes is not None and isinstance(value, int) and 0 <= value < len(classes):
         return classes[value]
     if isinstance(value, list) and all(isinstance(item, str) for item in cast(list[Any], value)):
-        return "|".join(cast(list[str], value))
+        return json.dumps(value, ensure_ascii=False)  # as a CSV file would hold it; a label column is several classes
     return str(cast(object, value))
 
 

@@ -249,3 +249,13 @@ def test_real_manifests(assets):
     assert all(
         read_bytes(ref) == read_bytes(same[key]) for key, ref in list(zip(cifar.keys, cifar.images, strict=True))[::37]
     )
+
+
+def test_cells_that_are_all_json_lists_are_several_classes_an_image(tmp_path):
+    manifest = tmp_path / "m.csv"
+    manifest.write_text('path,label\na.jpg,"[""dog"", ""photo""]"\nb.jpg,\nc.jpg,"[""dog""]"\n')
+    source = open_source(manifest)
+    assert source.label_classes == ["dog", "photo"]
+    assert source.labels.tolist() == [[True, True], [False, False], [True, False]]
+    manifest.write_text('path,label\na.jpg,"[""dog""]"\nb.jpg,cat\nc.jpg,[1]\n')
+    assert open_source(manifest).label_classes == ['["dog"]', "[1]", "cat"]

@@ -150,3 +150,11 @@ def test_without_pyarrow(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r"pip install pyarrow"):
         open_source(path)
+
+
+def test_a_label_column_of_lists_is_several_classes_an_image(tmp_path):
+    labels = [["dog", "photo"], [], None, ["a|b"]]
+    path = write(tmp_path / "m.parquet", {"path": ["a.jpg", "b.jpg", "c.jpg", "d.jpg"], "label": labels})
+    source = open_source(path)
+    assert source.label_classes == ["a|b", "dog", "photo"]
+    assert source.labels.tolist() == [[False, True, True], [False] * 3, [False] * 3, [True, False, False]]
