@@ -20,6 +20,7 @@ from sklearn import get_config
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from embedkit.backbones import Backbone, BackboneRequest
+from embedkit.backbones.request import check_batch_size
 from embedkit.errors import ImageError, UsageError
 from embedkit.extraction import Extraction, ExtractionRequest, default_store, overrides_from, resolve, run
 from embedkit.extraction.recall import recall
@@ -241,8 +242,9 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         UsageError
             A parameter is out of its range.
         """
+        check_batch_size(self.batch_size)
         try:
-            preprocess = overrides_from(self.preprocess or {})
+            preprocess = overrides_from({} if self.preprocess is None else self.preprocess)
         except TypeError as error:
             raise UsageError(
                 f"preprocess is {self.preprocess!r}; expected fields of PreprocessOverrides: {error}"
@@ -250,7 +252,7 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         return ExtractionRequest(
             backbone=BackboneRequest(
                 self.model,
-                weights=os.fspath(self.weights),
+                weights=os.fspath(self.weights) if isinstance(self.weights, os.PathLike) else self.weights,
                 model_args=dict(self.model_args or {}),
                 layer=self.layer,
                 pool=self.pool,

@@ -380,3 +380,17 @@ def test_names_of_features_settle_nothing(tmp_path):
     fitted = ImageEmbedder(MODEL, weights="random", store=tmp_path / "fitted").fit([make_photo(0)])
     assert asked.fit([make_photo(0)]).spec_ == fitted.spec_
     np.testing.assert_array_equal(names, asked.get_feature_names_out())
+
+
+@pytest.mark.parametrize("batch_size", [0, 1.5, True, "a"])
+def test_a_batch_size_is_judged_before_the_store_is_asked(tmp_path, batch_size):
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+    ImageEmbedder("pixels32", store=tmp_path).transform(images)
+    with pytest.raises(UsageError, match="batch_size is"):
+        ImageEmbedder("pixels32", store=tmp_path, batch_size=batch_size).transform(images)
+
+
+@pytest.mark.parametrize("name", ["weights", "preprocess"])
+def test_parameters_of_another_type_are_named(name):
+    with pytest.raises(UsageError, match=f"^{name} is 5"):
+        ImageEmbedder("pixels32", **{name: 5}).request()

@@ -70,8 +70,8 @@ def _not_found(name: str, filenames: Sequence[str], error: Exception) -> Weights
     offline = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else first_line
     return WeightsNotFoundError(
         f"{name}/{filenames[0]} is neither in {constants.HF_HUB_CACHE} nor could it be fetched ({offline}): pass a "
-        f"file with --weights FILE, or run `hf download {name}` on a machine with a network and point HF_HUB_CACHE to "
-        "a copy of its cache folder"
+        f"file with --weights FILE (weights=FILE), or run `hf download {name}` on a machine with a network and point "
+        "HF_HUB_CACHE to a copy of its cache folder"
     )
 
 

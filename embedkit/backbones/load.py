@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from embedkit.backbones.backbone import Backbone
 from embedkit.backbones.pseudo import PSEUDO_BACKBONES, load_pseudo
-from embedkit.backbones.request import BackboneRequest
+from embedkit.backbones.request import BackboneRequest, check_batch_size
 from embedkit.errors import UsageError
 
 
@@ -62,8 +62,7 @@ def load_backbones(requests: Sequence[BackboneRequest], *, batch_size: int | Non
     networks = [dataclasses.replace(request, layer=None, pool="auto") for request in requests]
     if not networks or any(network != networks[0] for network in networks):
         raise UsageError("backbones that share a network may differ in layer and pool alone: load others one by one")
-    if batch_size is not None and batch_size < 1:
-        raise UsageError(f"batch_size is {batch_size}, expected at least 1")
+    check_batch_size(batch_size)
     if networks[0].model in PSEUDO_BACKBONES:
         return [load_pseudo(request) for request in requests]
     from embedkit.backbones.network import load_network

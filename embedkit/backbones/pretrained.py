@@ -83,7 +83,7 @@ def _download(url: str) -> Path:
     except OSError as error:
         raise WeightsNotFoundError(
             f"{url} is neither in {folder} nor could it be fetched ({error}): pass a file with "
-            "--weights FILE, or put the file into that folder"
+            "--weights FILE (weights=FILE), or put the file into that folder"
         ) from error
     return path
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
@@ -125,6 +127,7 @@ class BackboneRequest:
     expected_images: int | None = None
 
     def __post_init__(self) -> None:
+        self._check_types()
         if not self.weights:
             raise UsageError("weights is empty, expected pretrained, random, bundled or the path of a file")
         if self.weights == "bundled":
@@ -146,6 +149,20 @@ class BackboneRequest:
         except (TypeError, ValueError) as error:
             raise UsageError(f"model_args are {dict(self.model_args)!r}, expected JSON values: {error}") from error
 
+    def _check_types(self) -> None:
+        expected: dict[str, tuple[tuple[type, ...], str]] = {
+            "model": ((str, type(None)), "the name of a model, or None"),
+            "weights": ((str, os.PathLike), "pretrained, random, bundled or the path of a file"),
+            "model_args": ((Mapping,), "a mapping"),
+            "layer": ((int, type(None)), "a whole number, or None"),
+            "device": ((str,), "auto, cpu, cuda or cuda:<index>"),
+            "preprocess": ((PreprocessOverrides,), "PreprocessOverrides"),
+        }
+        for name, (types, described) in expected.items():
+            value = getattr(self, name)
+            if not isinstance(value, types) or isinstance(value, bool):  # a bool is an int to Python, but no layer
+                raise UsageError(f"{name} is {value!r}, expected {described}")
+
     def to_dict(self) -> dict[str, Any]:
         """Return what was asked as plain JSON values: the key under which the answer may be remembered.
 
@@ -159,6 +176,18 @@ class BackboneRequest:
             for name, value in self.preprocess.given().items()
         }
         return record
+
+
+def check_batch_size(batch_size: object) -> None:
+    """Raise UsageError unless a number of images in one forward pass is None or a whole number of at least 1."""
+    if batch_size is None:
+        return
+    try:
+        valid = not isinstance(batch_size, bool) and operator.index(cast(int, batch_size)) >= 1
+    except TypeError:
+        valid = False
+    if not valid:
+        raise UsageError(f"batch_size is {batch_size!r}, expected a whole number of at least 1")
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {

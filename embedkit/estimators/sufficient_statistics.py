@@ -131,6 +131,8 @@ class SufficientStatistics:
         UsageError
             Other targets, or another number of features.
         """
+        if not isinstance(cast(object, other), SufficientStatistics):
+            raise UsageError(f"merge got {other!r}, expected SufficientStatistics")
         if other.target != self.target:
             raise UsageError(f"statistics of target={other.target!r} cannot be merged into those of {self.target!r}")
         if other.n == 0:
@@ -142,6 +144,10 @@ class SufficientStatistics:
             raise UsageError(
                 f"statistics of {len(other.mean)} features and {len(other.target_mean)} targets cannot be merged into "
                 f"those of {len(self.mean)} and {len(self.target_mean)}"
+            )
+        if self.target == "classes" and _are_text(self.classes) != _are_text(other.classes):
+            raise UsageError(
+                f"classes such as {self.classes[0]!r} and {other.classes[0]!r} cannot be mixed; make all of them text"
             )
         total = self.n + other.n
         share, product = other.n / total, self.n * other.n / total
@@ -239,3 +245,7 @@ class SufficientStatistics:
             counts[at] += part.class_n
             means[at] += (part.class_means - means[at]) * (part.class_n / counts[at])[:, None]
         self.classes, self.class_n, self.class_means = classes, counts, means
+
+
+def _are_text(classes: NDArray[Any]) -> bool:
+    return classes.dtype.kind in "UT" or (classes.dtype.kind == "O" and isinstance(classes[0], str))

@@ -9,7 +9,7 @@ Layer: imports scikit-learn and its own room.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, OneToOneFeatureMixin, TransformerMixin
@@ -115,8 +115,15 @@ def fuse(transformers: Mapping[str, Any], *, normalize: bool = False) -> Feature
     Raises
     ------
     UsageError
-        There is nothing to fuse.
+        There is nothing to fuse, or something that is no transformer with a name.
     """
+    if not isinstance(cast(object, transformers), Mapping):
+        raise UsageError(f"fuse got a {type(transformers).__name__}, expected a mapping of names to transformers")
+    for name, transformer in transformers.items():
+        if not isinstance(cast(object, name), str) or "__" in name:
+            raise UsageError(f"fuse got the name {name!r}, expected text without '__', which parts names of parameters")
+        if transformer not in ("drop", "passthrough") and not hasattr(transformer, "transform"):
+            raise UsageError(f"fuse got {transformer!r} as {name!r}, expected a transformer")
     if not transformers:
         raise UsageError("fuse got no transformers, expected at least one with a name")
     return FeatureUnion(

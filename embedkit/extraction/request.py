@@ -93,6 +93,10 @@ class ExtractionRequest:
 
 def overrides_from(record: Mapping[str, Any]) -> PreprocessOverrides:
     """Build overrides from plain values, where tuples may be lists."""
+    if isinstance(cast(object, record), PreprocessOverrides):
+        return cast(PreprocessOverrides, record)
+    if not isinstance(cast(object, record), Mapping):
+        raise UsageError(f"preprocess is {record!r}, expected a dict of fields of PreprocessOverrides")
     values: dict[str, Any] = {
         name: tuple(cast(list[Any], value)) if isinstance(value, list) else value for name, value in record.items()
     }

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.backbones import Backbone, run_together
+from embedkit.backbones.request import check_batch_size
 from embedkit.errors import ImageError, UsageError
 from embedkit.extraction.pipeline import Failed, Identified, Pixels, Ready, Recipe, identify, prefetch, prepare
 from embedkit.extraction.report import Extraction, Progress, Tick
@@ -119,6 +120,7 @@ def run_many(
     """
     if not requests:
         raise UsageError("no features were asked for, expected at least one request")
+    check_batch_size(batch_size)
     return _Pass(source, store, progress, batch_size).execute(requests, resolved, rehash)
 
 

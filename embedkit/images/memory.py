@@ -21,6 +21,7 @@ from embedkit.images.source import ImageSource, key_of
 
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
 _MISSING = ArchiveMember(archive="", name="", problem="no image is given")
+_NUL = ArchiveMember(archive="", name="", problem="no such file: its name holds a NUL")
 
 
 def rows_of(X: Any, *, root: str | os.PathLike[str] | None = None, missing: bool = False) -> ImageSource:
@@ -50,6 +51,8 @@ def rows_of(X: Any, *, root: str | os.PathLike[str] | None = None, missing: bool
     EmptySourceError
         No rows.
     """
+    if hasattr(X, "to_pylist"):  # pyarrow, whose items are scalars of its own
+        raise UsageError(f"X is {_described(X)}, expected a list: take its column of images and use .to_pylist()")
     if is_dataset(X):
         return open_dataset(X, label_column=None, target_type="auto")
     column = _as_column(X)
@@ -170,6 +173,8 @@ def _checked(X: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return X
     if X.ndim == 2 and X.shape[1] == 1:
         return X[:, 0]
+    if X.dtype.kind == "U":
+        raise UsageError(f"X is an array of paths of shape {X.shape}, expected (n,) or (n, 1): one path a row")
     raise UsageError(
         f"X is an object array of shape {X.shape}, expected (n,) or (n, 1); NumPy takes Pillow images apart: "
         "X = np.empty(n, dtype=object); X[:] = images"
@@ -191,14 +196,21 @@ def _is_missing(item: object) -> bool:
 def _open_items(items: Sequence[Any], root: str | os.PathLike[str] | None) -> ImageSource:
     if not len(items):
         raise EmptySourceError("an empty list, expected at least one image")
+    if root is not None and not isinstance(cast(object, root), str | os.PathLike):
+        raise UsageError(f"root is {root!r}, expected the path of a folder, or None")
     folder = os.fspath(root) if root is not None else ""
     keys: list[str] = []
     images: list[ImageRef] = []
     for row, item in enumerate(items):
         ref = as_ref(item)
+        if ref is None and _is_missing(item):
+            raise UsageError(f"row {row} is missing ({item!r}), expected an image; leave it out")
         if ref is None:
             raise UsageError(f"row {row} is {_described(item)}, expected a path, bytes, a Pillow image or an array")
-        if isinstance(ref, str):
+        if isinstance(ref, str) and "\0" in ref:  # no file can have this name, and no key either
+            keys.append(key_of(ref.replace("\0", "\\0")))
+            images.append(_NUL)
+        elif isinstance(ref, str):
             keys.append(key_of(ref))
             images.append(locate(ref, folder))
         else:

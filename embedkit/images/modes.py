@@ -83,7 +83,7 @@ def _eight_bit(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     if array.dtype.kind != "f":
         raise UndecodableImageError(f"array of {array.dtype}, expected bool, uint8, uint16 or floats in [0, 1]")
     low, high = array.min(), array.max()
-    if not (low >= 0 and high <= 1):  # NaN fails both
+    if not (low >= 0 and high <= 1 + 1e-6):  # above 1 by rounding alone is 1; NaN fails both
         raise UndecodableImageError(f"floats from {low:g} to {high:g}, expected [0, 1]")
     return np.rint(array.astype(np.float32) * 255).astype(np.uint8)
 

@@ -198,7 +198,7 @@ class FeatureTable:
         self,
         *,
         split: str | Sequence[str] | None = None,
-        keys: Sequence[str] | None = None,
+        keys: str | Sequence[str] | None = None,
         mask: npt.NDArray[np.bool_] | Sequence[bool] | None = None,
         where: Mapping[str, object] | None = None,
     ) -> Self:
@@ -208,7 +208,7 @@ class FeatureTable:
         ----------
         split : str or sequence of str, optional
             Rows of these splits.
-        keys : sequence of str, optional
+        keys : str or sequence of str, optional
             These rows, in this order.
         mask : bool array of shape (n_rows,), optional
         where : mapping of str to value or list of values, optional
@@ -226,7 +226,8 @@ class FeatureTable:
             chosen &= _as_mask(np.asarray(mask), len(self))
         for name, wanted in (where or {}).items():
             chosen &= self._has_value(name, wanted)
-        rows = np.flatnonzero(chosen) if keys is None else self._rows_of(keys)
+        asked = [keys] if isinstance(keys, str) else keys
+        rows = np.flatnonzero(chosen) if asked is None else self._rows_of(asked)
         return self._take(rows[chosen[rows]])
 
     def with_label(self, column: str, target_type: Literal["class", "value"] | None = None) -> Self:
@@ -289,6 +290,10 @@ class FeatureTable:
         if len(np.unique(asked)) < len(asked):
             raise UsageError("a row is taken twice, but a key names one row; resample table.X and table.y instead")
         return self._take(asked)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A pickle holds the features of this table's rows, once and as they are stored.
+        return {**vars(self), "_stored": self._stored_rows(slice(None)), "_rows": None, "_read": None}
 
     def __repr__(self) -> str:
         return f"<FeatureTable {', '.join(self._summary().values())}>"

@@ -87,3 +87,20 @@ loaded = {"torch", "timm", "torchvision", "PIL", "h5py", "sklearn", "scipy"} & s
 assert not loaded, loaded
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("model", 3),
+        ("weights", 3),
+        ("layer", "x"),
+        ("layer", True),
+        ("preprocess", 5),
+        ("model_args", 5),
+        ("device", 0),
+    ],
+)
+def test_values_of_another_type_are_named(name, value) -> None:
+    with pytest.raises(UsageError, match=f"^{name} is {value!r}, expected"):
+        BackboneRequest(**{"model": "resnet18", name: value})

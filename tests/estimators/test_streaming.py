@@ -369,3 +369,12 @@ class TestSelectAlpha:
             rtol=1e-5,
             atol=1e-7,
         )
+
+
+def test_text_and_numbers_are_not_mixed_as_classes():
+    statistics = SufficientStatistics("classes").update(np.eye(2), ["a", "b"])
+    with pytest.raises(UsageError, match="cannot be mixed"):
+        statistics.update(np.eye(2), [0, 1])
+    assert statistics.n == 2
+    with pytest.raises(UsageError, match="merge got 3"):
+        statistics.merge(3)

@@ -65,3 +65,9 @@ def test_nothing_to_fuse():
 def test_scikit_learns_normalizer_keeps_single_precision():
     # Why there is no normaliser of our own.
     assert Normalizer().fit_transform(X).dtype == np.float32
+
+
+@pytest.mark.parametrize("given", [[("a", Normalizer())], {"a": 3}, {"a__b": Normalizer()}])
+def test_what_cannot_be_fused_is_refused_at_once(given):
+    with pytest.raises(UsageError, match="fuse got"):
+        fuse(given)

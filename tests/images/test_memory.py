@@ -60,7 +60,7 @@ def test_columns_and_frames_of_pandas_and_polars(photo):
     assert rows_of(pd.Series([photo, photo])).images == [photo, photo]
     with pytest.raises(UsageError, match="frame of 2 columns, expected the one that holds the images"):
         rows_of(pd.DataFrame({"photo": paths, "age": [1, 2]}))
-    with pytest.raises(UsageError, match="row 1 is float"):
+    with pytest.raises(UsageError, match="row 1 is missing"):
         rows_of(pd.Series(["a.jpg", np.nan], dtype=object))
 
 
@@ -108,12 +108,12 @@ def test_batches_of_images(open_rows, dtype, shape):
         (np.zeros((6, 40)), r"shape \(6, 40\), expected \(n, h, w\)"),
         (np.zeros(6), r"shape \(6,\), expected \(n, h, w\)"),
         (np.zeros((6, 4, 5, 3), dtype=object), r"object array of shape .* NumPy takes Pillow images apart"),
-        (np.array([["a", "b"]]), r"object array of shape \(1, 2\)"),
+        (np.array([["a", "b"]]), r"array of paths of shape \(1, 2\)"),
         (np.array([b"ab\0"]), r"which drops the zeros that bytes end in"),
         ({"a": 1}, "X is dict, expected a sequence of paths"),
         (7, "X is int, expected a sequence"),
         (iter(["a"]), "X is list_iterator, expected a sequence"),
-        (["a.jpg", None], "row 1 is NoneType, expected a path, bytes, a Pillow image or an array"),
+        (["a.jpg", None], "row 1 is missing"),
         (
             ["nowhere://example.org/a.jpg"],
             "nowhere://example.org/a.jpg: cannot be read: .* a URL that fsspec understands",
@@ -188,5 +188,24 @@ def test_missing_images_may_be_rows_that_cannot_be_read():
     for ref in list(source.images)[1:]:
         with pytest.raises(UnreadableImageError, match="no image is given"):
             read_bytes(ref)
-    with pytest.raises(UsageError, match="row 1 is float, expected a path"):
+    with pytest.raises(UsageError, match="row 1 is missing"):
         rows_of(["a.jpg", 1.5], missing=True)
+
+
+def test_a_path_with_a_nul_is_an_unreadable_row():
+    source = rows_of(["ok.jpg", "a\0b"])
+    assert source.keys == ["ok.jpg", "a\\0b"]
+    with pytest.raises(UnreadableImageError, match="NUL"):
+        read_bytes(source.images[1])
+
+
+def test_what_is_no_list_of_images_is_told_what_to_do():
+    pyarrow = pytest.importorskip("pyarrow")
+    with pytest.raises(UsageError, match="to_pylist"):
+        rows_of(pyarrow.array(["a.jpg"]))
+    with pytest.raises(UsageError, match="row 1 is missing"):
+        rows_of(["a.jpg", None])
+    with pytest.raises(UsageError, match="array of paths of shape"):
+        rows_of(np.array([["a.jpg", "b.jpg"]]))
+    with pytest.raises(UsageError, match="root is 3"):
+        rows_of(["a.jpg"], root=3)

@@ -222,3 +222,7 @@ def test_limits_of_images_in_memory(photo):
     for image in (photo, np.asarray(photo)):
         with pytest.raises(UndecodableImageError, match="too many pixels: 64 x 48"):
             to_rgb(image, SPEC, Limits(max_pixels=100))
+
+
+def test_floats_above_one_by_rounding_are_one():
+    assert to_rgb(np.full((2, 2), 1 + 5e-7), DecodeSpec()).min() == 255

@@ -287,3 +287,16 @@ def test_open_nothing(tmp_path: Path) -> None:
         FeatureTable.open(tmp_path / "none.h5")
     with pytest.raises(FileNotFoundError):
         FeatureTable.open(tmp_path / "none.h5")
+
+
+def test_a_pickle_holds_the_rows_of_the_table_once() -> None:
+    table = make_table(rows=2000)
+    size = len(pickle.dumps(table))
+    assert table.X is table.X
+    assert len(pickle.dumps(table)) == size
+    assert len(pickle.dumps(table[:5])) < size / 10
+    assert_same(pickle.loads(pickle.dumps(table[:5])), table[:5])
+
+
+def test_one_key_may_be_asked_for_alone(table: FeatureTable) -> None:
+    assert table.select(keys=table.keys[1]).keys == [table.keys[1]]
