@@ -19,7 +19,14 @@ import numpy.typing as npt
 
 from embedkit.backbones import Backbone, drift_images, load_backbone
 from embedkit.embedder import ImageEmbedder
-from embedkit.errors import ModelExportError, OutputExistsError, SpecMismatchError, UsageError
+from embedkit.errors import (
+    ImageError,
+    ModelExportError,
+    OutputExistsError,
+    SpecMismatchError,
+    StoreWriteError,
+    UsageError,
+)
 from embedkit.images import ImageSource, decode, is_encoded, open_source, read_bytes, to_rgb
 from embedkit.persistence import Model, load_model
 from embedkit.preprocess import Preprocessor
@@ -113,6 +120,10 @@ def export_model(
         The backbone at hand is not the one that the model was fitted on.
     OutputExistsError
         The output is there, and `force` was not given.
+    StoreWriteError
+        Its folder is missing.
+    ImageError
+        One of `images` cannot be read.
     MissingExtraError
         ONNX was asked for and is not installed.
     """
@@ -122,6 +133,8 @@ def export_model(
         raise UsageError(f"{output} ends neither in .onnx nor in .pt2; name one of these formats")
     if os.path.lexists(output) and not force:
         raise OutputExistsError(f"{output} exists; name another file, or use --force (force=True) to replace it")
+    if not output.parent.is_dir():
+        raise StoreWriteError(f"{output} cannot be written: there is no folder {output.parent}; create it first")
     loaded = _model_of(model, trust_pickle)
     # Here and not above: torch takes seconds to import, and what is wrong so far is said at once.
     from sklearn.pipeline import Pipeline
@@ -209,8 +222,11 @@ def _batches(images: Any, backbone: Backbone, spec: DecodeSpec) -> Iterator[npt.
     bounds = [0, *range(1, len(source), _BATCH), len(source)]
     for start, end in itertools.pairwise(bounds):
         pixels: list[npt.NDArray[np.uint8]] = []
-        for ref in source.images[start:end]:
-            rgb = decode(read_bytes(ref), spec, preprocessor.resized) if is_encoded(ref) else to_rgb(ref, spec)
+        for key, ref in zip(source.keys[start:end], source.images[start:end], strict=True):
+            try:
+                rgb = decode(read_bytes(ref), spec, preprocessor.resized) if is_encoded(ref) else to_rgb(ref, spec)
+            except ImageError as error:
+                raise type(error)(f"{key}: {error}; leave it out") from error
             pixels.append(preprocessor(rgb))
         yield np.ascontiguousarray(np.stack(pixels))
 

@@ -22,7 +22,15 @@ from sklearn.preprocessing import Normalizer, StandardScaler
 from sklearn.svm import SVC
 
 from embedkit import ImageEmbedder, estimators, export_model, fit, predict
-from embedkit.errors import ModelExportError, OutputExistsError, SpecMismatchError, UsageError, WeightsNotFoundError
+from embedkit.errors import (
+    ImageError,
+    ModelExportError,
+    OutputExistsError,
+    SpecMismatchError,
+    StoreWriteError,
+    UsageError,
+    WeightsNotFoundError,
+)
 from embedkit.persistence import Model, save_model
 from embedkit.preprocess import Preprocessor
 from embedkit_cli.main import cli as commands
@@ -194,6 +202,13 @@ def test_an_output_is_not_replaced_unasked(model_file, tmp_path):
     with pytest.raises(OutputExistsError, match="--force"):
         export_model(model_file, tmp_path / "model.pt2")
     assert (tmp_path / "model.pt2").read_text() == "precious"
+
+
+def test_a_missing_folder_and_an_unreadable_image_are_named(model_file, tmp_path):
+    with pytest.raises(StoreWriteError, match="no folder"):
+        export_model("never-looked-at.skops", tmp_path / "missing" / "m.pt2")
+    with pytest.raises(ImageError, match="nope.jpg: no such file"):
+        export_model(model_file, tmp_path / "m.pt2", images=["/nope.jpg"])
 
 
 def test_weights_that_have_moved_must_be_the_same(photos, store, tmp_path):
