@@ -188,7 +188,7 @@ def test_missing_images_may_be_rows_that_cannot_be_read():
     for ref in list(source.images)[1:]:
         with pytest.raises(UnreadableImageError, match="no image is given"):
             read_bytes(ref)
-    with pytest.raises(UsageError, match="row 1 is "):
+    with pytest.raises(UsageError, match="row 1 is float, expected a path"):
         rows_of(["a.jpg", 1.5], missing=True)
 
 
