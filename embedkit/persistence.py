@@ -62,6 +62,8 @@ TRUSTED_TYPES = frozenset(
         "sklearn.model_selection._split.StratifiedGroupKFold",
         "sklearn.model_selection._split.StratifiedKFold",
         "sklearn.utils._bunch.Bunch",
+        "sklearn.utils._metadata_requests.MetadataRequest",  # inside searches, up to scikit-learn 1.6
+        "sklearn.utils._metadata_requests.MethodMetadataRequest",
     }
 )
 

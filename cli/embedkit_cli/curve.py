@@ -59,7 +59,7 @@ def print_curves(report: Any) -> None:
     click.echo(f"\n{first.metric} of {first.estimator}, mean over {draws}{interval}\nreported on: {first.reported_on}")
     for name, reason in report.unavailable:
         note(f"no floor {name}: {reason}")
-    for text in first.notes:
+    for text in report.notes:
         note(text)
     say_failures(report.skipped)
 

@@ -20,8 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import LabelsError, UsageError
+from embedkit.probes.features import FeatureRows
+from embedkit.probes.leakage import leaks
 from embedkit.probes.quick import quick
-from embedkit.probes.splits import Rows, make_splits
+from embedkit.probes.splits import Rows, Split, make_splits
 from embedkit.probes.statistics import mean_interval
 from embedkit.store import FeatureTable
 
@@ -70,6 +72,8 @@ class Curve:
     points : list of Point
     floor : bool
     notes : list of str
+    leaks : dict of str to int
+        `Leaks` of the training images that are drawn from to the tested ones, of the first seed.
     """
 
     model: str
@@ -82,6 +86,7 @@ class Curve:
     points: list[Point]
     floor: bool = False
     notes: list[str] = field(default_factory=list[str])
+    leaks: dict[str, int] = field(default_factory=dict[str, int])
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -217,7 +222,11 @@ def _curve(
                 converged=converged,
             )
         )
-    n_test = len(bases[0][1])
+    drawn_from, tested, _ = bases[0]
+    none = np.empty(0, dtype=np.intp)
+    split = Split(fit=drawn_from, select=none, test=tested, selected_on="", reported_on="")
+    leaked = leaks(table, FeatureRows(table), [split])
+    n_test = len(tested)
     drawn = "test split" if table.split is not None else f"one fold of {folds}, another for each seed"
     return Curve(
         model=model,
@@ -229,7 +238,8 @@ def _curve(
         reported_on=f"{drawn} ({n_test} images)",
         points=points,
         floor=floor,
-        notes=list(dict.fromkeys(note for _, _, said in bases for note in said)),
+        notes=[*dict.fromkeys(note for _, _, said in bases for note in said), *leaked.notes()],
+        leaks=dataclasses.asdict(leaked),
     )
 
 

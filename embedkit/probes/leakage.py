@@ -69,20 +69,23 @@ class Leaks:
         """Say what was found, a line each; nothing where nothing was."""
         found: list[str] = []
         if self.copies:
+            are = "is" if self.copies == 1 else "are"
             found.append(
-                f"{self.copies} of {self.tested} tested images are byte for byte among the training images too: "
+                f"{self.copies} of {self.tested} tested images {are} byte for byte among the training images too: "
                 "the number flatters"
             )
         if self.near_duplicates:
             all_compared = self.compared + self.copies == self.tested
+            looks = "looks" if self.near_duplicates == 1 else "look"
             images = f"{self.tested} tested images" if all_compared else f"{self.compared} tested images compared"
             found.append(
-                f"{self.near_duplicates} of {images} look like a training image re-encoded, resized or cropped "
+                f"{self.near_duplicates} of {images} {looks} like a training image re-encoded, resized or cropped "
                 f"(cosine at least {NEAR_COSINE}): the number may flatter"
             )
         if self.shared_groups:
+            are = "is" if self.shared_groups == 1 else "are"
             found.append(
-                f"{self.shared_groups} of {self.tested} tested images are of a group that has training images too: "
+                f"{self.shared_groups} of {self.tested} tested images {are} of a group that has training images too: "
                 "the number flatters"
             )
         return found

@@ -169,7 +169,8 @@ def _declared(
         _require_values(cast(npt.NDArray[np.float64], y[test]), "the test split")
     unseen = np.setdiff1d(strata[test], strata[train])
     if len(unseen) and y.ndim == 1:
-        notes.append(f"{len(unseen)} test classes have no training image and cannot be right: {_some(unseen)}")
+        classes = "test class has" if len(unseen) == 1 else "test classes have"
+        notes.append(f"{len(unseen)} {classes} no training image and cannot be right: {_some(unseen)}")
     reported_on = f"{_name(split[test])} split ({len(test)} images)"
     lacking = np.setdiff1d(strata[train], strata[validation]) if y.ndim == 1 else np.empty(0)
     if len(validation) and not len(lacking):
@@ -210,6 +211,8 @@ def _folds(y: Labels, strata: npt.NDArray[np.str_], groups: Rows | None, folds: 
         fold = _stratified_folds(strata, folds, random_state)
     else:
         n_groups = len(np.unique(groups))
+        if n_groups == 1:
+            raise SplitError("all rows are of one group, and groups are not split; add images of other groups")
         if n_groups < folds:
             raise SplitError(f"the table has {n_groups} groups, fewer than the {folds} folds; ask for fewer folds")
         fold = _grouped_folds(strata, groups, folds, random_state)

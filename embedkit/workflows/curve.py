@@ -15,6 +15,7 @@ from embedkit.errors import UsageError
 from embedkit.extraction import Progress
 from embedkit.probes.curves import CLASS_MEAN, Curve, few_shot_curve, learning_curve
 from embedkit.probes.quick import check_estimator
+from embedkit.workflows.notes import attributed
 from embedkit.workflows.targets import NamedTable, open_store, open_target
 
 
@@ -29,11 +30,14 @@ class CurveReport:
         Images that have no features and are in no number.
     unavailable : list of (name, reason)
         Floors that cannot be had.
+    notes : list of str
+        What a reader should know before quoting them; of some features only where it names them.
     """
 
     curves: list[Curve]
     skipped: list[tuple[str, str]]
     unavailable: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    notes: list[str] = field(default_factory=list[str])
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -41,6 +45,7 @@ class CurveReport:
             "curves": [curve.to_dict() for curve in self.curves],
             "skipped": [{"key": key, "reason": reason} for key, reason in self.skipped],
             "unavailable": [{"model": name, "reason": reason} for name, reason in self.unavailable],
+            "notes": self.notes,
         }
 
 
@@ -71,7 +76,8 @@ def curve(
     seeds : int
         Draws of the training images at each point: the mean over them and its 95 % interval are reported.
     estimator : str, optional
-        ``"class-mean"``, which is the default for shots, or one of `probe`'s, by default ``"logistic"``.
+        ``"class-mean"``, which is the default for shots, or one of `probe`'s, by default ``"logistic"``, for values
+        ``"ridge"``.
 
     Returns
     -------
@@ -86,9 +92,8 @@ def curve(
     """
     if bool(shots) == bool(fractions):
         raise UsageError("a curve is over shots or over fractions; give one of the two")
-    chosen = estimator or (CLASS_MEAN if shots else "logistic")
-    if chosen != CLASS_MEAN:
-        check_estimator(chosen, None)
+    if estimator not in (None, CLASS_MEAN):
+        check_estimator(estimator, None)
     models = [model] if isinstance(model, str | BackboneRequest) else list(model)
     requests = [BackboneRequest(name) if isinstance(name, str) else name for name in models]
     opened = open_target(
@@ -96,6 +101,8 @@ def curve(
     )
 
     def of(named: NamedTable) -> Curve:
+        of_labels = "ridge" if named.table.target_type == "value" else "logistic"
+        chosen = estimator or (CLASS_MEAN if shots else of_labels)
         options: dict[str, Any] = {"estimator": chosen, "seeds": seeds, "folds": folds, "floor": named.floor}
         if shots:
             return few_shot_curve(named.table, shots, model=named.name, **options)
@@ -107,4 +114,5 @@ def curve(
         curves=sorted(curves, key=lambda one: -one.points[-1].mean),
         skipped=sorted(skipped.items()),
         unavailable=opened.unavailable,
+        notes=attributed((one.model, note) for one in curves for note in one.notes or [""]),
     )

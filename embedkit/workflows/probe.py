@@ -14,6 +14,7 @@ from embedkit.backbones import BackboneRequest
 from embedkit.errors import UsageError
 from embedkit.extraction import Progress
 from embedkit.probes import PROTOCOLS, ProbeResult, check_estimator, default_estimators, run_protocol
+from embedkit.workflows.notes import attributed
 from embedkit.workflows.targets import NamedTable, open_store, open_target
 
 
@@ -139,8 +140,7 @@ def probe(
             if wanted is suitable and "svm" not in suitable and named.table.target_type == "class":
                 notes.append(f"{named.name}: svm is left out, its {len(named.table)} rows would have to be in memory")
         results += sorted(found, key=lambda result: -result.value)
-    for result in results:
-        notes += [text for text in result.notes if text not in notes]
+    notes += attributed((result.model, text) for result in results for text in result.notes or [""])
     notes += disagreements(results)
     skipped = {failure.key: failure.reason for named in tables for failure in named.table.failures}
     return ProbeReport(results=results, skipped=sorted(skipped.items()), notes=notes, unavailable=opened.unavailable)

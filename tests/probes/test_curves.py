@@ -168,3 +168,12 @@ def test_no_seed_is_an_error():
 def test_one_image_a_class_is_too_few_to_choose_on():
     with pytest.raises(SplitError, match="nothing is left to choose on"):
         few_shot_curve(make_table(), [1], model="m", estimator="logistic")
+
+
+def test_what_leaks_is_counted_as_probe_does():
+    table = make_table()
+    split = table.split.astype(str)
+    table.digests[np.flatnonzero(split == "test")[0]] = table.digests[np.flatnonzero(split == "train")[0]]
+    for curve in (few_shot_curve(table, [1], model="m"), learning_curve(table, [1.0], model="m", seeds=1)):
+        assert curve.leaks["copies"] == 1
+        assert any(note.startswith("1 of 40 tested images is byte for byte") for note in curve.notes)

@@ -33,8 +33,8 @@ def test_copies_and_near_duplicates_are_told_apart():
     table = table_of(X, ["a", "b", "c"] * 30, digests=digests, split=["train"] * 60 + ["test"] * 30)
     result = quick(table, "knn", model="m").result
     assert result.leaks == {"tested": 30, "copies": 1, "compared": 29, "near_duplicates": 1, "shared_groups": 0}
-    assert result.notes[0].startswith("1 of 30 tested images are byte for byte among the training images")
-    assert result.notes[1].startswith("1 of 30 tested images look like a training image")
+    assert result.notes[0].startswith("1 of 30 tested images is byte for byte among the training images")
+    assert result.notes[1].startswith("1 of 30 tested images looks like a training image")
     assert result.n_test == 30  # nothing is removed
 
 

@@ -139,7 +139,7 @@ def test_the_grouped_number_does_not_flatter():
     groups[test[0]] = groups[train[0]]
     result = quick(table_of(X, y, groups=groups.tolist(), split=split.tolist()), "knn", model="m").result
     assert result.leaks["shared_groups"] == 1
-    assert any("1 of 36 tested images are of a group that has training images" in note for note in result.notes)
+    assert any("1 of 36 tested images is of a group that has training images" in note for note in result.notes)
 
 
 def test_a_class_of_one_group_is_said():
@@ -250,7 +250,7 @@ def test_a_class_of_one_training_image_and_one_without(estimator):
     labels = y.tolist()
     labels[0], labels[4] = "once", "never"
     result = quick(table_of(X, labels, split=split), estimator, model="m").result
-    assert "1 test classes have no training image and cannot be right: never" in result.notes
+    assert "1 test class has no training image and cannot be right: never" in result.notes
     assert result.n_classes == 4
     assert result.value <= 5 / 6
 

@@ -50,7 +50,7 @@ def test_rows_of_other_splits_are_counted_out_loud():
 
 def test_test_classes_without_training_images_are_named():
     [made] = make_splits(labels(a=4, b=4, c=2), ["train", "train", "train", "test"] * 2 + ["test", "test"])
-    assert made.notes == ("1 test classes have no training image and cannot be right: c",)
+    assert made.notes == ("1 test class has no training image and cannot be right: c",)
 
 
 @pytest.mark.parametrize(
@@ -152,3 +152,8 @@ def test_the_choice_is_made_on_no_more_rows_than_help():
     [made] = make_splits(y, ["train", "train", "test"] * 100_000)
     assert len(made.select) == 20_000
     assert made.selected_on == "a stratified 10% of train (20000 images)"
+
+
+def test_one_group_cannot_be_split():
+    with pytest.raises(SplitError, match="all rows are of one group, and groups are not split"):
+        make_splits(np.array(["a", "b"] * 10), None, groups=["scene"] * 20)

@@ -67,7 +67,7 @@ def test_a_class_of_one_example_and_one_absent_from_train_or_test(protocol: str,
     run = run_protocol(protocol, table, model="m", as_published=as_published)
     check(run, 15)
     assert not {"0 unseen"} & set(run.predictions.ravel().tolist())
-    assert any("1 test classes have no training image" in note for note in run.result.notes)
+    assert any("1 test class has no training image" in note for note in run.result.notes)
 
 
 @pytest.mark.parametrize("protocol", CLASS_PROTOCOLS)
