@@ -106,7 +106,7 @@ def compare(
     targets : path, or sequence of paths
         Feature files, or sources of images. Feature files that record the same source are one data set.
     models : str, BackboneRequest, or sequence of them
-        Needed for sources of images; feature files have their own.
+        Needed for sources of images, to which alone they apply; feature files have their own.
     protocols : str or sequence of str
         Of `embedkit.probes.protocols.PROTOCOLS`.
     estimator : str, optional
@@ -154,8 +154,10 @@ def compare(
     memory = Remembered(feature_store.memo_folder / "probes")
     data_sets: dict[str, dict[str, NamedTable]] = {}
     unavailable: list[tuple[str, str, str]] = []
-    for place in places:
-        own = [] if is_feature_file(place) else requests
+    are_files = [is_feature_file(place) for place in places]
+    for place, is_file in zip(places, are_files, strict=True):
+        # Beside files alone there is nothing that models apply to: then the file refuses them, as for `probe`.
+        own = [] if is_file and not all(are_files) else requests
         opened = open_target(place, own, feature_store, floors=floors, label_column=label_column, progress=progress)
         data = str(opened.tables[0].table.provenance.get("source", place))
         _collect(data_sets.setdefault(data, {}), opened.tables, str(place))

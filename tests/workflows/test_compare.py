@@ -167,6 +167,18 @@ def test_feature_files_of_one_source_are_one_data_set(manifests, tmp_path):
     assert reproducible(images)["leaderboards"][0]["pairs"] == reproducible(comparison)["leaderboards"][0]["pairs"]
 
 
+def test_models_are_for_images_and_refused_beside_feature_files_alone(manifests, store, tmp_path):
+    path = tmp_path / "a.h5"
+    extract(manifests[0], MODEL, weights="random", store=store, output=path, **FAST)
+    with pytest.raises(UsageError, match=r"a\.h5 is a feature file and has its model already; leave the model out"):
+        compare(path, MODELS[1], store=store, floors=False)
+    mixed = compare([path, manifests[1]], MODELS[1], store=store, floors=False)
+    assert [(board.data, [row.model for row in board.rows]) for board in mixed.leaderboards] == [
+        ("one", [MODEL]),
+        ("two", ["test_vit"]),
+    ]
+
+
 def test_another_split_or_other_images_are_not_ranked(manifests, tmp_path):
     store = tmp_path / "store"
     manifest = make_manifest(tmp_path / "photos", {"red": 6, "green": 6}, test=2)
