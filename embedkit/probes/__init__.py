@@ -3,7 +3,7 @@
 Layer: above the store's tables and the estimators, below workflows. Never imports timm or Pillow.
 """
 
-from embedkit.probes.protocols import PROTOCOLS, ProbeRun, run_protocol
+from embedkit.probes.protocols import PROTOCOLS, ProbeRun, check_protocol, run_protocol
 from embedkit.probes.quick import ESTIMATORS, Quick, check_estimator, default_estimators, quick
 from embedkit.probes.records import ProbeResult
 
@@ -14,6 +14,7 @@ __all__ = [
     "ProbeRun",
     "Quick",
     "check_estimator",
+    "check_protocol",
     "default_estimators",
     "quick",
     "run_protocol",

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import LabelsError, UsageError
+from embedkit.probes.about import about
 from embedkit.probes.features import FeatureRows
 from embedkit.probes.leakage import leaks
 from embedkit.probes.quick import quick
@@ -139,14 +140,14 @@ def few_shot_curve(
     def draw(train: Rows, size: float, random: np.random.Generator) -> Rows:
         return np.concatenate([members[: int(size)] for members in _shuffled(table, train, random)])
 
-    curve = _curve(table, shots, draw, model=model, estimator=estimator, seeds=seeds, folds=folds, floor=floor)
+    curve = _curve("shots", table, shots, draw, model=model, estimator=estimator, seeds=seeds, folds=folds, floor=floor)
     counts = np.unique(cast(npt.NDArray[Any], table.y)[_base(table, 0, folds)[0]], return_counts=True)[1]
     short = [
         f"{int((counts < size).sum())} of {len(counts)} classes have fewer than {size} training images; all are used"
         for size in sorted(set(shots))
         if (counts < size).any()
     ]
-    return dataclasses.replace(curve, kind="shots", notes=[*curve.notes, *short])
+    return dataclasses.replace(curve, notes=[*curve.notes, *short])
 
 
 def learning_curve(
@@ -177,11 +178,13 @@ def learning_curve(
         parts = _shuffled(table, train, random)
         return np.concatenate([members[: max(1, round(size * len(members)))] for members in parts])
 
-    curve = _curve(table, fractions, draw, model=model, estimator=estimator, seeds=seeds, folds=folds, floor=floor)
-    return dataclasses.replace(curve, kind="fractions")
+    return _curve(
+        "fractions", table, fractions, draw, model=model, estimator=estimator, seeds=seeds, folds=folds, floor=floor
+    )
 
 
 def _curve(
+    kind: Literal["shots", "fractions"],
     table: FeatureTable,
     sizes: Sequence[float],
     draw: Callable[[Rows, float, np.random.Generator], Rows],
@@ -208,7 +211,8 @@ def _curve(
             with warnings.catch_warnings():
                 # scikit-learn takes labels of which most are distinct for values; with a few shots they are classes.
                 warnings.filterwarnings("ignore", "The number of unique classes is greater", UserWarning)
-                value, metric, done = _judge(table, part, test, estimator, seed)
+                with about(f"at {_named(kind, size)}"):
+                    value, metric, done = _judge(table, part, test, estimator, seed)
             values.append(value)
             rows.append(len(part))
             converged &= done
@@ -232,7 +236,7 @@ def _curve(
         model=model,
         estimator=estimator,
         metric=metric,
-        kind="fractions",
+        kind=kind,
         seeds=seeds,
         n_test=n_test,
         reported_on=f"{drawn} ({n_test} images)",
@@ -241,6 +245,12 @@ def _curve(
         notes=[*dict.fromkeys(note for _, _, said in bases for note in said), *leaked.notes()],
         leaks=dataclasses.asdict(leaked),
     )
+
+
+def _named(kind: Literal["shots", "fractions"], size: float) -> str:
+    if kind == "fractions":
+        return f"{size:g} of the training images"
+    return f"{size:g} image{'' if size == 1 else 's'} a class"
 
 
 def _base(table: FeatureTable, seed: int, folds: int) -> tuple[Rows, Rows, tuple[str, ...]]:

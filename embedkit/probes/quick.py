@@ -35,7 +35,7 @@ from embedkit.probes.onepass import lda, ridge
 from embedkit.probes.outcomes import Outcome, Steps
 from embedkit.probes.records import ProbeResult
 from embedkit.probes.splits import Rows, Split, final_split, make_splits
-from embedkit.probes.tasks import Task, task_of
+from embedkit.probes.tasks import Kind, Task, task_of
 from embedkit.store import FeatureTable
 
 _Run = Callable[[FeatureRows, Task, Split], Outcome]
@@ -146,7 +146,7 @@ def quick(
 
     started = time.monotonic()
     task = task_of(table)
-    run = _run_of(estimator, params, task, random_state, device)
+    run = _run_of(estimator, params, task.kind, random_state, device)
     splits = make_splits(
         task.y,
         None if table.split is None else table.split.tolist(),
@@ -195,8 +195,13 @@ def quick(
     return Quick(result=result, steps=shipped.steps, tested=tested, predictions=predictions)
 
 
-def check_estimator(estimator: Any, params: Mapping[str, Sequence[Any]] | None = None) -> None:
-    """Raise UsageError unless there is such an estimator; whether it suits the labels is seen later."""
+def check_estimator(
+    estimator: Any, params: Mapping[str, Sequence[Any]] | None = None, kind: Kind | None = None
+) -> None:
+    """Raise UsageError unless there is such an estimator, and it suits the kind of labels where that is given."""
+    if kind is not None:
+        _run_of(estimator, params, kind, random_state=0, device="cpu")
+        return
     if isinstance(estimator, str) and not is_path(estimator):
         if estimator not in ESTIMATORS:
             raise UsageError(
@@ -212,20 +217,20 @@ def check_estimator(estimator: Any, params: Mapping[str, Sequence[Any]] | None =
 
 
 def _run_of(
-    estimator: Any, params: Mapping[str, Sequence[Any]] | None, task: Task, random_state: int, device: str
+    estimator: Any, params: Mapping[str, Sequence[Any]] | None, kind: Kind, random_state: int, device: str
 ) -> _Run:
     check_estimator(estimator, params)
     if isinstance(estimator, str) and not is_path(estimator):
-        runs = _RUNS[task.kind]
+        runs = _RUNS[kind]
         if estimator not in runs:
             kinds = {"value": "values", "multilabel": "several labels an image"}
             raise UsageError(
-                f"estimator {estimator!r} is not for labels that are {kinds[task.kind]}; use {', '.join(runs)}, or a "
+                f"estimator {estimator!r} is not for labels that are {kinds[kind]}; use {', '.join(runs)}, or a "
                 "dotted path of a scikit-learn estimator"
             )
         return runs[estimator]
     found = import_estimator(estimator) if isinstance(estimator, str) else estimator
-    unfitted, grid = checked(found, params or {}, task.kind)
+    unfitted, grid = checked(found, params or {}, kind)
     return lambda features, task, split: run_imported(unfitted, grid, features, task, split, random_state, device)
 
 

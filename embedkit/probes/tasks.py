@@ -21,6 +21,9 @@ from embedkit.probes.splits import Labels, Rows
 from embedkit.probes.statistics import bootstrap_interval, wilson_interval
 from embedkit.store import FeatureTable
 
+Kind = Literal["class", "value", "multilabel"]
+TargetType = Kind | Literal["none"]
+
 Predictions = npt.NDArray[Any]
 """Labels (n_rows,) for classes, float64 (n_rows,) for values, scores (n_rows, n_classes) for several labels."""
 
@@ -48,7 +51,7 @@ class Task:
     y : ndarray of shape (n_rows,), str or float64, or of shape (n_rows, n_classes), bool
     """
 
-    kind: Literal["class", "value", "multilabel"]
+    kind: Kind
     y: Labels
 
     def score(self, predicted: Predictions, rows: Rows) -> float:

@@ -15,11 +15,13 @@ from typing import Any, cast
 from embedkit.backbones import BackboneRequest
 from embedkit.errors import UsageError
 from embedkit.extraction import Progress
-from embedkit.probes import ProbeResult
+from embedkit.probes import ProbeResult, check_protocol
+from embedkit.probes.about import about
 from embedkit.probes.comparison import Entry, average_ranks, disagreements, make_leaderboard
 from embedkit.probes.leaderboard import AverageRanks, Leaderboard, as_record
 from embedkit.probes.leaderboard_text import as_csv, as_markdown, as_text
 from embedkit.probes.protocols import PROTOCOLS
+from embedkit.probes.tasks import TargetType
 from embedkit.specs import canonical_json
 from embedkit.workflows.entries import Options, enter
 from embedkit.workflows.remembered import Remembered
@@ -143,6 +145,10 @@ def compare(
         raise UsageError(f"protocols are {got!r}, expected distinct ones of {', '.join(PROTOCOLS)}")
     if seeds < 1:
         raise UsageError(f"seeds={seeds}, expected at least 1")
+    asked = [
+        Options(protocol, estimator=estimator, as_published=as_published, seeds=seeds, folds=folds)
+        for protocol in wanted
+    ]
     places = _places(targets)
     named = [models] if isinstance(models, str | BackboneRequest) else list(models)
     requests = [_pinned(BackboneRequest(model) if isinstance(model, str) else model) for model in named]
@@ -155,21 +161,34 @@ def compare(
     data_sets: dict[str, dict[str, NamedTable]] = {}
     unavailable: list[tuple[str, str, str]] = []
     are_files = [is_feature_file(place) for place in places]
+
+    def check_labels(target_type: TargetType) -> None:
+        for options in asked:
+            check_protocol(options.protocol, target_type, options.estimator_of_quick)
+
     for place, is_file in zip(places, are_files, strict=True):
         # Beside files alone there is nothing that models apply to: then the file refuses them, as for `probe`.
         own = [] if is_file and not all(are_files) else requests
-        opened = open_target(place, own, feature_store, floors=floors, label_column=label_column, progress=progress)
+        opened = open_target(
+            place,
+            own,
+            feature_store,
+            floors=floors,
+            label_column=label_column,
+            check_labels=check_labels,
+            progress=progress,
+        )
         data = str(opened.tables[0].table.provenance.get("source", place))
         _collect(data_sets.setdefault(data, {}), opened.tables, str(place))
         unavailable += [(data, name, reason) for name, reason in opened.unavailable]
     titles = _titles(list(data_sets))
     boards: list[Leaderboard] = []
-    for protocol in wanted:
-        options = Options(protocol, estimator=estimator, as_published=as_published, seeds=seeds, folds=folds)
+    for options in asked:
         for data, tables in data_sets.items():
             entries: list[Entry] = []
             for one in tables.values():
-                entry = enter(one, titles[data], options, memory)
+                with about(titles[data]):
+                    entry = enter(one, titles[data], options, memory)
                 entries.append(entry)
                 if finished is not None:
                     finished(titles[data], entry.results[0])

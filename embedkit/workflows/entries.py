@@ -37,6 +37,11 @@ class Options:
     seeds: int
     folds: int
 
+    @property
+    def estimator_of_quick(self) -> str | None:
+        """The estimator where the protocol takes one: the published ones have their own."""
+        return self.estimator if self.protocol == "quick" else None
+
 
 def enter(named: NamedTable, data: str, options: Options, memory: Remembered) -> Entry:
     """Run a protocol on a table once a seed, where it is not remembered that it was."""
@@ -61,8 +66,12 @@ def _run(named: NamedTable, options: Options, seed: int, memory: Remembered) -> 
     from threadpoolctl import threadpool_limits  # pyright: ignore[reportUnknownVariableType]
 
     table = named.table
-    estimator = options.estimator if options.protocol == "quick" else None  # the others have their own
-    asked = {"estimator": estimator, "as_published": options.as_published, "folds": options.folds, "seed": seed}
+    asked = {
+        "estimator": options.estimator_of_quick,
+        "as_published": options.as_published,
+        "folds": options.folds,
+        "seed": seed,
+    }
     key = run_key(table, options.protocol, asked)
     record = memory.lookup("result", key)
     if record is None:
@@ -71,7 +80,7 @@ def _run(named: NamedTable, options: Options, seed: int, memory: Remembered) -> 
                 options.protocol,
                 table,
                 model=named.name,
-                estimator=estimator,
+                estimator=options.estimator_of_quick,
                 floor=named.floor,
                 as_published=options.as_published,
                 random_state=seed,

@@ -13,7 +13,15 @@ from typing import Any
 from embedkit.backbones import BackboneRequest
 from embedkit.errors import UsageError
 from embedkit.extraction import Progress
-from embedkit.probes import PROTOCOLS, ProbeResult, check_estimator, default_estimators, run_protocol
+from embedkit.probes import (
+    PROTOCOLS,
+    ProbeResult,
+    check_estimator,
+    check_protocol,
+    default_estimators,
+    run_protocol,
+)
+from embedkit.probes.tasks import TargetType
 from embedkit.workflows.notes import attributed
 from embedkit.workflows.targets import NamedTable, open_store, open_target
 
@@ -122,7 +130,21 @@ def probe(
     models = [model] if isinstance(model, str | BackboneRequest) else list(model)
     requests = [BackboneRequest(name) if isinstance(name, str) else name for name in models]
     feature_store = open_store(store)
-    opened = open_target(target, requests, feature_store, floors=floors, label_column=label_column, progress=progress)
+
+    def check_labels(target_type: TargetType) -> None:
+        for name in protocols:
+            for one in (asked or [None]) if name == "quick" else [None]:
+                check_protocol(name, target_type, one, params if one is not None else None)
+
+    opened = open_target(
+        target,
+        requests,
+        feature_store,
+        floors=floors,
+        label_column=label_column,
+        check_labels=check_labels,
+        progress=progress,
+    )
     tables = opened.tables
     notes: list[str] = []
     results: list[ProbeResult] = []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +16,8 @@ from embedkit.backbones import BackboneRequest
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.extraction import Extraction, ExtractionRequest, Progress, default_store, resolve_together, run_many
 from embedkit.images import open_source
+from embedkit.probes.about import about
+from embedkit.probes.tasks import TargetType
 from embedkit.specs import FeatureSpec
 from embedkit.store import FeatureStore, FeatureTable
 from embedkit.workflows.floors import PSEUDO, Contender, Floors, recorded_request, resolve_floors
@@ -83,13 +86,14 @@ def open_target(
     *,
     floors: bool = False,
     label_column: str | None = None,
+    check_labels: Callable[[TargetType], None] | None = None,
     batch_size: int | None = None,
     progress: Progress | None = None,
 ) -> Target:
     """Return the tables that a target stands for: the feature file's one, or one a model; on request their floors.
 
     A source of images is passed over once for all of them. The floors of a feature file are extracted from its recorded
-    source.
+    source. What `check_labels` raises on the type of the labels is raised before features are computed.
 
     Raises
     ------
@@ -102,11 +106,17 @@ def open_target(
                 f"{target} is a feature file and has its model already; leave the model out, or name images"
             )
         table = FeatureTable.open(target, label_column=label_column)
+        if check_labels is not None:
+            with about(str(target)):
+                check_labels(table.target_type)
         named = NamedTable(name=_model_name(table), table=table, floor=table.spec.backbone.architecture in PSEUDO)
         return _with_floors_of_file(named, store, progress) if floors else Target(tables=[named])
     if not models:
         raise UsageError(f"{target} is a source of images, so a model is needed: name one of `embedkit models`")
     source = open_source(target, label_column=label_column)
+    if check_labels is not None:
+        with about(source.name):
+            check_labels(source.target_type)
     images = len(source.keys)
     requests = [ExtractionRequest(backbone=model) for model in models]
     resolved = resolve_together(requests, store, expected_images=images, batch_size=batch_size)

@@ -166,8 +166,10 @@ def test_no_seed_is_an_error():
 
 
 def test_one_image_a_class_is_too_few_to_choose_on():
-    with pytest.raises(SplitError, match="nothing is left to choose on"):
-        few_shot_curve(make_table(), [1], model="m", estimator="logistic")
+    with pytest.raises(SplitError, match=r"^at 1 image a class: no class has two .* nothing is left to choose on"):
+        few_shot_curve(make_table(), [2, 1], model="m", estimator="logistic", seeds=1)
+    with pytest.raises(SplitError, match=r"^at 0\.01 of the training images: no class has two training images"):
+        learning_curve(make_table(), [0.01, 1.0], model="m", seeds=1)
 
 
 def test_what_leaks_is_counted_as_probe_does():

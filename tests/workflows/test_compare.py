@@ -9,7 +9,7 @@ import json
 import pytest
 
 from embedkit import BackboneRequest, FeatureTable, PreprocessOverrides, compare, extract
-from embedkit.errors import UsageError
+from embedkit.errors import LabelsError, SplitError, UsageError
 from embedkit.workflows import entries
 from tests.photos import MODEL, make_manifest
 
@@ -177,6 +177,35 @@ def test_models_are_for_images_and_refused_beside_feature_files_alone(manifests,
         ("one", [MODEL]),
         ("two", ["test_vit"]),
     ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"protocols": ("clip", "hest-ridge")},
+            "split.csv: the labels are one class an image, and hest-ridge needs values: ",
+        ),
+        (
+            {"protocols": ("simpleshot", "quick"), "estimator": "sklearn.svm.SVR"},
+            "split.csv: estimator SVR does not fit",
+        ),
+    ],
+)
+def test_what_does_not_suit_the_labels_is_refused_before_any_work(manifests, tmp_path, runs, options, message):
+    extract(manifests[0], MODEL, weights="random", store=tmp_path / "other", output=tmp_path / "a.h5", **FAST)
+    for targets, models in ((manifests[0], MODELS), (tmp_path / "a.h5", ())):
+        with pytest.raises((LabelsError, UsageError)) as caught:
+            compare(targets, models, store=tmp_path / "store", floors=False, **options)
+        assert message.replace("split.csv", targets.name) in str(caught.value)
+    assert runs == []
+    assert list((tmp_path / "store").rglob("*.h5")) == []  # nothing was extracted either
+
+
+def test_an_error_of_a_protocol_names_its_data_set(manifests, tmp_path):
+    few = make_manifest(tmp_path / "few", {"red": 3, "green": 3}, test=2)
+    with pytest.raises(SplitError, match="^few: no class has two training images"):
+        compare([manifests[0], few], MODELS[:1], store=tmp_path / "store", floors=False)
 
 
 def test_another_split_or_other_images_are_not_ranked(manifests, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from embedkit import probe
-from embedkit.errors import UsageError
+from embedkit.errors import LabelsError, UsageError
 from embedkit.probes import PROTOCOLS, ProbeResult
 from embedkit.workflows.probe import disagreements
 from tests.probes.protocols.samples import rows_of
@@ -91,6 +91,19 @@ def test_what_cannot_be_asked_for(feature_file: str) -> None:
         probe(feature_file, protocol=[])
     with pytest.raises(UsageError, match="estimator of its own"):
         probe(feature_file, protocol="clip", estimator="svm")
+
+
+def test_what_does_not_suit_the_labels_is_refused_before_any_protocol_runs(
+    feature_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*args: Any, **options: Any) -> None:
+        raise AssertionError("a protocol was run")
+
+    monkeypatch.setattr("embedkit.workflows.probe.run_protocol", run)
+    with pytest.raises(LabelsError, match=r"t\.h5: the labels are one class an image, and hest-ridge needs values"):
+        probe(feature_file, protocol=["clip", "hest-ridge"])
+    with pytest.raises(UsageError, match=r"t\.h5: estimator Ridge does not fit the labels"):
+        probe(feature_file, protocol=["clip", "quick"], estimator="sklearn.linear_model.Ridge")
 
 
 def test_the_command_line(feature_file: str, tmp_path: Any) -> None:

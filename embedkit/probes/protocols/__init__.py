@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from embedkit.errors import SplitError, UsageError
+from embedkit.errors import LabelsError, SplitError, UsageError
 from embedkit.probes.predictions import Predicted, Targets
 from embedkit.probes.protocols import (
     clip,
@@ -40,10 +40,12 @@ from embedkit.probes.protocols.quick_run import quick_run
 from embedkit.probes.protocols.rows import Tasks, tasks_of
 from embedkit.probes.protocols.run import ProbeRun
 from embedkit.probes.protocols.task import Outcome, Task
+from embedkit.probes.quick import check_estimator
 from embedkit.probes.records import ProbeResult
+from embedkit.probes.tasks import TargetType
 from embedkit.store import FeatureTable
 
-__all__ = ["PROTOCOLS", "ProbeRun", "run_protocol"]
+__all__ = ["PROTOCOLS", "ProbeRun", "check_protocol", "run_protocol"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,12 @@ _PUBLISHED = {
     "mteb-fewshot": _Protocol(mteb_fewshot.mteb_fewshot, "logistic", mteb_fewshot.PRESCRIPTION, _ACCURACY),
     "hest-ridge": _Protocol(hest_ridge.hest_ridge, "pca+ridge", hest_ridge.PRESCRIPTION, _PEARSON),
     "uni-logreg": _Protocol(uni_logreg.uni_logreg, "logistic", uni_logreg.PRESCRIPTION, _PER_CLASS),
+}
+
+_LABELS: dict[str, str] = {
+    "class": "one class an image",
+    "value": "values",
+    "multilabel": "several labels an image",
 }
 
 # Protocols that prescribe how training rows are cut in two.
@@ -143,8 +151,7 @@ def run_protocol(
     SplitError
         Splits or classes are too small for the protocol.
     """
-    if name not in PROTOCOLS:
-        raise UsageError(f"protocol {name!r} is not known; use {', '.join(PROTOCOLS)}")
+    check_protocol(name, table.target_type, estimator, params)
     if name == "quick":
         return quick_run(
             table,
@@ -159,13 +166,7 @@ def run_protocol(
     from threadpoolctl import threadpool_limits  # pyright: ignore[reportUnknownVariableType]
 
     protocol = _PUBLISHED[name]
-    if params or not (estimator is None or estimator == protocol.estimator):
-        raise UsageError(
-            f"protocol {name} has its own estimator ({protocol.estimator}), got {estimator!r}; leave it out"
-        )
-    found = tasks_of(
-        table, name, tuple(protocol.metrics), folds=folds, random_state=random_state, as_published=as_published
-    )
+    found = tasks_of(table, folds=folds, random_state=random_state, as_published=as_published)
     started = time.monotonic()
     with threadpool_limits(1 if len(table) * table.spec.backbone.width <= _ONE_CORE_SIZE else None):
         outcomes = [protocol.run(task) for task in found.tasks]
@@ -205,6 +206,34 @@ def run_protocol(
         as_published=as_published,
     )
     return ProbeRun(result=result, tested=tested, predictions=_decoded(found, draws), per_image=per_image(y, draws))
+
+
+def check_protocol(
+    name: str, target_type: TargetType, estimator: Any = None, params: Mapping[str, Sequence[Any]] | None = None
+) -> None:
+    """Raise unless there is such a protocol, it takes the estimator, and both suit the type of the labels.
+
+    What this refuses needs no run to be refused; `run_protocol` lists the errors and the parameters.
+    """
+    if name not in PROTOCOLS:
+        raise UsageError(f"protocol {name!r} is not known; use {', '.join(PROTOCOLS)}")
+    kinds = _LABELS if name == "quick" else {kind: _LABELS[kind] for kind in _PUBLISHED[name].metrics}
+    if target_type == "none":
+        raise LabelsError(
+            f"the target has no labels, and {name} needs {' or '.join(kinds.values())}: put images into one sub-folder "
+            "a class, give a manifest with a label column, or name one by label_column"
+        )
+    if target_type not in kinds:
+        raise LabelsError(
+            f"the labels are {_LABELS[target_type]}, and {name} needs {' or '.join(kinds.values())}: leave out {name}, "
+            "or name a column of such labels by label_column"
+        )
+    if name != "quick":
+        own = _PUBLISHED[name].estimator
+        if params or not (estimator is None or estimator == own):
+            raise UsageError(f"protocol {name} has its own estimator ({own}), got {estimator!r}; leave it out")
+    elif estimator is not None:
+        check_estimator(estimator, params, target_type)
 
 
 def _joined(parts: tuple[Predicted, ...]) -> Predicted:

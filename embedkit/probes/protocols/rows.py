@@ -16,15 +16,8 @@ from embedkit.probes.features import FeatureRows
 from embedkit.probes.leakage import Leaks, leaks
 from embedkit.probes.predictions import Targets
 from embedkit.probes.protocols.task import Labelled, Rows, Task
-from embedkit.probes.splits import Split, make_splits
+from embedkit.probes.splits import Labels, Split, make_splits
 from embedkit.store import FeatureTable
-
-KINDS = {
-    "none": "no labels",
-    "class": "one class an image",
-    "value": "values",
-    "multilabel": "several labels an image",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,18 +49,13 @@ class Tasks:
     leaked: Leaks
 
 
-def tasks_of(
-    table: FeatureTable, protocol: str, kinds: tuple[str, ...], *, folds: int, random_state: int, as_published: bool
-) -> Tasks:
+def tasks_of(table: FeatureTable, *, folds: int, random_state: int, as_published: bool) -> Tasks:
     """Split a table.
 
     Parameters
     ----------
     table : FeatureTable
-    protocol : str
-        For messages.
-    kinds : tuple of str
-        Target types that the protocol can be asked for.
+        With labels.
     folds : int
         For a table without splits.
     random_state : int
@@ -76,24 +64,19 @@ def tasks_of(
     Raises
     ------
     LabelsError
-        The table's labels are of another kind, missing, or of one class.
+        Labels are missing in some rows, or are of one class.
     SplitError
         There is no usable split.
     UsageError
         Features are not finite.
     """
-    if table.target_type not in kinds or table.y is None:
-        raise LabelsError(
-            f"the target has {KINDS[table.target_type]}, and {protocol} needs {' or '.join(KINDS[k] for k in kinds)}: "
-            "put images into one sub-folder a class, give a manifest with a label column, or name one by label_column"
-        )
     if not len(table):
         raise LabelsError(
             f"the target holds no image with features ({len(table.failures)} failed); see `embedkit info`"
         )
     features = FeatureRows(table)
     splits = make_splits(
-        table.y,
+        cast(Labels, table.y),
         None if table.split is None else table.split.tolist(),
         groups=None if table.groups is None else table.groups.tolist(),
         folds=folds,
