@@ -23,9 +23,18 @@ from embedkit_cli.progress import ProgressBar
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Repeat: mean and interval.")
 @click.option("--folds", type=int, default=5, show_default=True, help="For targets without splits.")
 @click.option("--no-floors", is_flag=True, help="Leave out raw pixels, colour histograms, random weights.")
-@click.option("--format", "form", type=click.Choice(["table", "json", "csv", "markdown"]), help="By default a table.")
 @click.option(
-    "-o", "--output", type=click.Path(), metavar="FILE", help="Write the results; .json, .csv or .md name the format."
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv", "markdown"]),
+    help="By default a table, and in a file what its ending names.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(),
+    metavar="FILE",
+    help="Write the results to .json, .csv or .md, and print nothing but what --json asks for.",
 )
 @label_option
 @store_option
@@ -59,7 +68,7 @@ def command(
     """
     from embedkit import compare
 
-    chosen = _form(form, output, as_json)
+    written, printed = _forms(form, output, as_json)
     requests = [
         request
         for model in models or ((None,) if backbone["weights"] == "bundled" else ())
@@ -79,19 +88,13 @@ def command(
         progress=ProgressBar(),
         finished=lambda data, result: note(f"{data}: {result.model} by {result.protocol}: {result.value:.4g}"),
     )
-    if chosen == "table":
+    if output is not None and written is not None:
+        Path(output).write_text(_text(comparison, written), encoding="utf-8")
+        note(f"written to {output}")
+    if printed == "table":
         print_comparison(comparison)
-    else:
-        text = {
-            "json": lambda: json.dumps(comparison.to_dict(), indent=2, allow_nan=False) + "\n",
-            "csv": comparison.to_csv,
-            "markdown": comparison.to_markdown,
-        }[chosen]()
-        if output is not None:
-            Path(output).write_text(text, encoding="utf-8")
-            note(f"written to {output}")
-        else:
-            click.echo(text, nl=False)
+    elif printed is not None:
+        click.echo(_text(comparison, printed), nl=False)
     say_failures(comparison.skipped)
     if not comparison.ranked:
         note("some numbers are not ranked, because they are not comparable")
@@ -111,14 +114,18 @@ def print_comparison(comparison: Any) -> None:
         note(line)
 
 
-def _form(form: str | None, output: str | None, as_json: bool) -> str:
-    """Say in which form results are wanted: as named, or by the ending of the file."""
-    if as_json:
-        if form not in (None, "json"):
-            raise click.UsageError(f"--json and --format {form} ask for two forms at once; leave one out")
-        form = "json"
+def _text(comparison: Any, form: str) -> str:
+    if form == "json":
+        return json.dumps(comparison.to_dict(), indent=2, allow_nan=False) + "\n"
+    return comparison.to_csv() if form == "csv" else comparison.to_markdown()
+
+
+def _forms(form: str | None, output: str | None, as_json: bool) -> tuple[str | None, str | None]:
+    """Say in which form results are written and in which printed (None: not at all): as named, or by an ending."""
     if output is None:
-        return form or "table"
+        if as_json and form not in (None, "json"):
+            raise click.UsageError(f"--json and --format {form} ask for two forms at once; leave one out")
+        return None, "json" if as_json else form or "table"
     folder = Path(output).absolute().parent
     if not folder.is_dir():
         raise click.UsageError(f"the folder {folder} does not exist; create it first")
@@ -127,7 +134,7 @@ def _form(form: str | None, output: str | None, as_json: bool) -> str:
         raise click.UsageError(f"{output} names no format: let it end in .json, .csv or .md, or give --format")
     if form == "table":
         raise click.UsageError("--format table is for a terminal; write json, csv or markdown to a file")
-    return form or str(by_ending)
+    return form or by_ending, "json" if as_json else None
 
 
 def _requests(model: str | None, options: dict[str, Any]) -> list[Any]:

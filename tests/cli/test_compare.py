@@ -40,7 +40,14 @@ def test_json_csv_and_markdown(cli, manifest, tmp_path):
     rows = list(csv.DictReader(io.StringIO(ran.out)))
     assert [row["model"] for row in rows] == [row["model"] for row in board["rows"]]
     assert cli("compare", manifest, *OPTIONS, "--no-floors", "--seeds", "2", "-o", "results.md").out == ""
-    assert (tmp_path / "results.md").read_text().startswith("## photos: quick (logistic), mean over 2 seeds")
+    markdown = (tmp_path / "results.md").read_text()
+    assert markdown.startswith("## photos: quick (logistic), mean over 2 seeds")
+    ran = cli("compare", manifest, *OPTIONS, "--no-floors", "--seeds", "2", "-o", "both.md", "--json")
+    assert json.loads(ran.out)["leaderboards"] == [board]
+    assert (tmp_path / "both.md").read_text() == markdown
+    ran = cli("compare", manifest, *OPTIONS, "--no-floors", "--seeds", "2", "-o", "a.md", "--format", "csv", "--json")
+    assert json.loads(ran.out)["leaderboards"] == [board]
+    assert list(csv.DictReader(io.StringIO((tmp_path / "a.md").read_text()))) == rows
 
 
 def test_feature_files_of_other_splits_are_shown_and_not_ranked(cli, manifest):
@@ -71,6 +78,7 @@ def test_weights_of_each_model(cli, manifest, tmp_path):
         (("nowhere", *OPTIONS), 1, "nowhere"),
         (("photos/split.csv", *OPTIONS, "--protocol", "nonsense"), 1, "protocols are 'nonsense'"),
         (("photos/split.csv", *OPTIONS, "-o", "results.txt"), 2, "names no format"),
+        (("photos/split.csv", *OPTIONS, "-o", "results.txt", "--json"), 2, "names no format"),
         (("photos/split.csv", *OPTIONS, "-o", "nowhere/results.md"), 2, "does not exist"),
         (("photos/split.csv", *OPTIONS, "--json", "--format", "csv"), 2, "two forms at once"),
         (("photos/split.csv", *OPTIONS, "--seeds", "0"), 2, "--seeds"),
