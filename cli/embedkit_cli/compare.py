@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from embedkit_cli.grids import ESTIMATORS, param_option
 from embedkit_cli.options import backbone_options, backbones_from, json_option, label_option, store_option
 from embedkit_cli.output import note, printable, say_failures
 from embedkit_cli.progress import ProgressBar
@@ -18,7 +19,8 @@ from embedkit_cli.progress import ProgressBar
 @click.option("--model", "models", multiple=True, metavar="NAME", help="For sources of images; repeat for several.")
 @backbone_options
 @click.option("--protocol", "protocols", default="quick", show_default=True, metavar="A,B", help="Several by commas.")
-@click.option("--estimator", metavar="E", help="For the protocol quick: logistic (default), pca+logistic, svm or knn.")
+@click.option("--estimator", metavar="E", help=f"For the protocol quick: {ESTIMATORS}.  [default: logistic]")
+@param_option
 @click.option("--as-published", is_flag=True, help="Solve each protocol by its original's solver and stop rule.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Repeat: mean and interval.")
 @click.option("--folds", type=int, default=5, show_default=True, help="For targets without splits.")
@@ -44,6 +46,7 @@ def command(
     models: tuple[str, ...],
     protocols: str,
     estimator: str | None,
+    params: dict[str, list[Any]],
     as_published: bool,
     seeds: int,
     folds: int,
@@ -65,6 +68,7 @@ def command(
     embedkit compare photos/ --model resnet50.a1_in1k --model vit_small_patch16_224.augreg_in21k_ft_in1k
     embedkit compare a.csv b.csv c.csv --model mobilenetv2_100=mobilenetv2.safetensors --model lcnet_075=lcnet.pth
     embedkit compare resnet.h5 vit.h5 --protocol quick,dinov2-knn --seeds 5 -o results.md
+    embedkit compare resnet.h5 vit.h5 --estimator sklearn.svm.SVC --param C=1,10,100
     """
     from embedkit import compare
 
@@ -79,6 +83,7 @@ def command(
         requests,
         protocols=[name.strip() for name in protocols.split(",")],
         estimator=estimator,
+        params=params,
         as_published=as_published,
         seeds=seeds,
         folds=folds,

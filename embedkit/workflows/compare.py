@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +15,7 @@ from typing import Any, cast
 from embedkit.backbones import BackboneRequest
 from embedkit.errors import UsageError
 from embedkit.extraction import Progress
-from embedkit.probes import ProbeResult, check_protocol
+from embedkit.probes import ProbeResult, check_estimator, check_protocol
 from embedkit.probes.about import about
 from embedkit.probes.comparison import Entry, average_ranks, disagreements, make_leaderboard
 from embedkit.probes.leaderboard import AverageRanks, Leaderboard, as_record
@@ -84,6 +84,7 @@ def compare(
     *,
     protocols: str | Sequence[str] = "quick",
     estimator: str | None = None,
+    params: Mapping[str, Sequence[Any]] | None = None,
     as_published: bool = False,
     seeds: int = 1,
     folds: int = 5,
@@ -112,7 +113,10 @@ def compare(
     protocols : str or sequence of str
         Of `embedkit.probes.protocols.PROTOCOLS`.
     estimator : str, optional
-        For the protocol ``quick``; by default ``"logistic"``.
+        For the protocol ``quick``, by a name or a dotted path as `probe` takes them; by default ``"logistic"``, for
+        values ``"ridge"``.
+    params : mapping of str to sequence, optional
+        Values to choose from, for an estimator that is given by path: numbers, words and what else JSON can write.
     as_published : bool
         Solve each protocol by its original's solver and stop rule.
     seeds : int
@@ -145,8 +149,9 @@ def compare(
         raise UsageError(f"protocols are {got!r}, expected distinct ones of {', '.join(PROTOCOLS)}")
     if seeds < 1:
         raise UsageError(f"seeds={seeds}, expected at least 1")
+    grid = _checked_grid(wanted, estimator, params or {})
     asked = [
-        Options(protocol, estimator=estimator, as_published=as_published, seeds=seeds, folds=folds)
+        Options(protocol, estimator=estimator, params=grid, as_published=as_published, seeds=seeds, folds=folds)
         for protocol in wanted
     ]
     places = _places(targets)
@@ -164,7 +169,7 @@ def compare(
 
     def check_labels(target_type: TargetType) -> None:
         for options in asked:
-            check_protocol(options.protocol, target_type, options.estimator_of_quick)
+            check_protocol(options.protocol, target_type, options.estimator_of_quick, options.params_of_quick or None)
 
     for place, is_file in zip(places, are_files, strict=True):
         # Beside files alone there is nothing that models apply to: then the file refuses them, as for `probe`.
@@ -219,6 +224,28 @@ def _places(targets: Any) -> list[Any]:
         twice = next(place for place in named if named.count(place) > 1)
         raise UsageError(f"{twice} is named twice; name each target once")
     return places
+
+
+def _checked_grid(
+    protocols: Sequence[str], estimator: str | None, params: Mapping[str, Sequence[Any]]
+) -> Mapping[str, Sequence[Any]]:
+    """Return the parameters as plain lists, which results can be remembered by."""
+    if estimator is None:
+        if params:
+            raise UsageError("parameters are for an estimator, and none is named; name one by its dotted path")
+        return {}
+    if "quick" not in protocols:
+        raise UsageError(f"protocol {protocols[0]} has an estimator of its own; leave the estimator out, or use quick")
+    grid = {name: values if isinstance(values, str) else list(values) for name, values in params.items()}
+    try:
+        canonical_json([estimator, grid])
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"estimator {estimator!r} with {dict(params)!r}: {error}; results are remembered by these, so name the "
+            "estimator by its dotted path, and give numbers or words for its parameters"
+        ) from error
+    check_estimator(estimator, grid)
+    return grid
 
 
 def _pinned(request: BackboneRequest) -> BackboneRequest:

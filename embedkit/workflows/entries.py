@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from embedkit.probes import ProbeResult
 from embedkit.probes.comparison import Conditions, Entry
+from embedkit.probes.imported import is_path
 from embedkit.probes.protocols import run_protocol
 from embedkit.specs import canonical_json
 from embedkit.store import FeatureTable
@@ -33,6 +35,7 @@ class Options:
 
     protocol: str
     estimator: str | None
+    params: Mapping[str, Sequence[Any]]
     as_published: bool
     seeds: int
     folds: int
@@ -41,6 +44,11 @@ class Options:
     def estimator_of_quick(self) -> str | None:
         """The estimator where the protocol takes one: the published ones have their own."""
         return self.estimator if self.protocol == "quick" else None
+
+    @property
+    def params_of_quick(self) -> Mapping[str, Sequence[Any]]:
+        """The same of its parameters."""
+        return self.params if self.protocol == "quick" else {}
 
 
 def enter(named: NamedTable, data: str, options: Options, memory: Remembered) -> Entry:
@@ -68,23 +76,29 @@ def _run(named: NamedTable, options: Options, seed: int, memory: Remembered) -> 
     table = named.table
     asked = {
         "estimator": options.estimator_of_quick,
+        "params": options.params_of_quick,
         "as_published": options.as_published,
         "folds": options.folds,
         "seed": seed,
     }
     key = run_key(table, options.protocol, asked)
-    record = memory.lookup("result", key)
+    # The key knows the version of scikit-learn, not that of any other package.
+    estimator = options.estimator_of_quick
+    known = not is_path(estimator) or str(estimator).startswith("sklearn.")
+    record = memory.lookup("result", key) if known else None
     if record is None:
         with threadpool_limits(1 if table.X.size <= _ONE_CORE_SIZE else None):
             run = run_protocol(
                 options.protocol,
                 table,
                 model=named.name,
-                estimator=options.estimator_of_quick,
+                estimator=estimator,
+                params=options.params_of_quick,
                 floor=named.floor,
                 as_published=options.as_published,
                 random_state=seed,
                 folds=options.folds,
+                device="cpu",  # results must not depend on whether there is a GPU
             )
         record = run_record(run)
         memory.record("result", key, record)

@@ -202,6 +202,34 @@ def test_what_does_not_suit_the_labels_is_refused_before_any_work(manifests, tmp
     assert list((tmp_path / "store").rglob("*.h5")) == []  # nothing was extracted either
 
 
+def test_any_estimator_of_scikit_learn_and_its_parameters_are_part_of_what_is_remembered(manifests, tmp_path, runs):
+    def asked(**options):
+        store, quick = tmp_path / "store", ("quick", "simpleshot")
+        boards = compare(manifests[0], MODELS, protocols=quick, store=store, floors=False, **options).leaderboards
+        return {board.protocol: board.estimator for board in boards}
+
+    options = {"estimator": "sklearn.naive_bayes.GaussianNB", "params": {"var_smoothing": (1e-9, 1e-3)}}
+    expected = {"quick": "sklearn.naive_bayes.GaussianNB", "simpleshot": "nearest-class-mean"}
+    assert asked(**options) == expected
+    assert len(runs) == 4
+    assert asked(**options) == expected
+    assert len(runs) == 4
+    asked(**options | {"params": {"var_smoothing": (1e-9, 1e-2)}})
+    assert len(runs) == 6
+
+
+def test_an_estimator_of_another_package_is_run_each_time(manifests, tmp_path, runs):
+    for _ in range(2):
+        compare(
+            manifests[0],
+            MODELS[:1],
+            estimator="embedkit.estimators.NearestClassMean",
+            store=tmp_path / "store",
+            floors=False,
+        )
+    assert len(runs) == 2
+
+
 def test_an_error_of_a_protocol_names_its_data_set(manifests, tmp_path):
     few = make_manifest(tmp_path / "few", {"red": 3, "green": 3}, test=2)
     with pytest.raises(SplitError, match="^few: no class has two training images"):
@@ -254,6 +282,12 @@ def test_layers_of_one_model_are_told_apart_by_name(manifests, store):
         ({"protocols": "nonsense"}, "protocols are 'nonsense'"),
         ({"protocols": ()}, "expected distinct ones of"),
         ({"protocols": ("quick", "quick")}, "expected distinct ones of"),
+        ({"estimator": "forest"}, "'forest' is not known"),
+        ({"estimator": "knn", "protocols": "clip"}, "has an estimator of its own"),
+        ({"estimator": "knn", "params": {"n_neighbors": [1]}}, "'knn' chooses from a grid of its own"),
+        ({"params": {"C": [1]}}, "parameters are for an estimator, and none is named"),
+        ({"estimator": "sklearn.svm.SVC", "params": {"D": [1]}}, "SVC has no parameter 'D'"),
+        ({"estimator": "sklearn.svm.SVC", "params": {"kernel": [len]}}, "give numbers or words"),
         ({"seeds": 0}, "seeds=0, expected at least 1"),
         ({"targets": []}, "no target was given"),
         ({"targets": ["photos.h5", "./photos.h5"]}, "is named twice"),
