@@ -82,8 +82,8 @@ def command(
     """Compute the features of the images in SOURCE.
 
     SOURCE is a folder (its sub-folders are classes), a manifest (a CSV or Parquet file with the columns path, label,
-    split), a tar or zip, a URL that fsspec reads (s3://...), or - for paths on standard input. An image that the store
-    knows is not put through the network again.
+    split), a tar or zip, many of them ('train-{000..099}.tar', '*.tar'), a URL of any of these that fsspec reads
+    (s3://...), or - for paths on standard input. An image that the store knows is not put through the network again.
 
     \b
     embedkit extract photos/ --model resnet50.a1_in1k -o photos.h5

@@ -40,6 +40,8 @@ PLAN_FORMAT = 1
 
 _CONTENT = "embedkit extraction plan"
 
+_FILES_OF_ROWS = (".csv", ".tsv", ".parquet", ".pq", ".tar", ".zip")
+
 _LOCAL_FOLDER = "local-dir:"  # timm's scheme for a model in a folder
 
 # Rows in a unit where nobody says how many units there are: minutes of work, so that little is lost with a worker.
@@ -283,7 +285,7 @@ def _plan_of(record: Mapping[str, Any], digest: str, file: PlanFile) -> Plan:
 def _root_of(source: ImageSource) -> str:
     """Return the folder or URL against which the paths of a plan are relative."""
     if is_url(source.name):
-        is_file = source.keys == [posixpath.basename(source.name)] or source.name.lower().endswith((".csv", ".tsv"))
+        is_file = source.keys == [posixpath.basename(source.name)] or source.name.lower().endswith(_FILES_OF_ROWS)
         return posixpath.dirname(source.name) if is_file else source.name
     if not os.path.isabs(source.name):
         return os.getcwd()
@@ -297,7 +299,7 @@ def _images_record(source: ImageSource, root: str) -> tuple[list[Any] | None, li
     path.
     """
     if not isinstance(source.images, list):
-        if not os.path.isfile(source.name):
+        if not (is_url(source.name) or os.path.isfile(source.name)):
             raise _unplannable(source.name)
         return None, [None] * len(source)
     images: list[Any] = []
@@ -317,7 +319,7 @@ def _images_record(source: ImageSource, root: str) -> tuple[list[Any] | None, li
 
 def _images_of(rows: Mapping[str, Any], root: str, moved: bool) -> Sequence[ImageRef]:
     if rows["images"] is None:
-        path = os.path.join(root, os.path.basename(rows["name"])) if moved else rows["name"]
+        path = _joined(root, os.path.basename(rows["name"])) if moved else rows["name"]
         source = open_source(path)
         if len(source) != len(rows["keys"]):
             raise ValueError(f"{path} has {len(source)} rows now, {len(rows['keys'])} when the plan was made")

@@ -4,37 +4,61 @@ A member's name is a key and never a path: ``../../x.jpg`` is an odd name, no mo
 WebDataset, members that share a name up to the first dot of its last part are one sample: ``000123.jpg``,
 ``000123.cls`` (its label), ``000123.json`` (further columns), ``000123.txt`` (a caption).
 
+Archives at URLs are read where they are; listing a tar goes through it from one header to the next.
+
 Layer: images. Standard library only.
 """
 
 from __future__ import annotations
 
+import functools
+import glob
 import json
 import os
+import re
 import tarfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, cast
+from io import BufferedReader, RawIOBase
+from typing import Any, cast
 
 from embedkit.errors import EmptySourceError, ManifestError, SourceError, SourceNotFoundError, UnreadableImageError
 from embedkit.images.columns import Table, TargetOption, source_of
 from embedkit.images.folder import is_image_name, read_structure
 from embedkit.images.reading import ArchiveMember, read_bytes
+from embedkit.images.remote import RemoteReadError, is_url, locate, match_files
+from embedkit.images.remote_file import open_file
 from embedkit.images.source import ImageSource, key_of
 
 ARCHIVE_EXTENSIONS = (".tar", ".zip")
 COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _SIDECARS = (".cls", ".json", ".txt")
 _MAX_SIDECAR_BYTES = 1 << 20
+_BRACES = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")
 _BLOCK = 512  # of a tar; two of zeros end it (POSIX.1-2001, pax)
 
+# Remote archives that are listed at once: each is one chain of requests that wait for their answers.
+_LISTED_AT_ONCE = 8
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Listing:
-    """The members of an archive, and why there may be more that cannot be had; empty where there are none."""
+    """What is in an archive.
+
+    Attributes
+    ----------
+    members : list of ArchiveMember
+        In their order; hidden ones and folders are left out.
+    samples : dict of str to dict
+        What the sidecars say: the name of a sample -> column -> text.
+    lost : str
+        Why there may be more that cannot be had; empty where there is not.
+    """
 
     members: list[ArchiveMember] = field(default_factory=list[ArchiveMember])
+    samples: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     lost: str = ""
 
 
@@ -44,7 +68,7 @@ def open_archives(paths: Sequence[str], *, label_column: str | None, target_type
     Parameters
     ----------
     paths : sequence of str
-        In the order of the rows.
+        Or URLs, in the order of the rows.
     label_column : str or None
         A column made from the sidecars: ``cls``, ``txt``, or a name in the JSON. By default ``cls`` or ``label``;
         without either, folders inside the archive are classes as they are on disk.
@@ -58,21 +82,19 @@ def open_archives(paths: Sequence[str], *, label_column: str | None, target_type
     Raises
     ------
     SourceError
-        Not an archive; a member listed twice.
-    SourceNotFoundError, EmptySourceError
+        Not an archive; one at a URL that cannot be read; a member listed twice.
+    SourceNotFoundError, EmptySourceError, MissingExtraError, UsageError
     """
     images: list[ArchiveMember] = []
     inner: list[str] = []
     samples: list[Mapping[str, str]] = []
     failures: list[tuple[str, str]] = []
-    for path in paths:
-        listing = list_archive(path)
-        sidecars = _read_sidecars(listing.members)
+    for path, listing in zip(paths, _list_archives(paths), strict=True):
         for member in listing.members:
             if is_image_name(os.path.basename(member.name)):
                 images.append(member)
                 inner.append(key_of(member.name))
-                samples.append(sidecars.get(_stem(member.name), {}))
+                samples.append(listing.samples.get(_stem(member.name), {}))
         if listing.lost:
             failures.append((key_of(os.path.basename(path)), listing.lost))
     where = paths[0] if len(paths) == 1 else f"{len(paths)} archives"
@@ -84,9 +106,9 @@ def open_archives(paths: Sequence[str], *, label_column: str | None, target_type
         columns |= {"split": split} if split is not None else {}
         columns |= {"label": labels} if labels is not None else {}
     keys = [f"{key_of(os.path.basename(member.archive))}/{name}" for member, name in zip(images, inner, strict=True)]
-    name = os.path.abspath(paths[0] if len(paths) == 1 else os.path.dirname(paths[0]))
+    name = paths[0] if len(paths) == 1 else os.path.dirname(paths[0])
     return source_of(
-        Table(name, columns, lambda row: keys[row]),
+        Table(name if is_url(name) else os.path.abspath(name), columns, lambda row: keys[row]),
         keys,
         images,
         label_column=label_column,
@@ -96,22 +118,92 @@ def open_archives(paths: Sequence[str], *, label_column: str | None, target_type
     )
 
 
-def list_archive(path: str) -> Listing:
-    """List the files in an archive, in their order; hidden ones and folders are left out.
+def find_archives(pattern: str) -> list[str]:
+    """Return the archives that one path or URL stands for.
+
+    ``train-{000..099}.tar`` and ``{train,val}.zip`` are many names, as in a shell and in WebDataset; names with ``*``
+    are the files that match. A local file of just this name is that file.
+
+    Raises
+    ------
+    SourceNotFoundError
+        No file matches.
+    MissingExtraError, UsageError
+    """
+    if not is_url(pattern) and os.path.exists(pattern):
+        return [pattern]
+    found: list[str] = []
+    for name in _expand_braces(pattern):
+        if "*" not in name:
+            found.append(name)
+        elif is_url(name):
+            found.extend(match_files(name))
+        elif matches := sorted(glob.glob(name)):
+            found.extend(matches)
+        else:
+            raise SourceNotFoundError(f"{name}: nothing matches, expected at least one file")
+    return found
+
+
+def _expand_braces(text: str) -> list[str]:
+    match = _BRACES.search(text)
+    if match is None:
+        return [text]
+    first, last, names = match.groups()
+    if names is None:
+        step = 1 if int(first) <= int(last) else -1
+        items = [f"{number:0{len(first)}d}" for number in range(int(first), int(last) + step, step)]
+    else:
+        items = names.split(",")
+    return [one for item in items for one in _expand_braces(text[: match.start()] + item + text[match.end() :])]
+
+
+def list_archive(path: str, *, sidecars: bool = False) -> Listing:
+    """List the files in an archive at a path or URL.
+
+    Parameters
+    ----------
+    path : str
+    sidecars : bool
+        Read those too, each as it is passed.
 
     Raises
     ------
     SourceError
-        Not an archive, or one whose members cannot be read by their place.
-    SourceNotFoundError
+        Not an archive; one whose members cannot be read by their place; one at a URL that cannot be read.
+    ManifestError
+        A sidecar that cannot be understood.
+    SourceNotFoundError, MissingExtraError, UsageError
     """
     if path.lower().endswith(COMPRESSED_TARS):
         raise SourceError(f"{path}: a compressed tar has to be read from its start; unpack it to a plain .tar first")
+    locate(path, "")
+    listing = Listing()
+
+    def take(member: ArchiveMember) -> None:
+        listing.members.append(member)
+        if sidecars:
+            _take_sidecar(member, listing.samples)
+
+    list_members = _list_zip if path.lower().endswith(".zip") else _list_tar
     try:
-        with open(path, "rb") as file:
-            return _list_zip(path, file) if path.lower().endswith(".zip") else _list_tar(path, file)
+        with BufferedReader(open_file(path, anew=True)) as file:
+            size = file.seek(0, os.SEEK_END)  # here, since zipfile takes a file that is not there for a damaged one
+            file.seek(0)
+            listing.lost = list_members(path, file, size, take)
+    except RemoteReadError as error:
+        raise SourceError(f"{path}: {error}; try again, or download it first") from error
     except OSError as error:
-        raise SourceNotFoundError(f"{path}: {error.strerror}, expected a tar or zip archive") from error
+        reason = error.strerror or "no such file, or no answer from where it should be"
+        raise SourceNotFoundError(f"{path}: {reason}, expected a tar or zip archive") from error
+    return listing
+
+
+def _list_archives(paths: Sequence[str]) -> list[Listing]:
+    if not any(is_url(path) for path in paths):
+        return [list_archive(path, sidecars=True) for path in paths]
+    with ThreadPoolExecutor(min(_LISTED_AT_ONCE, len(paths)), thread_name_prefix="embedkit-list") as executor:
+        return list(executor.map(functools.partial(list_archive, sidecars=True), paths))
 
 
 class ArchiveIndex:
@@ -135,12 +227,12 @@ class ArchiveIndex:
 
     def _listed(self, archive: str) -> dict[str, ArchiveMember] | None:
         if archive not in self._members:
-            if os.path.isfile(archive):
-                listing = list_archive(archive)
+            listing = _list_if_there(archive)
+            if listing is None:  # a folder of such a name, or nothing: then reading the file says so
+                self._members[archive] = None
+            else:
                 self._members[archive] = {member.name: member for member in listing.members}
                 self._lost[archive] = listing.lost
-            else:  # a folder of such a name, or nothing: then reading the file says so
-                self._members[archive] = None
         return self._members[archive]
 
     def _missing(self, archive: str) -> str:
@@ -148,26 +240,41 @@ class ArchiveIndex:
         return f"no such member of {os.path.basename(archive)}" + (f", which is {lost}" if lost else "")
 
 
-def _list_tar(path: str, file: BinaryIO) -> Listing:
-    members: list[ArchiveMember] = []
-    end = os.fstat(file.fileno()).st_size
+def _list_if_there(path: str) -> Listing | None:
+    if not is_url(path):
+        return list_archive(path) if os.path.isfile(path) else None
+    try:
+        return list_archive(path)
+    except SourceNotFoundError:
+        return None
+
+
+def _list_tar(path: str, file: BufferedReader[RawIOBase], end: int, take: Callable[[ArchiveMember], None]) -> str:
+    """Hand on each member; return why there may be more."""
     try:
         tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise SourceError(f"{path}: not a tar archive ({error}), expected an uncompressed .tar") from error
+    count = 0
+    for entry in _entries(tar):
+        if entry is None or entry.offset_data + entry.size > end:
+            return _cut_short(count)
+        if not entry.isdir() and not os.path.basename(entry.name).startswith("."):
+            take(_tar_member(path, entry))
+            count += 1
+    # Without its end mark a tar ends where it was cut, which may be between two members.
+    file.seek(tar.offset)
+    return "" if file.read(_BLOCK) == bytes(_BLOCK) else _cut_short(count)
+
+
+def _entries(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo | None]:
+    """Yield the entries of a tar, and None as the last of them where one is damaged."""
     try:
         while (entry := tar.next()) is not None:
             cast(Any, tar).members = []  # it would keep them all
-            if entry.offset_data + entry.size > end:
-                return Listing(members, _cut_short(members))
-            if not entry.isdir() and not os.path.basename(entry.name).startswith("."):
-                members.append(_tar_member(path, entry))
+            yield entry
     except (tarfile.TarError, EOFError, ValueError, OverflowError):
-        return Listing(members, _cut_short(members))
-    # Without its end mark a tar ends where it was cut, which may be between two members.
-    file.seek(tar.offset)
-    ended = file.read(_BLOCK) == bytes(_BLOCK)
-    return Listing(members, "" if ended else _cut_short(members))
+        yield None
 
 
 def _tar_member(path: str, entry: tarfile.TarInfo) -> ArchiveMember:
@@ -178,42 +285,35 @@ def _tar_member(path: str, entry: tarfile.TarInfo) -> ArchiveMember:
     return ArchiveMember(path, entry.name, entry.offset_data, entry.size, entry.size)
 
 
-def _cut_short(members: Sequence[ArchiveMember]) -> str:
-    return f"cut short or damaged after {len(members):,} files; what follows is lost"
+def _cut_short(count: int) -> str:
+    return f"cut short or damaged after {count:,} files; what follows is lost"
 
 
-def _list_zip(path: str, file: BinaryIO) -> Listing:
+def _list_zip(path: str, file: BufferedReader[RawIOBase], end: int, take: Callable[[ArchiveMember], None]) -> str:
+    """Hand on each member, by the directory at the end of the file; nothing else of it is read."""
     try:
         with zipfile.ZipFile(file) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     except (zipfile.BadZipFile, ValueError, OverflowError, NotImplementedError, EOFError) as error:
         raise SourceError(f"{path}: not a zip archive, or one cut short ({error})") from error
-    end = os.fstat(file.fileno()).st_size
-    return Listing(
-        [
-            _zip_member(path, entry, file, end)
-            for entry in entries
-            if not os.path.basename(entry.filename).startswith(".")
-        ]
-    )
+    for entry in entries:
+        if not os.path.basename(entry.filename).startswith("."):
+            take(_zip_member(path, entry, end))
+    return ""
 
 
-def _zip_member(path: str, entry: zipfile.ZipInfo, file: BinaryIO, end: int) -> ArchiveMember:
+def _zip_member(path: str, entry: zipfile.ZipInfo, end: int) -> ArchiveMember:
     name = entry.filename
     if entry.flag_bits & 0x1:
         return ArchiveMember(path, name, problem="encrypted")
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return ArchiveMember(path, name, problem=f"compressed by method {entry.compress_type}, expected deflate")
-    # The local header repeats the name and has extra fields of its own (APPNOTE.TXT, 4.3.7).
-    file.seek(entry.header_offset)
-    header = file.read(30)
-    if len(header) < 30 or header[:4] != b"PK\x03\x04":
-        return ArchiveMember(path, name, problem="its place in the archive is damaged")
-    offset = entry.header_offset + 30 + sum(int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
-    if offset + entry.compress_size > end:
+    if not 0 <= entry.header_offset <= end - entry.compress_size:
         return ArchiveMember(path, name, problem="it reaches beyond the end of the archive")
     deflated = entry.compress_type == zipfile.ZIP_DEFLATED
-    return ArchiveMember(path, name, offset, entry.compress_size, entry.file_size, deflated, entry.CRC)
+    return ArchiveMember(
+        path, name, entry.header_offset, entry.compress_size, entry.file_size, deflated, entry.CRC, headed=True
+    )
 
 
 def _stem(name: str) -> str:
@@ -222,17 +322,14 @@ def _stem(name: str) -> str:
     return folder + slash + base.split(".", 1)[0]
 
 
-def _read_sidecars(members: Iterable[ArchiveMember]) -> dict[str, dict[str, str]]:
-    """Return what the sidecars say of each sample: column -> text."""
-    samples: dict[str, dict[str, str]] = {}
-    for member in members:
-        extension = os.path.splitext(member.name)[1].lower()
-        if extension not in _SIDECARS or member.problem or member.size > _MAX_SIDECAR_BYTES:
-            continue
-        stem = _stem(member.name)
-        if member.name[len(stem) :].lower() == extension:
-            samples.setdefault(stem, {}).update(_read_sidecar(member, extension))
-    return samples
+def _take_sidecar(member: ArchiveMember, samples: dict[str, dict[str, str]]) -> None:
+    """Add what a member says of its sample, if it is a sidecar."""
+    extension = os.path.splitext(member.name)[1].lower()
+    if extension not in _SIDECARS or member.problem or member.size > _MAX_SIDECAR_BYTES:
+        return
+    stem = _stem(member.name)
+    if member.name[len(stem) :].lower() == extension:
+        samples.setdefault(stem, {}).update(_read_sidecar(member, extension))
 
 
 def _read_sidecar(member: ArchiveMember, extension: str) -> dict[str, str]:

@@ -13,14 +13,17 @@ from typing import Any, cast, overload
 
 import numpy as np
 
-from embedkit.errors import EmptySourceError, ManifestError, MissingExtraError, SourceNotFoundError
+from embedkit.errors import EmptySourceError, ManifestError, MissingExtraError, SourceError, SourceNotFoundError
 from embedkit.images.columns import Table, TargetOption, source_of
 from embedkit.images.manifest import source_of_manifest
 from embedkit.images.reading import ArchiveMember, ImageRef, as_ref
+from embedkit.images.remote import RemoteReadError, is_url, locate
+from embedkit.images.remote_file import open_file
 from embedkit.images.source import ImageSource
 
 _IMAGE_COLUMNS = ("image", "img", "image_bytes", "bytes", "jpg", "png")
 _ARROW_ERRORS = (ValueError, OSError, NotImplementedError)  # what pyarrow's own errors derive from
+_READ_ERRORS = (*_ARROW_ERRORS, RemoteReadError)
 
 
 def open_parquet(path: str, *, label_column: str | None, target_type: TargetOption, root: str | None) -> ImageSource:
@@ -33,7 +36,9 @@ def open_parquet(path: str, *, label_column: str | None, target_type: TargetOpti
     Raises
     ------
     MissingExtraError
-        pyarrow is not installed.
+        pyarrow is not installed; for a URL, fsspec.
+    SourceError
+        A URL that cannot be read.
     ManifestError
         Not Parquet; neither a path nor an image in it; a null path; no such label column.
     SourceNotFoundError, EmptySourceError
@@ -88,7 +93,7 @@ class ParquetImages(Sequence[ImageRef]):
         with self._lock:
             try:
                 values = self._group(group)
-            except _ARROW_ERRORS as error:
+            except _READ_ERRORS as error:
                 return ArchiveMember(self._path, str(row), problem=f"row group {group} cannot be read: {_line(error)}")
             value = values[row - int(self._starts[group])].as_py()
         return as_ref(value) or ArchiveMember(self._path, str(row), problem="no image in this row")
@@ -109,10 +114,15 @@ def _open(path: str) -> Any:
         raise MissingExtraError(
             f"{path}: reading Parquet needs pyarrow, which is not installed; run: pip install pyarrow"
         ) from error
-    if not os.path.isfile(path):
+    locate(path, "")
+    if not is_url(path) and not os.path.isfile(path):
         raise SourceNotFoundError(f"{path}: no such file, expected a Parquet file")
     try:
-        return cast(Any, pyarrow.parquet).ParquetFile(path)
+        return cast(Any, pyarrow.parquet).ParquetFile(open_file(path, anew=True) if is_url(path) else path)
+    except FileNotFoundError as error:
+        raise SourceNotFoundError(f"{path}: no such file, expected a Parquet file") from error
+    except RemoteReadError as error:
+        raise SourceError(f"{path}: {error}; try again, or download it first") from error
     except _ARROW_ERRORS as error:
         raise ManifestError(f"{path}: not a Parquet file that can be read: {_line(error)}") from error
 
@@ -140,12 +150,12 @@ def _read_text(file: Any, path: str, names: list[str]) -> Table:
     for name in names:
         try:
             values: list[Any] = file.read(columns=[name]).column(0).to_pylist()
-        except _ARROW_ERRORS as error:
+        except _READ_ERRORS as error:
             raise ManifestError(f"{path}: column {name!r} cannot be read: {_line(error)}") from error
         columns[name] = [_text(value, classes.get(name)) for value in values]
         if name == "path" and None in values:
             raise ManifestError(f"{path}, row {values.index(None)}: the path is null; name a file, or remove the row")
-    return Table(os.path.abspath(path), columns, lambda row: f"{path}, row {row}")
+    return Table(path if is_url(path) else os.path.abspath(path), columns, lambda row: f"{path}, row {row}")
 
 
 def _text(value: Any, classes: list[str] | None) -> str:

@@ -1,6 +1,6 @@
 """What an image is given as, and how its encoded bytes are read.
 
-Layer: images; above remote. Standard library, Pillow and NumPy (for the types).
+Layer: images; above remote_file. Standard library, Pillow and NumPy (for the types).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import os
 import stat
 import zlib
 from dataclasses import dataclass
-from io import FileIO
+from io import FileIO, RawIOBase
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -17,13 +17,16 @@ import numpy.typing as npt
 from PIL import Image
 
 from embedkit.errors import UnreadableImageError
-from embedkit.images.remote import is_url, read_remote
+from embedkit.images.remote import RemoteReadError, is_url, read_range
+from embedkit.images.remote_file import open_file
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
 MAX_FILE_BYTES = 1 << 30
 """Larger files are not read: no image within `Limits` needs more than a gigabyte."""
+
+_ZIP_HEADER_BYTES = 30  # without the name and the extra fields
 
 _NON_BLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
@@ -35,17 +38,19 @@ class ArchiveMember:
     Attributes
     ----------
     archive : str
-        Path of the archive.
+        Path or URL of the archive.
     name : str
         The member's name as the archive has it: a key, never a path.
     offset, stored : int
-        Where its bytes begin in the archive, and how many there are.
+        Where its bytes, or else the header before them, begin in the archive, and how many bytes there are.
     size : int
         Number of bytes once unpacked.
     deflated : bool
         Whether they are compressed (zip).
     crc : int or None
         CRC-32 of the unpacked bytes (zip).
+    headed : bool
+        Whether a header, whose length it says itself, stands at `offset`, before the bytes (zip).
     problem : str
         Why the member cannot be read; empty for one that can.
     """
@@ -57,6 +62,7 @@ class ArchiveMember:
     size: int = 0
     deflated: bool = False
     crc: int | None = None
+    headed: bool = False
     problem: str = ""
 
 
@@ -110,6 +116,8 @@ def read_bytes(ref: EncodedRef) -> bytes:
         return _read_url(ref) if is_url(ref) else _read_file(ref)
     except UnreadableImageError:
         raise
+    except RemoteReadError as error:
+        raise UnreadableImageError(str(error)) from error
     except FileNotFoundError as error:
         raise UnreadableImageError("no such file") from error
     except NotADirectoryError as error:
@@ -141,7 +149,7 @@ def _read_file(path: str) -> bytes:
 
 
 def _read_url(url: str) -> bytes:
-    data = read_remote(url, MAX_FILE_BYTES)
+    data = read_range(url, 0, MAX_FILE_BYTES + 1)
     if len(data) > MAX_FILE_BYTES:
         raise UnreadableImageError(_too_large(len(data)))
     return data
@@ -152,8 +160,10 @@ def _read_member(member: ArchiveMember) -> bytes:
         raise UnreadableImageError(member.problem)
     if max(member.size, member.stored) > MAX_FILE_BYTES:
         raise UnreadableImageError(_too_large(max(member.size, member.stored)))
-    with open(member.archive, "rb", buffering=0) as file:
+    with open_file(member.archive) as file:
         file.seek(member.offset)
+        if member.headed:
+            _skip_header(file)
         data = _read_fully(file, member.stored)
     if member.deflated:
         data = _inflate(data, member.size)
@@ -164,9 +174,17 @@ def _read_member(member: ArchiveMember) -> bytes:
     return data
 
 
-def _read_fully(file: FileIO, size: int) -> bytes:
+def _skip_header(file: RawIOBase) -> None:
+    """Go past a member's own header, which repeats its name and has extra fields (APPNOTE.TXT, 4.3.7)."""
+    header = _read_fully(file, _ZIP_HEADER_BYTES)
+    if len(header) < _ZIP_HEADER_BYTES or header[:4] != b"PK\x03\x04":
+        raise UnreadableImageError("its place in the archive is damaged")
+    file.seek(sum(int.from_bytes(header[at : at + 2], "little") for at in (26, 28)), os.SEEK_CUR)
+
+
+def _read_fully(file: RawIOBase, size: int) -> bytes:
     """Read `size` bytes, or as many as there are; a raw read may return fewer."""
-    data = file.read(size)
+    data = file.read(size) or b""
     while len(data) < size and (more := file.read(size - len(data))):
         data += more
     return data

@@ -11,12 +11,27 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from typing import Any, cast
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
-from embedkit.errors import MissingExtraError, SourceNotFoundError, UnreadableImageError, UsageError
+from embedkit.errors import EmbedkitError, MissingExtraError, SourceNotFoundError, UsageError
+
+_T = TypeVar("_T")
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _usable: set[str] = set()  # protocols that fsspec was seen to have
+
+# Seconds before the second and the third try. Most file systems try again by themselves too; that of https:// does not.
+_PAUSES = (0.1, 0.5)
+
+
+class RemoteReadError(Exception):
+    """The bytes at a URL could not be had; the message is a short reason without the URL.
+
+    Whoever reads says so by an error of its own. Neither an OSError nor a ValueError: tarfile and zipfile take those
+    for an archive that is damaged.
+    """
 
 
 def is_url(text: str) -> bool:
@@ -76,33 +91,80 @@ def list_files(url: str) -> dict[str, int | None]:
     """
     files, path = file_system(url)
     try:
+        files.invalidate_cache(path)  # what was listed earlier in this process
         found = cast("dict[str, dict[str, Any]]", files.find(path, detail=True))
     except Exception as error:
         raise SourceNotFoundError(f"{url}: cannot be listed: {_one_line(error)}") from error
     if not found:
         raise SourceNotFoundError(f"{url}: nothing there, expected a folder of images, a manifest or one image")
-    base = path.rstrip("/")
-    return {name.removeprefix(base).lstrip("/"): entry.get("size") for name, entry in found.items()}
+    return {_relative(name, path): entry.get("size") for name, entry in found.items()}
 
 
-def read_remote(url: str, limit: int) -> bytes:
-    """Return the first `limit` + 1 bytes at a URL, which is all of a file within the limit.
+def match_files(pattern: str) -> list[str]:
+    """List the URLs of the files that a pattern with ``*`` in it stands for, sorted.
 
     Raises
     ------
-    UnreadableImageError
+    SourceNotFoundError
+        There is none, or they cannot be listed.
+    MissingExtraError, UsageError
     """
+    folder = pattern[: pattern.index("*")].rpartition("/")[0]
+    if not is_url(folder):
+        raise UsageError(f"{pattern}: * in place of a bucket or server, expected its name")
+    (files, path), (_, start) = file_system(pattern), file_system(folder)
     try:
+        files.invalidate_cache(start)
+        found = cast("list[str]", files.glob(path))
+    except Exception as error:
+        raise SourceNotFoundError(f"{pattern}: cannot be listed: {_one_line(error)}") from error
+    if not found:
+        raise SourceNotFoundError(f"{pattern}: nothing matches, expected at least one file")
+    return sorted(f"{folder}/{_relative(name, start)}" for name in found)
+
+
+def read_range(url: str, start: int, end: int) -> bytes:
+    """Return the bytes of a remote file from `start` up to `end`, fewer where it ends before.
+
+    Raises
+    ------
+    FileNotFoundError, PermissionError, MemoryError
+    RemoteReadError
+        Anything else, after three tries.
+    """
+
+    def read() -> bytes:
         files, path = file_system(url)
-        return cast(bytes, files.cat_file(path, start=0, end=limit + 1))
-    except FileNotFoundError as error:
-        raise UnreadableImageError("no such file") from error
-    except PermissionError as error:
-        raise UnreadableImageError("permission denied") from error
-    except MemoryError as error:
-        raise UnreadableImageError("not enough memory to read it") from error
-    except Exception as error:  # each protocol has errors of its own
-        raise UnreadableImageError(f"cannot be read: {_one_line(error)}") from error
+        return cast(bytes, files.cat_file(path, start=start, end=end))
+
+    data = _persist(read)
+    if len(data) > end - start:
+        raise RemoteReadError("cannot be read: its server sends the whole file where a part of it was asked for")
+    return data
+
+
+def size_of(url: str) -> int:
+    """Return the size of a remote file in bytes, of which any part can be read.
+
+    Raises
+    ------
+    FileNotFoundError, PermissionError, MemoryError
+    RemoteReadError
+        Anything else, after three tries; a server that sends whole files only.
+    """
+
+    def look() -> int:
+        files, path = file_system(url)
+        files.invalidate_cache(path)
+        with files.open(path, "rb") as file:
+            size: int = file.seek(0, os.SEEK_END)
+            if size:
+                # A web server that knows no ranges would send it all for each part; this finds it out for one byte.
+                file.seek(size - 1)
+                file.read(1)
+        return size
+
+    return _persist(look)
 
 
 def read_text_file(url: str) -> bytes:
@@ -119,6 +181,24 @@ def read_text_file(url: str) -> bytes:
         return cast(bytes, files.cat_file(path))
     except Exception as error:
         raise SourceNotFoundError(f"{url}: cannot be read: {_one_line(error)}") from error
+
+
+def _persist(read: Callable[[], _T], pauses: tuple[float, ...] | None = None) -> _T:
+    """Call a function that reads, again when it fails in a way that may pass."""
+    pauses = _PAUSES if pauses is None else pauses
+    try:
+        return read()
+    except (FileNotFoundError, PermissionError, MemoryError):
+        raise
+    except Exception as error:  # each protocol has errors of its own
+        if not pauses or isinstance(error, EmbedkitError):
+            raise RemoteReadError(f"cannot be read: {_one_line(error)}") from error
+    time.sleep(pauses[0])
+    return _persist(read, pauses[1:])
+
+
+def _relative(name: str, folder: str) -> str:
+    return name.removeprefix(folder.rstrip("/")).lstrip("/")
 
 
 def _protocol(url: str) -> str:

@@ -6,10 +6,11 @@ Layer: images, the top of it.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any, Literal, cast
 
 from embedkit.errors import EmptySourceError, ManifestError, SourceNotFoundError, UsageError
-from embedkit.images.archives import ARCHIVE_EXTENSIONS, COMPRESSED_TARS, open_archives
+from embedkit.images.archives import ARCHIVE_EXTENSIONS, COMPRESSED_TARS, find_archives, open_archives
 from embedkit.images.columns import TargetOption
 from embedkit.images.datasets import is_dataset, open_dataset
 from embedkit.images.folder import folder_of, is_image_name, open_folder
@@ -34,9 +35,9 @@ def open_source(
     ----------
     target : path or sequence
         A folder of images (its sub-folders are classes, or splits of classes), a manifest (``.csv``, ``.tsv``,
-        ``.parquet`` with a column ``path``; or Parquet with image bytes), a ``.tar`` or ``.zip`` or a folder of them,
-        an ``.npy`` file, one image; the URL of a folder, CSV manifest or image; or in memory: whatever `rows_of` takes,
-        and data sets by duck typing.
+        ``.parquet`` with a column ``path``; or Parquet with image bytes), a ``.tar`` or ``.zip``, several of them as a
+        list, a folder or ``shard-{000..099}.tar`` or ``*.tar``, an ``.npy`` file, one image; the URL of any of these
+        but ``.npy``; or in memory: whatever `rows_of` takes, and data sets by duck typing.
     label_column : str, optional
         The column that holds the labels; by default ``label``.
     target_type : {"auto", "class", "value", "multilabel"}
@@ -86,14 +87,14 @@ def _open_path(
     extension = os.path.splitext(path)[1].lower()
     if os.path.isdir(path):
         return _open_folder(path, label_column, target_type)
+    if path.lower().endswith(ARCHIVE_EXTENSIONS + COMPRESSED_TARS):
+        return open_archives(find_archives(path), label_column=label_column, target_type=target_type)
     if not os.path.exists(path):
         raise SourceNotFoundError(f"{path}: no such file or folder, expected a folder of images or a manifest")
     if extension in DELIMITERS:
         return open_manifest(path, label_column=label_column, target_type=target_type, root=base)
     if extension in (".parquet", ".pq"):
         return open_parquet(path, label_column=label_column, target_type=target_type, root=base)
-    if path.lower().endswith(ARCHIVE_EXTENSIONS + COMPRESSED_TARS):
-        return open_archives([path], label_column=label_column, target_type=target_type)
     if extension == ".npy":
         return open_npy(path)
     if is_image_name(os.path.basename(path)):
@@ -106,33 +107,43 @@ def _open_path(
 def _open_url(
     url: str, label_column: str | None, target_type: TargetOption, root: str | os.PathLike[str] | None
 ) -> ImageSource:
-    """List a remote folder, read a remote manifest, or take one image; archives are read from local disks only."""
+    base = os.fspath(root) if root is not None else None
     extension = os.path.splitext(url)[1].lower()
     if extension in DELIMITERS:
-        base = os.fspath(root) if root is not None else None
         return open_manifest(url, label_column=label_column, target_type=target_type, root=base)
+    if extension in (".parquet", ".pq"):
+        return open_parquet(url, label_column=label_column, target_type=target_type, root=base)
+    if url.lower().endswith(ARCHIVE_EXTENSIONS + COMPRESSED_TARS):
+        return open_archives(find_archives(url), label_column=label_column, target_type=target_type)
     if is_image_name(url.rpartition("/")[2]):
         return ImageSource(name=url, keys=[key_of(url.rpartition("/")[2])], images=[locate(url, "")])
-    if url.lower().endswith((".parquet", ".pq", ".npy", *ARCHIVE_EXTENSIONS, *COMPRESSED_TARS)):
-        raise UsageError(f"{url}: a remote {extension} file is not read where it is; download it first")
+    if extension == ".npy":
+        raise UsageError(f"{url}: an .npy file is mapped from a local disk and not read at a URL; download it first")
+    files = list_files(url)
+    try:
+        source = folder_of(url, files)
+    except EmptySourceError:
+        shards = _archives_among(files)
+        if not shards:
+            raise
+        return open_archives([locate(name, url) for name in shards], label_column=label_column, target_type=target_type)
     if label_column is not None:
         raise ManifestError(
             f"{url}: a folder has no column {label_column!r}; its sub-folders are the labels, or use a manifest"
         )
-    return folder_of(url, list_files(url))
+    return source
 
 
 def _open_folder(path: str, label_column: str | None, target_type: TargetOption) -> ImageSource:
     try:
         source = open_folder(path)
     except EmptySourceError:
-        archives = sorted(
-            name for name in os.listdir(path) if name.lower().endswith(ARCHIVE_EXTENSIONS) and name[0] != "."
-        )
-        if not archives:
+        shards = _archives_among(os.listdir(path))
+        if not shards:
             raise
-        shards = [os.path.join(path, name) for name in archives]
-        return open_archives(shards, label_column=label_column, target_type=target_type)
+        return open_archives(
+            [os.path.join(path, name) for name in shards], label_column=label_column, target_type=target_type
+        )
     if label_column is not None:
         raise ManifestError(
             f"{path}: a folder has no column {label_column!r}; its sub-folders are the labels, or use a manifest"
@@ -140,12 +151,19 @@ def _open_folder(path: str, label_column: str | None, target_type: TargetOption)
     return source
 
 
+def _archives_among(names: Iterable[str]) -> list[str]:
+    """Return the archives that lie right in a folder, sorted."""
+    return sorted(
+        name for name in names if name.lower().endswith(ARCHIVE_EXTENSIONS) and name[0] != "." and "/" not in name
+    )
+
+
 def _archive_paths(target: Any) -> list[str]:
-    """Return the paths in a list of archives; an empty list for anything else."""
+    """Return the archives that a list stands for; an empty list for a list of anything else."""
     if not isinstance(target, (list, tuple)):
         return []
     items = cast(list[Any], target)
     paths = [os.fsdecode(item) for item in items if isinstance(item, str) or hasattr(item, "__fspath__")]
-    return (
-        paths if len(paths) == len(items) and all(path.lower().endswith(ARCHIVE_EXTENSIONS) for path in paths) else []
-    )
+    if len(paths) < len(items) or not all(path.lower().endswith(ARCHIVE_EXTENSIONS) for path in paths):
+        return []
+    return [archive for path in paths for archive in find_archives(path)]

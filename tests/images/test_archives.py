@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import random
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from embedkit.errors import EmptySourceError, ManifestError, SourceError, SourceNotFoundError, UnreadableImageError
-from embedkit.images import ArchiveMember, open_source, read_bytes
+from embedkit.images import open_source, read_bytes
 from embedkit.images.archives import list_archive
 
 
@@ -197,7 +198,7 @@ def test_damaged_members_of_a_zip(tmp_path):
     path = zipped(tmp_path / "a.zip", {"a.jpg": bytes(range(256)) * 20, "b.jpg": b"b"})
     member = open_source(path).images[0]
     data = bytearray(Path(path).read_bytes())
-    data[member.offset + 20] ^= 0xFF
+    data[member.offset + 30 + len("a.jpg") + 20] ^= 0xFF
     (tmp_path / "a.zip").write_bytes(data)
     source = open_source(path)
     with pytest.raises(UnreadableImageError, match="damaged|cut short"):
@@ -212,7 +213,7 @@ def test_damaged_members_of_a_zip(tmp_path):
 def test_a_zip_bomb_is_unpacked_no_further_than_it_says(tmp_path):
     path = zipped(tmp_path / "a.zip", {"a.jpg": bytes(50_000_000)})
     member = open_source(path).images[0]
-    small = ArchiveMember(member.archive, member.name, member.offset, member.stored, 1000, True, None)
+    small = dataclasses.replace(member, size=1000, crc=None)
     assert len(read_bytes(small)) == 1000
 
 
@@ -230,7 +231,7 @@ def test_encrypted_and_oddly_compressed_members(tmp_path):
 
 
 def test_what_is_no_archive(tmp_path):
-    with pytest.raises(SourceNotFoundError, match="no such file"):
+    with pytest.raises(SourceNotFoundError, match=r"absent.tar: No such file .*, expected a tar or zip archive"):
         open_source(tmp_path / "absent.tar")
     for name in ("a.tar", "a.zip"):
         (tmp_path / name).write_bytes(b"hello world" * 100)

@@ -90,15 +90,14 @@ def test_what_cannot_be_opened(bucket):
         open_source(f"{bucket}/test/dog")
     with pytest.raises(ManifestError, match="a folder has no column 'label'"):
         open_source(bucket, label_column="label")
-    with pytest.raises(UsageError, match=r"shard.tar: a remote .tar file is not read where it is; download it first"):
-        open_source(f"{bucket}/shard.tar")
     with pytest.raises(UsageError, match="nowhere://bucket: cannot be read: ValueError.* expected a URL"):
         open_source("nowhere://bucket")
 
 
 def test_a_protocol_whose_package_is_missing_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    for target in ("s3://bucket/photos", "s3://bucket/a.png", "s3://bucket/split.csv", ["s3://bucket/a.png"]):
+    names = ("photos", "a.png", "split.csv", "a.tar", "{0..9}.zip", "*.tar", "a.parquet")
+    for target in (*(f"s3://bucket/{name}" for name in names), ["s3://bucket/a.png"]):
         with pytest.raises(MissingExtraError, match="reading s3:// needs one more package: .*s3fs"):
             open_source(target)
 

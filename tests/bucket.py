@@ -1,0 +1,50 @@
+"""Objects at ``bucket://`` URLs, held in memory: counts what is asked of it, and fails when it is told to."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import fsspec
+from fsspec.implementations.memory import MemoryFileSystem
+
+Request = tuple[str, int | None, int | None]
+
+
+class Bucket(MemoryFileSystem):
+    """A file system of fsspec's that is not a local disk.
+
+    `requests` are the reads so far, as (path, start, end). `fault`, if any, is called with each before it is answered:
+    it may raise, or return how many bytes the answer is cut down to.
+    """
+
+    protocol = "bucket"
+    store: dict[str, Any] = {}
+    pseudo_dirs = [""]
+
+    # Of the class, as the content is: fsspec makes a file system of this kind for each thread.
+    requests: ClassVar[list[Request]] = []
+    fault: ClassVar[Callable[[Request], int | None] | None] = None
+    lock: ClassVar[threading.Lock] = threading.Lock()
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return MemoryFileSystem._strip_protocol(path.replace("bucket://", "memory://", 1))
+
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **options: Any) -> bytes:
+        request, fault = (path, start, end), Bucket.fault
+        with self.lock:
+            self.requests.append(request)
+            length = fault(request) if fault is not None else None
+        return super().cat_file(path, start, end, **options)[:length]
+
+
+fsspec.register_implementation("bucket", Bucket, clobber=True)
+
+
+def new_bucket() -> str:
+    """Return the URL of an empty folder, after forgetting all requests and faults."""
+    Bucket.requests, Bucket.fault = [], None
+    return f"bucket://{uuid.uuid4().hex}"
