@@ -37,7 +37,7 @@ class Bucket(MemoryFileSystem):
         request, fault = (path, start, end), Bucket.fault
         with self.lock:
             self.requests.append(request)
-            length = fault(request) if fault is not None else None
+        length = fault(request) if fault is not None else None
         return super().cat_file(path, start, end, **options)[:length]
 
 

@@ -3,9 +3,10 @@
     which digests are known (stat memo) -> which are in the store -> read, identify -> claim -> decode, preprocess
     -> forward -> commit
 
-Every image is read once, and decoded once for all networks that take the same pixels; outputs of one network share
-its forward pass. All stages share one pool of threads, one a core, and each is ahead of the next by a bounded number
-of images; the calling thread puts batches together and commits. A row's number travels beside its pixels the whole way.
+Every image is read once, and decoded once for all networks that take the same pixels; outputs of one network share its
+forward pass. All stages share one pool of threads, one a core (but what reads from URLs has many of its own), and each
+is ahead of the next by a bounded number of images; the calling thread puts batches together and commits. A row's number
+travels beside its pixels the whole way.
 
 Layer: extraction; above the rooms, below the embedder. Knows images, preprocess, backbones and store.
 """
@@ -16,7 +17,7 @@ import contextlib
 import itertools
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -39,6 +40,9 @@ from embedkit.store import FeatureStore, MemoryFeatureStore
 # Rows that are identified, looked up and claimed together: large enough to make a claim cheap, small enough that the
 # encoded bytes of two blocks are nothing beside a network.
 _BLOCK = 64
+
+# Threads that read from URLs: they wait for answers and keep no core busy. More would not find work within two blocks.
+_REMOTE_READERS = 64
 
 # How long to sleep between looks at images that another process has claimed.
 _POLL_SECONDS = 0.2
@@ -189,6 +193,7 @@ class _Pass:
         self.progress = progress
         self.batch_size = batch_size
         self.threads = _threads()
+        self.readers = max(self.threads, _REMOTE_READERS) if source.is_remote else self.threads
         self.side_by_side = self.threads
         self.stopwatch = Stopwatch()
         self.stages: Stages | None = None
@@ -283,7 +288,7 @@ class _Pass:
             with self.stopwatch.timed("commit"):
                 for task in self.tasks:
                     task.writer.commit()
-        self.stages = self.stopwatch.read_off(self.threads, on_device=self.side_by_side != self.threads)
+        self.stages = self.stopwatch.read_off(self.threads, self.readers, on_device=self.side_by_side != self.threads)
         for task in self.tasks:
             task.settle_twins()
         self._tick()
@@ -291,15 +296,29 @@ class _Pass:
     def _work_off(self, executor: Executor) -> None:
         rows: list[int] = np.flatnonzero(np.any([task.pending for task in self.tasks], axis=0)).tolist()
         working = [network for network in self.networks if any(task.pending.any() for task in network.tasks)]
-        identified = prefetch(executor, self._identify, rows, ahead=2 * _BLOCK)
-        prepared = prefetch(executor, self._prepare, self._claim(identified), ahead=2 * _BLOCK)
-        for batch, features in self._forward(self._batches(prepared), working, executor):
-            for task, computed in zip(batch.network.tasks, features, strict=True):
-                mine = [place for place, tasks in enumerate(batch.tasks) if task in tasks]
-                if mine:
-                    with self.stopwatch.timed("commit"):
-                        task.settle([batch.images[place] for place in mine], computed[mine])
-            self._tick()
+        with self._reading(executor) as readers:
+            identified = prefetch(readers, self._identify, rows, ahead=2 * _BLOCK)
+            prepared = prefetch(executor, self._prepare, self._claim(identified), ahead=2 * _BLOCK)
+            for batch, features in self._forward(self._batches(prepared), working, executor):
+                for task, computed in zip(batch.network.tasks, features, strict=True):
+                    mine = [place for place, tasks in enumerate(batch.tasks) if task in tasks]
+                    if mine:
+                        with self.stopwatch.timed("commit"):
+                            task.settle([batch.images[place] for place in mine], computed[mine])
+                self._tick()
+
+    @contextlib.contextmanager
+    def _reading(self, executor: Executor) -> Generator[Executor]:
+        """Give the threads that read: those of the other stages, unless reading is mostly waiting."""
+        if not self.source.is_remote:
+            yield executor
+            return
+        with ThreadPoolExecutor(self.readers, thread_name_prefix="embedkit-read") as readers:
+            try:
+                yield readers
+            except BaseException:
+                readers.shutdown(wait=True, cancel_futures=True)
+                raise
 
     def _identify(self, row: int) -> Identified | Failed:
         with self.stopwatch.timed("read"):

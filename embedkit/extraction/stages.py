@@ -29,6 +29,8 @@ class Stages:
         Seconds that the pass took.
     threads : int
         Threads that read, decode and, on a CPU, compute; each keeps one core busy.
+    readers : int
+        Threads that read: these, or more that mostly wait, where the images lie at URLs.
     on_device : bool
         The network runs on a GPU, beside the threads.
     """
@@ -39,13 +41,14 @@ class Stages:
     commit: float
     wall: float
     threads: int
+    readers: int
     on_device: bool
 
     @property
     def bottleneck(self) -> str:
         """The stage that used most of what it had, in words: ``"decode-bound: 1.9 of 2 cores decoding"``."""
         shares: dict[Stage, float] = {
-            "read": self.read / self.threads,
+            "read": self.read / self.readers,
             "decode": self.decode / self.threads,
             "forward": self.forward if self.on_device else self.forward / self.threads,
             "commit": self.commit,
@@ -54,6 +57,8 @@ class Stages:
         busy = shares[stage] / self.wall
         if stage == "commit" or (stage == "forward" and self.on_device):
             return f"{stage}-bound: {_DOING[stage]} {min(busy, 1.0):.0%} of the time"
+        if stage == "read" and self.readers > self.threads:
+            return f"read-bound: {min(busy, 1.0) * self.readers:.0f} of {self.readers} readers busy"
         return f"{stage}-bound: {min(busy, 1.0) * self.threads:.1f} of {self.threads} cores {_DOING[stage]}"
 
     def to_dict(self) -> dict[str, float | int | str]:
@@ -65,6 +70,7 @@ class Stages:
             "commit": self.commit,
             "wall": self.wall,
             "threads": self.threads,
+            "readers": self.readers,
             "bottleneck": self.bottleneck,
         }
 
@@ -91,7 +97,7 @@ class Stopwatch:
         with self._lock:
             self._seconds[stage] += seconds
 
-    def read_off(self, threads: int, on_device: bool) -> Stages:
+    def read_off(self, threads: int, readers: int, on_device: bool) -> Stages:
         """Return the sums so far."""
         return Stages(
             read=self._seconds["read"],
@@ -100,5 +106,6 @@ class Stopwatch:
             commit=self._seconds["commit"],
             wall=time.perf_counter() - self._started,
             threads=threads,
+            readers=readers,
             on_device=on_device,
         )

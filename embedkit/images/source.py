@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from embedkit.errors import ManifestError
 from embedkit.images.reading import ArchiveMember, ImageRef
+from embedkit.images.remote import is_url
 
 Labels = list[str] | npt.NDArray[np.float64] | npt.NDArray[np.bool_]
 Column = list[str] | npt.NDArray[np.float64] | npt.NDArray[np.int64]
@@ -85,6 +86,12 @@ class ImageSource:
             return [], []
         found = [(row, ref) for row, ref in enumerate(self.images) if isinstance(ref, (str, ArchiveMember))]
         return [row for row, _ in found], [ref for _, ref in found]
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the images lie at URLs, going by the first. Reads no lazy image."""
+        first = self.images[0] if isinstance(self.images, list) and self.images else None
+        return is_url(first.archive if isinstance(first, ArchiveMember) else first if isinstance(first, str) else "")
 
     @property
     def memo_name(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import tarfile
+import threading
 
 import numpy as np
 import pytest
@@ -97,6 +98,22 @@ def test_what_cannot_be_read_is_in_the_ledger_and_tried_again(shards, tmp_path):
     np.testing.assert_array_equal(
         features_of(whole), features_of(run(open_source(shards[0]), REQUEST, MemoryFeatureStore()))
     )
+
+
+def test_many_requests_are_under_way_at_once():
+    url, together = new_bucket(), threading.Barrier(48)
+    for number in range(96):
+        file = io.BytesIO()
+        make_photo(number).save(file, "PNG")
+        FILES.pipe(f"{url}/{number:02d}.png", file.getvalue())
+
+    def wait_for_the_others(request):
+        together.wait(timeout=60)
+
+    Bucket.fault = wait_for_the_others
+    done = run(open_source(url), REQUEST, MemoryFeatureStore())
+    assert (done.forward_passes, done.failures) == (96, {})
+    assert done.stages.readers >= 48
 
 
 @pytest.mark.parametrize("target", ["", "/s-0.tar", "/s-*.tar"])

@@ -264,7 +264,10 @@ def test_the_time_of_a_pass_is_told_by_stage(folder, store):
 
 
 def test_the_bottleneck_is_the_stage_that_used_most_of_what_it_had():
-    times = {"read": 0.1, "decode": 19.0, "forward": 1.0, "commit": 5.0, "wall": 10.0, "threads": 2}
+    times = {"read": 0.1, "decode": 19.0, "forward": 1.0, "commit": 5.0, "wall": 10.0, "threads": 2, "readers": 2}
     assert Stages(**times, on_device=False).bottleneck == "decode-bound: 1.9 of 2 cores decoding"
     assert Stages(**{**times, "forward": 9.8}, on_device=True).bottleneck == "forward-bound: computing 98% of the time"
     assert Stages(**{**times, "commit": 9.9}, on_device=False).bottleneck == "commit-bound: committing 99% of the time"
+    waiting = {**times, "read": 500.0, "readers": 64}  # readers that wait do not hold up what is not waiting for them
+    assert Stages(**waiting, on_device=False).bottleneck == "decode-bound: 1.9 of 2 cores decoding"
+    assert Stages(**{**waiting, "read": 620.0}, on_device=False).bottleneck == "read-bound: 62 of 64 readers busy"

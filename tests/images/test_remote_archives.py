@@ -207,12 +207,13 @@ class NowAndThen:
         self.left: dict[object, int] = {}
         self.times = times
         self.error = error or ConnectionError("reset\nby peer")
+        self.lock = threading.Lock()
 
     def __call__(self, request):
-        self.left.setdefault(request, self.times)
-        self.left[request] -= 1
-        if self.left[request] >= 0:
-            raise self.error
+        with self.lock:
+            self.left[request] = self.left.get(request, self.times) - 1
+            if self.left[request] >= 0:
+                raise self.error
         return
 
 
