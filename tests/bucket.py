@@ -17,7 +17,8 @@ class Bucket(MemoryFileSystem):
     """A file system of fsspec's that is not a local disk.
 
     `requests` are the reads so far, as (path, start, end). `fault`, if any, is called with each before it is answered:
-    it may raise, or return how many bytes the answer is cut down to.
+    it may raise, or return how many bytes the answer is cut down to. It is called with (path, None, None), too, when
+    the size is asked for.
     """
 
     protocol = "bucket"
@@ -32,6 +33,11 @@ class Bucket(MemoryFileSystem):
     @classmethod
     def _strip_protocol(cls, path: str) -> str:
         return MemoryFileSystem._strip_protocol(path.replace("bucket://", "memory://", 1))
+
+    def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
+        if mode == "rb" and Bucket.fault is not None:
+            Bucket.fault((path, None, None))
+        return super()._open(path, mode, **options)
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **options: Any) -> bytes:
         request, fault = (path, start, end), Bucket.fault

@@ -79,6 +79,11 @@ def open_archives(paths: Sequence[str], *, label_column: str | None, target_type
     ImageSource
         Keys are ``ARCHIVE/MEMBER``. An archive that is cut short gives the members before the cut, and one failure.
 
+    Notes
+    -----
+    A tar has no directory: listing one at a URL fetches it once, in blocks, but for what lies in members longer than
+    those, and reading its images fetches it again. A zip is listed by its directory.
+
     Raises
     ------
     SourceError
@@ -194,8 +199,9 @@ def list_archive(path: str, *, sidecars: bool = False) -> Listing:
     except RemoteReadError as error:
         raise SourceError(f"{path}: {error}; try again, or download it first") from error
     except OSError as error:
-        reason = error.strerror or "no such file, or no answer from where it should be"
-        raise SourceNotFoundError(f"{path}: {reason}, expected a tar or zip archive") from error
+        denied = isinstance(error, PermissionError)
+        reason = "permission denied" if denied else "no such file, or no answer from where it should be"
+        raise SourceNotFoundError(f"{path}: {error.strerror or reason}, expected a tar or zip archive") from error
     return listing
 
 

@@ -24,6 +24,7 @@ _usable: set[str] = set()  # protocols that fsspec was seen to have
 
 # Seconds before the second and the third try. Most file systems try again by themselves too; that of https:// does not.
 _PAUSES = (0.1, 0.5)
+_FINAL = (FileNotFoundError, PermissionError, MemoryError, EmbedkitError)  # what no further try changes
 
 
 class RemoteReadError(Exception):
@@ -92,7 +93,7 @@ def list_files(url: str) -> dict[str, int | None]:
     files, path = file_system(url)
     try:
         files.invalidate_cache(path)  # what was listed earlier in this process
-        found = cast("dict[str, dict[str, Any]]", files.find(path, detail=True))
+        found = cast("dict[str, dict[str, Any]]", _persist(lambda: files.find(path, detail=True)))
     except Exception as error:
         raise SourceNotFoundError(f"{url}: cannot be listed: {_one_line(error)}") from error
     if not found:
@@ -115,7 +116,7 @@ def match_files(pattern: str) -> list[str]:
     (files, path), (_, start) = file_system(pattern), file_system(folder)
     try:
         files.invalidate_cache(start)
-        found = cast("list[str]", files.glob(path))
+        found = cast("list[str]", _persist(lambda: files.glob(path)))
     except Exception as error:
         raise SourceNotFoundError(f"{pattern}: cannot be listed: {_one_line(error)}") from error
     if not found:
@@ -137,7 +138,7 @@ def read_range(url: str, start: int, end: int) -> bytes:
         files, path = file_system(url)
         return cast(bytes, files.cat_file(path, start=start, end=end))
 
-    data = _persist(read)
+    data = _reading(read)
     if len(data) > end - start:
         raise RemoteReadError("cannot be read: its server sends the whole file where a part of it was asked for")
     return data
@@ -164,7 +165,7 @@ def size_of(url: str) -> int:
                 file.read(1)
         return size
 
-    return _persist(look)
+    return _reading(look)
 
 
 def read_text_file(url: str) -> bytes:
@@ -178,23 +179,30 @@ def read_text_file(url: str) -> bytes:
     """
     files, path = file_system(url)
     try:
-        return cast(bytes, files.cat_file(path))
+        return cast(bytes, _persist(lambda: files.cat_file(path)))
     except Exception as error:
         raise SourceNotFoundError(f"{url}: cannot be read: {_one_line(error)}") from error
 
 
-def _persist(read: Callable[[], _T], pauses: tuple[float, ...] | None = None) -> _T:
-    """Call a function that reads, again when it fails in a way that may pass."""
-    pauses = _PAUSES if pauses is None else pauses
+def _reading(read: Callable[[], _T]) -> _T:
     try:
-        return read()
+        return _persist(read)
     except (FileNotFoundError, PermissionError, MemoryError):
         raise
     except Exception as error:  # each protocol has errors of its own
-        if not pauses or isinstance(error, EmbedkitError):
-            raise RemoteReadError(f"cannot be read: {_one_line(error)}") from error
-    time.sleep(pauses[0])
-    return _persist(read, pauses[1:])
+        raise RemoteReadError(f"cannot be read: {_one_line(error)}") from error
+
+
+def _persist(request: Callable[[], _T]) -> _T:
+    """Make a request, again when it fails in a way that may pass."""
+    for pause in _PAUSES:
+        try:
+            return request()
+        except _FINAL:
+            raise
+        except Exception:
+            time.sleep(pause)
+    return request()
 
 
 def _relative(name: str, folder: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tarfile
 import uuid
 
 import fsspec
@@ -16,7 +17,7 @@ from embedkit.errors import (
     UnreadableImageError,
     UsageError,
 )
-from embedkit.images import open_source, read_bytes, reading
+from embedkit.images import open_source, read_bytes, reading, remote
 
 FILES = {
     "train/cat/a.png": b"cat a",
@@ -28,8 +29,9 @@ FILES = {
 
 
 @pytest.fixture
-def bucket():
+def bucket(monkeypatch):
     """The URL of a folder in memory with FILES in it."""
+    monkeypatch.setattr(remote, "_PAUSES", (0.0, 0.0))
     files, url = fsspec.filesystem("memory"), f"memory://{uuid.uuid4().hex}"
     for name, content in FILES.items():
         files.pipe(f"{url}/{name}", content)
@@ -48,10 +50,10 @@ def test_a_folder_in_memory_is_like_one_on_disk(bucket, tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)
     local = open_source(tmp_path)
-    for remote in (open_source(bucket), open_source(bucket + "/"), open_source(tmp_path.as_uri())):
-        assert remote.keys == local.keys == ["test/cat/ä c.png", "train/cat/a.png", "train/dog/b.JPG"]
-        assert (remote.labels, remote.split) == (local.labels, local.split)
-        assert [read_bytes(ref) for ref in remote.images] == [b"cat c", b"cat a", b"dog b"]
+    for there in (open_source(bucket), open_source(bucket + "/"), open_source(tmp_path.as_uri())):
+        assert there.keys == local.keys == ["test/cat/ä c.png", "train/cat/a.png", "train/dog/b.JPG"]
+        assert (there.labels, there.split) == (local.labels, local.split)
+        assert [read_bytes(ref) for ref in there.images] == [b"cat c", b"cat a", b"dog b"]
     assert open_source(bucket).name == bucket
 
 
@@ -122,3 +124,24 @@ def test_reasons_of_unreadable_images(bucket, monkeypatch):
     monkeypatch.setattr(type(files), "cat_file", broken)
     with pytest.raises(UnreadableImageError, match="^cannot be read: RuntimeError: the service says no$"):
         read_bytes(f"{bucket}/train/cat/a.png")
+
+
+@pytest.mark.parametrize(("method", "target"), [("find", ""), ("cat_file", "/split.csv"), ("glob", "/*.tar")])
+def test_errors_that_pass_and_errors_that_last(bucket, monkeypatch, method, target):
+    write(f"{bucket}/split.csv", b"path\ntrain/cat/a.png\n")
+    with fsspec.open(f"{bucket}/a.tar", "wb") as file, tarfile.open(fileobj=file, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("x.png"))
+    kind, failures = type(fsspec.filesystem("memory")), [ConnectionError("reset")] * 2
+    working = getattr(kind, method)
+
+    def shaky(self, *arguments, **options):
+        if failures:
+            raise failures.pop()
+        return working(self, *arguments, **options)
+
+    monkeypatch.setattr(kind, method, shaky)
+    assert len(open_source(bucket + target)) > 0
+    failures += [ConnectionError("reset")] * 3
+    with pytest.raises(SourceNotFoundError, match=r"cannot be (read|listed): ConnectionError: reset"):
+        open_source(bucket + target)
+    assert not failures

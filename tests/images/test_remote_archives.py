@@ -235,10 +235,13 @@ def test_errors_that_pass_are_survived(url, monkeypatch, kind):
 @pytest.mark.parametrize("kind", ["tar", "zip"])
 def test_errors_that_last_are_told_in_one_line(url, kind):
     FILES.pipe(f"{url}/a.{kind}", archive(kind, photos(3, 1000)))
-    Bucket.fault = NowAndThen(10**6)
+    Bucket.fault = fault = NowAndThen(10**6)
     with pytest.raises(SourceError, match=f"a.{kind}: cannot be read: ConnectionError: reset by peer; try again"):
         open_source(f"{url}/a.{kind}")
-    assert len(Bucket.requests) == 3
+    assert list(fault.left.values()) == [10**6 - 3]
+    Bucket.fault = NowAndThen(10**6, PermissionError("no"))
+    with pytest.raises(SourceNotFoundError, match=f"a.{kind}: permission denied"):
+        open_source(f"{url}/a.{kind}")
     Bucket.fault = None
     source = open_source(f"{url}/a.{kind}")
     remote_file._recent.forget(f"{url}/a.{kind}")
