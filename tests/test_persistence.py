@@ -13,6 +13,7 @@ import joblib
 import numpy as np
 import pytest
 import skops.io
+from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import StackingClassifier
 from sklearn.linear_model import LogisticRegression
@@ -34,7 +35,7 @@ LABELS = ["even", "odd"] * 4
 def model(tmp_path):
     embedder = ImageEmbedder(MODEL, weights="random", precision="fp32", engine="torch", store=str(tmp_path / "store"))
     pipeline = make_pipeline(embedder, StandardScaler(), LinearSVC(random_state=0)).fit(PHOTOS, LABELS)
-    return Model(pipeline=pipeline, spec=pipeline[0].spec_, classes=["even", "odd"])
+    return Model(pipeline=pipeline)
 
 
 def test_a_model_survives_its_file(model, tmp_path):
@@ -68,9 +69,18 @@ def test_what_scikit_learn_makes_of_linear_models_is_kept(model, tmp_path, head)
 
 @pytest.mark.parametrize("wrong", [None, LinearSVC(), make_pipeline(StandardScaler(), LinearSVC())])
 def test_what_is_no_pipeline_of_images_is_not_saved(tmp_path, wrong):
-    with pytest.raises(UsageError, match="expected a fitted Pipeline whose first step is an ImageEmbedder"):
+    expected = f"a {type(wrong).__name__} without an ImageEmbedder, expected a fitted Pipeline with an ImageEmbedder"
+    with pytest.raises(UsageError, match=expected):
         save_model(wrong, tmp_path / "model.skops")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_not_fitted_is_not_saved(model, tmp_path):
+    head = make_pipeline(model.pipeline[0], StandardScaler(), LinearSVC())  # the embedder alone is fitted
+    for wrong in (clone(model.pipeline), head, GridSearchCV(model.pipeline, {"linearsvc__C": [1.0]})):
+        with pytest.raises(UsageError, match=r"a \w+ that is not fitted, expected a fitted Pipeline.*; fit it"):
+            save_model(wrong, tmp_path / "model.skops")
+    assert not (tmp_path / "model.skops").exists()
 
 
 def test_every_estimator_of_embedkit_is_trusted():
@@ -92,7 +102,7 @@ def test_every_estimator_of_embedkit_is_trusted():
 )
 def test_estimators_of_embedkit_survive_the_file(model, tmp_path, steps):
     fitted = make_pipeline(model.pipeline[0], *steps).fit(PHOTOS, LABELS)
-    save_model(Model(pipeline=fitted, spec=model.spec, classes=model.classes), tmp_path / "model.skops")
+    save_model(fitted, tmp_path / "model.skops")
     loaded = load_model(tmp_path / "model.skops").pipeline
     assert loaded.predict(PHOTOS).tolist() == fitted.predict(PHOTOS).tolist()
 
@@ -102,7 +112,7 @@ def test_the_file_is_small_and_says_what_it_is(model, tmp_path):
     assert (tmp_path / "model.skops").stat().st_size < 100_000  # no weights of the network
     with zipfile.ZipFile(tmp_path / "model.skops") as archive:
         record = json.loads(archive.read("embedkit.json"))
-    assert record["spec"] == model.spec.to_dict()
+    assert (record["format"], record["spec"]) == (1, model.spec.to_dict())
     assert set(record["versions"]) == {"embedkit", "scikit-learn", "numpy", "skops"}
 
 
@@ -181,7 +191,7 @@ def test_nothing_in_a_pickle_runs_unless_it_is_trusted(tmp_path, name):
     with pytest.raises(UntrustedModelError, match=r"is a pickle, .*--trust-pickle \(trust_pickle=True\)"):
         load_model(path)
     assert not mark.exists()
-    with pytest.raises(ModelFileFormatError, match="holds a NoneType, expected a Pipeline"):
+    with pytest.raises(ModelFileFormatError, match="holds a NoneType without an ImageEmbedder, expected"):
         load_model(path, trust_pickle=True)
     assert mark.exists()
 
@@ -199,9 +209,7 @@ def test_a_damaged_pickle_and_one_of_something_else(model, tmp_path):
     with pytest.raises(ModelFileFormatError, match=r"cut\.pkl cannot be loaded"):
         load_model(tmp_path / "cut.pkl", trust_pickle=True)
     joblib.dump(model.pipeline[1:], tmp_path / "head.joblib")
-    with pytest.raises(
-        ModelFileFormatError, match="holds a Pipeline, expected a Pipeline whose first step is a fitted"
-    ):
+    with pytest.raises(ModelFileFormatError, match="holds a Pipeline without an ImageEmbedder, expected a fitted"):
         load_model(tmp_path / "head.joblib", trust_pickle=True)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from typing import cast
+
 import click
 
 from embedkit_cli.options import json_option, store_option, trust_pickle_option
@@ -12,7 +15,12 @@ from embedkit_cli.progress import ProgressBar
 @click.command("predict")
 @click.argument("model", type=click.Path())
 @click.argument("source", type=click.Path())
-@click.option("--weights", metavar="FILE", help="Where the backbone's weights are now; they must be the same weights.")
+@click.option(
+    "--weights",
+    metavar="FILE",
+    multiple=True,
+    help="Where the backbone's weights are now; they must be the same weights. Of several backbones: NAME=FILE.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:0.")
 @click.option("-o", "--output", type=click.Path(), metavar="FILE.csv", help="Write the table as CSV, or .json, too.")
 @click.option("--force", is_flag=True, help="Replace an existing output.")
@@ -22,7 +30,7 @@ from embedkit_cli.progress import ProgressBar
 def command(
     model: str,
     source: str,
-    weights: str | None,
+    weights: tuple[str, ...],
     device: str,
     output: str | None,
     force: bool,
@@ -30,18 +38,21 @@ def command(
     store: str | None,
     as_json: bool,
 ) -> int:
-    """Classify the images of SOURCE with a MODEL file of `embedkit fit`.
+    """Classify the images of SOURCE with a MODEL file of `embedkit fit` or embedkit.save_model.
+
+    A model that was fitted on photos beside other columns takes a .csv, .tsv or .parquet file with these columns.
 
     \b
     embedkit predict model.skops new_photos/
     embedkit predict model.skops new_photos/ -o predictions.csv
+    embedkit predict model.skops new.csv
     """
     from embedkit import predict
 
     result = predict(
         model,
         source,
-        weights=weights,
+        weights=_weights(weights),
         device=device,
         store=store,
         output=output,
@@ -60,3 +71,14 @@ def command(
         note(text)
     say_failures(result.skipped)
     return 3 if result.skipped else 0
+
+
+def _weights(values: tuple[str, ...]) -> str | dict[str, str] | None:
+    """Return one file, or files by the names of the model's embedders."""
+    if not values:
+        return None
+    if len(values) == 1 and ("=" not in values[0] or os.path.exists(values[0])):
+        return values[0]
+    if not all("=" in value for value in values):
+        raise click.UsageError(f"--weights {' '.join(values)}: with several, each is NAME=FILE")
+    return dict(cast("tuple[str, str]", tuple(value.split("=", 1))) for value in values)

@@ -52,3 +52,14 @@ for name, columns in (("photo", [photo]), ("shop", [shop]), ("both", [photo, sho
 # %%
 # Columns have names on the way out.
 print(ColumnTransformer([photo, shop]).fit(frame).get_feature_names_out())
+
+# %%
+# The fitted pipeline is kept in one small file, without the weights of networks. What it takes is a table, in Python a
+# frame, for ``embedkit predict model.skops new.csv`` a file with these columns.
+from embedkit import load_model, predict, save_model
+
+save_model(model.fit(frame, frame["dear"]), folder / "model.skops")
+print(load_model(folder / "model.skops").pipeline.predict(frame[:4]))
+
+frame[:4].to_csv(folder / "new.csv", index=False)
+predict(folder / "model.skops", folder / "new.csv").rows

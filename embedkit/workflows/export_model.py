@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.backbones import Backbone, drift_images, load_backbone
-from embedkit.embedder import ImageEmbedder
 from embedkit.errors import (
     ImageError,
     ModelExportError,
@@ -94,7 +93,7 @@ def export_model(
     Parameters
     ----------
     model : path, Model or Pipeline
-        A model file of `fit`, or a fitted pipeline whose first step is an `ImageEmbedder`.
+        A model file of `fit`, or a fitted pipeline whose first step is an `ImageEmbedder`, its only one.
     output : path
         ``.onnx``, or ``.pt2`` for a program of `torch.export`.
     images : path, or sequence of images, optional
@@ -173,17 +172,18 @@ def export_model(
 
 
 def _model_of(model: Any, trust_pickle: bool) -> Model:
-    if isinstance(model, Model):
-        return model
+    """Return what is to be exported: a pipeline that begins with its only embedder."""
     if isinstance(model, str | os.PathLike):
-        return load_model(cast(str, model), trust_pickle=trust_pickle)
-    embedder = model.steps[0][1] if hasattr(model, "steps") else None
-    if not isinstance(embedder, ImageEmbedder) or not hasattr(embedder, "spec_"):
+        loaded = load_model(cast(str, model), trust_pickle=trust_pickle)
+    else:
+        loaded = model if isinstance(model, Model) else Model(pipeline=model)
+    if not loaded.begins_with_its_embedder:
+        inside = f" with the embedders {', '.join(loaded.embedders)}" if loaded.embedders else ""
         raise UsageError(
-            f"model is a {type(model).__name__}, expected a model file or a fitted Pipeline whose first step is an "
-            "ImageEmbedder"
+            f"model is a {type(loaded.pipeline).__name__}{inside}; one network can be made of a fitted Pipeline whose "
+            "first step is an ImageEmbedder, its only one (of a search: best_estimator_)"
         )
-    return Model(pipeline=model, spec=embedder.spec_, classes=[])
+    return loaded
 
 
 def _reference_backbone(loaded: Model, weights: str | None) -> Backbone:

@@ -147,13 +147,12 @@ def save_fitted(table: FeatureTable, steps: list[tuple[str, Any]], result: Probe
     """Put the embedder of a table before fitted steps, and save them."""
     from sklearn.pipeline import Pipeline
 
-    classes: list[str] = steps[-1][1].classes_.tolist()
     pipeline = Pipeline([("embed", embedder_of(table)), *steps])
-    save_model(Model(pipeline=pipeline, spec=table.spec, classes=classes), output)
+    save_model(pipeline, output)
     return FitResult(
         output=str(output),
         pipeline=pipeline,
-        classes=classes,
+        classes=Model(pipeline=pipeline).classes,
         result=result,
         skipped=[(failure.key, failure.reason) for failure in table.failures],
     )

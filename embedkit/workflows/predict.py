@@ -1,5 +1,8 @@
 """predict: classes of new images, by a model file, with the very features it was fitted on.
 
+The images go through the networks first, each read once for all of them; then the model is asked, whose embedders find
+the features in the store.
+
 Layer: workflows; imports everything below, never click.
 """
 
@@ -10,6 +13,7 @@ import dataclasses
 import io
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -17,15 +21,15 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.backbones import Backbone
+from embedkit.backbones import Backbone, BackboneRequest
 from embedkit.embedder import ImageEmbedder
 from embedkit.errors import DeviceError, OutputExistsError, SpecMismatchError, UsageError, WeightsNotFoundError
-from embedkit.extraction import ExtractionRequest, Progress, resolve, run
-from embedkit.images import open_source
+from embedkit.extraction import Extraction, ExtractionRequest, Progress, Resolution, resolve_together, run_many
+from embedkit.images import ImageSource
 from embedkit.persistence import Model, load_model
 from embedkit.specs import FeatureSpec, describe_differences, differences
 from embedkit.store import FeatureStore, commit_to
-from embedkit.workflows.tables import image_failures, source_failures
+from embedkit.workflows.model_inputs import ModelRows, inputs_of, open_rows
 from embedkit.workflows.targets import open_store
 
 
@@ -92,7 +96,7 @@ def predict(
     model: str | os.PathLike[str],
     source: Any,
     *,
-    weights: str | None = None,
+    weights: str | Mapping[str, str] | None = None,
     device: str = "auto",
     store: str | os.PathLike[str] | None = None,
     output: str | os.PathLike[str] | None = None,
@@ -105,10 +109,14 @@ def predict(
     Parameters
     ----------
     model : path
-        A model file of `fit`.
+        A model file of `fit` or `save_model`.
     source : path, or sequence of images
-    weights : path, optional
-        Where the backbone's weights are now; accepted when they are the same weights.
+        For a model that was fitted on a table (`ColumnTransformer`): a ``.csv``, ``.tsv`` or ``.parquet`` file with
+        the columns that it reads, or a data frame. Files are read as pandas does; relative paths of images in them are
+        against their folder.
+    weights : path, or mapping of str to path, optional
+        Where the backbone's weights are now; accepted when they are the same weights. Of several backbones, by their
+        embedders' names in `Model.embedders`.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:0"``.
     store : path, optional
@@ -141,26 +149,29 @@ def predict(
     if output is not None and os.path.lexists(output) and not force:
         raise OutputExistsError(f"{output} exists; name another file, or use --force (force=True) to replace it")
     loaded = load_model(model, trust_pickle=trust_pickle)
-    embedder: ImageEmbedder = loaded.pipeline.steps[0][1]
-    request = embedder.request()
-    backbone = dataclasses.replace(request.backbone, device=device, weights=weights or request.backbone.weights)
-    request = dataclasses.replace(request, backbone=backbone)
-    images = open_source(source)
+    inputs = inputs_of(loaded)
+    requests = _requests(loaded, weights, device)
+    rows = open_rows(inputs, source)
     feature_store = open_store(store)
-    request, network, notes = _same_features(request, loaded.spec, feature_store, len(images))
-    extraction = run(images, request, feature_store, backbone=network, progress=progress)
-    rows = extraction.rows
-    features = extraction.features.get(extraction.digests[rows]).astype(np.float32)
-    labels, scores, score_name = _classify(loaded, features)
+    notes: list[str] = []
+    digests: dict[str | None, npt.NDArray[np.uint8]] = {}
+    failures: dict[int, str] = {}
+    for column, images in rows.sources.items():
+        names = [name for name, taken in inputs.columns.items() if taken == column]
+        asked = {name: requests[name] for name in names}
+        for extraction in _extract(loaded, asked, images, feature_store, notes, progress):
+            digests[column] = extraction.digests
+            for row, reason in extraction.failures.items():
+                failures.setdefault(row, reason if len(rows.sources) == 1 else f"{column}: {reason}")
+    there = np.setdiff1d(np.arange(len(rows.keys)), list(failures))
+    labels, scores, score_name = _classify(loaded.pipeline, rows.as_input(digests, there), len(there))
     result = Predictions(
         rows=[
-            Prediction(images.keys[row], labels[place], None if scores is None else float(scores[place]))
-            for place, row in enumerate(cast(list[int], rows.tolist()))
+            Prediction(rows.keys[row], labels[place], None if scores is None else float(scores[place]))
+            for place, row in enumerate(cast(list[int], there.tolist()))
         ],
         score_name=score_name,
-        skipped=[
-            (failure.key, failure.reason) for failure in [*source_failures(images), *image_failures(images, extraction)]
-        ],
+        skipped=_skipped(rows, failures),
         notes=notes,
         output=None if output is None else str(output),
     )
@@ -171,51 +182,126 @@ def predict(
     return result
 
 
-def _same_features(
-    request: ExtractionRequest, fitted: FeatureSpec, store: FeatureStore, images: int
-) -> tuple[ExtractionRequest, Backbone | None, list[str]]:
-    """Resolve the request to the features of the fit, or to the nearest that this machine can compute."""
-    notes: list[str] = []
+def _requests(loaded: Model, weights: str | Mapping[str, str] | None, device: str) -> dict[str, ExtractionRequest]:
+    """Return what each embedder asks for, with the weights and the device of here."""
+    specs = {name: spec for name, spec in loaded.specs.items() if spec.backbone.weights != "none"}
+    if isinstance(weights, str | os.PathLike):
+        if len({spec.backbone.weights for spec in specs.values()}) > 1:
+            raise UsageError(
+                f"the model has several backbones, {', '.join(specs)}; say whose weights {weights} holds: "
+                "--weights NAME=FILE (weights={name: file})"
+            )
+        weights = dict.fromkeys(specs, os.fspath(weights))
+    named = dict(weights or {})
+    unknown = sorted(named.keys() - loaded.specs.keys())
+    if unknown:
+        raise UsageError(f"the model has no embedder {unknown[0]!r} to give weights; it has {', '.join(loaded.specs)}")
+    requests: dict[str, ExtractionRequest] = {}
+    for name, embedder in loaded.embedders.items():
+        request = embedder.request()
+        backbone = request.backbone
+        backbone = dataclasses.replace(backbone, device=device, weights=named.get(name, backbone.weights))
+        requests[name] = dataclasses.replace(request, backbone=backbone)
+    return requests
+
+
+def _extract(
+    loaded: Model,
+    requests: dict[str, ExtractionRequest],
+    images: ImageSource,
+    store: FeatureStore,
+    notes: list[str],
+    progress: Progress | None,
+) -> list[Extraction]:
+    """Compute the features of images for some of the embedders, in one pass, and let the embedders find them.
+
+    What differs from the fit is noted.
+    """
+    fitted = {name: loaded.specs[name] for name in requests}
+    asked = {name: request.pinned(fitted[name]) for name, request in requests.items()}
     try:
-        pinned = request.pinned(fitted)
-        resolution, network = resolve(pinned, store, expected_images=images)
+        resolved = _resolve([*asked.values()], store, images)
+    except DeviceError as error:
+        asked = requests
+        resolved = _resolve([*asked.values()], store, images)
+        notes.append(f"this machine cannot compute features as the fit did ({error})")
+    for (resolution, _), spec in zip(resolved, fitted.values(), strict=True):
+        note = _compare(resolution.spec, spec)
+        if note is not None and note not in notes:
+            notes.append(note)
+    extractions = run_many(images, [*asked.values()], store, resolved=resolved, progress=progress)
+    for (name, request), extraction in zip(asked.items(), extractions, strict=True):
+        spec = extraction.resolution.spec
+        _find_in(store, loaded.embedders[name], request.settled(spec).backbone, spec)
+    return extractions
+
+
+def _resolve(
+    requests: list[ExtractionRequest], store: FeatureStore, images: ImageSource
+) -> list[tuple[Resolution, Backbone | None]]:
+    try:
+        return resolve_together(requests, store, expected_images=len(images))
     except WeightsNotFoundError as error:
         raise WeightsNotFoundError(f"{error}; if they have moved, name them by --weights (weights=...)") from error
-    except DeviceError as error:
-        pinned = request
-        resolution, network = resolve(pinned, store, expected_images=images)
-        notes.append(f"this machine cannot compute features as the fit did ({error})")
-    found = differences(resolution.spec, fitted)
-    if resolution.spec.model_identity != fitted.model_identity:
+
+
+def _compare(found: FeatureSpec, fitted: FeatureSpec) -> str | None:
+    """Return a note on features that differ from those of the fit; those of another backbone are refused."""
+    different = differences(found, fitted)
+    if found.model_identity != fitted.model_identity:
         raise SpecMismatchError(
-            f"the backbone at hand is not the one that the model was fitted on: {describe_differences(found)}; "
+            f"the backbone at hand is not the one that the model was fitted on: {describe_differences(different)}; "
             "name the right weights by --weights (weights=...)",
-            found,
+            different,
         )
-    if found:
-        notes.append(f"features differ from those of the fit within the drift bound: {describe_differences(found)}")
-    return pinned, network, notes
+    if not different:
+        return None
+    return f"features differ from those of the fit within the drift bound: {describe_differences(different)}"
 
 
-def _classify(
-    loaded: Model, features: npt.NDArray[np.float32]
-) -> tuple[list[str], npt.NDArray[np.float64] | None, str]:
+def _find_in(store: FeatureStore, embedder: ImageEmbedder, backbone: BackboneRequest, spec: FeatureSpec) -> None:
+    """Let an embedder find features in the store, by their digests: those that this machine has computed."""
+    cast(Any, embedder).set_params(
+        weights=backbone.weights,
+        device=backbone.device,
+        engine=backbone.engine,
+        precision=backbone.precision,
+        resize=backbone.resize,
+        dtype=spec.dtype,
+        store=store.path,
+        input="key",
+        on_error="raise",
+        output="numpy",
+    )
+    embedder.spec_ = spec
+
+
+def _skipped(rows: ModelRows, failures: dict[int, str]) -> list[tuple[str, str]]:
+    beside = [failure for images in rows.sources.values() for failure in images.failures]
+    return [*beside, *((rows.keys[row], failures[row]) for row in sorted(failures))]
+
+
+def _classify(pipeline: Any, X: Any, rows: int) -> tuple[list[str], npt.NDArray[np.float64] | None, str]:
     """Return the class of each row and how sure the estimator is of it."""
-    if not len(features):
+    if not rows:
         return [], None, "score"
-    steps: Any = loaded.pipeline[1:]
-    predicted = [str(label) for label in steps.predict(features).tolist()]
-    if hasattr(steps, "predict_proba"):
+    if not hasattr(pipeline, "predict"):
+        raise UsageError("the model ends without a classifier or regressor and predicts nothing; fit one behind it")
+    outcome = np.asarray(pipeline.predict(X))
+    predicted = [str(label) for label in outcome.tolist()]
+    if outcome.ndim != 1:  # several outputs
+        return predicted, None, "score"
+    if hasattr(pipeline, "predict_proba"):
         return (
             predicted,
-            _of_predicted(np.asarray(steps.predict_proba(features)), steps.classes_, predicted),
+            _of_predicted(np.asarray(pipeline.predict_proba(X)), pipeline.classes_, predicted),
             "probability",
         )
-    if hasattr(steps, "decision_function"):
-        values = np.asarray(steps.decision_function(features))
+    if hasattr(pipeline, "decision_function"):
+        values = np.asarray(pipeline.decision_function(X))
         if values.ndim == 1:  # of the second of two classes
             values = np.stack([-values, values], axis=1)
-        return predicted, _of_predicted(values, steps.classes_, predicted), "decision value"
+        return predicted, _of_predicted(values, pipeline.classes_, predicted), "decision value"
     return predicted, None, "score"
 
 

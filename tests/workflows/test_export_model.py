@@ -31,7 +31,8 @@ from embedkit.errors import (
     UsageError,
     WeightsNotFoundError,
 )
-from embedkit.persistence import Model, save_model
+from embedkit.estimators import fuse
+from embedkit.persistence import save_model
 from embedkit.preprocess import Preprocessor
 from embedkit_cli.main import cli as commands
 from tests.photos import make_folder, make_photo
@@ -120,7 +121,7 @@ def test_the_file_says_what_the_pipeline_says(photos, store, tmp_path, name, hea
 def model_file(photos, store, tmp_path_factory):
     pipeline = fitted("test_vit", "logistic", photos, store)
     path = tmp_path_factory.mktemp("model") / "model.skops"
-    save_model(Model(pipeline=pipeline, spec=pipeline[0].spec_, classes=list(CLASSES)), path)
+    save_model(pipeline, path)
     return path
 
 
@@ -192,6 +193,10 @@ def test_what_cannot_be_exported_is_named(photos, store, tmp_path):
         export_model(floor.fit(photos, labels), tmp_path / "model.onnx")
     with pytest.raises(UsageError, match="whose first step is an ImageEmbedder"):
         export_model(make_pipeline(StandardScaler(), LogisticRegression()), tmp_path / "model.onnx")
+    union = fuse({"vit": make_embedder("test_vit", store), "pixels": ImageEmbedder("pixels32", store=store)})
+    fused = make_pipeline(union, LogisticRegression(max_iter=1000)).fit(photos, labels)
+    with pytest.raises(UsageError, match=r"embedders featureunion__vit, featureunion__pixels; one network .* only one"):
+        export_model(fused, tmp_path / "model.onnx")
     with pytest.raises(UsageError, match=r"neither in \.onnx nor in \.pt2"):
         export_model(pipeline, tmp_path / "model.pth")
     assert os.listdir(tmp_path) == []
