@@ -23,7 +23,14 @@ import numpy.typing as npt
 
 from embedkit.backbones import Backbone, BackboneRequest
 from embedkit.embedder import ImageEmbedder
-from embedkit.errors import DeviceError, OutputExistsError, SpecMismatchError, UsageError, WeightsNotFoundError
+from embedkit.errors import (
+    DeviceError,
+    EmbedkitError,
+    OutputExistsError,
+    SpecMismatchError,
+    UsageError,
+    WeightsNotFoundError,
+)
 from embedkit.extraction import Extraction, ExtractionRequest, Progress, Resolution, resolve_together, run_many
 from embedkit.images import ImageSource
 from embedkit.persistence import Model, load_model
@@ -40,7 +47,7 @@ class Prediction:
     Attributes
     ----------
     path : str
-        The image's key in its source.
+        The image's key in its source; of a table, what its first column of images says.
     predicted : str
     score : float or None
         Probability of the class, or the value of the decision function for it; None where the estimator has neither.
@@ -143,6 +150,9 @@ def predict(
         The weights are no longer where they were when the model was fitted.
     SpecMismatchError
         The backbone at hand is not the one that the model was fitted on; the fields that differ are named.
+    UsageError
+        The source lacks columns that the model reads, or holds what it does not take; several backbones were given
+        one file of weights.
     """
     if output is not None and Path(output).suffix.lower() not in (".csv", ".json"):
         raise UsageError(f"{output} is neither a .csv nor a .json file")
@@ -287,7 +297,12 @@ def _classify(pipeline: Any, X: Any, rows: int) -> tuple[list[str], npt.NDArray[
         return [], None, "score"
     if not hasattr(pipeline, "predict"):
         raise UsageError("the model ends without a classifier or regressor and predicts nothing; fit one behind it")
-    outcome = np.asarray(pipeline.predict(X))
+    try:
+        outcome = np.asarray(pipeline.predict(X))
+    except EmbedkitError:
+        raise
+    except (TypeError, ValueError) as error:  # of an encoder that meets a category it does not know, for one
+        raise UsageError(f"the model does not take these rows: {' '.join(str(error).split())}") from error
     predicted = [str(label) for label in outcome.tolist()]
     if outcome.ndim != 1:  # several outputs
         return predicted, None, "score"

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA
 from sklearn.ensemble import StackingClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
@@ -174,6 +175,23 @@ def test_what_a_table_must_hold_is_said_in_one_line(table_model, frame, images, 
         with pytest.raises(UsageError, match=found + wanted + r"fitted; or in Python: .*predict\(X\)") as error:
             predict(file, source, store=tmp_path / "store")
         assert "\n" not in str(error.value)
+
+
+def test_what_the_model_itself_refuses_is_said_in_one_line(table_model, frame, folder, store):
+    _, file = table_model
+    frame.assign(shop="west").to_csv(folder / "west.csv", index=False)
+    with pytest.raises(UsageError, match=r"does not take these rows: Found unknown categories \['west'\]") as error:
+        predict(file, folder / "west.csv", store=store)
+    assert "\n" not in str(error.value)
+
+
+def test_columns_that_go_as_a_frame(embed, frame, folder, store, tmp_path):
+    shop = ("shop", OneHotEncoder(sparse_output=False), ["shop"])
+    columns = ColumnTransformer([("photo", make_pipeline(embed("pixels32"), PCA(4)), ["front"]), shop])
+    fitted = make_pipeline(columns.set_output(transform="pandas"), logistic()).fit(frame, Y)
+    frame.to_csv(folder / "frame.csv", index=False)
+    predictions = predict(saved(fitted, tmp_path), folder / "frame.csv", store=store)
+    assert [row.predicted for row in predictions.rows] == fitted.predict(frame).tolist()
 
 
 def test_a_table_of_photos_alone_may_be_a_folder(embed, frame, images, paths, folder, store, tmp_path):
