@@ -1,10 +1,11 @@
-"""Names for array types, and how many threads a fit may use.
+"""Names for array types, how many threads a fit may use, and how many pages of a file it keeps.
 
 Layer: the bottom of estimators; imports NumPy, threadpoolctl and the standard library.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -62,3 +63,18 @@ def row_spans(n_rows: int) -> list[slice]:
     """
     size = min(max(-(-n_rows // 32), 512), 2048)
     return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
+
+
+def release_pages(array: NDArray[Any]) -> None:
+    """Let go of the pages of a mapped file, which otherwise count as this process's memory until others need it.
+
+    They stay in the system's cache and are there again when they are next read. Nothing happens to other arrays, nor to
+    mappings that may be written to: of those, private ones would lose what was written.
+    """
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        owner = cast(Any, owner).base
+    if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        with memoryview(owner) as memory:
+            if memory.readonly:
+                owner.madvise(mmap.MADV_DONTNEED)

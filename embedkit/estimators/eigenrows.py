@@ -20,7 +20,7 @@ from typing import Any, cast
 import numpy as np
 import scipy.linalg
 
-from embedkit.estimators.arrays import Float64, Floats, Indices
+from embedkit.estimators.arrays import Float64, Floats, Indices, release_pages
 from embedkit.estimators.symmetric import eigh, scatter_of
 
 IN_MEMORY_BYTES = 2 * 2**30
@@ -74,7 +74,11 @@ class EigenRows:
     def block(self, span: slice, dtype: np.dtype[Any]) -> Floats:
         """Return a block of rows to multiply with `raised` coefficients, centred, of the given type."""
         block = (self.rows[span] if self.index is None else self.rows[self.index[span]]).astype(dtype, copy=False)
-        return block if self.offset is None else block - self.offset.astype(dtype, copy=False)
+        if self.offset is None:
+            return block
+        centred = block - self.offset.astype(dtype, copy=False)
+        release_pages(self.rows)
+        return centred
 
     def selected(self) -> Floats:
         """Return all rows that are used, neither centred nor converted."""
@@ -175,4 +179,6 @@ def _gram(features: Floats, weights: Float64, mean: Float64, deviation: Float64)
 def _blocks(features: Floats) -> Iterator[tuple[Float64, slice]]:
     for start in range(0, len(features), BLOCK_ROWS):
         span = slice(start, start + BLOCK_ROWS)
-        yield features[span].astype(np.float64), span
+        block = features[span].astype(np.float64)
+        release_pages(features)
+        yield block, span

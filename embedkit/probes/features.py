@@ -8,7 +8,6 @@ Layer: probes; above the store's tables.
 
 from __future__ import annotations
 
-import mmap
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import UsageError
+from embedkit.estimators.arrays import release_pages
 from embedkit.probes.splits import Rows
 from embedkit.store import FeatureTable
 
@@ -92,7 +92,7 @@ class FeatureRows:
             if high > low:
                 X = block[rows[low:high] - first].astype(np.float32)
                 self._require_finite(X, rows[low:high])
-                _release(block)
+                release_pages(block)
                 yield slice(low, high), X
             first += len(block)
 
@@ -142,12 +142,3 @@ class FeatureRows:
             raise UsageError(
                 f"the features hold NaN or infinity in {len(broken)} rows, such as that of {key}; extract them again"
             )
-
-
-def _release(block: npt.NDArray[Any]) -> None:
-    """Let go of the pages of a mapped file, which otherwise count as this process's memory until others need it."""
-    owner: Any = block
-    while isinstance(owner, np.ndarray):
-        owner = cast(Any, owner).base
-    if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        owner.madvise(mmap.MADV_DONTNEED)
