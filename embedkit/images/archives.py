@@ -79,16 +79,16 @@ def open_archives(paths: Sequence[str], *, label_column: str | None, target_type
     ImageSource
         Keys are ``ARCHIVE/MEMBER``. An archive that is cut short gives the members before the cut, and one failure.
 
-    Notes
-    -----
-    A tar has no directory: listing one at a URL fetches it once, in blocks, but for what lies in members longer than
-    those, and reading its images fetches it again. A zip is listed by its directory.
-
     Raises
     ------
     SourceError
         Not an archive; one at a URL that cannot be read; a member listed twice.
     SourceNotFoundError, EmptySourceError, MissingExtraError, UsageError
+
+    Notes
+    -----
+    A tar has no directory: listing one at a URL fetches it once, in blocks, but for what lies in members longer than
+    those, and reading its images fetches it again. A zip is listed by its directory.
     """
     images: list[ArchiveMember] = []
     inner: list[str] = []

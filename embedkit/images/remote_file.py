@@ -14,7 +14,7 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from embedkit.images.remote import is_url, read_range, size_of
+from embedkit.images.remote import RemoteReadError, is_url, read_range, size_of
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -86,11 +86,13 @@ class RemoteFile(io.RawIOBase):
         filled = 0
         while self._place < end:
             part = self._read(end)
+            if not part:
+                if self._size is not None:
+                    raise RemoteReadError(f"cannot be read: it ends at byte {self._place:,} of {self._size:,}")
+                break
             target[filled : filled + len(part)] = part
             filled += len(part)
             self._place += len(part)
-            if not part:
-                break
         return filled
 
     def _read(self, end: int) -> bytes | memoryview:

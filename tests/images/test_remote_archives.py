@@ -162,6 +162,36 @@ def test_a_tar_cut_short_gives_the_members_before_the_cut(url, tmp_path):
         assert_same(open_source(f"{url}/a.tar"), open_source(tmp_path / "a.tar"))
 
 
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_whatever_is_wrong_with_an_archive_is_wrong_with_it_there_too(url, tmp_path, kind):
+    def outcome(target):
+        try:
+            source = open_source(target)
+        except SourceError as error:
+            return type(error), str(error).replace(str(target), "")
+        return source.keys, source.labels, source.failures, [read(ref) for ref in source.images]
+
+    def read(ref):
+        try:
+            return read_bytes(ref)
+        except Unreadable as error:
+            return str(error)
+
+    sound, rng, seen = archive(kind, SAMPLES | photos(3, 400)), random.Random(0), set()
+    path = tmp_path / f"a.{kind}"
+    for _ in range(150):
+        data = bytearray(sound)
+        for _ in range(rng.randrange(1, 4)):
+            place = rng.randrange(len(data))
+            data[place : place + rng.randrange(3)] = rng.randbytes(rng.randrange(3))
+        path.write_bytes(data)
+        FILES.pipe(f"{url}/a.{kind}", bytes(data))
+        here = outcome(path)
+        assert outcome(f"{url}/a.{kind}") == here
+        seen.add(str(here))
+    assert len(seen) > 8
+
+
 def test_what_is_no_archive(url):
     for kind in ("tar", "zip"):
         FILES.pipe(f"{url}/a.{kind}", b"hello world" * 100)
@@ -286,6 +316,8 @@ def test_an_answer_that_comes_short_is_not_kept(url):
     Bucket.fault = lambda request: 100
     with pytest.raises(Unreadable, match="cut short or was changed"):
         read_bytes(source.images[5])
+    with pytest.raises(SourceError, match=r"a.tar: cannot be read: it ends at byte 100 of 10,240; try again"):
+        open_source(f"{url}/a.tar")
     Bucket.fault = None
     assert [read_bytes(ref) for ref in source.images] == list(members.values())
 
