@@ -283,7 +283,7 @@ def _judge(table: FeatureTable, train: Rows, test: Rows, estimator: str, seed: i
         y = cast(npt.NDArray[Any], table.y).astype(str)
         fitted = cast(Any, NearestClassMean().fit(table.X[train], y[train]))
         return float(fitted.score(table.X[test], y[test])), "accuracy", True
-    result = quick(_divided(table, train, test), estimator, model="", random_state=seed).result
+    result = quick(_divided(table, train, test), estimator, model="", random_state=seed, further=False).result
     return result.value, result.metric, result.converged
 
 

@@ -76,7 +76,7 @@ def search(
         at_edge=any(_at_edge(candidates[best][name], values) for name, values in grid.items()),
         converged=converged,
         steps=steps,
-        predictions=predict(steps, features, split.test, task),
+        predicted=predict(steps, features, split.test, task),
     )
 
 

@@ -115,5 +115,5 @@ def _reduced(reduction: Steps, features: FeatureRows, rows: Rows) -> npt.NDArray
 def _outcome(
     C: float, at_edge: bool, converged: bool, steps: Steps, features: FeatureRows, task: Task, split: Split
 ) -> Outcome:
-    predictions = predict(steps, features, split.test, task)
-    return Outcome(params={"C": C}, at_edge=at_edge, converged=converged, steps=steps, predictions=predictions)
+    predicted = predict(steps, features, split.test, task)
+    return Outcome(params={"C": C}, at_edge=at_edge, converged=converged, steps=steps, predicted=predicted)

@@ -5,12 +5,15 @@ Layer: probes; above probes.outcomes and the estimators.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
 from embedkit.estimators import KNeighborsClassifier, NearestRows
 from embedkit.probes.features import FeatureRows, Float32
 from embedkit.probes.outcomes import Outcome, best_of
+from embedkit.probes.predictions import Predicted
 from embedkit.probes.splits import Rows, Split
 from embedkit.probes.tasks import Task
 
@@ -23,11 +26,11 @@ _BLOCK_ROWS = 65_536
 
 def knn(features: FeatureRows, task: Task, split: Split) -> Outcome:
     """Run the vote of the nearest neighbours, all counting alike."""
-    classes, codes = np.unique(task.y, return_inverse=True)
+    codes, n_classes = task.targets, len(task.classes)
     # A neighbour more than there are rows cannot be had; k = 1 always can.
     values = [k for k in _NEIGHBOURS if k <= len(split.fit)]
     _, near = nearest(features, split.fit, split.select, values[0])
-    scores = [task.score(classes[_vote(codes[near[:, :k]], len(classes))], split.select) for k in values]
+    scores = [float((_vote(codes[near[:, :k]], n_classes) == codes[split.select]).mean()) for k in values]
     k, train = values[best_of(scores)], split.train
     _, near = nearest(features, train, split.test, k)
     steps = []
@@ -40,7 +43,13 @@ def knn(features: FeatureRows, task: Task, split: Split) -> Outcome:
         at_edge=k == _NEIGHBOURS[0],
         converged=True,
         steps=steps,
-        predictions=classes[_vote(codes[near], len(classes))],
+        predicted=Predicted(
+            targets=_vote(codes[near], n_classes),
+            scores=np.concatenate([np.empty((0, n_classes)), *_ballots(codes[near], n_classes)]) / k
+            if task.scored
+            else None,
+            are_probabilities=task.scored,
+        ),
     )
 
 
@@ -92,10 +101,13 @@ def _centred(X: Float32, centre: Float32 | None) -> Float32:
 
 def _vote(codes: npt.NDArray[np.intp], n_classes: int) -> npt.NDArray[np.intp]:
     """Return the class with most votes of each row (n_rows, k); of equals the first."""
-    winners = np.empty(len(codes), np.intp)
+    winners = [counts.argmax(axis=1) for counts in _ballots(codes, n_classes)]
+    return np.concatenate([np.empty(0, np.intp), *winners])
+
+
+def _ballots(codes: npt.NDArray[np.intp], n_classes: int) -> Iterator[npt.NDArray[np.intp]]:
+    """Yield the votes for each class of some rows at a time."""
     for start in range(0, len(codes), 1024):
         part = codes[start : start + 1024]
         cells = np.arange(len(part))[:, None] * n_classes + part
-        counts = np.bincount(cells.ravel(), minlength=len(part) * n_classes)
-        winners[start : start + 1024] = counts.reshape(len(part), n_classes).argmax(axis=1)
-    return winners
+        yield np.bincount(cells.ravel(), minlength=len(part) * n_classes).reshape(len(part), n_classes)

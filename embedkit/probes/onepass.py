@@ -44,9 +44,9 @@ def ridge(features: FeatureRows, task: Task, split: Split) -> Outcome:
     if task.kind == "value":
         final.coef_, final.intercept_ = final.coef_.reshape(-1), float(np.squeeze(final.intercept_))
     steps = [*steps, ("ridge", final)]
-    predictions = predict(steps, features, split.test, task)
+    predicted = predict(steps, features, split.test, task)
     return Outcome(
-        params={"alpha": path.best_alpha_}, at_edge=path.at_edge_, converged=True, steps=steps, predictions=predictions
+        params={"alpha": path.best_alpha_}, at_edge=path.at_edge_, converged=True, steps=steps, predicted=predicted
     )
 
 
@@ -59,9 +59,9 @@ def lda(features: FeatureRows, task: Task, split: Split) -> Outcome:
     steps, statistics = sums.of_train()
     final = StreamingLDA(shrinkage=_SHRINKAGES[best]).fit_statistics(statistics)
     steps = [*steps, ("lda", final)]
-    predictions = predict(steps, features, split.test, task)
+    predicted = predict(steps, features, split.test, task)
     return Outcome(
-        params={"shrinkage": _SHRINKAGES[best]}, at_edge=False, converged=True, steps=steps, predictions=predictions
+        params={"shrinkage": _SHRINKAGES[best]}, at_edge=False, converged=True, steps=steps, predicted=predicted
     )
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from embedkit.estimators.array_api import fit_on, fit_transform_on
 from embedkit.probes.features import FeatureRows
+from embedkit.probes.predictions import Predicted, joined, spread
 from embedkit.probes.splits import Rows
 from embedkit.probes.tasks import Predictions, Task
 
@@ -36,7 +37,7 @@ class Outcome:
         Every fit reached its optimum.
     steps : list of (str, estimator)
         Fitted on the training rows; empty where they would have to hold features larger than memory.
-    predictions : ndarray
+    predicted : Predicted
         Of the test rows.
     """
 
@@ -44,7 +45,7 @@ class Outcome:
     at_edge: bool
     converged: bool
     steps: Steps
-    predictions: Predictions
+    predicted: Predicted
 
 
 def best_of(scores: Sequence[float]) -> int:
@@ -52,24 +53,62 @@ def best_of(scores: Sequence[float]) -> int:
     return int(np.argmax(scores))
 
 
-def predict(steps: Steps, features: FeatureRows, rows: Rows, task: Task) -> Predictions:
+def predict(steps: Steps, features: FeatureRows, rows: Rows, task: Task) -> Predicted:
     """Predict rows (ascending), block by block."""
-    parts = [predict_array(steps, X, task) for _, X in features.batches(rows)]
-    return np.concatenate(parts) if parts else task.y[rows]
+    parts = [_predicted(steps, X, task) for _, X in features.batches(rows)]
+    return joined(parts) if parts else Predicted(targets=task.targets[rows])
 
 
 def predict_array(steps: Steps, X: npt.NDArray[np.float32], task: Task) -> Predictions:
     """Predict features that are at hand: labels, values, or a score for each class."""
+    final, features = steps[-1][1], _transformed(steps, X)
+    return _marked(final, features)[0] if task.kind == "multilabel" else final.predict(features)
+
+
+def _transformed(steps: Steps, X: npt.NDArray[np.float32]) -> Any:
     features: Any = X
     for _, step in steps[:-1]:
         features = step.transform(features)
-    final = steps[-1][1]
-    if task.kind != "multilabel":
-        return final.predict(features)
-    for name in ("decision_function", "predict_proba"):
+    return features
+
+
+def _predicted(steps: Steps, X: npt.NDArray[np.float32], task: Task) -> Predicted:
+    final, features = steps[-1][1], _transformed(steps, X)
+    if task.kind == "multilabel":
+        scores, threshold = _marked(final, features)
+        return Predicted(targets=scores > threshold, scores=scores)
+    said = final.predict(features)
+    if task.kind == "value":
+        return Predicted(targets=np.asarray(said, dtype=np.float64))
+    scores, are_probabilities = _scores(final, features) if task.scored else (None, False)
+    if scores is not None:
+        absent = 0.0 if are_probabilities else -np.inf
+        scores = spread(scores, task.encode(final.classes_), len(task.classes), absent)
+    return Predicted(targets=task.encode(said), scores=scores, are_probabilities=are_probabilities)
+
+
+def _marked(final: Any, features: Any) -> tuple[npt.NDArray[np.float64], float]:
+    """Return scores of several labels, and above which score a row has one."""
+    for name, threshold in (("decision_function", 0.0), ("predict_proba", 0.5)):
         if hasattr(final, name):
-            return np.asarray(getattr(final, name)(features))
-    return np.asarray(final.predict(features))
+            return np.asarray(getattr(final, name)(features), dtype=np.float64), threshold
+    return np.asarray(final.predict(features), dtype=np.float64), 0.5  # marks, or a regression on them
+
+
+def _scores(final: Any, features: Any) -> tuple[npt.NDArray[Any] | None, bool]:
+    """Return scores of the classes that a classifier knows, or None, and whether they are probabilities."""
+    if hasattr(final, "predict_proba"):
+        return np.asarray(final.predict_proba(features)), True
+    if not hasattr(final, "decision_function") or _scores_pairs(final):
+        return None, False
+    scores = np.asarray(final.decision_function(features))
+    return (np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores), False
+
+
+def _scores_pairs(final: Any) -> bool:
+    """Whether the scores are of pairs of classes, not of classes."""
+    params = cast(dict[str, Any], final.get_params())
+    return any(name.rpartition("__")[2] == "decision_function_shape" and params[name] == "ovo" for name in params)
 
 
 def fit_steps(steps: Steps, X: npt.NDArray[Any], y: npt.NDArray[Any], device: str | None = None) -> bool:

@@ -5,6 +5,7 @@ Layer: probes; NumPy only.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,17 @@ class Predicted:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+
+def joined(parts: Sequence[Predicted]) -> Predicted:
+    """Put predictions behind one another; they have scores where all parts have."""
+    scores = [part.scores for part in parts if part.scores is not None]
+    all_scored = len(scores) == len(parts)
+    return Predicted(
+        targets=np.concatenate([part.targets for part in parts]),
+        scores=np.concatenate(scores) if all_scored else None,
+        are_probabilities=all_scored and all(part.are_probabilities for part in parts),
+    )
 
 
 def predicted_classes(scores: npt.NDArray[Any], *, are_probabilities: bool = False) -> Predicted:

@@ -4,7 +4,7 @@
              most regularised
     refit    with that value on all training rows
     report   the score on the test rows with its 95 % interval: accuracy of classes, R2 of values, mean average
-             precision of several labels a row
+             precision of several labels a row; beside it every other metric that the predictions allow
 
 Without splits the same is done once a fold, and the predictions of all folds are judged together.
 
@@ -23,16 +23,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.errors import UsageError
+from embedkit.errors import SplitError, UsageError
 from embedkit.probes.features import FeatureRows, is_large
 from embedkit.probes.grids import svm
 from embedkit.probes.imported import checked, import_estimator, is_path
 from embedkit.probes.imported import run as run_imported
+from embedkit.probes.judge import further_metrics, judge, per_image
 from embedkit.probes.leakage import leaks
 from embedkit.probes.logistic import logistic, one_against_rest, pca_logistic
 from embedkit.probes.neighbours import knn
 from embedkit.probes.onepass import lda, ridge
 from embedkit.probes.outcomes import Outcome, Steps
+from embedkit.probes.predictions import Float64, Predicted, joined
 from embedkit.probes.records import ProbeResult
 from embedkit.probes.splits import Rows, Split, final_split, make_splits
 from embedkit.probes.tasks import Kind, Task, task_of
@@ -58,12 +60,17 @@ _BY_DEFAULT = {
     "multilabel": ("logistic", "ridge"),
 }
 
+_METRIC = {"class": "accuracy", "value": "r2", "multilabel": "average_precision"}
+
 ESTIMATORS = tuple(_RUNS["class"])
 """Names of estimators, all of which take classes."""
 
 # Up to so many numbers in the features, BLAS works on one core: its threads wait for each other after every product,
 # and beside other work that cost a factor of 26 on 1,257 x 1,280 features, where they had little to gain.
 _ONE_CORE_SIZE = 1 << 24
+
+_MOST_SCORES = 1 << 22
+"""32 MB, and a few seconds of bootstrap."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,12 +86,18 @@ class Quick:
         Row numbers that were judged.
     predictions : ndarray of shape (n_test,), str or float64, or of shape (n_test, n_classes), float
         Labels, values, or scores of several labels, in the order of `tested`.
+    predicted : Predicted
+        The same with numbers for classes, and with scores of the classes where the estimator has any.
+    per_image : ndarray of shape (n_test,), float64
+        What paired tests compare; see `ProbeRun`.
     """
 
     result: ProbeResult
     steps: Steps
     tested: npt.NDArray[np.intp]
     predictions: npt.NDArray[Any]
+    predicted: Predicted
+    per_image: Float64
 
 
 def default_estimators(table: FeatureTable) -> tuple[str, ...]:
@@ -103,6 +116,7 @@ def quick(
     random_state: int = 0,
     params: Mapping[str, Sequence[Any]] | None = None,
     device: str = "auto",
+    further: bool = True,
 ) -> Quick:
     """Run the protocol with one estimator on one table.
 
@@ -127,6 +141,9 @@ def quick(
         For an estimator by path or object: values to choose from, of equals the first. Without, nothing is chosen.
     device : str
         Where an estimator by path or object is fitted if it takes tensors, as `resolve_tensor_device` names them.
+    further : bool
+        Judge by further metrics too. Those that need a score of every class for every tested image are left out
+        where that would be more than four million numbers.
 
     Returns
     -------
@@ -154,6 +171,8 @@ def quick(
         folds=folds,
         random_state=random_state,
     )
+    n_scores = sum(len(split.test) for split in splits) * len(task.classes)
+    task = dataclasses.replace(task, scored=further and n_scores <= _MOST_SCORES)
     features = FeatureRows(table)
     one_core = features.shape[0] * features.shape[1] <= _ONE_CORE_SIZE
     with threadpool_limits(1 if one_core else None), warnings.catch_warnings():
@@ -168,16 +187,21 @@ def quick(
         seconds = time.monotonic() - started
         leaked = leaks(table, features, splits, random_state)
     tested = np.concatenate([split.test for split in splits])
-    predictions = np.concatenate([outcome.predictions for outcome in outcomes])
-    judged = task.judge(predictions, tested, random_state)
+    predicted, y = joined([outcome.predicted for outcome in outcomes]), task.targets[tested]
+    if task.kind == "multilabel" and not y.any():
+        raise SplitError("no tested image has any of the classes, so nothing can be judged; check the splits")
+    metric = _METRIC[task.kind]
+    main = judge([metric], y, [predicted], random_state=random_state)[metric]
+    ranked = predicted if n_scores <= _MOST_SCORES else dataclasses.replace(predicted, scores=None)
+    others = further_metrics(metric, y, [ranked], random_state) if further else {}
     first = splits[0]
     result = ProbeResult(
         model=model,
         protocol="quick",
         estimator=estimator if isinstance(estimator, str) else type(estimator).__name__,
-        metric=judged.metric,
-        value=judged.value,
-        interval=judged.interval,
+        metric=metric,
+        value=main["value"],
+        interval=main["interval"],
         n_train=len(first.train),
         n_test=len(tested),
         n_classes=_count_classes(task, first.train),
@@ -189,10 +213,17 @@ def quick(
         floor=floor,
         notes=[*first.notes, *_unlearnable(task, splits), *leaked.notes()],
         fit_seconds=seconds,
-        metrics=judged.metrics,
+        metrics=others,
         leaks=dataclasses.asdict(leaked),
     )
-    return Quick(result=result, steps=shipped.steps, tested=tested, predictions=predictions)
+    return Quick(
+        result=result,
+        steps=shipped.steps,
+        tested=tested,
+        predictions=task.decoded(predicted),
+        predicted=predicted,
+        per_image=per_image(y, [predicted]),
+    )
 
 
 def check_estimator(

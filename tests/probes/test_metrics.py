@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedkit.probes import metrics
+from embedkit.probes.judge import METRICS, applicable, further_metrics, judge
 from embedkit.probes.predictions import Predicted, predicted_classes
-from embedkit.probes.protocols.judge import applicable, further_metrics, judge
 
 
 def classified(seed: int, n: int = 120, classes: int = 7) -> tuple[Any, Predicted]:
@@ -76,6 +76,50 @@ def test_average_precisions(seed: int, ties: bool) -> None:
     assert metrics.roc_auc(marks, predicted) == pytest.approx(reference.roc_auc_score(marks, scores))
 
 
+@given(st.integers(0, 10_000), st.sampled_from(["class", "multilabel", "value"]), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_a_metric_of_a_sample_is_that_of_its_rows(seed: int, kind: str, ties: bool) -> None:
+    random = np.random.default_rng(seed)
+    if kind == "class":
+        y, predicted = classified(seed, n=40, classes=6)
+    elif kind == "multilabel":
+        y, scores = random.random((30, 3)) < 0.3, random.standard_normal((30, 3))
+        predicted = Predicted(targets=scores > 0, scores=np.round(scores, 1) if ties else scores)
+    else:
+        y, predicted = random.standard_normal(30), Predicted(targets=random.standard_normal(30))
+    samples = [random.integers(0, len(y), len(y)) for _ in range(4)] + [np.full(len(y), 3)]
+    counts = np.stack([np.bincount(rows, minlength=len(y)) for rows in samples], axis=1).astype(float)
+    for name in applicable(y, predicted):
+        found = METRICS[name].sampled(y, predicted)(counts)
+        expected = [
+            METRICS[name](
+                y[rows],
+                Predicted(
+                    targets=predicted.targets[rows],
+                    scores=None if predicted.scores is None else predicted.scores[rows],
+                    are_probabilities=predicted.are_probabilities,
+                ),
+            )
+            for rows in samples
+        ]
+        np.testing.assert_allclose(found, expected, atol=1e-9, err_msg=name)
+
+
+def test_the_interval_is_that_of_the_bootstrap_by_scikit_learn() -> None:
+    """Resamples drawn class by class, and the metric of their rows computed anew each time."""
+    y, predicted = classified(2)
+    scores = predicted.scores
+    assert scores is not None
+    random, values = np.random.default_rng(5), []
+    for _ in range(200):
+        drawn = [random.integers(0, len(rows), len(rows)) for rows in (np.flatnonzero(y == k) for k in range(7))]
+        rows = np.concatenate([np.flatnonzero(y == k)[of_class] for k, of_class in enumerate(drawn)])
+        values.append(reference.roc_auc_score(y[rows], scores[rows], multi_class="ovr"))
+    assert further_metrics("accuracy", y, [predicted], random_state=5)["roc_auc"]["interval"] == pytest.approx(
+        np.quantile(values, [0.025, 0.975])
+    )
+
+
 def test_calibration_by_hand() -> None:
     """Two rows said with 0.9, one of them right; two said with 0.6, both right."""
     p = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]])
@@ -100,13 +144,13 @@ def test_metrics_of_values() -> None:
 def test_a_metric_that_is_not_defined_has_neither_value_nor_interval() -> None:
     y = np.zeros(8, dtype=np.intp)
     predicted = predicted_classes(np.random.default_rng(0).random((8, 3)))
-    assert judge("roc_auc", y, [predicted]) == {"value": None, "interval": None}
+    assert judge(["roc_auc"], y, [predicted]) == {"roc_auc": {"value": None, "interval": None}}
 
 
 def test_several_draws_give_their_mean_and_its_interval() -> None:
     y = np.arange(10) % 2
     draws = [Predicted(targets=np.where(np.arange(10) < wrong, 1 - y, y)) for wrong in (0, 2, 4)]
-    judged = judge("accuracy", y, draws)
+    judged = judge(["accuracy"], y, draws)["accuracy"]
     assert judged["value"] == pytest.approx(0.8)
     half = 4.302652729749464 * 0.2 / np.sqrt(3)  # Student's, two degrees of freedom
     assert judged["interval"] == pytest.approx((0.8 - half, 1.0))
@@ -114,8 +158,7 @@ def test_several_draws_give_their_mean_and_its_interval() -> None:
 
 def test_what_predictions_allow() -> None:
     y, predicted = classified(0)
-    assert set(further_metrics(y, [predicted])) == {
-        "accuracy",
+    assert set(further_metrics("accuracy", y, [predicted])) == {
         "mean_per_class_accuracy",
         "macro_f1",
         "top5_accuracy",
@@ -124,4 +167,4 @@ def test_what_predictions_allow() -> None:
         "ece",
     }
     said = Predicted(targets=predicted.targets)
-    assert set(further_metrics(y, [said])) == {"accuracy", "mean_per_class_accuracy", "macro_f1"}
+    assert set(further_metrics("macro_f1", y, [said])) == {"accuracy", "mean_per_class_accuracy"}

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import sys
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import average_precision_score, r2_score
+from sklearn.metrics import average_precision_score, f1_score, log_loss, r2_score, roc_auc_score
 from sklearn.model_selection import GroupShuffleSplit
 from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 from embedkit.errors import LabelsError, SplitError, UsageError
 from embedkit.probes import ESTIMATORS, quick
@@ -37,6 +42,80 @@ def test_what_is_reported_is_what_the_shipped_steps_predict(estimator):
         30,
         3,
     )
+
+
+RANKING, CALIBRATION = {"roc_auc", "top5_accuracy"}, {"log_loss", "ece"}
+
+
+@pytest.mark.parametrize("declared", [True, False])
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_further_metrics_are_those_of_the_scores(estimator, declared):
+    X, y = blobs(rows=30, classes="abcdefg")
+    split = np.array(SPLIT * 70)
+    result = quick(table_of(X, y, split=split.tolist() if declared else None), estimator, model="m").result
+    expected = {"mean_per_class_accuracy", "macro_f1"} | RANKING
+    assert set(result.metrics) == expected | (CALIBRATION if estimator not in ("svm", "ridge") else set())
+    for judged in result.metrics.values():
+        assert judged["interval"][0] <= judged["value"] <= judged["interval"][1]
+    json.dumps(result.to_dict(), allow_nan=False)
+    if not declared:
+        return
+    test = split == "test"
+    found = quick(table_of(X, y, split=split.tolist()), estimator, model="m")
+    features = X[test]
+    for _, step in found.steps[:-1]:
+        features = step.transform(features)
+    final = found.steps[-1][1]
+    assert result.metrics["macro_f1"]["value"] == pytest.approx(f1_score(y[test], found.predictions, average="macro"))
+    has_probabilities = hasattr(final, "predict_proba")
+    scores = final.predict_proba(features) if has_probabilities else final.decision_function(features)
+    area = roc_auc_score(y[test][:, None] == final.classes_, scores)
+    assert result.metrics["roc_auc"]["value"] == pytest.approx(area, abs=1e-6)
+    if has_probabilities:
+        probabilities = scores.astype(np.float64) / scores.sum(axis=1, dtype=np.float64, keepdims=True)
+        assert result.metrics["log_loss"]["value"] == pytest.approx(log_loss(y[test], probabilities), rel=1e-4)
+
+
+def test_two_classes_are_ranked_by_one_score():
+    X, y = blobs(rows=40, classes="ab", spread=3.0)
+    found = quick(table_of(X, y, split=["train", "test"] * 40), "svm", model="m")
+    scores = found.steps[-1][1].decision_function(found.steps[0][1].transform(X[1::2]))
+    assert found.result.metrics["roc_auc"]["value"] == pytest.approx(roc_auc_score(y[1::2], scores))
+
+
+def test_scores_of_pairs_of_classes_are_no_scores_of_classes():
+    X, y = blobs(rows=20)  # three classes have three pairs
+    for estimator in (SVC(decision_function_shape="ovo"), make_pipeline(SVC(decision_function_shape="ovo"))):
+        assert set(quick(table_of(X, y), estimator, model="m").result.metrics) == {
+            "mean_per_class_accuracy",
+            "macro_f1",
+        }
+
+
+def test_metrics_that_would_hold_too_many_scores_are_left_out(monkeypatch):
+    X, y = blobs(rows=20)
+    monkeypatch.setattr(sys.modules["embedkit.probes.quick"], "_MOST_SCORES", 179)
+    found = quick(table_of(X, y), "knn", model="m")
+    assert found.predicted.scores is None
+    assert set(found.result.metrics) == {"mean_per_class_accuracy", "macro_f1"}
+    monkeypatch.setattr(sys.modules["embedkit.probes.quick"], "_MOST_SCORES", 180)
+    assert quick(table_of(X, y), "knn", model="m").predicted.scores.shape == (60, 3)
+    assert quick(table_of(X, y), "knn", model="m", further=False).result.metrics == {}
+
+
+@pytest.mark.parametrize("estimator", ["logistic", "ridge", "sklearn.naive_bayes.GaussianNB"])
+def test_marks_of_several_labels_are_those_of_the_estimator(estimator):
+    random = np.random.default_rng(0)
+    X = random.standard_normal((240, 6))
+    marks = X[:, :3] + 0.7 * random.standard_normal((240, 3)) > [0.0, 0.5, 1.0]
+    found = quick(table_of(X, marks, classes=["p", "q", "r"], split=SPLIT * 80), estimator, model="m")
+    features = X[2::3].astype(np.float32)
+    for _, step in found.steps[:-1]:
+        features = step.transform(features)
+    said = found.steps[-1][1].predict(features) > 0.5
+    np.testing.assert_array_equal(found.predicted.targets, said)
+    assert found.result.metrics["accuracy"]["value"] == pytest.approx((said == marks[2::3]).mean())
+    assert found.result.metrics["accuracy"]["value"] > 0.75
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)

@@ -9,7 +9,6 @@ import pytest
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import balanced_accuracy_score
 
 from embedkit.errors import UsageError
 from embedkit.probes import statistics as s
@@ -60,35 +59,48 @@ class TestBootstrap:
         random = np.random.default_rng(0)
         strata = np.repeat([0, 1], 400)
         values = 10.0 * strata + random.standard_normal(800)  # the strata's own difference must not count
-        low, high = s.bootstrap_interval(lambda rows: float(values[rows].mean()), strata, n_resamples=4000)
+        [(low, high)] = s.bootstrap_intervals([lambda counts: values @ counts / 800], strata, n_resamples=4000)
         assert high - low == pytest.approx(2 * 1.96 / np.sqrt(800), rel=0.08)
         assert low < values.mean() < high
 
-    def test_no_class_is_lost(self):
+    def test_no_class_is_lost_and_none_grows(self):
         y = np.array([0] * 50 + [1])
-        predicted = y.copy()
-        predicted[:10] = 1
-        low, high = s.bootstrap_interval(lambda rows: balanced_accuracy_score(y[rows], predicted[rows]), y)
-        assert 0.8 < low < high <= 1
 
-    @pytest.mark.parametrize("right", [True, False])
-    def test_all_right_or_all_wrong_stays_finite(self, right):
-        outcome = np.full(30, right)
-        assert s.bootstrap_interval(lambda rows: float(outcome[rows].mean()), np.zeros(30)) == (right, right)
+        def of_classes(counts):
+            np.testing.assert_array_equal(counts[:50].sum(axis=0), 50)
+            np.testing.assert_array_equal(counts[50], 1)
+            return counts[0]
+
+        [(low, high)] = s.bootstrap_intervals([of_classes], y)
+        assert (low, high) == (0, 3)  # Poisson's, nearly
+
+    def test_several_metrics_are_of_the_same_resamples(self, monkeypatch):
+        values = np.random.default_rng(0).standard_normal(60)
+        mean, twice = (lambda counts: values @ counts, lambda counts: 2 * (values @ counts))
+        [one] = s.bootstrap_intervals([mean], np.zeros(60))
+        both = s.bootstrap_intervals([mean, twice], np.zeros(60))
+        assert both == [one, (2 * one[0], 2 * one[1])]
+        monkeypatch.setattr(s, "_COUNTS_AT_ONCE", 7 * 60)
+        assert s.bootstrap_intervals([mean], np.zeros(60)) == [pytest.approx(one)]
 
     def test_equal_seeds_give_equal_intervals(self):
         values = np.random.default_rng(0).standard_normal(60)
 
         def interval(seed):
-            return s.bootstrap_interval(lambda rows: float(values[rows].mean()), np.zeros(60), random_state=seed)
+            return s.bootstrap_intervals([lambda counts: values @ counts], np.zeros(60), random_state=seed)
 
         assert interval(3) == interval(3) != interval(4)
 
-    def test_a_metric_without_a_value_is_named(self):
-        with pytest.raises(UsageError, match="not finite in 1000 of 1000 resamples"):
-            s.bootstrap_interval(lambda rows: float("nan"), [0, 1])
+    def test_resamples_without_a_value_are_left_out(self):
+        found = s.bootstrap_intervals(
+            [lambda counts: np.where(counts[0] > 0, 1.0, np.nan), lambda counts: np.full(counts.shape[1], np.nan)],
+            np.zeros(3),
+        )
+        assert found == [(1.0, 1.0), None]
+
+    def test_nothing_to_draw_is_an_error(self):
         with pytest.raises(UsageError, match="0 rows"):
-            s.bootstrap_interval(lambda rows: 0.0, [])
+            s.bootstrap_intervals([lambda counts: counts[0]], [])
 
 
 class TestMcNemar:

@@ -116,6 +116,9 @@ def test_the_command_line(feature_file: str, tmp_path: Any) -> None:
     for one in record["results"]:
         assert {"value", "interval"} == set(one["metrics"]["mean_per_class_accuracy"])
         assert {"model", "estimator", "metric", "value", "interval", "params", "selected_on", "reported_on"} <= set(one)
+    ran = CliRunner().invoke(command, [*arguments, "--estimator", "logistic", "--json"])
+    [quick] = json.loads(ran.stdout)["results"]
+    assert {"mean_per_class_accuracy", "macro_f1", "roc_auc", "log_loss", "ece"} <= set(quick["metrics"])
     ran = CliRunner().invoke(command, [*arguments, "--protocol", "clip,voc-svm"])
     header, first, second = ran.stdout.splitlines()[:3]
     assert header.split() == ["features", "protocol", "estimator", "metric", "value", "95", "%", "interval"] + [

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from embedkit.errors import LabelsError, SplitError, UsageError
-from embedkit.probes.predictions import Predicted, Targets
+from embedkit.probes.judge import further_metrics, judge, per_image
+from embedkit.probes.predictions import Predicted, Targets, joined
 from embedkit.probes.protocols import (
     clip,
     clip_benchmark,
@@ -35,12 +36,10 @@ from embedkit.probes.protocols import (
     voc_svm,
 )
 from embedkit.probes.protocols.features import Prescription
-from embedkit.probes.protocols.judge import further_metrics, judge, per_image
-from embedkit.probes.protocols.quick_run import quick_run
 from embedkit.probes.protocols.rows import Tasks, tasks_of
 from embedkit.probes.protocols.run import ProbeRun
 from embedkit.probes.protocols.task import Outcome, Task
-from embedkit.probes.quick import check_estimator
+from embedkit.probes.quick import check_estimator, default_estimators, quick
 from embedkit.probes.records import ProbeResult
 from embedkit.probes.tasks import TargetType
 from embedkit.store import FeatureTable
@@ -153,15 +152,22 @@ def run_protocol(
     """
     check_protocol(name, table.target_type, estimator, params)
     if name == "quick":
-        return quick_run(
+        run = quick(
             table,
-            estimator,
-            params,
+            default_estimators(table)[0] if estimator is None else estimator,
             model=model,
             floor=floor,
-            random_state=random_state,
             folds=folds,
+            random_state=random_state,
+            params=params,
             device=device,
+        )
+        marked = table.target_type == "multilabel"
+        return ProbeRun(
+            result=run.result,
+            tested=run.tested,
+            predictions=run.predicted.targets if marked else run.predictions,
+            per_image=run.per_image,
         )
     from threadpoolctl import threadpool_limits  # pyright: ignore[reportUnknownVariableType]
 
@@ -173,15 +179,15 @@ def run_protocol(
     seconds = time.monotonic() - started
     tested = np.concatenate(found.tested)
     y = found.y[tested]
-    draws = [_joined(parts) for parts in zip(*(outcome.draws for outcome in outcomes), strict=True)]
+    draws = [joined(parts) for parts in zip(*(outcome.draws for outcome in outcomes), strict=True)]
     metric = protocol.metrics[table.target_type]
-    main = judge(metric, y, draws)
+    main = judge([metric], y, draws)[metric]
     if main["interval"] is None:
         raise SplitError(f"{metric} is not defined on the {len(y)} tested images; {name} needs more of each class")
-    further = {key: judged for key, judged in further_metrics(y, draws).items() if key != metric}
+    further = further_metrics(metric, y, draws)
     for label in outcomes[0].others:
-        settings = [_joined(parts) for parts in zip(*(outcome.others[label] for outcome in outcomes), strict=True)]
-        further[f"{metric} ({label})"] = judge(metric, y, settings)
+        settings = [joined(parts) for parts in zip(*(outcome.others[label] for outcome in outcomes), strict=True)]
+        further[f"{metric} ({label})"] = judge([metric], y, settings)[metric]
     first = outcomes[0]
     result = ProbeResult(
         model=model,
@@ -234,16 +240,6 @@ def check_protocol(
             raise UsageError(f"protocol {name} has its own estimator ({own}), got {estimator!r}; leave it out")
     elif estimator is not None:
         check_estimator(estimator, params, target_type)
-
-
-def _joined(parts: tuple[Predicted, ...]) -> Predicted:
-    """Put the predictions of all folds behind one another."""
-    scores = [part.scores for part in parts if part.scores is not None]
-    return Predicted(
-        targets=np.concatenate([part.targets for part in parts]),
-        scores=np.concatenate(scores) if scores else None,
-        are_probabilities=parts[0].are_probabilities,
-    )
 
 
 def _decoded(found: Tasks, draws: list[Predicted]) -> Targets:

@@ -17,6 +17,7 @@ from embedkit.probes.leakage import Leaks, leaks
 from embedkit.probes.predictions import Targets
 from embedkit.probes.protocols.task import Labelled, Rows, Task
 from embedkit.probes.splits import Labels, Split, make_splits
+from embedkit.probes.tasks import encoded
 from embedkit.store import FeatureTable
 
 
@@ -108,14 +109,6 @@ def tasks_of(table: FeatureTable, *, folds: int, random_state: int, as_published
         notes=list(splits[0].notes),
         leaked=leaks(table, features, splits, random_state),
     )
-
-
-def encoded(table: FeatureTable) -> tuple[Targets, npt.NDArray[np.str_]]:
-    """Give targets as protocols take them, and what class numbers mean."""
-    if table.target_type == "class":
-        classes, y = np.unique(cast(npt.NDArray[np.str_], table.y), return_inverse=True)
-        return y.astype(np.intp), classes
-    return cast(Targets, table.y), np.array(table.classes, dtype=np.str_)
 
 
 def _declares_validation(table: FeatureTable, split: Split) -> bool:
