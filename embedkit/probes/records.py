@@ -38,7 +38,8 @@ class ProbeResult:
     fit_seconds : float
         Wall clock of selection and fitting.
     metrics : dict
-        Further metrics by name: ``{"value": float, "interval": (float, float)}``, None where they are not defined.
+        Further metrics by name, as far as the predictions allow (docs/protocols.md): ``{"value": float, "interval":
+        (float, float)}``, None where they are not defined.
     leaks : dict
         What tested images share with training images: counts of ``copies``, ``near_duplicates`` (among ``compared``)
         and ``shared_groups``, of ``tested`` images. Empty where it was not looked for.
