@@ -71,10 +71,21 @@ def release_pages(array: NDArray[Any]) -> None:
     They stay in the system's cache and are there again when they are next read. Nothing happens to other arrays, nor to
     mappings that may be written to: of those, private ones would lose what was written.
     """
+    mapping = _read_only_mapping(array)
+    if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def is_mapped(array: object) -> bool:
+    """Whether an array is a view of a file that is mapped for reading."""
+    return isinstance(array, np.ndarray) and _read_only_mapping(cast("NDArray[Any]", array)) is not None
+
+
+def _read_only_mapping(array: NDArray[Any]) -> mmap.mmap | None:
     owner: Any = array
     while isinstance(owner, np.ndarray):
         owner = cast(Any, owner).base
-    if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        with memoryview(owner) as memory:
-            if memory.readonly:
-                owner.madvise(mmap.MADV_DONTNEED)
+    if not isinstance(owner, mmap.mmap):
+        return None
+    with memoryview(owner) as memory:
+        return owner if memory.readonly else None

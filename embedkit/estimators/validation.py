@@ -15,12 +15,27 @@ import sklearn.utils.validation
 from numpy.typing import NDArray
 
 from embedkit.errors import UsageError
-from embedkit.estimators.arrays import Float64, Floats, Indices
+from embedkit.estimators.arrays import Float64, Floats, Indices, is_mapped, release_pages
 
 # scikit-learn has no type hints; what is used of it is given types here, once.
 _validation = cast(Any, sklearn.utils.validation)
 _class_weight = cast(Any, sklearn.utils.class_weight)
 _multiclass = cast(Any, sklearn.utils.multiclass)
+
+_BLOCK_ROWS = 16_384
+
+
+def _require_finite_if_mapped(estimator: object, X: object) -> bool:
+    """Look for NaN and infinity in a mapped file block by block: at once, all of its pages would be in memory."""
+    if not is_mapped(X) or cast(Any, X).ndim != 2 or cast(Any, X).dtype.kind != "f":
+        return False
+    rows = cast("NDArray[np.floating[Any]]", X)
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        _validation.assert_all_finite(
+            rows[start : start + _BLOCK_ROWS], estimator_name=type(estimator).__name__, input_name="X"
+        )
+        release_pages(rows)
+    return True
 
 
 def _dtypes(X: object) -> list[type[np.floating[Any]]]:
@@ -36,7 +51,10 @@ def checked_features(estimator: object, X: object, *, reset: bool) -> Floats:
 
 def checked_features_and_labels(estimator: object, X: object, y: object, *, reset: bool) -> tuple[Floats, NDArray[Any]]:
     """Return features as `checked_features` does, and class labels of shape (n_samples,)."""
-    features, labels = _validation.validate_data(estimator, X, y, dtype=_dtypes(X), reset=reset)
+    finite = not _require_finite_if_mapped(estimator, X)
+    features, labels = _validation.validate_data(
+        estimator, X, y, dtype=_dtypes(X), ensure_all_finite=finite, reset=reset
+    )
     _multiclass.check_classification_targets(labels)
     return features, labels
 

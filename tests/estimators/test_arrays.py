@@ -65,3 +65,14 @@ def test_a_fit_on_a_mapping_that_was_written_to_is_that_on_its_copy(tmp_path):
         LogisticRegression().fit(written, y).coef_, LogisticRegression().fit(np.array(written), y).coef_
     )
     np.testing.assert_array_equal(written, 2 * X)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_is_found_in_a_mapping_too(tmp_path, value):
+    X = np.ones((40_000, 3), np.float32)
+    X[39_990, 1] = value
+    X.tofile(tmp_path / "rows")
+    mapped = np.memmap(tmp_path / "rows", np.float32, "r", shape=X.shape)
+    for rows in (X, mapped):
+        with pytest.raises(ValueError, match="Input X contains (NaN|infinity)"):
+            LogisticRegression().fit(rows, np.arange(40_000) % 2)
