@@ -73,14 +73,9 @@ def command(
     from embedkit import compare
 
     written, printed = _forms(form, output, as_json)
-    requests = [
-        request
-        for model in models or ((None,) if backbone["weights"] == "bundled" else ())
-        for request in _requests(model, backbone)
-    ]
     comparison = compare(
         targets,
-        requests,
+        backbones_from(models, backbone),
         protocols=[name.strip() for name in protocols.split(",")],
         estimator=estimator,
         params=params,
@@ -140,10 +135,3 @@ def _forms(form: str | None, output: str | None, as_json: bool) -> tuple[str | N
     if form == "table":
         raise click.UsageError("--format table is for a terminal; write json, csv or markdown to a file")
     return form or by_ending, "json" if as_json else None
-
-
-def _requests(model: str | None, options: dict[str, Any]) -> list[Any]:
-    """Return the request of ``NAME`` or ``NAME=FILE``."""
-    name, found, weights = (model or "").partition("=")
-    named = {**options, "weights": weights} if found else options
-    return backbones_from((name,) if model is not None else (), named)

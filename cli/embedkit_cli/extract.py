@@ -15,6 +15,7 @@ from embedkit_cli.options import (
     json_option,
     label_option,
     store_option,
+    weights_of,
 )
 from embedkit_cli.output import note, print_facts, print_json, say_failures
 from embedkit_cli.planned import parse_unit, print_plan, print_status, refuse_others
@@ -127,9 +128,9 @@ def command(
                 progress=ProgressBar(),
             )
             return _print_several(several, as_json)
-        model = models[0] if models else None
+        model, weights = weights_of(models[0] if models else None, backbone["weights"])
         asked: dict[str, Any] = {
-            **gather_overrides(backbone),
+            **gather_overrides({**backbone, "weights": weights}),
             "dtype": dtype,
             "store": store,
             "force": force,
@@ -176,7 +177,7 @@ def _images(source: str) -> str | list[str]:
     """Return the source; for ``-`` the paths on standard input, one a line, or separated by NUL."""
     if source != "-":
         return source
-    if sys.stdin.isatty():
+    if sys.stdin is None or sys.stdin.isatty():  # pyright: ignore[reportUnnecessaryComparison]
         raise click.UsageError("SOURCE is -, but nothing is piped in; `ls *.jpg | embedkit extract - ...`")
     text = sys.stdin.buffer.read()
     lines = text.split(b"\0") if b"\0" in text else text.splitlines()

@@ -61,7 +61,7 @@ _BACKBONE_OPTIONS = [
         default="pretrained",
         show_default=True,
         metavar="pretrained|random|bundled|FILE",
-        help="Where the weights come from; FILE is .safetensors or .pth.",
+        help="Where the weights come from; FILE is .safetensors or .pth. Of several models: --model NAME=FILE.",
     ),
     click.option(
         "--model-arg", "model_args", multiple=True, callback=_pairs, metavar="K=V", help="Passed to timm; repeat."
@@ -124,14 +124,22 @@ def gather_overrides(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def backbones_from(models: tuple[str, ...], options: dict[str, Any]) -> list[BackboneRequest]:
-    """Return one request for each model and layer, with the other options given."""
+    """Return one request for each ``NAME`` or ``NAME=FILE`` and layer, with the other options given."""
     from embedkit import BackboneRequest
 
-    names: tuple[str | None, ...] = models or ((None,) if options["weights"] == "bundled" else ())
+    named: tuple[str | None, ...] = models or ((None,) if options["weights"] == "bundled" else ())
     layers: list[tuple[int, ...]] = [(layer,) for layer in options["layers"]] or [()]
     return [
-        BackboneRequest(name, **gather_overrides({**options, "layers": layer})) for name in names for layer in layers
+        BackboneRequest(model, **gather_overrides({**options, "weights": weights, "layers": layer}))
+        for model, weights in (weights_of(name, options["weights"]) for name in named)
+        for layer in layers
     ]
+
+
+def weights_of(model: str | None, weights: str) -> tuple[str | None, str]:
+    """Return the name of a model and its weights: those in ``NAME=FILE``, else those given."""
+    name, found, own = (model or "").partition("=")
+    return (name, own) if found else (model, weights)
 
 
 store_option = click.option(

@@ -75,6 +75,8 @@ def open_source(
     archives = _archive_paths(target)
     if archives:
         return open_archives(archives, label_column=label_column, target_type=target_type)
+    if label_column is not None:
+        raise UsageError(f"label_column={label_column!r}: a list of images has no columns; name a manifest instead")
     return rows_of(target, root=root)
 
 

@@ -41,13 +41,14 @@ def environment(tmp_path: Path) -> dict[str, str]:
 def cli(tmp_path: Path, environment: dict[str, str]) -> Cli:
     """Run the real command line in a process of its own."""
 
-    def run(*arguments: object, without: tuple[str, ...] = ()) -> Ran:
-        """`without` names modules whose import ends the process with an error."""
+    def run(*arguments: object, without: tuple[str, ...] = (), given: str = "") -> Ran:
+        """`without` names modules whose import ends the process with an error; `given` comes on standard input."""
         code = blocking(without) + "from embedkit_cli.main import main; main()"
         done = subprocess.run(
             [sys.executable, "-c", code, *map(str, arguments)],
             cwd=tmp_path,
             env=environment,
+            input=given,
             capture_output=True,
             text=True,
             timeout=300,

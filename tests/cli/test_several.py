@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+import timm
+import torch
 
 from tests.photos import MODEL, make_manifest
 
@@ -27,6 +29,20 @@ def test_layers_and_models_go_into_a_folder(cli, manifest, tmp_path):
     assert ran.code == 0, ran.err
     [board] = json.loads(ran.out)["leaderboards"]
     assert {row["model"] for row in board["rows"]} == {f"{MODEL} layer 0", f"{MODEL} layer 1"}
+
+
+def test_each_model_has_weights_of_its_own(cli, manifest, tmp_path):
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        torch.save(timm.create_model(MODEL).state_dict(), tmp_path / f"{seed}.pth")
+    ran = cli("extract", manifest, "--model", f"{MODEL}=1.pth", "--model", f"{MODEL}=2.pth", "--json")
+    assert ran.code == 0, ran.err
+    fingerprints = {result["fingerprint"] for result in json.loads(ran.out)["results"]}
+    ran = cli("extract", manifest, "--model", f"{MODEL}=2.pth", "--json")
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["forward_passes"] == 0
+    assert len(fingerprints) == 2
+    assert json.loads(ran.out)["fingerprint"] in fingerprints
 
 
 @pytest.mark.parametrize(

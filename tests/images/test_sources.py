@@ -55,3 +55,8 @@ def test_opening_imports_nothing_heavy(tmp_path):
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+
+
+def test_a_list_has_no_columns(tmp_path):
+    with pytest.raises(UsageError, match="a list of images has no columns"):
+        open_source([str(tmp_path / "a.png")], label_column="label")
