@@ -92,7 +92,9 @@ class Backbone:
         return run_together([self], pixels)[0]
 
 
-def run_together(backbones: Sequence[Backbone], pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+def run_together(
+    backbones: Sequence[Backbone], pixels: NDArray[np.uint8], images: int | None = None
+) -> list[NDArray[np.float32]]:
     """Compute the features of several backbones; those that were loaded together share one pass.
 
     Parameters
@@ -100,6 +102,8 @@ def run_together(backbones: Sequence[Backbone], pixels: NDArray[np.uint8]) -> li
     backbones : sequence of Backbone
         All with the preprocessing that `pixels` went through.
     pixels : uint8 (n, 3, height, width)
+    images : int, optional
+        How many images the run has that these belong to: a larger batch is not filled up with images that do not exist.
 
     Returns
     -------
@@ -121,7 +125,7 @@ def run_together(backbones: Sequence[Backbone], pixels: NDArray[np.uint8]) -> li
             features.append(np.empty((0, backbone.spec.width), np.float32))
             continue
         if id(backbone.runner) not in computed:
-            computed[id(backbone.runner)] = backbone.runner(pixels)
+            computed[id(backbone.runner)] = backbone.runner(pixels, images)
         features.append(np.ascontiguousarray(computed[id(backbone.runner)][:, backbone.columns]))
     return features
 

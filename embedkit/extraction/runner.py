@@ -14,6 +14,7 @@ Layer: extraction; above the rooms, below the embedder. Knows images, preprocess
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import time
@@ -70,7 +71,8 @@ def run(
     rehash : bool
         Read every file again to know its digest, whatever the stat memo says.
     batch_size : int, optional
-        Images in one forward pass; by default the backbone's own choice.
+        Images in one forward pass; by default the backbone's own choice. Short batches are filled up to it, so that
+        all passes have one shape; but above 32, to no more than the source has images.
     backbone : Backbone, optional
         The backbone of this very request, where the caller has loaded it before.
 
@@ -393,7 +395,8 @@ class _Pass:
                 if any(resolve_device(one.tasks[0].request.backbone.device) != "cpu" for one in torch_networks):
                     ahead = 1
                     self.side_by_side = 2
-            for batch, features, seconds in prefetch(executor, _run, itertools.chain([first], batches), ahead):
+            run = functools.partial(_run, images=len(self.source))
+            for batch, features, seconds in prefetch(executor, run, itertools.chain([first], batches), ahead):
                 batch.network.images += len(batch.images)
                 batch.network.seconds += seconds
                 self.stopwatch.add("forward", seconds)
@@ -410,14 +413,14 @@ class _Pass:
             self.progress(Tick(len(self.source.keys) * len(self.tasks), done, found, failed))
 
 
-def _run(batch: _Batch) -> tuple[_Batch, list[Features], float]:
+def _run(batch: _Batch, images: int) -> tuple[_Batch, list[Features], float]:
     backbones = batch.network.loaded()
     if batch.network.needs_torch:
         from embedkit.backbones.threads import use_one_thread
 
         use_one_thread()
     started = time.perf_counter()
-    features = run_together(backbones, np.stack([image.pixels for image in batch.images]))
+    features = run_together(backbones, np.stack([image.pixels for image in batch.images]), images)
     return batch, features, time.perf_counter() - started
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -82,3 +84,35 @@ def test_running_out_of_memory_halves_the_batch_for_good(caplog: pytest.LogCaptu
 def test_no_room_for_one_image() -> None:
     with pytest.raises(BackboneError, match="out of memory with a single image .*another device"):
         BatchRunner(Means(room=0), 4, fixed=False)(pixels(2))
+
+
+@pytest.mark.parametrize(("images", "wanted"), [(None, 100), (1, 32), (40, 40), (100, 100), (1000, 100)])
+def test_a_large_fixed_batch_is_filled_up_to_no_more_than_the_images_of_the_run(
+    images: int | None, wanted: int
+) -> None:
+    engine = Means()
+    BatchRunner(engine, 100, fixed=True)(pixels(1), images)
+    assert engine.sizes == [wanted]
+
+
+def test_what_there_is_room_for_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    runner = BatchRunner(Means(room=5), 4096, fixed=True)
+    for _ in range(2):
+        runner(pixels(3), 3)
+    assert runner.batch_size == 4
+    assert [record.getMessage() for record in caplog.records] == ["out of memory: the batch size is now 4"]
+
+
+def test_threads_that_run_out_of_memory_together_halve_the_batch_once() -> None:
+    together = threading.Barrier(4)
+
+    class Crowded(Means):
+        def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+            if len(pixels) > 16:
+                together.wait(60)
+            return super().__call__(pixels)
+
+    runner = BatchRunner(Crowded(room=16), 32, fixed=True)
+    with ThreadPoolExecutor(4) as executor:
+        list(executor.map(runner, [pixels(32)] * 4))
+    assert runner.batch_size == 16

@@ -104,6 +104,25 @@ def test_bit_equal_with_the_same_batch_shape(folder):
     )
 
 
+def test_a_batch_larger_than_the_source_is_not_filled_with_images_that_do_not_exist(folder, monkeypatch):
+    from embedkit.backbones.torch_engine import TorchEngine
+
+    sizes: list[int] = []
+    forward = TorchEngine.__call__
+    monkeypatch.setattr(
+        TorchEngine, "__call__", lambda self, pixels: (sizes.append(len(pixels)), forward(self, pixels))[1]
+    )
+    source, store = open_source(folder), MemoryFeatureStore()
+    huge = run(source, REQUEST, store, batch_size=100_000_000)
+    assert (huge.forward_passes, sizes) == (11, [32])
+    # The shape is the same whatever is in the store already, and so are the features.
+    partly = MemoryFeatureStore()
+    run(rows_of(list(source.images)[:4]), REQUEST, partly, batch_size=32)
+    again = run(source, REQUEST, partly, batch_size=32)
+    assert (again.cache_hits, sizes[1:]) == (4, [32, 32])
+    np.testing.assert_array_equal(again.features.get(again.digests), huge.features.get(huge.digests))
+
+
 def test_equal_bytes_under_two_names_are_two_rows_and_one_pass(folder, store):
     shutil.copy(folder / "red" / "000.png", folder / "green" / "again.png")
     extraction = run(open_source(folder), REQUEST, store)
