@@ -172,12 +172,16 @@ class StoredWriter:
             self.commit()
 
     def _commit_after(self, error: BaseException) -> None:
-        """Commit what an exception or an interrupt left in the writer; the exception itself goes on."""
+        """Commit what an exception or an interrupt left in the writer; the exception itself goes on.
+
+        A failure to write that was the exception is not told twice.
+        """
         try:
             self.commit()
         except (EmbedkitError, OSError) as second:
-            count = len(self._buffer)
-            _log.warning("%d rows could not be committed after %s: %s", count, type(error).__name__, second)
+            if not isinstance(error, StoreWriteError):
+                count = len(self._buffer)
+                _log.warning("%d rows could not be committed after %s: %s", count, type(error).__name__, second)
 
     def _merge_small(self, at_least: int) -> None:
         """Merge the small parts of this writer when together they have so many bytes.

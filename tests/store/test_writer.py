@@ -168,6 +168,18 @@ def test_a_full_disk_at_the_end_is_an_error(features: StoredFeatureSet, disk: Fu
     assert committed(features) == 10
 
 
+def test_a_full_disk_is_told_once(features: StoredFeatureSet, disk: FullDisk, caplog: pytest.LogCaptureFixture) -> None:
+    def run() -> None:
+        with features.writer() as writer:
+            writer.add(DIGESTS[:10], ROWS[:10])
+            disk.full = True
+            writer.commit()
+
+    with pytest.raises(StoreWriteError, match="No space left"):
+        run()
+    assert not caplog.records
+
+
 def test_a_full_disk_after_an_exception_is_logged_and_hides_nothing(
     features: StoredFeatureSet, disk: FullDisk, caplog: pytest.LogCaptureFixture
 ) -> None:
