@@ -107,7 +107,14 @@ class NumpyArrays:
 
     def each(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterable[Result]:
         """See RowArrays."""
-        return self._threads(function, items)
+
+        def quietly(item: Item) -> Result:
+            # BLAS's kernels may set this flag in lanes that they throw away (numpy#24067). What truly is not a number
+            # reaches loss and gradient, and such a fit does not count as converged.
+            with np.errstate(invalid="ignore"):
+                return function(item)
+
+        return self._threads(quietly, items)
 
     def promote(self) -> bool:
         """See RowArrays."""
