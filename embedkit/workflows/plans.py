@@ -23,7 +23,7 @@ from embedkit.extraction.engines import (
     parse_devices,
     suggest_units,
 )
-from embedkit.extraction.plan import Plan, PlanFile, default_units, write_plan
+from embedkit.extraction.plan import Plan, PlanFile, write_plan
 from embedkit.extraction.records import Records, plans_folder
 from embedkit.extraction.status import PlanStatus, plan_status, planned_extraction
 from embedkit.extraction.units import UnitResult, UnitWorker
@@ -140,8 +140,8 @@ def plan_extraction(
     )
     rows, opened = open_source(source, label_column=label_column), open_store(store)
     request = ExtractionRequest(backbone=backbone, dtype=dtype)
-    # Whoever runs a unit loads the network for that unit.
-    resolution, _ = resolve(request, opened, expected_images=len(rows) // (units or default_units(len(rows))))
+    # All of them, however they are divided: the same images must not get other features for another number of units.
+    resolution, _ = resolve(request, opened, expected_images=len(rows))
     written = write_plan(Path(plan), rows, request, resolution, opened, units=units, force=force)
     spec = resolution.spec
     return PlanResult(
@@ -295,7 +295,7 @@ def extract_by_workers(
 ) -> ExtractResult:
     """Do what `extract` promises by several processes: make a plan, carry it out, and remove it again."""
     workers = len(devices) if cluster is None else _CLUSTER_WORKERS
-    resolution, _ = resolve(request, store, expected_images=len(source) // workers)
+    resolution, _ = resolve(request, store, expected_images=len(source))
     if rehash:
         (store.memo_folder / source.memo_name).unlink(missing_ok=True)
     elif _is_all_there(source, store, resolution.spec):

@@ -7,10 +7,11 @@ import time
 import numpy as np
 import pytest
 
-from embedkit import EmbedkitError, extract, plan_extraction
+from embedkit import EmbedkitError, extract, extract_unit, plan_extraction
+from embedkit.backbones.choice import FEW_IMAGES
 from embedkit.errors import UsageError
 from embedkit.extraction import engines
-from tests.photos import make_folder, make_photo
+from tests.photos import MODEL, make_folder, make_photo
 
 
 @pytest.fixture
@@ -42,6 +43,21 @@ def test_nobody_is_started_when_all_is_there(photos, tmp_path, monkeypatch, nobo
     (photos / "green" / "new.png").write_bytes((photos / "green" / "000.png").read_bytes())
     with pytest.raises(AssertionError, match="a worker was started"):
         extract(photos, "pixels32", store=tmp_path / "store", device="cpu,cpu")
+
+
+def test_auto_is_settled_for_all_images_however_they_are_divided(tmp_path):
+    folder = make_folder(tmp_path / "photos", {"many": FEW_IMAGES})
+    for units in (1, 50):
+        store, plan = tmp_path / f"store{units}", tmp_path / f"P{units}.json"
+        planned = plan_extraction(folder, MODEL, plan, weights="random", engine="torch", units=units, store=store)
+        assert "torch fp32" in planned.choice  # what was tried, with its time
+        # The resolution of the plan is that of each unit.
+        unit = extract_unit(plan, 1, units * 10)
+        assert (unit.fingerprint, unit.choice) == (planned.fingerprint, planned.choice)
+    several = extract(
+        folder, MODEL, weights="random", engine="torch", store=tmp_path / "several", device="cpu,cpu", batch_size=8
+    )
+    assert "torch fp32" in several.choice
 
 
 def test_images_in_memory_have_one_process(tmp_path):
