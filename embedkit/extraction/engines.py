@@ -10,12 +10,13 @@ Layer: extraction; above the rooms, below the embedder.
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast, get_args
 
 from embedkit.errors import UsageError, WorkerDiedError
 from embedkit.extraction.child import Child, ChildSettings
@@ -24,6 +25,8 @@ from embedkit.extraction.report import Progress, Tick
 from embedkit.extraction.units import DEATHS, UnitResult
 
 Cluster = Literal["ray", "dask"]
+
+_DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
 
 # A unit may lose so many workers: those before it is done carefully, those that die along with the children that find
 # out what kills them, and some that were killed by others.
@@ -49,21 +52,43 @@ class Worker(Protocol):
 
 
 def parse_devices(device: str) -> list[str]:
-    """Return the devices that a user named: ``"cuda:0,cuda:1"``, ``"cuda"`` for all that are visible, or one.
+    """Return the devices that a user named, one or several: ``"cpu"``, ``"cuda:0,cuda:1"``.
+
+    Whether they are there is for `all_devices` and `extract_on_devices` to say, which import torch.
 
     Raises
     ------
     UsageError
-        A blank name.
+        No text, or no name of a device in it.
     """
-    names = [name.strip() for name in device.split(",")]
-    if not all(names):
-        raise UsageError(f"device is {device!r}, expected names such as 'cpu', 'cuda' or 'cuda:0,cuda:1'")
-    if names == ["cuda"]:
-        from embedkit.backbones.devices import available_devices
-
-        return [name for name in available_devices() if name.startswith("cuda")] or names
+    names = [name.strip() for name in device.split(",")] if isinstance(cast(object, device), str) else [""]
+    if not all(_DEVICE.fullmatch(name) for name in names):
+        raise UsageError(f"device is {device!r}, expected names such as 'auto', 'cpu', 'cuda' or 'cuda:0,cuda:1'")
     return names
+
+
+def all_devices(names: list[str]) -> list[str]:
+    """Return ``["cuda"]`` as all GPUs that are visible; anything else, or where there is none, as it is."""
+    if names != ["cuda"]:
+        return names
+    from embedkit.backbones.devices import available_devices
+
+    return [name for name in available_devices() if name.startswith("cuda")] or names
+
+
+def check_cluster(cluster: str | None, devices: Sequence[str]) -> None:
+    """Refuse a cluster that there is not, and one together with several devices.
+
+    Raises
+    ------
+    UsageError
+    """
+    if cluster is None:
+        return
+    if cluster not in get_args(Cluster):
+        raise UsageError(f"cluster is {cluster!r}, expected 'ray' or 'dask'")
+    if len(devices) > 1:
+        raise UsageError("several devices and a cluster: name one device, which each worker of the cluster has")
 
 
 def suggest_units(rows: int, workers: int) -> int:
@@ -136,10 +161,8 @@ def extract_on_cluster(
     """
     if cluster == "dask":
         from embedkit.extraction.dask_engine import dask_workers as workers
-    elif cluster == "ray":
-        from embedkit.extraction.ray_engine import ray_workers as workers
     else:
-        raise UsageError(f"cluster is {cluster!r}, expected 'ray' or 'dask'")
+        from embedkit.extraction.ray_engine import ray_workers as workers
     with workers(plan.file, plan.units, device=device, batch_size=batch_size) as (count, start):
         return drive(plan, count, start, progress)
 

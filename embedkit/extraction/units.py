@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.backbones import Backbone
+from embedkit.backbones.request import check_batch_size
 from embedkit.errors import SpecMismatchError, WorkerDiedError
 from embedkit.extraction.child import Child, ChildSettings
 from embedkit.extraction.pipeline import Identified, identify
@@ -92,6 +93,8 @@ class UnitWorker:
 
     Raises
     ------
+    UsageError
+        The device or the batch size is none.
     PlanError
         The plan cannot be read.
     StoreError
@@ -99,6 +102,7 @@ class UnitWorker:
     """
 
     def __init__(self, file: PlanFile, *, device: str | None = None, batch_size: int | None = None) -> None:
+        check_batch_size(batch_size)
         self.plan = file.read()
         self.store = FeatureStore(self.plan.store)
         self._file = file

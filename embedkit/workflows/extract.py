@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from embedkit.backbones import BackboneRequest, PreprocessOverrides
+from embedkit.backbones import Backbone, BackboneRequest, PreprocessOverrides
+from embedkit.backbones.request import check_batch_size
 from embedkit.errors import UsageError
 from embedkit.extraction import Extraction, ExtractionRequest, Progress, Stages, resolve, run
-from embedkit.extraction.engines import Cluster, parse_devices
+from embedkit.extraction.engines import Cluster, check_cluster, parse_devices
 from embedkit.images import ImageSource, open_source
 from embedkit.specs import Dtype, Engine, Json, Pool, Precision
 from embedkit.store import Failure, FeatureStore, check_output, write_feature_file
@@ -158,6 +159,8 @@ def extract(
             f"{output} is no name of a feature file; let it end in .h5 (`embedkit export` writes other formats)"
         )
     devices = parse_devices(device)
+    check_cluster(cluster, devices)
+    check_batch_size(batch_size)
     backbone = BackboneRequest(
         model,
         weights=weights,
@@ -166,7 +169,7 @@ def extract(
         pool=pool,
         precision=precision,
         engine=engine,
-        device=devices[0] if len(devices) > 1 else device,
+        device=devices[0],
         preprocess=preprocess or PreprocessOverrides(),
         resize=resize,
     )
@@ -175,7 +178,7 @@ def extract(
         ExtractionRequest(backbone=backbone, dtype=dtype),
         open_store(store),
     )
-    if cluster is not None or len(devices) > 1:
+    if cluster is not None or len(devices) > 1 or devices == ["cuda"]:
         from embedkit.workflows.plans import extract_by_workers  # which builds on this module
 
         return extract_by_workers(
@@ -212,13 +215,15 @@ def extract_to_file(
     batch_size: int | None = None,
     rehash: bool = False,
     progress: Progress | None = None,
+    backbone: Backbone | None = None,
 ) -> ExtractResult:
-    """Do what `extract` promises, with the source, the request and the store at hand."""
+    """Do what `extract` promises, with the source, the request, the store and perhaps the backbone at hand."""
     started = time.monotonic()
-    backbone = None
     if output is not None:
         # Resolved first: an output that may not be written is better refused before hours of work than after them.
-        resolution, backbone = resolve(request, store, expected_images=len(source.keys), batch_size=batch_size)
+        resolution, backbone = resolve(
+            request, store, expected_images=len(source.keys), batch_size=batch_size, backbone=backbone
+        )
         check_output(output, resolution.spec, source.keys, force=force)
     extraction = run(source, request, store, progress=progress, rehash=rehash, batch_size=batch_size, backbone=backbone)
     if output is not None:

@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from embedkit.backbones import BackboneRequest, PreprocessOverrides
+from embedkit.backbones.request import check_batch_size
 from embedkit.errors import UsageError
 from embedkit.extraction import ExtractionRequest, Progress, resolve
 from embedkit.extraction.engines import (
     Cluster,
+    all_devices,
+    check_cluster,
     extract_on_cluster,
     extract_on_devices,
     parse_devices,
@@ -124,7 +127,7 @@ def plan_extraction(
         Images in memory.
     OutputExistsError
     """
-    if "," in device:
+    if len(parse_devices(device)) > 1:
         raise UsageError(f"device is {device!r}: a plan is made on one device; name several when it is carried out")
     backbone = BackboneRequest(
         model,
@@ -199,11 +202,15 @@ def extract_unit(
     ------
     PlanError
         No plan, a damaged one, or one of a newer version.
+    UsageError
+        No such unit, several devices.
     SpecMismatchError, BackboneError
         This machine cannot compute what the plan says.
     StoreError
     """
     started = time.monotonic()
+    if device is not None and len(parse_devices(device)) > 1:
+        raise UsageError(f"device is {device!r}: a unit is done on one device; name several with --plan alone")
     worker = UnitWorker(_located(plan, store, root, weights), device=device, batch_size=batch_size)
     result = worker.extract(number, count, progress)
     failures = [Failure(worker.plan.source.keys[row], reason) for row, reason in sorted(result.failures.items())]
@@ -268,11 +275,14 @@ def extract_planned(
     MissingExtraError
         The engine of the cluster is not installed.
     """
+    devices = [] if device is None else parse_devices(device)
+    check_cluster(cluster, devices)
+    check_batch_size(batch_size)
     opened = _located(plan, store, root, weights).read()
     return carry_out(
         opened,
         output=Path(output) if output is not None else None,
-        devices=[] if device is None else parse_devices(device),
+        devices=devices if cluster is not None else all_devices(devices),
         cluster=cluster,
         batch_size=batch_size,
         force=force,
@@ -285,7 +295,7 @@ def extract_by_workers(
     request: ExtractionRequest,
     store: FeatureStore,
     *,
-    devices: Sequence[str],
+    devices: list[str],
     cluster: Cluster | None,
     output: Path | None,
     force: bool,
@@ -293,13 +303,30 @@ def extract_by_workers(
     rehash: bool,
     progress: Progress | None,
 ) -> ExtractResult:
-    """Do what `extract` promises by several processes: make a plan, carry it out, and remove it again."""
-    workers = len(devices) if cluster is None else _CLUSTER_WORKERS
-    resolution, _ = resolve(request, store, expected_images=len(source))
+    """Do what `extract` promises by several processes: make a plan, carry it out, and remove it again.
+
+    Nobody is started, and nobody asks which devices there are, where the store has everything.
+    """
+    resolution, backbone = resolve(request, store, expected_images=len(source), batch_size=batch_size)
+    all_there = not rehash and _is_all_there(source, store, resolution.spec)
+    if cluster is None and not all_there:
+        devices = all_devices(devices)
+    if all_there or (cluster is None and len(devices) == 1):
+        return extract_to_file(
+            source,
+            request,
+            store,
+            output=output,
+            force=force,
+            batch_size=batch_size,
+            rehash=rehash,
+            progress=progress,
+            backbone=backbone,
+        )
+    del backbone  # each process has its own
     if rehash:
         (store.memo_folder / source.memo_name).unlink(missing_ok=True)
-    elif _is_all_there(source, store, resolution.spec):
-        return extract_to_file(source, request, store, output=output, force=force, progress=progress)
+    workers = len(devices) if cluster is None else _CLUSTER_WORKERS
     with tempfile.TemporaryDirectory(dir=plans_folder(store.memo_folder), prefix="run-") as folder:
         plan = write_plan(
             Path(folder) / "plan.json", source, request, resolution, store, units=suggest_units(len(source), workers)
@@ -347,8 +374,6 @@ def carry_out(
         check_output(output, plan.resolution.spec, plan.source.keys, force=force)
     units: list[UnitResult] = []
     if cluster is not None:
-        if len(devices) > 1:
-            raise UsageError("several devices and a cluster: name one device, which each worker of the cluster has")
         device = devices[0] if devices else None
         units = extract_on_cluster(plan, cluster, device=device, batch_size=batch_size, progress=progress)
     elif devices:

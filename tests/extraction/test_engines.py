@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from embedkit.backbones import BackboneRequest
 from embedkit.errors import UsageError, WeightsError, WorkerDiedError
 from embedkit.extraction import ExtractionRequest, Tick, engines, resolve, run
-from embedkit.extraction.engines import ATTEMPTS, drive, extract_on_devices, parse_devices, suggest_units
+from embedkit.extraction.engines import (
+    ATTEMPTS,
+    all_devices,
+    check_cluster,
+    drive,
+    extract_on_devices,
+    parse_devices,
+    suggest_units,
+)
 from embedkit.extraction.plan import write_plan
 from embedkit.extraction.status import plan_status, planned_extraction
 from embedkit.extraction.units import UnitResult
@@ -41,13 +49,26 @@ def test_devices_by_name(monkeypatch):
     assert parse_devices("cpu") == ["cpu"]
     assert parse_devices("cuda:0, cuda:1") == ["cuda:0", "cuda:1"]
     assert parse_devices("auto") == ["auto"]
+    assert parse_devices("cuda") == ["cuda"]
     monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
-    assert parse_devices("cuda") == ["cuda:0", "cuda:1", "cuda:2"]
+    assert all_devices(["cuda"]) == ["cuda:0", "cuda:1", "cuda:2"]
+    assert all_devices(["cuda:1"]) == ["cuda:1"]
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    assert parse_devices("cuda") == ["cuda"]  # and loading the backbone says that there is none
-    for blank in ("", "cpu,,cpu", ","):
+    assert all_devices(["cuda"]) == ["cuda"]  # and loading the backbone says that there is none
+    for wrong in ("", "cpu,,cpu", ",", "cpu,gpu", "cuda:", "cuda:x", 5, None, ["cpu"]):
         with pytest.raises(UsageError, match="expected names such as"):
-            parse_devices(blank)
+            parse_devices(wrong)
+
+
+def test_clusters_by_name():
+    check_cluster(None, ["cpu", "cpu"])
+    check_cluster("ray", [])
+    check_cluster("dask", ["cuda"])
+    for wrong in ("slurm", "", 3):
+        with pytest.raises(UsageError, match="expected 'ray' or 'dask'"):
+            check_cluster(wrong, [])
+    with pytest.raises(UsageError, match="several devices and a cluster"):
+        check_cluster("dask", ["cpu", "cpu"])
 
 
 @given(rows=st.integers(1, 10**7), workers=st.integers(1, 64))

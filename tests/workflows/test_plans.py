@@ -7,10 +7,13 @@ import time
 import numpy as np
 import pytest
 
-from embedkit import EmbedkitError, extract, extract_unit, plan_extraction
+from embedkit import EmbedkitError, extract, extract_planned, extract_unit, plan_extraction
+from embedkit.backbones import BackboneRequest
 from embedkit.backbones.choice import FEW_IMAGES
 from embedkit.errors import UsageError
-from embedkit.extraction import engines
+from embedkit.extraction import ExtractionRequest, RequestMemo, engines, resolve
+from embedkit.store import FeatureStore
+from embedkit.workflows import plans
 from tests.photos import MODEL, make_folder, make_photo
 
 
@@ -70,8 +73,49 @@ def test_images_in_memory_have_one_process(tmp_path):
 def test_arguments_that_cannot_be_honoured(photos, tmp_path):
     with pytest.raises(UsageError, match="a plan is made on one device"):
         plan_extraction(photos, "pixels32", tmp_path / "P.json", store=tmp_path / "store", device="cpu,cpu")
-    with pytest.raises(UsageError, match="cluster is 'slurm', expected 'ray' or 'dask'"):
-        extract(photos, "pixels32", store=tmp_path / "store", cluster="slurm")
     with pytest.raises(EmbedkitError, match=r"photos.csv is no name of a feature file"):
         extract(photos, "pixels32", store=tmp_path / "store", device="cpu,cpu", output="photos.csv")
-    assert not list((tmp_path / "store" / "memo" / "plans").iterdir())
+    with pytest.raises(UsageError, match="a unit is done on one device"):
+        extract_unit(tmp_path / "P.json", 1, 1, device="cpu,cpu")
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_what_can_be_refused_at_once_is_whatever_the_store_holds(photos, tmp_path, warm):
+    store = tmp_path / "store"
+    if warm:
+        extract(photos, "pixels32", store=store)
+    plan_extraction(photos, "pixels32", tmp_path / "P.json", store=tmp_path / "other")
+    for wrong, message in (
+        ({"cluster": "slurm"}, "cluster is 'slurm', expected 'ray' or 'dask'"),
+        ({"cluster": "dask", "device": "cpu,cpu"}, "several devices and a cluster"),
+        ({"device": 5}, "device is 5, expected names such as"),
+        ({"device": "cpu,tpu"}, "device is 'cpu,tpu', expected names such as"),
+        ({"device": "cpu,cpu", "batch_size": 0}, "batch_size is 0"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            extract(photos, "pixels32", store=store, **wrong)
+        with pytest.raises(UsageError, match=message):
+            extract_planned(tmp_path / "P.json", **wrong)
+    with pytest.raises(UsageError, match="device is 5"):
+        plan_extraction(photos, "pixels32", tmp_path / "Q.json", store=store, device=5)
+    with pytest.raises(UsageError, match="device is 5"):
+        extract_unit(tmp_path / "P.json", 1, 1, device=5)
+    assert store.exists() == warm
+
+
+def test_nobody_asks_for_gpus_when_all_is_there(photos, tmp_path, monkeypatch, nobody):
+    now = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: now() + 60_000_000_000)  # files are not remembered while they are new
+    store = FeatureStore(tmp_path / "store")
+    extract(photos, "pixels32", store=store.path)
+    on_gpu = ExtractionRequest(backbone=BackboneRequest("pixels32", device="cuda"))
+    resolution, _ = resolve(ExtractionRequest(backbone=BackboneRequest("pixels32")), store)
+    RequestMemo(store.memo_folder).record(on_gpu, resolution, [])  # as if this machine had one
+
+    def asked(names):
+        raise AssertionError("devices were asked for")
+
+    monkeypatch.setattr(plans, "all_devices", asked)
+    assert extract(photos, "pixels32", store=store.path, device="cuda").cache_hits == 39
+    with pytest.raises(AssertionError, match="devices were asked for"):
+        extract(photos, "pixels32", store=store.path, device="cuda", rehash=True)
