@@ -6,7 +6,7 @@ Layer: images. Neither library is imported.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast, overload
 
 from embedkit.errors import EmptySourceError, ManifestError, UsageError
@@ -18,6 +18,9 @@ _IMAGE_NAMES = ("image", "img")
 # What arrays and Series, frames, and mappings (and pandas) have.
 _NO_DATASET = ("dtype", "dtypes", "keys")
 _LABEL_NAMES = ("label", "labels", "fine_label")
+
+# How many items at the start may fail until it is the data set that fails: a mistake in its code fails for all of them.
+_TRIED = 100
 
 
 def is_dataset(target: Any) -> bool:
@@ -32,12 +35,13 @@ def open_dataset(dataset: Any, *, label_column: str | None, target_type: TargetO
 
     Items are images, pairs (image, label), or dicts with ``"image"`` or ``"img"``. Of a ``datasets.Dataset`` the
     columns are read as columns, class names included, and the images as the encoded files they are. Of another data
-    set the labels are its attribute ``targets`` or, without that, found by going through all items once.
+    set the labels are its attribute ``targets`` or, without that, found by going through all items once. An item that
+    raises, such as a damaged file, is an image that cannot be read, with what it raised as the reason.
 
     Raises
     ------
     ManifestError
-        No image in the items; no such label column.
+        No image in the items; no such label column; none of the first 100 items can be had.
     UsageError
         The image is something else, such as a tensor made by a transform.
     EmptySourceError
@@ -50,12 +54,16 @@ def open_dataset(dataset: Any, *, label_column: str | None, target_type: TargetO
 
 
 class DatasetImages(Sequence[ImageRef]):
-    """The images of a data set, fetched when they are asked for, by one thread at a time."""
+    """The images of a data set, fetched when they are asked for, by one thread at a time.
 
-    def __init__(self, dataset: Any, image_of: Callable[[Any], Any]) -> None:
+    `lost` are items that cannot be had, as is known by now, with the reasons.
+    """
+
+    def __init__(self, dataset: Any, image_of: Callable[[Any], Any], lost: Mapping[int, str]) -> None:
         self._dataset = dataset
         self._name = _name(dataset)
         self._image_of = image_of
+        self._lost = lost
         self._lock = threading.Lock()  # nothing promises that a data set may be read by several threads
 
     def __len__(self) -> int:
@@ -70,13 +78,16 @@ class DatasetImages(Sequence[ImageRef]):
         if isinstance(index, slice):
             return [self[row] for row in range(*index.indices(len(self)))]
         row = range(len(self))[index]
+        if row in self._lost:
+            return ArchiveMember(self._name, str(row), problem=self._lost[row])
         try:
             with self._lock:
-                item = self._image_of(self._dataset[row])
+                item = self._dataset[row]
+                image = None if item is None else self._image_of(item)
         except Exception as error:  # whatever code of its own a data set runs for an item
-            return ArchiveMember(self._name, str(row), problem=f"the data set raised {type(error).__name__}: {error}")
-        ref = as_ref(item)
-        return ref if ref is not None else ArchiveMember(self._name, str(row), problem=f"not an image: {_kind(item)}")
+            return ArchiveMember(self._name, str(row), problem=_raised(error))
+        ref = as_ref(image)
+        return ref if ref is not None else ArchiveMember(self._name, str(row), problem=f"not an image: {_kind(image)}")
 
 
 def _open_columns(dataset: Any, label_column: str | None, target_type: TargetOption) -> ImageSource:
@@ -94,26 +105,63 @@ def _open_columns(dataset: Any, label_column: str | None, target_type: TargetOpt
     if hasattr(dataset, "cast_column") and hasattr(feature, "decode"):
         # The encoded files have the identity of files and are decoded by us; otherwise they come as Pillow images.
         dataset = dataset.cast_column(image, type(feature)(decode=False))
-    images = DatasetImages(dataset, lambda item: item[image])
+    images = DatasetImages(dataset, lambda item: item[image], {})
     return _source(dataset, images, columns, label_column, target_type)
 
 
 def _open_map(dataset: Any, label_column: str | None, target_type: TargetOption) -> ImageSource:
     """Open a data set that only has items."""
-    first = dataset[0]
+    first = _first_item(dataset)
     image_of, label_of = _parts(dataset, first, label_column)
-    images = DatasetImages(dataset, image_of)
-    if as_ref(image_of(first)) is None:
+    image = image_of(first)
+    if image is not None and as_ref(image) is None:
         raise UsageError(
-            f"{_name(dataset)}: its images are {_kind(image_of(first))}, expected a path, bytes, a Pillow image or an "
+            f"{_name(dataset)}: its images are {_kind(image)}, expected a path, bytes, a Pillow image or an "
             "array; take its transform off"
         )
+    lost: dict[int, str] = {}
     columns: dict[str, list[str]] = {}
     targets = getattr(dataset, "targets", None)
     if label_of is not None:
-        values = list(targets) if targets is not None else [label_of(dataset[row]) for row in range(len(dataset))]
+        values = list(targets) if targets is not None else _labels(dataset, label_of, lost)
         columns[label_column or "label"] = _texts(values, getattr(dataset, "classes", None))
+    images = DatasetImages(dataset, image_of, lost)
     return _source(dataset, images, columns, label_column, target_type)
+
+
+def _first_item(dataset: Any) -> Any:
+    """Return the first item that can be had: what items are made of."""
+    failed: Exception | None = None
+    tried = min(len(dataset), _TRIED)
+    for row in range(tried):
+        try:
+            item = dataset[row]
+        except Exception as error:  # whatever code of its own a data set runs for an item
+            failed = failed or error
+        else:
+            if item is not None:
+                return item
+    reason = "they are None" if failed is None else _raised(failed)
+    raise ManifestError(
+        f"{_name(dataset)}: none of its first {tried} items can be had, {reason}; expected what dataset[0] gives to be "
+        "an image, a pair (image, label) or a dict"
+    ) from failed
+
+
+def _labels(dataset: Any, label_of: Callable[[Any], Any], lost: dict[int, str]) -> list[Any]:
+    """Return the label of each item, None for one that cannot be had, which is noted in `lost` with the reason.
+
+    Such an item is not asked for again: if it could be had then, it would be a row without its label.
+    """
+    labels: list[Any] = []
+    for row in range(len(dataset)):
+        try:
+            item = dataset[row]
+            labels.append(None if item is None else label_of(item))
+        except Exception as error:  # as above
+            labels.append(None)
+            lost[row] = _raised(error)
+    return labels
 
 
 def _parts(
@@ -170,6 +218,10 @@ def _text(value: Any, classes: Sequence[str] | None) -> str:
 
 def _name(dataset: Any) -> str:
     return f"{type(dataset).__name__} of {len(dataset)} items"
+
+
+def _raised(error: Exception) -> str:
+    return f"the data set raised {type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _kind(item: Any) -> str:

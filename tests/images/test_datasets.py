@@ -156,6 +156,48 @@ def test_an_item_that_fails_is_a_failure_of_its_row(photo):
         read_bytes(source.images[2])
 
 
+@pytest.mark.parametrize("place", [0, 2])
+@pytest.mark.parametrize(
+    ("damaged", "reason"),
+    [
+        (OSError("image file is truncated\n(8 bytes not processed)"), r"OSError: image file is truncated \(8 bytes"),
+        (ValueError("no label"), "^the data set raised ValueError: no label$"),
+        (None, "^not an image: missing$"),
+        ((None, 1), "^not an image: missing$"),
+    ],
+)
+def test_a_damaged_item_spares_its_neighbours_when_labels_are_looked_for(photo, place, damaged, reason):
+    dataset = Pairs([(photo, "a"), (photo, "b"), (photo, "a"), (photo, "b")])
+    dataset.items[place] = damaged
+    source = open_source(dataset)
+    neighbours = [row for row in range(4) if row != place]
+    assert [source.images[row] for row in neighbours] == [photo] * 3
+    assert [source.labels[row] for row in neighbours] == [["a", "b", "a", "b"][row] for row in neighbours]
+    with pytest.raises(UnreadableImageError, match=reason):
+        read_bytes(source.images[place])
+
+
+def test_an_item_without_its_label_stays_out_even_if_it_can_be_had_later(photo):
+    dataset = Pairs([(photo, 0), OSError("the disk is busy")])
+    source = open_source(dataset)
+    dataset.items[1] = (photo, 1)
+    with pytest.raises(UnreadableImageError, match="the disk is busy"):
+        read_bytes(source.images[1])
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_a_data_set_that_always_fails_says_why(labelled):
+    dataset = Pairs([TypeError("'NoneType' object is not callable")] * 1000)
+    if labelled:
+        dataset.targets = [0] * 1000
+    with pytest.raises(ManifestError, match="none of its first 100 items .* raised TypeError: 'NoneType'") as raised:
+        open_source(dataset)
+    assert isinstance(raised.value.__cause__, TypeError)
+    assert len(dataset.asked) == 100
+    with pytest.raises(ManifestError, match="none of its first 3 items can be had, they are None"):
+        open_source(Pairs([None] * 3))
+
+
 def test_one_thread_at_a_time(photo):
     inside, most = [], []
 
