@@ -211,6 +211,7 @@ def _print(result: ExtractResult, as_json: bool) -> int:
                     + (": every feature was in the store" if result.cache_hits == rows > 0 else ""),
                 ),
                 ("found in store", result.cache_hits),
+                ("copies", f"{result.copies} (the same bytes as another image)" if result.copies else None),
                 ("model", f"{result.model}, {result.width} features an image"),
                 ("computed by", result.choice),
                 ("held up by", None if result.stages is None else result.stages.bottleneck),

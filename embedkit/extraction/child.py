@@ -103,7 +103,7 @@ class Child:
         return self._ask({"unit": [number, count]}, progress)
 
     def extract_rows(self, rows: Sequence[int]) -> dict[str, Any]:
-        """Let the child do some rows; return ``digests``, ``failures`` by place, ``forward_passes``, ``cache_hits``.
+        """Let the child do some rows; return ``digests``, ``failures`` by place, and how they were come by.
 
         Raises as `extract` does.
         """

@@ -76,4 +76,5 @@ def _plain(extraction: Extraction) -> dict[str, Any]:
         "failures": {str(place): reason for place, reason in extraction.failures.items()},
         "forward_passes": extraction.forward_passes,
         "cache_hits": extraction.cache_hits,
+        "copies": extraction.copies,
     }

@@ -41,6 +41,8 @@ Progress = Callable[[Tick], None]
 class Extraction:
     """The outcome of one run over one source.
 
+    Each image of the source is a forward pass, a cache hit, a copy or a failure, and only one of these.
+
     Attributes
     ----------
     resolution : Resolution
@@ -52,8 +54,10 @@ class Extraction:
         The network, where this run had to load it.
     failures : dict of int to str
         Row of the source -> reason, for each image without features.
-    forward_passes, cache_hits : int
-        Distinct images that went through the network; rows found before the run.
+    forward_passes, cache_hits, copies : int
+        Distinct images that went through the network and became features; rows that the store held, before the run or
+        by the time that another one had computed them; rows with the same bytes as one that this run has computed or
+        waited for.
     seconds : float
         Wall clock of the pass, which may have served other requests too.
     stages : Stages or None
@@ -72,6 +76,7 @@ class Extraction:
     seconds: float
     stages: Stages | None = None
     pace: float | None = None
+    copies: int = 0
 
     @property
     def rows(self) -> npt.NDArray[np.intp]:

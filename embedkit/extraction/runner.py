@@ -271,6 +271,7 @@ class _Pass:
             seconds=seconds,
             stages=self.stages if task.forward_passes else None,
             pace=network.images / network.seconds * self.side_by_side if network.seconds else None,
+            copies=task.copies,
         )
 
     def _compute(self, executor: Executor) -> None:

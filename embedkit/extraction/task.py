@@ -44,6 +44,8 @@ class Task:
         Rows whose images another process is computing.
     writer : Writer
         Set by the pass before the first claim.
+    forward_passes, cache_hits, copies, failures
+        As in `Extraction`; in the end each row counts in one of them.
     """
 
     writer: Writer
@@ -60,6 +62,7 @@ class Task:
         self.deferred: list[int] = []
         self.cache_hits = 0
         self.forward_passes = 0
+        self.copies = 0
         self.done = 0
         # Digests that this pass has taken on: a second row with the same bytes costs no second forward pass.
         self._taken: set[bytes] = set()
@@ -126,9 +129,12 @@ class Task:
         there = self.features.contains(self.digests[rows])
         reasons = self.features.undecodable(self.digests[rows[~there]])
         failed = np.array([digest.tobytes() in reasons for digest in self.digests[rows]], dtype=bool)
+        self.cache_hits += int(there.sum())
         self.done += int(there.sum())
         for row in rows[failed].tolist():
-            self.fail(row, reasons[self.digests[row].tobytes()])
+            digest = self.digests[row].tobytes()
+            self._reasons[digest] = reasons[digest]
+            self.fail(row, reasons[digest])
         open_rows = rows[~there & ~failed]
         granted = self.writer.claim(self.digests[open_rows]) if len(open_rows) else np.zeros(0, dtype=np.bool_)
         self.deferred.extend(open_rows[~granted].tolist())
@@ -137,8 +143,8 @@ class Task:
 
     def settle(self, batch: Sequence[Ready], features: Features) -> None:
         """Hand the features of images over to the writer."""
-        self.forward_passes += len(batch)
         finite = cast(Mask, np.isfinite(features).all(axis=1))
+        self.forward_passes += int(finite.sum())
         for item, fine in zip(batch, finite, strict=True):
             if fine:
                 self.done += 1
@@ -168,5 +174,6 @@ class Task:
             if reason is not None:
                 self.fail(row, reason)
             else:
+                self.copies += 1
                 self.done += 1
         self._twins = []

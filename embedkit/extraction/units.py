@@ -18,7 +18,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from embedkit.backbones import Backbone
 from embedkit.backbones.request import check_batch_size
@@ -26,7 +25,7 @@ from embedkit.errors import SpecMismatchError, WorkerDiedError
 from embedkit.extraction.child import Child, ChildSettings
 from embedkit.extraction.pipeline import Identified, identify
 from embedkit.extraction.plan import PlanFile
-from embedkit.extraction.records import Records, UnitRecord, standing, this_worker
+from embedkit.extraction.records import Records, Standing, UnitRecord, standing, this_worker
 from embedkit.extraction.report import Extraction, Progress, Tick
 from embedkit.extraction.runner import run_many
 from embedkit.images import ImageRef, ImageSource
@@ -46,7 +45,7 @@ _UNITS_SHARING_A_MEMO = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitResult:
-    """What a unit did.
+    """What a unit did. Each of its rows is a forward pass, a cache hit, a copy or a failure, and only one of these.
 
     Attributes
     ----------
@@ -55,8 +54,8 @@ class UnitResult:
         Images in the unit.
     failures : dict of int to str
         Row of the plan -> reason.
-    forward_passes, cache_hits : int
-        Images that went through the network now; rows found before.
+    forward_passes, cache_hits, copies : int
+        As in `Extraction`.
     seconds : float
     """
 
@@ -66,6 +65,7 @@ class UnitResult:
     failures: dict[int, str] = field(default_factory=dict[int, str])
     forward_passes: int = 0
     cache_hits: int = 0
+    copies: int = 0
     seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
@@ -79,6 +79,13 @@ class UnitResult:
         failures: dict[str, str] = record["failures"]
         result = cls(**{name: value for name, value in record.items() if name != "failures"})
         return replace(result, failures={int(row): reason for row, reason in failures.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    forward_passes: int
+    cache_hits: int
+    copies: int
 
 
 class UnitWorker:
@@ -133,7 +140,7 @@ class UnitWorker:
         if not todo:
             failures = {row: before.failures[row] for row in rows if row in before.failures}
             return UnitResult(number=number, count=count, rows=len(rows), failures=failures, cache_hits=found)
-        self._renew(record, rows, before.digests, todo)
+        self._renew(record, rows, before, todo)
         leases = self._records.leases()
         try:
             # While another worker is alive on this unit, its unfinished attempt is no death.
@@ -142,7 +149,7 @@ class UnitWorker:
             self._records.write(record)
             work = self._work_carefully if record.deaths > DEATHS else self._work
             try:
-                passes, hits = work(record, rows, todo, progress)
+                counts = work(record, rows, todo, progress)
                 record.done = len(rows)
             finally:
                 # Whoever comes to this line was not killed by an image, whatever else went wrong.
@@ -156,8 +163,9 @@ class UnitWorker:
             count=count,
             rows=len(rows),
             failures={**failures, **record.failures, **record.killers},
-            forward_passes=passes,
-            cache_hits=found + hits,
+            forward_passes=counts.forward_passes,
+            cache_hits=found + counts.cache_hits,
+            copies=counts.copies,
             seconds=time.monotonic() - started,
         )
 
@@ -194,16 +202,16 @@ class UnitWorker:
         self._backbone = extraction.backbone
         return extraction
 
-    def _renew(self, record: UnitRecord, rows: range, digests: npt.NDArray[np.uint8], todo: Sequence[int]) -> None:
-        """Take over what other records say of this unit's rows, and forget what is tried again."""
-        record.digests[:] = digests[rows.start : rows.stop]
-        for row in todo:
-            record.digests[row - rows.start] = 0
-            record.failures.pop(row, None)
+    def _renew(self, record: UnitRecord, rows: range, before: Standing, todo: Sequence[int]) -> None:
+        """Take over what other records say of this unit's rows, and forget failures that are past or tried again."""
+        record.digests[:] = before.digests[rows.start : rows.stop]
+        record.digests[[row - rows.start for row in todo]] = 0
+        record.failures = {row: reason for row, reason in before.failures.items() if row in rows and before.final[row]}
+        record.killers = {row: reason for row, reason in record.killers.items() if not before.present[row]}
         record.worker, record.done = this_worker(), len(rows) - len(todo)
 
-    def _work(self, record: UnitRecord, rows: range, todo: Sequence[int], progress: Progress | None) -> tuple[int, int]:
-        """Compute rows and enter what became of them in the record; return forward passes and rows found."""
+    def _work(self, record: UnitRecord, rows: range, todo: Sequence[int], progress: Progress | None) -> _Counts:
+        """Compute rows and enter what became of them in the record."""
         memo_name = self.plan.source.name
         if record.count > _UNITS_SHARING_A_MEMO:
             memo_name += f"#{self.plan.id[:16]}/{record.number}/{record.count}"
@@ -220,17 +228,17 @@ class UnitWorker:
         extraction = self.extract_rows(todo, memo_name, report)
         record.digests[[row - rows.start for row in todo]] = extraction.digests
         record.failures |= {todo[place]: reason for place, reason in extraction.failures.items()}
-        return extraction.forward_passes, extraction.cache_hits
+        return _Counts(extraction.forward_passes, extraction.cache_hits, extraction.copies)
 
     def _work_carefully(
         self, record: UnitRecord, rows: range, todo: Sequence[int], progress: Progress | None
-    ) -> tuple[int, int]:
+    ) -> _Counts:
         """Do what `_work` does in a child process, so that an image which kills its process is found.
 
         What is known is written down at each step: this process may be killed along with its child, as a container is
         that runs out of memory. When that has happened, images are done one by one.
         """
-        passes = hits = done = 0
+        passes = hits = copies = done = 0
         size = 1 if record.deaths > DEATHS + 1 else math.isqrt(len(todo) - 1) + 1
         pieces = [todo[start : start + size] for start in range(0, len(todo), size)]
         settings = ChildSettings(plan=self._file, device=self._device, batch_size=self._batch_size)
@@ -244,7 +252,9 @@ class UnitWorker:
                 else:
                     digests = [bytes.fromhex(digest) for digest in answer["digests"]]
                     record.failures |= {part[int(place)]: reason for place, reason in answer["failures"].items()}
-                    passes, hits = passes + answer["forward_passes"], hits + answer["cache_hits"]
+                    passes += answer["forward_passes"]
+                    hits += answer["cache_hits"]
+                    copies += answer["copies"]
                 for row, digest in zip(part, digests, strict=True):
                     record.digests[row - rows.start] = np.frombuffer(digest, np.uint8)
                     record.strikes.pop(row, None)
@@ -252,7 +262,7 @@ class UnitWorker:
                 self._records.write(record)
                 if progress is not None:
                     progress(Tick(len(todo), done, hits, len(record.failures) + len(record.killers)))
-        return passes, hits
+        return _Counts(passes, hits, copies)
 
     def _isolated(
         self, child: Child, record: UnitRecord, pieces: Sequence[Sequence[int]]

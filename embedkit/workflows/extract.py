@@ -28,14 +28,18 @@ from embedkit.workflows.targets import open_store
 class ExtractResult:
     """What an extraction did.
 
+    Each image is a forward pass, a cache hit, a copy or a failure, and only one of these.
+
     Attributes
     ----------
     images : int
         Rows and failures together.
     forward_passes : int
-        Distinct images that went through the network in this run.
+        Distinct images that went through the network in this run and became features.
     cache_hits : int
-        Rows that the store held before the run.
+        Rows that the store held before the run, or by the time that another run had computed them.
+    copies : int
+        Rows with the same bytes as another image of this run.
     failures : list of Failure
         Images without features, with their reasons.
     fingerprint : str
@@ -72,6 +76,7 @@ class ExtractResult:
     width: int
     seconds: float
     stages: Stages | None = None
+    copies: int = 0
     notes: list[str] = field(default_factory=list[str])
 
     def to_dict(self) -> dict[str, Any]:
@@ -246,6 +251,7 @@ def describe(
         images=len(source.keys) + len(source.failures),
         forward_passes=extraction.forward_passes,
         cache_hits=extraction.cache_hits,
+        copies=extraction.copies,
         failures=[*source_failures(source), *image_failures(source, extraction)],
         fingerprint=spec.fingerprint,
         store=str(store.path),

@@ -417,6 +417,7 @@ def _result(
         images=images,
         forward_passes=sum(unit.forward_passes for unit in units),
         cache_hits=sum(unit.cache_hits for unit in units),
+        copies=sum(unit.copies for unit in units),
         failures=failures,
         fingerprint=resolution.spec.fingerprint,
         store=str(store.path),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import threading
@@ -10,6 +11,8 @@ import time
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from embedkit.backbones import BackboneRequest
 from embedkit.errors import StoreWriteError
@@ -19,6 +22,15 @@ from embedkit.store import FeatureStore, MemoryFeatureStore
 from tests.photos import MODEL, make_folder, make_photo
 
 REQUEST = ExtractionRequest(backbone=BackboneRequest(MODEL, weights="random", precision="fp32", engine="torch"))
+
+
+def _png(photo):
+    file = io.BytesIO()
+    photo.save(file, "png")
+    return file.getvalue()
+
+
+PNGS = [_png(make_photo(seed)) for seed in range(6)]
 
 
 @pytest.fixture
@@ -126,7 +138,34 @@ def test_a_batch_larger_than_the_source_is_not_filled_with_images_that_do_not_ex
 def test_equal_bytes_under_two_names_are_two_rows_and_one_pass(folder, store):
     shutil.copy(folder / "red" / "000.png", folder / "green" / "again.png")
     extraction = run(open_source(folder), REQUEST, store)
-    assert (len(extraction.rows), extraction.forward_passes) == (12, 11)
+    assert (len(extraction.rows), extraction.forward_passes, extraction.copies) == (12, 11, 1)
+
+
+def accounted(extraction):
+    """Say whether each image is exactly one of a pass, a hit, a copy and a failure."""
+    counted = extraction.forward_passes + extraction.cache_hits + extraction.copies
+    return counted == len(extraction.rows) == len(extraction.digests) - len(extraction.failures)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    seeds=st.lists(st.integers(0, 5), min_size=1, max_size=12),
+    broken=st.lists(st.sampled_from([b"", b"no image", "gone.png"]), max_size=4),
+    known=st.integers(0, 12),
+    order=st.randoms(use_true_random=False),
+)
+def test_each_image_is_a_pass_a_hit_a_copy_or_a_failure(seeds, broken, known, order):
+    store = MemoryFeatureStore()
+    request = ExtractionRequest(backbone=BackboneRequest("pixels32"))
+    images = [PNGS[seed] for seed in seeds] + broken
+    order.shuffle(images)
+    if known:
+        assert accounted(run(rows_of(images[:known]), request, store))
+    extraction = run(rows_of(images), request, store)
+    assert accounted(extraction)
+    assert extraction.forward_passes == len(set(images) - set(images[:known]) - {b"", b"no image", "gone.png"})
+    assert len(extraction.failures) == len(broken)
+    assert run(rows_of(images), request, store).copies == 0
 
 
 def test_failures_leave_their_neighbours_alone(folder, store):
@@ -174,8 +213,29 @@ def test_another_process_that_computes_the_same_is_waited_for(folder, tmp_path):
         other.commit()
         thread.join(timeout=30)
     [extraction] = done
-    assert extraction.forward_passes == 4
+    assert (extraction.forward_passes, extraction.cache_hits, extraction.copies) == (4, 7, 0)
     assert len(extraction.rows) == 11
+
+
+def test_copies_of_what_another_process_finds_undecodable_fail_with_it(folder, tmp_path):
+    store = FeatureStore(tmp_path / "store")
+    request = ExtractionRequest(backbone=BackboneRequest("pixels32"))
+    first = run(rows_of([make_photo(99)]), request, store)
+    source = rows_of([PNGS[0], PNGS[0], PNGS[1]])
+    digests = run(source, request, MemoryFeatureStore()).digests
+    with store.features(first.resolution.spec).writer() as other:
+        assert other.claim(digests[[0]]).all()
+        waiting: list = []
+        thread = threading.Thread(target=lambda: waiting.append(run(source, request, store)))
+        thread.start()
+        thread.join(timeout=1)
+        assert not waiting
+        other.add_undecodable(digests[0].tobytes(), "as an older version had it")
+        other.commit()
+        thread.join(timeout=30)
+    [extraction] = waiting
+    assert extraction.failures == dict.fromkeys((0, 1), "as an older version had it")
+    assert accounted(extraction)
 
 
 def test_two_runs_at_once_share_the_work(tmp_path):
@@ -192,6 +252,7 @@ def test_two_runs_at_once_share_the_work(tmp_path):
     for thread in threads:
         thread.join(timeout=120)
     assert sum(extraction.forward_passes for extraction in done) == 200
+    assert all(accounted(extraction) for extraction in done)
     assert [len(extraction.rows) for extraction in done] == [200, 200]
 
 
@@ -250,6 +311,7 @@ def test_features_that_are_not_finite_are_failures(folder, monkeypatch):
         "the network gives features that are not finite; try another precision"
     }
     assert len(extraction.failures) == 2
+    assert accounted(extraction)
 
 
 def test_a_warm_run_reads_no_image_unless_told_to(folder, tmp_path, monkeypatch):

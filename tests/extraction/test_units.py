@@ -98,7 +98,13 @@ def test_the_same_bytes_in_two_units_are_two_rows_and_one_pass(tmp_path, folder)
     shutil.copy(folder / "green" / "000.png", folder / "red" / "copy.png")
     plan = make(tmp_path, folder)
     worker = UnitWorker(plan.file)
-    assert sum(worker.extract(number, 2).forward_passes for number in (1, 2)) == 11
+    results = [worker.extract(number, 2) for number in (1, 2)]
+    assert [(one.rows, one.forward_passes, one.cache_hits, one.copies) for one in results] == [
+        (6, 6, 0, 0),
+        (6, 5, 1, 0),
+    ]
+    again = UnitWorker(make(tmp_path / "again", folder).file).extract(1, 1)
+    assert (again.rows, again.forward_passes, again.cache_hits, again.copies) == (12, 11, 0, 1)
     done = planned_extraction(plan, worker.store)
     assert len(done.rows) == 12
     np.testing.assert_array_equal(done.digests[0], done.digests[plan.source.keys.index("red/copy.png")])
@@ -190,6 +196,7 @@ def test_after_some_deaths_what_kills_is_found(tmp_path, folder, monkeypatch):
     assert worker.extract(1, 1).failures == result.failures
     done = planned_extraction(plan, worker.store)
     assert (sorted(done.failures), len(done.rows)) == ([2, 6, 10], 8)
+    assert (worker.extract(1, 1).cache_hits, result.cache_hits, result.copies) == (8, 0, 0)
     assert done.digests[2].any()
     # The reason stays with the plan: the digest is not condemned in the store.
     assert not worker.store.features(plan.resolution.spec).undecodable(done.digests[[2]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 
 import numpy as np
@@ -61,6 +62,19 @@ def test_auto_is_settled_for_all_images_however_they_are_divided(tmp_path):
         folder, MODEL, weights="random", engine="torch", store=tmp_path / "several", device="cpu,cpu", batch_size=8
     )
     assert "torch fp32" in several.choice
+
+
+@pytest.mark.parametrize("device", ["cpu", "cpu,cpu"])
+def test_the_numbers_of_a_report_add_up(photos, tmp_path, device):
+    shutil.copy(photos / "red" / "000.png", photos / "red" / "001.png")
+    shutil.copy(photos / "red" / "000.png", photos / "green" / "copy.png")
+    (photos / "red" / "002.png").unlink()
+    (photos / "red" / "002.png").symlink_to("gone.png")
+    for passes in (37, 0):
+        done = extract(photos, "pixels32", store=tmp_path / "store", device=device)
+        assert (done.images, done.forward_passes, len(done.failures)) == (41, passes, 2)
+        assert done.images == done.forward_passes + done.cache_hits + done.copies + len(done.failures)
+        assert done.to_dict()["copies"] == done.copies
 
 
 def test_images_in_memory_have_one_process(tmp_path):
