@@ -18,13 +18,14 @@ import os
 import re
 import tarfile
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from io import BufferedReader, RawIOBase
 from typing import Any, cast
 
-from embedkit.errors import EmptySourceError, ManifestError, SourceError, SourceNotFoundError, UnreadableImageError
+from embedkit.errors import EmptySourceError, SourceError, SourceNotFoundError, UnreadableImageError
 from embedkit.images.columns import Table, TargetOption, source_of
 from embedkit.images.folder import is_image_name, read_structure
 from embedkit.images.reading import ArchiveMember, read_bytes
@@ -78,11 +79,13 @@ def open_archives(paths: Sequence[str], *, label_column: str | None, target_type
     -------
     ImageSource
         Keys are ``ARCHIVE/MEMBER``. An archive that is cut short gives the members before the cut, and one failure.
+        An image whose sidecar is damaged cannot be read either: its label is not known. Nor can several files of one
+        name: they are one row, since nothing says which of them is meant (in WebDataset, too, that is an error).
 
     Raises
     ------
     SourceError
-        Not an archive; one at a URL that cannot be read; a member listed twice.
+        Not an archive; one at a URL that cannot be read; two archives of one name that hold the same.
     SourceNotFoundError, EmptySourceError, MissingExtraError, UsageError
 
     Notes
@@ -95,9 +98,10 @@ def open_archives(paths: Sequence[str], *, label_column: str | None, target_type
     samples: list[Mapping[str, str]] = []
     failures: list[tuple[str, str]] = []
     for path, listing in zip(paths, _list_archives(paths), strict=True):
+        damaged = {_stem(member.name): member for member in listing.members if member.problem and _sidecar(member.name)}
         for member in listing.members:
             if is_image_name(os.path.basename(member.name)):
-                images.append(member)
+                images.append(_with_sidecar(member, damaged.get(_stem(member.name))))
                 inner.append(key_of(member.name))
                 samples.append(listing.samples.get(_stem(member.name), {}))
         if listing.lost:
@@ -170,14 +174,12 @@ def list_archive(path: str, *, sidecars: bool = False) -> Listing:
     ----------
     path : str
     sidecars : bool
-        Read those too, each as it is passed.
+        Read those too, each as it is passed; a damaged one is a member that says so.
 
     Raises
     ------
     SourceError
         Not an archive; one whose members cannot be read by their place; one at a URL that cannot be read.
-    ManifestError
-        A sidecar that cannot be understood.
     SourceNotFoundError, MissingExtraError, UsageError
     """
     if path.lower().endswith(COMPRESSED_TARS):
@@ -186,9 +188,7 @@ def list_archive(path: str, *, sidecars: bool = False) -> Listing:
     listing = Listing()
 
     def take(member: ArchiveMember) -> None:
-        listing.members.append(member)
-        if sidecars:
-            _take_sidecar(member, listing.samples)
+        listing.members.append(_take_sidecar(member, listing.samples) if sidecars else member)
 
     list_members = _list_zip if path.lower().endswith(".zip") else _list_tar
     try:
@@ -202,6 +202,7 @@ def list_archive(path: str, *, sidecars: bool = False) -> Listing:
         denied = isinstance(error, PermissionError)
         reason = "permission denied" if denied else "no such file, or no answer from where it should be"
         raise SourceNotFoundError(f"{path}: {error.strerror or reason}, expected a tar or zip archive") from error
+    listing.members = _told_apart(listing.members)
     return listing
 
 
@@ -328,22 +329,58 @@ def _stem(name: str) -> str:
     return folder + slash + base.split(".", 1)[0]
 
 
-def _take_sidecar(member: ArchiveMember, samples: dict[str, dict[str, str]]) -> None:
-    """Add what a member says of its sample, if it is a sidecar."""
-    extension = os.path.splitext(member.name)[1].lower()
-    if extension not in _SIDECARS or member.problem or member.size > _MAX_SIDECAR_BYTES:
-        return
-    stem = _stem(member.name)
-    if member.name[len(stem) :].lower() == extension:
-        samples.setdefault(stem, {}).update(_read_sidecar(member, extension))
+def _told_apart(members: list[ArchiveMember]) -> list[ArchiveMember]:
+    """Return members of names of their own; those that share one are one member, which cannot be read."""
+    counts = Counter(member.name for member in members)
+    if len(counts) == len(members):
+        return members
+    named: dict[str, ArchiveMember] = {}
+    for member in members:
+        if counts[member.name] > 1:
+            member = _lost(member, f"{counts[member.name]} files in the archive have its name")
+        named.setdefault(member.name, member)
+    return list(named.values())
+
+
+def _lost(member: ArchiveMember, problem: str) -> ArchiveMember:
+    # Without its place, by which a memo could know its bytes and serve them all the same.
+    return ArchiveMember(member.archive, member.name, problem=problem)
+
+
+def _with_sidecar(member: ArchiveMember, damaged: ArchiveMember | None) -> ArchiveMember:
+    """Return an image as one that cannot be read if a sidecar of its sample is damaged."""
+    if damaged is None or member.problem:
+        return member
+    return _lost(member, f"its {os.path.basename(damaged.name)!r} cannot be read: {damaged.problem}")
+
+
+def _sidecar(name: str) -> str:
+    """Return the extension of a sidecar's name; empty for other names."""
+    extension = os.path.splitext(name)[1].lower()
+    return extension if extension in _SIDECARS and name[len(_stem(name)) :].lower() == extension else ""
+
+
+def _take_sidecar(member: ArchiveMember, samples: dict[str, dict[str, str]]) -> ArchiveMember:
+    """Add what a member says of its sample, if it is a sidecar; return it, or that it is damaged."""
+    extension = _sidecar(member.name)
+    if not extension or member.problem or member.size > _MAX_SIDECAR_BYTES:
+        return member
+    try:
+        columns = _read_sidecar(member, extension)
+    except (UnreadableImageError, ValueError, RecursionError) as error:
+        return _lost(member, "not UTF-8" if isinstance(error, UnicodeError) else str(error))
+    samples.setdefault(_stem(member.name), {}).update(columns)
+    return member
 
 
 def _read_sidecar(member: ArchiveMember, extension: str) -> dict[str, str]:
-    try:
-        text = read_bytes(member).decode("utf-8")
-        return dict(_json_columns(json.loads(text))) if extension == ".json" else {extension[1:]: text.strip()}
-    except (UnreadableImageError, ValueError, RecursionError) as error:
-        raise ManifestError(f"{member.archive}: member {member.name!r} cannot be read: {error}") from error
+    text = read_bytes(member).decode("utf-8")
+    columns = dict(_json_columns(json.loads(text))) if extension == ".json" else {extension[1:]: text.strip()}
+    for part in (*columns, *columns.values()):
+        part.encode("utf-8")  # JSON can spell lone surrogates
+        if "\0" in part:  # as where a disk lost a block
+            raise ValueError("it holds a NUL")
+    return columns
 
 
 def _json_columns(record: Any) -> Iterator[tuple[str, str]]:

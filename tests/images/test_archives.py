@@ -3,15 +3,18 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
 import random
+import re
 import tarfile
+import warnings
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from embedkit.errors import EmptySourceError, ManifestError, SourceError, SourceNotFoundError, UnreadableImageError
-from embedkit.images import open_source, read_bytes
+from embedkit.images import StatMemo, open_source, read_bytes
 from embedkit.images.archives import list_archive
 
 
@@ -247,21 +250,128 @@ def test_what_is_no_archive(tmp_path):
         open_source(tmp_path / "c.zip")
 
 
-def test_no_images_and_doubles(tmp_path):
+def test_no_images(tmp_path):
     with pytest.raises(EmptySourceError):
         open_source(tar(tmp_path / "a.tar", {"a.txt": b""}))
     with pytest.raises(EmptySourceError):
         open_source(tar(tmp_path / "a.tar", {}))
-    path = tmp_path / "b.tar"
+
+
+def reasons(source) -> dict[str, str]:
+    """Why images cannot be read, by key; the others are read."""
+    found = {}
+    for key, ref in zip(source.keys, source.images, strict=True):
+        try:
+            read_bytes(ref)
+        except UnreadableImageError as error:
+            found[key] = str(error)
+    return found
+
+
+DAMAGED = [
+    ("json", b'{"a":', "Expecting value"),
+    ("json", b"[1]", "not a JSON object"),
+    ("json", b"", "Expecting value"),
+    ("json", b"\xff", "not UTF-8"),
+    ("json", b"[" * 100_000, "recursion"),
+    ("json", b'{"a": "\\ud800"}', "not UTF-8"),
+    ("json", b'{"\\u0000": 1}', "it holds a NUL"),
+    ("cls", b"\xff\xfe1", "not UTF-8"),
+    ("cls", b"\0\0", "it holds a NUL"),
+]
+
+
+@pytest.mark.parametrize("make", [tar, zipped])
+@pytest.mark.parametrize(("extension", "data", "reason"), DAMAGED)
+def test_a_damaged_sidecar_costs_its_own_images_only(tmp_path, make, extension, data, reason):
+    members = {f"{i}.{kind}": f"{i % 2}".encode() for i in range(4) for kind in ("jpg", "cls")}
+    path = make(tmp_path / f"a.{'tar' if make is tar else 'zip'}", {**members, f"2.{extension}": data})
+    name = path.rsplit("/", 1)[1]
+    source = open_source(path)
+    assert source.keys == [f"{name}/{i}.jpg" for i in range(4)]
+    failed = reasons(source)
+    assert list(failed) == [f"{name}/2.jpg"]
+    assert re.search(f"^its '2.{extension}' cannot be read: .*{reason}", failed[f"{name}/2.jpg"])
+    assert [source.labels[row] for row in (0, 1, 3)] == ["0", "1", "1"]
+    assert source.failures == []
+
+
+def test_a_damaged_sidecar_leaves_other_shards_alone(tmp_path):
+    for number in range(3):
+        tar(tmp_path / f"{number}.tar", {"a.jpg": b"a", "a.cls": b"1", "b.jpg": b"b", "b.cls": b"\xff" * (number == 1)})
+    source = open_source(tmp_path)
+    assert len(source) == 6
+    assert list(reasons(source)) == ["1.tar/b.jpg"]
+
+
+def test_a_sidecar_of_no_image_may_be_anything(tmp_path):
+    path = tar(tmp_path / "a.tar", {"annotations.json": b"[1, 2]", "1.jpg": b"1"})
+    assert reasons(open_source(path)) == {}
+
+
+def test_a_sidecar_that_is_a_link_is_not_followed(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name in ("1.jpg", "2.jpg"):
+            archive.addfile(tarfile.TarInfo(name))
+        entry = tarfile.TarInfo("1.cls")
+        entry.type = tarfile.SYMTYPE
+        entry.linkname = "2.cls"
+        archive.addfile(entry)
+    reason = "its '1.cls' cannot be read: a link or a device, not a file"
+    assert reasons(open_source(tmp_path / "a.tar")) == {"a.tar/1.jpg": reason}
+
+
+def twice(path, kind, name) -> str:
+    """Write an archive of four samples, and one of its members once more, with other bytes."""
+    members = [(f"{i}.{ending}", b"%d" % i) for i in range(4) for ending in ("jpg", "cls")] + [(name, b"7")]
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as archive, warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # it says so, and does it
+            for member, data in members:
+                archive.writestr(member, data)
+        return str(path)
     with tarfile.open(path, "w") as archive:
-        for _ in range(2):
-            archive.addfile(tarfile.TarInfo("a.jpg"))
+        for member, data in members:
+            entry = tarfile.TarInfo(member)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return str(path)
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_files_of_one_name_are_one_row_that_cannot_be_read(tmp_path, kind):
+    archive = f"a.{kind}"
+    twice(tmp_path / archive, kind, "2.jpg")
+    source = open_source(tmp_path / archive)
+    assert source.keys == [f"{archive}/{i}.jpg" for i in range(4)]
+    assert source.labels == ["0", "1", "2", "3"]
+    assert reasons(source) == {f"{archive}/2.jpg": "2 files in the archive have its name"}
+    (tmp_path / "m.csv").write_text(f"path\n{archive}/1.jpg\n{archive}/2.jpg\n")
+    assert reasons(open_source(tmp_path / "m.csv")) == {f"{archive}/2.jpg": "2 files in the archive have its name"}
+    twice(tmp_path / archive, kind, "2.cls")
+    reason = "its '2.cls' cannot be read: 2 files in the archive have its name"
+    assert reasons(open_source(tmp_path / archive)) == {f"{archive}/2.jpg": reason}
+    twice(tmp_path / archive, kind, "2.npy")
+    assert reasons(open_source(tmp_path / archive)) == {}
+
+
+def test_no_memo_knows_an_image_whose_sidecar_is_damaged(tmp_path):
+    members = {"1.jpg": b"1", "2.jpg": b"2", "2.cls": b"\xff"}
+    source = open_source(tar(tmp_path / "a.tar", members))
+    os.utime(tmp_path / "a.tar", (0, 0))
+    whole = list_archive(str(tmp_path / "a.tar")).members
+    memo = StatMemo(tmp_path / "memo.npy")
+    memo._opened_ns += 10**12  # as if the archive had been there for long
+    for member in whole:
+        memo.record(member, os.stat(tmp_path / "a.tar"), bytes(32))
+    memo.save()
+    assert memo.lookup(source.images)[1].tolist() == [True, False]
+
+
+def test_archives_of_one_name_that_hold_the_same_are_refused(tmp_path):
+    paths = []
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        paths.append(tar(tmp_path / folder / "b.tar", {"a.jpg": b""}))
     with pytest.raises(ManifestError, match="'b.tar/a.jpg' more than once"):
-        open_source(path)
-
-
-@pytest.mark.parametrize("data", [b"{", b"[1]", b"\xff", b"[" * 100_000])
-def test_a_sidecar_that_is_none_is_named(tmp_path, data):
-    path = tar(tmp_path / "a.tar", {"1.jpg": b"1", "1.json": data})
-    with pytest.raises(ManifestError, match="a.tar: member '1.json' cannot be read"):
-        open_source(path)
+        open_source(paths)

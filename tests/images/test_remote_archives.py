@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from embedkit.errors import EmptySourceError, ManifestError, SourceError, SourceNotFoundError, UsageError
+from embedkit.errors import EmptySourceError, SourceError, SourceNotFoundError, UsageError
 from embedkit.errors import UnreadableImageError as Unreadable
 from embedkit.images import open_source, read_bytes, remote, remote_file
 from tests.bucket import Bucket, new_bucket
@@ -209,9 +209,19 @@ def test_what_is_no_archive(url):
         open_source(f"{url}/a.tar.gz")
     with pytest.raises(UsageError, match="photos.npy: an .npy file is .* not read at a URL; download it first"):
         open_source(f"{url}/photos.npy")
-    FILES.pipe(f"{url}/bad.tar", archive("tar", {"1.jpg": b"1", "1.json": b"{"}))
-    with pytest.raises(ManifestError, match="bad.tar: member '1.json' cannot be read"):
-        open_source(f"{url}/bad.tar")
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_a_damaged_sidecar_costs_its_own_images_only(url, kind):
+    for number in range(2):
+        members = {"1.jpg": b"1", "1.json": b"{", "2.jpg": b"2", "2.json": b'{"label": "x"}', "2.cls": b"0"}
+        FILES.pipe(f"{url}/{number}.{kind}", archive(kind, members))
+    source = open_source(url)
+    assert source.keys == [f"{number}.{kind}/{name}.jpg" for number in range(2) for name in (1, 2)]
+    for number in (0, 1):
+        with pytest.raises(Unreadable, match="^its '1.json' cannot be read: Expecting property name"):
+            read_bytes(source.images[2 * number])
+        assert read_bytes(source.images[2 * number + 1]) == b"2"
 
 
 @pytest.mark.parametrize("kind", ["tar", "zip"])
