@@ -35,6 +35,7 @@ from embedkit.images.source import ImageSource, key_of
 
 ARCHIVE_EXTENSIONS = (".tar", ".zip")
 COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+_LABELS = ("cls", "label")
 _SIDECARS = (".cls", ".json", ".txt")
 _MAX_SIDECAR_BYTES = 1 << 20
 _BRACES = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")
@@ -79,8 +80,9 @@ def open_archives(paths: Sequence[str], *, label_column: str | None, target_type
     -------
     ImageSource
         Keys are ``ARCHIVE/MEMBER``. An archive that is cut short gives the members before the cut, and one failure.
-        An image whose sidecar is damaged cannot be read either: its label is not known. Nor can several files of one
-        name: they are one row, since nothing says which of them is meant (in WebDataset, too, that is an error).
+        Images whose label is not known cannot be read: those with a damaged sidecar and, in an archive that is cut
+        short, those without the label that others have. Nor can several files of one name: they are one row, since
+        nothing says which of them is meant (to WebDataset, too, that is an error).
 
     Raises
     ------
@@ -97,20 +99,27 @@ def open_archives(paths: Sequence[str], *, label_column: str | None, target_type
     inner: list[str] = []
     samples: list[Mapping[str, str]] = []
     failures: list[tuple[str, str]] = []
+    cut: set[str] = set()
     for path, listing in zip(paths, _list_archives(paths), strict=True):
         damaged = {_stem(member.name): member for member in listing.members if member.problem and _sidecar(member.name)}
         for member in listing.members:
             if is_image_name(os.path.basename(member.name)):
                 images.append(_with_sidecar(member, damaged.get(_stem(member.name))))
-                inner.append(key_of(member.name))
+                inner.append(key_of(member.name.replace("\0", "\\0")))
                 samples.append(listing.samples.get(_stem(member.name), {}))
         if listing.lost:
+            cut.add(path)
             failures.append((key_of(os.path.basename(path)), listing.lost))
     where = paths[0] if len(paths) == 1 else f"{len(paths)} archives"
     if not images and not failures:
         raise EmptySourceError(f"{where}: no image in it, expected members such as 'a.jpg', 'b.png'")
     columns = {name: [sample.get(name, "") for sample in samples] for name in _names(samples)}
-    if label_column is None and not {"cls", "label"} & columns.keys():
+    chosen = label_column or next((name for name in _LABELS if name in columns), None)
+    if chosen in columns:
+        for row, (member, sample) in enumerate(zip(images, samples, strict=True)):
+            if member.archive in cut and chosen not in sample and not member.problem:
+                images[row] = _lost(member, f"its label is not there: {os.path.basename(member.archive)} is cut short")
+    if chosen is None:
         split, labels = read_structure(inner, where)
         columns |= {"split": split} if split is not None else {}
         columns |= {"label": labels} if labels is not None else {}
@@ -122,7 +131,7 @@ def open_archives(paths: Sequence[str], *, label_column: str | None, target_type
         images,
         label_column=label_column,
         target_type=target_type,
-        default_labels=("cls", "label"),
+        default_labels=_LABELS,
         failures=failures,
     )
 

@@ -321,6 +321,32 @@ def test_a_sidecar_that_is_a_link_is_not_followed(tmp_path):
     assert reasons(open_source(tmp_path / "a.tar")) == {"a.tar/1.jpg": reason}
 
 
+def test_an_image_whose_label_lies_behind_the_cut(tmp_path):
+    members = {f"{i}.{kind}": b"%d" % i for i in range(3) for kind in ("jpg", "cls")}
+    whole = Path(tar(tmp_path / "a.tar", members)).read_bytes()
+    for kept, failed in ((10, ["a.tar/2.jpg"]), (9, []), (8, []), (2, [])):
+        (tmp_path / "a.tar").write_bytes(whole[: kept * 512])
+        source = open_source(tmp_path / "a.tar")
+        assert list(reasons(source)) == failed
+        assert len(source.failures) == 1
+    (tmp_path / "a.tar").write_bytes(whole[: 10 * 512])
+    reason = "its label is not there: a.tar is cut short"
+    assert reasons(open_source(tmp_path / "a.tar")) == {"a.tar/2.jpg": reason}
+    tar(tmp_path / "b.tar", {"x.jpg": b"x", "y.jpg": b"y", "y.cls": b"1"})  # not cut: x has no label, and that is all
+    source = open_source(tmp_path)
+    assert source.labels == ["0", "1", "", "", "1"]
+    assert list(reasons(source)) == ["a.tar/2.jpg"]
+
+
+def test_a_name_that_holds_a_nul(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        for name in ("a.jpg", "b\0c.jpg"):
+            entry = tarfile.TarInfo("member")
+            entry.pax_headers = {"path": name}
+            archive.addfile(entry)
+    assert open_source(tmp_path / "a.tar").keys == ["a.tar/a.jpg", "a.tar/b\\0c.jpg"]
+
+
 def twice(path, kind, name) -> str:
     """Write an archive of four samples, and one of its members once more, with other bytes."""
     members = [(f"{i}.{ending}", b"%d" % i) for i in range(4) for ending in ("jpg", "cls")] + [(name, b"7")]
