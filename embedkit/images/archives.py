@@ -311,7 +311,10 @@ def _list_zip(path: str, file: BufferedReader[RawIOBase], end: int, take: Callab
         with zipfile.ZipFile(file) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     except (zipfile.BadZipFile, ValueError, OverflowError, NotImplementedError, EOFError) as error:
-        raise SourceError(f"{path}: not a zip archive, or one cut short ({error})") from error
+        raise SourceError(
+            f"{path}: not a zip archive, or one cut short ({error}): the list of its files is at its end, and "
+            "without it none can be read; copy or download it again"
+        ) from error
     for entry in entries:
         if not os.path.basename(entry.filename).startswith("."):
             take(_zip_member(path, entry, end))
