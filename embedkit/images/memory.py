@@ -5,6 +5,7 @@ Layer: images. Pillow and NumPy; pandas, polars and torch objects are known by w
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -15,10 +16,12 @@ import numpy.typing as npt
 
 from embedkit.errors import EmptySourceError, ManifestError, SourceNotFoundError, UsageError
 from embedkit.images.datasets import is_dataset, open_dataset
+from embedkit.images.modes import in_range
 from embedkit.images.reading import ArchiveMember, ImageRef, as_ref
 from embedkit.images.remote import locate
 from embedkit.images.source import ImageSource, key_of
 
+_LOOKED_AT = 16  # images of an array of floats
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
 _MISSING = ArchiveMember(archive="", name="", problem="no image is given")
 _NUL = ArchiveMember(archive="", name="", problem="no such file: its name holds a NUL")
@@ -104,7 +107,7 @@ def open_npy(path: str) -> ImageSource:
     Raises
     ------
     ManifestError
-        Not an .npy file, or one of Python objects.
+        Not an .npy file, one cut short, or one of Python objects.
     SourceNotFoundError, UsageError
     """
     try:
@@ -112,8 +115,37 @@ def open_npy(path: str) -> ImageSource:
     except OSError as error:
         raise SourceNotFoundError(f"{path}: {error.strerror}, expected an .npy file") from error
     except (ValueError, EOFError) as error:
+        if "mmap length" in str(error):  # what its header says does not fit into it
+            size = os.path.getsize(path)
+            raise ManifestError(
+                f"{path}: cut short: {size:,} bytes hold fewer images than its header says; copy or write it again"
+            ) from error
         raise ManifestError(f"{path}: not an .npy file of numbers: {error}") from error
-    return open_array(array, os.path.abspath(path))
+    source = open_array(array, os.path.abspath(path))
+    check_range(source)
+    return source
+
+
+def check_range(source: ImageSource) -> None:
+    """Refuse one array of floats of which no image is in [0, 1], going by a few of them.
+
+    Raises
+    ------
+    UsageError
+        Every image that was looked at would be a failure of its own.
+    """
+    if not isinstance(source.images, _Rows):
+        return
+    low = high = math.nan
+    for row in np.unique(np.linspace(0, len(source) - 1, _LOOKED_AT).astype(int)):
+        pixels = source.images[int(row)]
+        if pixels.dtype.kind != "f" or not pixels.size or in_range(pixels):
+            return
+        low, high = float(np.fmin(low, pixels.min())), float(np.fmax(high, pixels.max()))
+    raise UsageError(
+        f"{source.name}: its floats reach from {low:g} to {high:g}, expected [0, 1]; divide by 255 if they go up to "
+        "255, or save them as uint8"
+    )
 
 
 def open_array(array: npt.NDArray[Any], name: str) -> ImageSource:

@@ -73,6 +73,11 @@ def array_to_rgb(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(eight)
 
 
+def in_range(floats: npt.NDArray[Any]) -> bool:
+    """Say whether all floats, one at least, are in [0, 1]: above 1 by rounding alone is 1, and NaN is outside."""
+    return bool(floats.min() >= 0 and floats.max() <= 1 + 1e-6)
+
+
 def _eight_bit(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     if array.dtype == np.uint8:
         return array
@@ -82,9 +87,8 @@ def _eight_bit(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         return _scaled(array)
     if array.dtype.kind != "f":
         raise UndecodableImageError(f"array of {array.dtype}, expected bool, uint8, uint16 or floats in [0, 1]")
-    low, high = array.min(), array.max()
-    if not (low >= 0 and high <= 1 + 1e-6):  # above 1 by rounding alone is 1; NaN fails both
-        raise UndecodableImageError(f"floats from {low:g} to {high:g}, expected [0, 1]")
+    if not in_range(array):
+        raise UndecodableImageError(f"floats from {array.min():g} to {array.max():g}, expected [0, 1]")
     return np.rint(array.astype(np.float32) * 255).astype(np.uint8)
 
 

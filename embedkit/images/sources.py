@@ -15,7 +15,7 @@ from embedkit.images.columns import TargetOption
 from embedkit.images.datasets import is_dataset, open_dataset
 from embedkit.images.folder import folder_of, is_image_name, open_folder
 from embedkit.images.manifest import DELIMITERS, open_manifest
-from embedkit.images.memory import open_npy, rows_of
+from embedkit.images.memory import check_range, open_npy, rows_of
 from embedkit.images.parquet import open_parquet
 from embedkit.images.remote import is_url, list_files, locate
 from embedkit.images.source import ImageSource, key_of
@@ -64,7 +64,8 @@ def open_source(
     MissingExtraError
         Parquet without pyarrow, a URL without fsspec or its package for the protocol.
     UsageError
-        Something that is no source of images; a URL of a protocol that fsspec does not know.
+        Something that is no source of images; an array of floats outside [0, 1]; a URL of a protocol that fsspec does
+        not know.
     """
     if input != "path":
         raise UsageError(f"input={input!r}, expected 'path': other keys mean something in a feature file only")
@@ -77,7 +78,9 @@ def open_source(
         return open_archives(archives, label_column=label_column, target_type=target_type)
     if label_column is not None:
         raise UsageError(f"label_column={label_column!r}: a list of images has no columns; name a manifest instead")
-    return rows_of(target, root=root)
+    source = rows_of(target, root=root)
+    check_range(source)
+    return source
 
 
 def _open_path(

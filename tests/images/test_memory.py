@@ -171,7 +171,9 @@ def test_bad_npy_files(tmp_path):
     (tmp_path / "empty.npy").write_bytes(b"")
     np.save(tmp_path / "cut.npy", np.zeros((9, 9, 9), np.uint8))
     (tmp_path / "cut.npy").write_bytes((tmp_path / "cut.npy").read_bytes()[:-100])
-    for name in ("objects", "text", "empty", "cut"):
+    with pytest.raises(ManifestError, match="cut.npy: cut short: 757 bytes .* copy or write it again$"):
+        open_source(tmp_path / "cut.npy")
+    for name in ("objects", "text", "empty"):
         with pytest.raises(ManifestError, match=f"{name}.npy: not an .npy file of numbers"):
             open_source(tmp_path / f"{name}.npy")
     with pytest.raises(SourceNotFoundError):
@@ -179,6 +181,28 @@ def test_bad_npy_files(tmp_path):
     np.save(tmp_path / "flat.npy", np.zeros(9))
     with pytest.raises(UsageError, match=r"flat.npy: array of shape \(9,\)"):
         open_source(tmp_path / "flat.npy")
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_floats_of_another_range_are_refused_at_once(tmp_path, mapped):
+    def opened(batch):
+        if not mapped:
+            return open_source(batch)
+        np.save(tmp_path / "x.npy", batch)
+        return open_source(tmp_path / "x.npy")
+
+    eight = np.random.default_rng(0).integers(0, 256, (40, 4, 5, 3), dtype=np.uint8)
+    batch = eight.astype(np.float32)
+    with pytest.raises(UsageError, match=r"its floats reach from 0 to 255, expected \[0, 1\]; divide by 255"):
+        opened(batch)
+    with pytest.raises(UsageError, match=r"its floats reach from -1 to 1, expected \[0, 1\]"):
+        opened(batch / 127.5 - 1)
+    with pytest.raises(UsageError, match="its floats reach from nan to nan"):
+        opened(np.full((1, 4, 5), np.nan))
+    assert len(opened(eight)) == 40
+    batch /= 255
+    batch[:39] = np.nan  # failures of their own: they spare the last one
+    assert len(opened(batch)) == 40
 
 
 def test_missing_images_may_be_rows_that_cannot_be_read():
