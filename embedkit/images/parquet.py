@@ -19,7 +19,7 @@ from embedkit.images.manifest import source_of_manifest
 from embedkit.images.reading import ArchiveMember, ImageRef, as_ref
 from embedkit.images.remote import RemoteReadError, is_url, locate
 from embedkit.images.remote_file import open_file
-from embedkit.images.source import ImageSource
+from embedkit.images.source import ImageSource, key_of
 
 _IMAGE_COLUMNS = ("image", "img", "image_bytes", "bytes", "jpg", "png")
 _ARROW_ERRORS = (ValueError, OSError, NotImplementedError)  # what pyarrow's own errors derive from
@@ -31,7 +31,8 @@ def open_parquet(path: str, *, label_column: str | None, target_type: TargetOpti
 
     A column ``path`` makes it a manifest, as in CSV. Otherwise the images are in a binary column named ``image``,
     ``img``, ``image_bytes``, ``bytes``, ``jpg`` or ``png``, or in a struct of ``bytes`` and ``path`` (the layout of
-    ``datasets``, whose class names are understood too); their keys are row numbers.
+    ``datasets``, whose class names are understood too). Their keys are those paths where every row has one of its own,
+    otherwise row numbers.
 
     Raises
     ------
@@ -54,7 +55,7 @@ def open_parquet(path: str, *, label_column: str | None, target_type: TargetOpti
         raise EmptySourceError(f"{path}: no rows, expected one row an image")
     return source_of(
         table,
-        [str(row) for row in range(rows)],
+        _paths(file, images) or [str(row) for row in range(rows)],
         ParquetImages(file, table.name, images),
         label_column=label_column,
         target_type=target_type,
@@ -141,6 +142,21 @@ def _image_column(schema: Any, path: str) -> str:
         f"{path}: no column 'path' and no column of image bytes ({', '.join(_IMAGE_COLUMNS)}); "
         f"columns found: {', '.join(schema.names)}"
     )
+
+
+def _paths(file: Any, column: str) -> list[str] | None:
+    """Return the paths beside the images as keys; None unless every row has one of its own."""
+    kind = file.schema_arrow.field(column).type
+    if not hasattr(kind, "get_field_index") or kind.get_field_index("path") < 0:
+        return None
+    try:
+        values: list[Any] = file.read(columns=[f"{column}.path"]).column(0).to_pylist()
+    except _READ_ERRORS:
+        return None  # the images of a row group that cannot be read say so themselves
+    paths = [value and value["path"] for value in values]
+    if not all(isinstance(path, str) and path.strip() and "\0" not in path for path in paths):
+        return None
+    return [key_of(path) for path in paths] if len(set(paths)) == len(paths) else None
 
 
 def _read_text(file: Any, path: str, names: list[str]) -> Table:

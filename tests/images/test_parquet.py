@@ -90,6 +90,30 @@ def test_images_inside(tmp_path, layout):
         assert list(executor.map(source.images.__getitem__, list(range(10)) * 20)) == data * 20
 
 
+@pytest.mark.parametrize(
+    ("paths", "keys"),
+    [
+        (["x/a.jpg", "b.jpg", "ü.jpg"], ["x/a.jpg", "b.jpg", "ü.jpg"]),
+        (["a.jpg", "b.jpg", "a.jpg"], ["0", "1", "2"]),
+        (["a.jpg", None, "c.jpg"], ["0", "1", "2"]),
+        (["a.jpg", "", "c.jpg"], ["0", "1", "2"]),
+        (["a.jpg", "b\0.jpg", "c.jpg"], ["0", "1", "2"]),
+        ([1, 2, 3], ["0", "1", "2"]),
+    ],
+)
+def test_paths_beside_the_images_are_keys_where_each_row_has_its_own(tmp_path, paths, keys):
+    images = [{"bytes": b"%d" % row, "path": path} for row, path in enumerate(paths)]
+    source = open_source(write(tmp_path / "m.parquet", {"image": images, "label": ["a", "b", "a"]}, row_group_size=2))
+    assert source.keys == keys
+    assert source.labels == ["a", "b", "a"]
+    assert [read_bytes(ref) for ref in source.images] == [b"0", b"1", b"2"]
+
+
+def test_a_row_without_a_struct_has_no_path(tmp_path):
+    source = open_source(write(tmp_path / "m.parquet", {"image": [{"bytes": b"a", "path": "a.jpg"}, None]}))
+    assert source.keys == ["0", "1"]
+
+
 def test_a_missing_image_is_a_failure_of_its_row(tmp_path):
     source = open_source(write(tmp_path / "m.parquet", {"image": [b"a", None]}))
     assert read_bytes(source.images[0]) == b"a"
