@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 # Units that are listed one by one; of more than that, those that are not complete.
 _SHOWN = 40
 
+# Units that are named in a sentence.
+_NAMED = 5
+
 
 def parse_unit(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
     """Read ``k/n``."""
@@ -65,16 +68,32 @@ def print_status(status: PlanStatus, as_json: bool) -> None:
         print_table(
             ("unit", "done", "failed", "rows", "at work"),
             [
-                (f"{unit.number}/{unit.count}", str(unit.done), str(unit.failed), str(unit.rows), unit.worker or "")
+                (
+                    f"{unit.number}/{unit.count}",
+                    str(unit.done),
+                    str(unit.failed),
+                    str(unit.rows),
+                    f"{unit.worker}, at image {unit.settled}" if unit.worker else "",
+                )
                 for unit in shown
             ],
         )
         click.echo()
-    state = "complete" if status.complete else f"{status.missing} images to go"
     print_facts(
         [
-            ("images", f"{status.images} ({status.done} rows, {status.failed} failed)"),
-            ("state", state),
+            ("images", f"{status.images} ({status.done} rows, {status.failed} failed, {status.missing} to go)"),
+            ("state", _state(status)),
             ("store", status.store),
         ]
     )
+
+
+def _state(status: PlanStatus) -> str:
+    if not status.complete:
+        return f"{status.missing} images to go"
+    if not status.unread:
+        return "complete"
+    units = [f"{unit.number}/{unit.count}" for unit in status.units if unit.unread]
+    named = ", ".join(units[:_NAMED]) + (", ..." if len(units) > _NAMED else "")
+    images = f"{status.unread} image{'s' if status.unread != 1 else ''}"
+    return f"complete without {images} that could not be read; to try again, run unit {named}"

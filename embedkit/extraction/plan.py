@@ -27,7 +27,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.errors import OutputExistsError, PlanFormatError, PlanNotFoundError, UsageError
+from embedkit.errors import OutputExistsError, PlanFormatError, PlanNotFoundError, SourceError, UsageError
 from embedkit.extraction.request import ExtractionRequest
 from embedkit.extraction.resolution import Resolution
 from embedkit.images import ArchiveMember, ImageRef, ImageSource, open_source
@@ -77,10 +77,14 @@ class PlanFile:
             There is none.
         PlanFormatError
             It is something else, damaged, or of a newer version.
+        SourceNotFoundError
+            The one file that holds its images (an array, a table) is not there.
         """
         record, digest = _read(Path(self.path))
         try:
             return _plan_of(record, digest, self)
+        except SourceError:
+            raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise PlanFormatError(f"{self.path} is not a plan that this embedkit understands: {error}") from error
 
@@ -104,6 +108,8 @@ class Plan:
     store : Path
     units : int
         Into how many units the rows are divided where nobody says otherwise.
+    root : str
+        The folder or URL against which paths in the plan are relative.
     file : PlanFile
     """
 
@@ -114,6 +120,7 @@ class Plan:
     resolution: Resolution
     store: Path
     units: int
+    root: str
     file: PlanFile
 
     def unit(self, number: int, count: int) -> range:
@@ -278,6 +285,7 @@ def _plan_of(record: Mapping[str, Any], digest: str, file: PlanFile) -> Plan:
         ),
         store=Path(record["store"] if file.store is None else file.store).absolute(),
         units=record["units"],
+        root=root,
         file=file,
     )
 

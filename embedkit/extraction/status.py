@@ -28,11 +28,15 @@ class UnitStatus:
     rows : int
         Images in it.
     done : int
-        Rows in the store; of a unit that is under way, rows settled as its worker last said.
+        Rows in the store. What a unit that is under way has committed counts when it ends.
     failed : int
         Images that have a reason instead.
+    unread : int
+        Of these failed: those that the unit tries again when it is run, mostly since their bytes could not be had.
     worker : str or None
         ``host:process`` of who works on it now, by the leases; None where nobody does.
+    settled : int or None
+        Rows that this worker has done or given up, committed or not, as it last said.
     """
 
     number: int
@@ -40,7 +44,9 @@ class UnitStatus:
     rows: int
     done: int
     failed: int
+    unread: int
     worker: str | None
+    settled: int | None
 
     @property
     def complete(self) -> bool:
@@ -54,8 +60,9 @@ class PlanStatus:
 
     Attributes
     ----------
-    images, done, failed, missing : int
-        Rows of the plan; those in the store; those with a reason instead; those that no unit has settled.
+    images, done, failed, missing, unread : int
+        Rows of the plan; those in the store; those with a reason instead; those that no unit has settled; of those that
+        failed, the ones that their units try again, as in `UnitStatus`. The first is the sum of the next three.
     fingerprint, store : str
     units : list of UnitStatus
         Divided as the workers do, or as the plan proposes while there are none.
@@ -65,6 +72,7 @@ class PlanStatus:
     done: int
     failed: int
     missing: int
+    unread: int
     fingerprint: str
     store: str
     units: list[UnitStatus]
@@ -83,7 +91,9 @@ class PlanStatus:
                 "rows": unit.rows,
                 "done": unit.done,
                 "failed": unit.failed,
+                "unread": unit.unread,
                 "worker": unit.worker,
+                "settled": unit.settled,
             }
             for unit in self.units
         ]
@@ -100,23 +110,32 @@ def plan_status(plan: Plan, store: FeatureStore) -> PlanStatus:
     count = counts.pop() if len(counts) == 1 else plan.units
     failing = np.zeros(len(plan.source), dtype=np.bool_)
     failing[list(now.failures)] = True
+    unread = failing & ~now.final
     by_number = {record.number: record for record in written if record.count == count}
     units: list[UnitStatus] = []
     for number in range(1, count + 1):
         unit = plan.unit(number, count)
-        failed = int(failing[unit.start : unit.stop].sum())
-        done = int(now.present[unit.start : unit.stop].sum())
+        of_unit = slice(unit.start, unit.stop)
         record = by_number.get(number)
-        worker = None
-        if record is not None:
-            worker = record.worker if record.lease in taken else None
-            done = max(done, min(record.done, len(unit) - failed) if record.deaths else 0)
-        units.append(UnitStatus(number=number, count=count, rows=len(unit), done=done, failed=failed, worker=worker))
+        at_work = record if record is not None and record.lease in taken else None
+        units.append(
+            UnitStatus(
+                number=number,
+                count=count,
+                rows=len(unit),
+                done=int(now.present[of_unit].sum()),
+                failed=int(failing[of_unit].sum()),
+                unread=int(unread[of_unit].sum()),
+                worker=None if at_work is None else at_work.worker,
+                settled=None if at_work is None else at_work.done,
+            )
+        )
     return PlanStatus(
         images=len(plan.source),
         done=int(now.present.sum()),
         failed=len(now.failures),
         missing=int(now.missing.sum()),
+        unread=int(unread.sum()),
         fingerprint=plan.resolution.spec.fingerprint,
         store=str(store.path),
         units=units,

@@ -21,9 +21,10 @@ import numpy as np
 
 from embedkit.backbones import Backbone
 from embedkit.backbones.request import check_batch_size
-from embedkit.errors import SpecMismatchError, WorkerDiedError
+from embedkit.errors import SourceNotFoundError, SpecMismatchError, WorkerDiedError
 from embedkit.extraction.child import Child, ChildSettings
 from embedkit.extraction.pipeline import Identified, identify
+from embedkit.extraction.places import check_places, is_there, was_there
 from embedkit.extraction.plan import PlanFile
 from embedkit.extraction.records import Records, Standing, UnitRecord, standing, this_worker
 from embedkit.extraction.report import Extraction, Progress, Tick
@@ -128,6 +129,8 @@ class UnitWorker:
             There is no such unit.
         SpecMismatchError, BackboneError
             This machine computes other features than the plan says.
+        SourceNotFoundError
+            The folder or an archive of the images is not there, or not one image of the unit; then it is not done.
         StoreError
             The store cannot be read or written. What was committed before is intact.
         """
@@ -140,6 +143,7 @@ class UnitWorker:
         if not todo:
             failures = {row: before.failures[row] for row in rows if row in before.failures}
             return UnitResult(number=number, count=count, rows=len(rows), failures=failures, cache_hits=found)
+        check_places(self.plan, todo)
         self._renew(record, rows, before, todo)
         leases = self._records.leases()
         try:
@@ -150,6 +154,7 @@ class UnitWorker:
             work = self._work_carefully if record.deaths > DEATHS else self._work
             try:
                 counts = work(record, rows, todo, progress)
+                self._check_not_lost(record, rows, before)
                 record.done = len(rows)
             finally:
                 # Whoever comes to this line was not killed by an image, whatever else went wrong.
@@ -210,6 +215,24 @@ class UnitWorker:
         record.killers = {row: reason for row, reason in record.killers.items() if not before.present[row]}
         record.worker, record.done = this_worker(), len(rows) - len(todo)
 
+    def _check_not_lost(self, record: UnitRecord, rows: range, before: Standing) -> None:
+        """Refuse a unit none of whose images is there any more: what it says of them is not kept."""
+        read = [bool(digest.any()) for digest in record.digests]
+        unread = [row for row in record.failures if not read[row - rows.start] and was_there(self.plan, row)]
+        if not unread or any(is_there(self.plan, row, read[row - rows.start]) for row in rows):
+            return
+        first = min(unread)
+        reason = record.failures[first]
+        for row in unread:
+            del record.failures[row]
+            if row in before.failures:
+                record.failures[row] = before.failures[row]
+        raise SourceNotFoundError(
+            f"none of the {len(rows)} images of unit {record.number}/{record.count} is there (first: "
+            f"{self.plan.source.keys[first]!r}: {reason}); mount their folder and run the unit again, or make a new "
+            "plan if they are gone for good"
+        )
+
     def _work(self, record: UnitRecord, rows: range, todo: Sequence[int], progress: Progress | None) -> _Counts:
         """Compute rows and enter what became of them in the record."""
         memo_name = self.plan.source.name
@@ -239,6 +262,7 @@ class UnitWorker:
         that runs out of memory. When that has happened, images are done one by one.
         """
         passes = hits = copies = done = 0
+        failures: dict[int, str] = {}
         size = 1 if record.deaths > DEATHS + 1 else math.isqrt(len(todo) - 1) + 1
         pieces = [todo[start : start + size] for start in range(0, len(todo), size)]
         settings = ChildSettings(plan=self._file, device=self._device, batch_size=self._batch_size)
@@ -251,7 +275,7 @@ class UnitWorker:
                     digests = [seen.digest if isinstance(seen, Identified) else bytes(32)]
                 else:
                     digests = [bytes.fromhex(digest) for digest in answer["digests"]]
-                    record.failures |= {part[int(place)]: reason for place, reason in answer["failures"].items()}
+                    failures |= {part[int(place)]: reason for place, reason in answer["failures"].items()}
                     passes += answer["forward_passes"]
                     hits += answer["cache_hits"]
                     copies += answer["copies"]
@@ -261,7 +285,8 @@ class UnitWorker:
                 record.done = len(rows) - len(todo) + done
                 self._records.write(record)
                 if progress is not None:
-                    progress(Tick(len(todo), done, hits, len(record.failures) + len(record.killers)))
+                    progress(Tick(len(todo), done, hits, len(failures) + len(record.killers)))
+        record.failures |= failures
         return _Counts(passes, hits, copies)
 
     def _isolated(

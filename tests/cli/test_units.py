@@ -64,6 +64,27 @@ def test_plan_units_status_table(cli, tmp_path):
     assert failure.key == "red/003.png"
 
 
+def test_a_lost_mount_is_no_success(cli, tmp_path, photos):
+    assert cli("extract", photos, *MODEL, "--plan", "P.json", "--units", "2").code == 0
+    photos.rename(tmp_path / "unmounted")
+    for made in (False, True):
+        if made:
+            photos.mkdir()  # an empty mount point
+        ran = cli("extract", "--plan", "P.json", "--unit", "1/2")
+        assert (ran.code, ran.out, len(ran.err.strip().splitlines())) == (1, "", 1), ran.err
+    for arguments in (("--root", "/nonexistent", "--unit", "2/2"), ("--device", "cpu,cpu"), ("-o", "f.h5")):
+        assert cli("extract", "--plan", "P.json", *arguments).code == 1
+    assert "32 images to go" in cli("extract", "--status", "P.json").out
+    photos.rmdir()
+    (tmp_path / "unmounted").rename(photos)
+    (photos / "red" / "000.png").unlink()
+    for unit, code in (("1/2", 0), ("2/2", 3)):
+        assert cli("extract", "--plan", "P.json", "--unit", unit).code == code
+    out = cli("extract", "--status", "P.json").out
+    assert "32 (31 rows, 1 failed, 0 to go)" in out
+    assert "complete without 1 image that could not be read; to try again, run unit 2/2" in out
+
+
 def test_a_unit_runs_from_another_folder_and_mount(cli, tmp_path, photos, environment):
     assert cli("extract", "photos", *MODEL, "--store", "shared", "--plan", "P.json").code == 0
     (tmp_path / "elsewhere").mkdir()

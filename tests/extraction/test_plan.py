@@ -192,7 +192,9 @@ def test_units_divide_the_rows_evenly(rows, count):
         def __len__(self):
             return rows
 
-    plan = Plan(id="", source=Source(), sizes=[], request=None, resolution=None, store=None, units=1, file=None)
+    plan = Plan(
+        id="", source=Source(), sizes=[], request=None, resolution=None, store=None, units=1, root="", file=None
+    )
     units = [plan.unit(number, count) for number in range(1, count + 1)]
     assert [row for unit in units for row in unit] == list(range(rows))
     assert max(map(len, units)) - min(map(len, units)) <= 1

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
 
 from embedkit.backbones import BackboneRequest
-from embedkit.errors import IncompletePlanError, SpecMismatchError
+from embedkit.errors import IncompletePlanError, SourceNotFoundError, SpecMismatchError
 from embedkit.extraction import ExtractionRequest, resolve, run
 from embedkit.extraction.plan import PlanFile, write_plan
 from embedkit.extraction.records import Records
@@ -17,7 +18,7 @@ from embedkit.extraction.units import DEATHS, UnitResult, UnitWorker
 from embedkit.images import open_source
 from embedkit.store import FeatureStore, MemoryFeatureStore
 from tests.deadly import deadly_path, poison
-from tests.photos import MODEL, make_folder
+from tests.photos import MODEL, make_folder, make_manifest, make_photo
 
 REQUEST = ExtractionRequest(backbone=BackboneRequest("pixels32"))
 
@@ -67,7 +68,104 @@ def test_a_unit_that_is_done_reads_nothing(plan, folder):
     for again in (worker, UnitWorker(plan.file)):
         result = again.extract(1, 2)
         assert (result.forward_passes, result.cache_hits, result.failures) == (0, 5, {})
-    assert len(UnitWorker(plan.file).extract(2, 2).failures) == 6
+    with pytest.raises(SourceNotFoundError):
+        worker.extract(2, 2)
+
+
+def test_a_root_that_is_not_there_is_no_failure_of_images(plan, folder, tmp_path):
+    nowhere = PlanFile(path=plan.file.path, root=str(tmp_path / "nowhere"))
+    for file, name in ((nowhere, "nowhere"), (plan.file, "photos")):
+        if name == "photos":
+            folder.rename(tmp_path / "unmounted")
+        with pytest.raises(SourceNotFoundError, match=f"{name}: no such file or folder.* --root"):
+            UnitWorker(file).extract(1, 2)
+        assert not Records(plan, plan.store / "memo").units()
+    assert plan_status(plan, FeatureStore(plan.store)).missing == 11
+    moved = PlanFile(path=plan.file.path, root=str(tmp_path / "unmounted"))
+    assert UnitWorker(moved).extract(1, 1).forward_passes == 11
+
+
+@pytest.mark.parametrize("careful", [False, True])
+def test_an_empty_mount_point_is_no_failure_of_images(plan, folder, tmp_path, careful):
+    folder.rename(tmp_path / "unmounted")
+    folder.mkdir()
+    worker = UnitWorker(plan.file)
+    records = Records(plan, worker.store.memo_folder)
+    if careful:
+        record = records.read(1, 2)
+        record.deaths = DEATHS
+        records.write(record)
+    with pytest.raises(
+        SourceNotFoundError, match=r"none of the 5 images of unit 1/2 is there \(first: 'green/000.png'"
+    ):
+        worker.extract(1, 2)
+    status = plan_status(plan, worker.store)
+    assert (status.done, status.failed, status.missing) == (0, 0, 11)
+    folder.rmdir()
+    (tmp_path / "unmounted").rename(folder)
+    assert worker.extract(1, 1).forward_passes == 11
+
+
+def test_a_mount_that_is_lost_on_the_way(plan, folder, tmp_path, monkeypatch):
+    from embedkit.extraction import runner
+
+    identify, read = runner.identify, []
+
+    def unmounting(row, ref):
+        read.append(row)
+        if len(read) == 5:
+            folder.rename(tmp_path / "unmounted")
+        return identify(row, ref)
+
+    monkeypatch.setattr(runner, "_threads", lambda: 1)
+    monkeypatch.setattr(runner, "identify", unmounting)
+    worker = UnitWorker(plan.file)
+    with pytest.raises(SourceNotFoundError, match="none of the 11 images of unit 1/1 is there"):
+        worker.extract(1, 1)
+    status = plan_status(plan, worker.store)
+    assert (status.done, status.failed, status.missing) == (4, 0, 7)  # what was computed is there
+    (tmp_path / "unmounted").rename(folder)
+    result = worker.extract(1, 1)
+    assert (result.forward_passes, result.cache_hits) == (7, 4)
+
+
+def test_images_that_are_gone_for_good_hold_nothing_up(plan, folder, tmp_path):
+    worker = UnitWorker(plan.file)
+    for name in ("000.png", "001.png"):
+        (folder / "green" / name).unlink()
+    for _ in range(2):
+        assert worker.extract(1, 2).failures == {0: "no such file", 1: "no such file"}
+    folder.rename(tmp_path / "unmounted")  # what is known of them stays when the unit is run without its images
+    with pytest.raises(SourceNotFoundError):
+        worker.extract(1, 2)
+    folder.mkdir()
+    with pytest.raises(SourceNotFoundError):
+        worker.extract(1, 2)
+    status = plan_status(plan, worker.store).units[0]
+    assert (status.done, status.failed, status.unread) == (3, 2, 2)
+
+
+def test_images_that_the_plan_did_not_see_are_not_missed(tmp_path):
+    manifest = make_manifest(tmp_path / "photos", {"red": 4, "green": 4})
+    shutil.rmtree(tmp_path / "photos" / "green")
+    worker = UnitWorker(make(tmp_path, manifest).file)
+    assert [len(worker.extract(number, 2).failures) for number in (1, 2)] == [0, 4]
+    assert plan_status(worker.plan, worker.store).complete
+
+
+@pytest.mark.parametrize("name", ["photos.zip", "photos.npy"])
+def test_an_archive_or_array_that_is_not_there(tmp_path, folder, name):
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for path in sorted(folder.rglob("*.png")):
+            archive.write(path, path.relative_to(folder))
+    np.save(tmp_path / "photos.npy", np.stack([np.asarray(make_photo(seed)) for seed in range(3)]))
+    plan = make(tmp_path, tmp_path / name)
+    (tmp_path / name).rename(tmp_path / "elsewhere")
+    with pytest.raises(SourceNotFoundError, match=f"{name}: no such file"):
+        UnitWorker(plan.file).extract(1, 1)
+    assert not Records(plan, plan.store / "memo").units()
+    (tmp_path / "elsewhere").rename(tmp_path / name)
+    assert UnitWorker(plan.file).extract(1, 1).failures == {}
 
 
 def test_units_of_different_divisions_know_of_each_other(plan):
@@ -138,11 +236,38 @@ def test_status_names_who_is_at_work_as_long_as_they_live(plan):
     leases.claim([record.lease])
     UnitWorker(plan.file).extract(1, 3)
     status = plan_status(plan, store)
-    assert [(unit.done, unit.worker) for unit in status.units] == [(3, None), (2, "node7:123"), (0, None)]
+    assert [(unit.done, unit.worker, unit.settled) for unit in status.units] == [
+        (3, None, None),
+        (0, "node7:123", 2),
+        (0, None, None),
+    ]
     assert (status.done, status.missing, status.complete) == (3, 8, False)
-    assert status.to_dict()["units"][1] == {"unit": "2/3", "rows": 4, "done": 2, "failed": 0, "worker": "node7:123"}
-    leases.close()
-    assert plan_status(plan, store).units[1].worker is None
+    assert status.to_dict()["units"][1] == {
+        "unit": "2/3",
+        "rows": 4,
+        "done": 0,
+        "failed": 0,
+        "unread": 0,
+        "worker": "node7:123",
+        "settled": 2,
+    }
+    leases.close()  # as after a kill: nobody vouches for what it said
+    after = plan_status(plan, store).units[1]
+    assert (after.done, after.worker, after.settled) == (0, None, None)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_status_is_the_sum_of_its_units(plan, folder, count):
+    (folder / "green" / "001.png").unlink()
+    (folder / "red" / "003.png").write_bytes(b"no image")
+    worker = UnitWorker(plan.file)
+    for number in range(1, count + 1):
+        worker.extract(number, count)
+        status = plan_status(plan, worker.store)
+        for name in ("done", "failed", "unread"):
+            assert getattr(status, name) == sum(getattr(unit, name) for unit in status.units)
+        assert status.images == status.done + status.failed + status.missing
+    assert (status.done, status.failed, status.unread, status.complete) == (9, 2, 1, True)
 
 
 def test_an_interrupted_unit_is_no_death(plan, monkeypatch):
