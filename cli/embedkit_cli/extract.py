@@ -180,8 +180,9 @@ def _images(source: str) -> str | list[str]:
     if sys.stdin is None or sys.stdin.isatty():  # pyright: ignore[reportUnnecessaryComparison]
         raise click.UsageError("SOURCE is -, but nothing is piped in; `ls *.jpg | embedkit extract - ...`")
     text = sys.stdin.buffer.read()
-    lines = text.split(b"\0") if b"\0" in text else text.splitlines()
-    return [os.fsdecode(line) for line in lines if line]
+    if b"\0" in text:
+        return [os.fsdecode(path) for path in text.split(b"\0") if path]
+    return [os.fsdecode(line) for line in text.splitlines() if line.strip()]
 
 
 def _print_several(results: list[ExtractResult], as_json: bool) -> int:

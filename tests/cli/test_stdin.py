@@ -26,6 +26,12 @@ def test_paths_come_on_standard_input(cli, paths, end):
     assert json.loads(ran.out)["images"] == len(paths) == 4
 
 
+def test_blank_lines_are_no_images(cli, paths):
+    ran = cli("extract", "-", *RANDOM, given="\n" + "\n  \n".join(paths) + "\n\t\r\n\n")
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["images"] == len(paths)
+
+
 def test_a_closed_standard_input_is_said(tmp_path, environment):
     command = [sys.executable, "-c", "from embedkit_cli.main import main; main()", "extract", "-", *RANDOM]
     closed = ["sh", "-c", 'exec "$@" <&-', "sh", *command]
