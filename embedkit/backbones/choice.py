@@ -133,7 +133,8 @@ def _check_there(wanted: Wanted) -> None:
     there = openvino.available_precisions()
     if wanted.precision not in ("auto", *there):
         raise DeviceError(
-            f"precision {wanted.precision!r} is not available with openvino on this CPU, there is {', '.join(there)}"
+            f"precision {wanted.precision!r} is not available with openvino on this CPU, there is {', '.join(there)}: "
+            "name one of them, or 'auto'"
         )
 
 

@@ -60,4 +60,7 @@ def check_precision(precision: Precision, device: str) -> None:
     """
     there = available_precisions(device)
     if precision not in there:
-        raise DeviceError(f"precision {precision!r} is not available on {device}, there is {', '.join(there)}")
+        raise DeviceError(
+            f"precision {precision!r} is not available on {device}, there is {', '.join(there)}: name one "
+            "of them, or 'auto'"
+        )

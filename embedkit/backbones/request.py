@@ -133,12 +133,16 @@ class BackboneRequest:
         if self.weights == "bundled":
             if self.model not in (None, "bundled"):
                 raise UsageError(
-                    f"model {self.model!r} was given with weights='bundled', which names its own model: leave one out"
+                    f"model {self.model!r} was given with the weights 'bundled', which come with their own "
+                    "model: leave one out"
                 )
         elif self.model == "bundled":
-            raise UsageError(f"model 'bundled' was given with weights={self.weights!r}, expected weights='bundled'")
+            raise UsageError(f"model 'bundled' was given with the weights {self.weights!r}, expected 'bundled'")
         elif not self.model:
-            raise UsageError("no model was given: name one of `embedkit models`, or ask for weights='bundled'")
+            raise UsageError(
+                "no model was given: name one (`embedkit models` lists them), or choose the weights 'bundled', which come "
+                "with their own"
+            )
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise UsageError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(choices)}")

@@ -55,7 +55,7 @@ def rows_of(X: Any, *, root: str | os.PathLike[str] | None = None, missing: bool
         No rows.
     """
     if hasattr(X, "to_pylist"):  # pyarrow, whose items are scalars of its own
-        raise UsageError(f"X is {_described(X)}, expected a list: take its column of images and use .to_pylist()")
+        raise UsageError(f"got {_described(X)}, expected a list: take its column of images and use .to_pylist()")
     if is_dataset(X):
         return open_dataset(X, label_column=None, target_type="auto")
     column = _as_column(X)
@@ -68,7 +68,7 @@ def rows_of(X: Any, *, root: str | os.PathLike[str] | None = None, missing: bool
         items = cast(Sequence[Any], column)
         return _open_items([_MISSING if missing and _is_missing(item) else item for item in items], root)
     raise UsageError(
-        f"X is {_described(X)}, expected a sequence of paths, bytes, Pillow images or arrays, or an array (n, h, w, 3)"
+        f"got {_described(X)}, expected a sequence of paths, bytes, Pillow images or arrays, or an array (n, h, w, 3)"
     )
 
 
@@ -188,7 +188,9 @@ def _as_column(X: Any) -> Any:
     if columns is not None and hasattr(X, "shape"):
         names = list(columns)
         if len(names) != 1:
-            raise UsageError(f"X is a frame of {len(names)} columns, expected the one that holds the images: X[[name]]")
+            raise UsageError(
+                f"got a frame of {len(names)} columns, expected the one that holds the images: frame[[name]]"
+            )
         return _as_column(X[names[0]])
     if isinstance(X, np.ndarray):
         return _checked(cast(npt.NDArray[Any], X))
@@ -199,17 +201,17 @@ def _checked(X: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return an array of items in one dimension, a numeric one as it is."""
     if X.dtype.kind == "S":
         raise UsageError(
-            f"X is an array of {X.dtype}, which drops the zeros that bytes end in; use a list, or dtype=object"
+            f"got an array of {X.dtype}, which drops the zeros that bytes end in; use a list, or dtype=object"
         )
     if X.dtype.kind not in "OU" or X.ndim == 1:
         return X
     if X.ndim == 2 and X.shape[1] == 1:
         return X[:, 0]
     if X.dtype.kind == "U":
-        raise UsageError(f"X is an array of paths of shape {X.shape}, expected (n,) or (n, 1): one path a row")
+        raise UsageError(f"got an array of paths of shape {X.shape}, expected (n,) or (n, 1): one path a row")
     raise UsageError(
-        f"X is an object array of shape {X.shape}, expected (n,) or (n, 1); NumPy takes Pillow images apart: "
-        "X = np.empty(n, dtype=object); X[:] = images"
+        f"got an object array of shape {X.shape}, expected (n,) or (n, 1); NumPy takes Pillow images apart: "
+        "array = np.empty(n, dtype=object); array[:] = images"
     )
 
 

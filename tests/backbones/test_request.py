@@ -16,10 +16,10 @@ from embedkit.specs import canonical_json
     ("fields", "words"),
     [
         ({"model": None}, "no model was given"),
-        ({"model": ""}, "no model was given"),
+        ({"model": ""}, "no model was given: .* or choose the weights 'bundled', which come with their own$"),
         ({"model": "resnet18", "weights": ""}, "weights is empty"),
-        ({"model": "resnet18", "weights": "bundled"}, "names its own model"),
-        ({"model": "bundled"}, "expected weights='bundled'"),
+        ({"model": "resnet18", "weights": "bundled"}, "come with their own model: leave one out"),
+        ({"model": "bundled"}, "with the weights 'pretrained', expected 'bundled'"),
         ({"model": "resnet18", "pool": "mean"}, "expected one of auto, avg"),
         ({"model": "resnet18", "precision": "int8"}, "expected one of auto, fp32"),
         ({"model": "resnet18", "engine": "onnx"}, "expected one of auto, torch"),

@@ -110,9 +110,9 @@ def test_batches_of_images(open_rows, dtype, shape):
         (np.zeros((6, 4, 5, 3), dtype=object), r"object array of shape .* NumPy takes Pillow images apart"),
         (np.array([["a", "b"]]), r"array of paths of shape \(1, 2\)"),
         (np.array([b"ab\0"]), r"which drops the zeros that bytes end in"),
-        ({"a": 1}, "X is dict, expected a sequence of paths"),
-        (7, "X is int, expected a sequence"),
-        (iter(["a"]), "X is list_iterator, expected a sequence"),
+        ({"a": 1}, "got dict, expected a sequence of paths"),
+        (7, "got int, expected a sequence"),
+        (iter(["a"]), "got list_iterator, expected a sequence"),
         (["a.jpg", None], "row 1 is missing"),
         (
             ["nowhere://example.org/a.jpg"],
@@ -129,7 +129,7 @@ def test_what_is_no_sequence_of_images(open_rows, X, message):
 def test_numpy_takes_lists_of_images_apart():
     """The trap that the message above speaks of."""
     image = Image.new("RGB", (5, 4))
-    with pytest.raises(UsageError, match=r"X = np.empty\(n, dtype=object\)"):
+    with pytest.raises(UsageError, match=r"array = np.empty\(n, dtype=object\)"):
         rows_of(np.array([image, image], dtype=object))
 
 
