@@ -40,7 +40,7 @@ _PLACES = {"plan", "store", "root", "as_json"}
     help="The feature file to write; for several kinds, a folder.",
 )
 @click.option("--force", is_flag=True, help="Replace an output that holds other features or other images.")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Images in one forward pass.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Images in one forward pass, at most 256 on a CPU.")
 @click.option("--rehash", is_flag=True, help="Read every file, whatever is remembered of its stamps.")
 @click.option(
     "--cluster",
