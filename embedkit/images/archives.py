@@ -1,8 +1,7 @@
 """Images inside tar and zip archives, found by their place in the file; nothing is extracted.
 
-A member's name is a key and never a path: ``../../x.jpg`` is an odd name, no more. In a tar with the layout of
-WebDataset, members that share a name up to the first dot of its last part are one sample: ``000123.jpg``,
-``000123.cls`` (its label), ``000123.json`` (further columns), ``000123.txt`` (a caption).
+A member's name is a key and never a path: ``../../x.jpg`` is an odd name, no more. Members beside an image may say
+what it is (`sidecars`).
 
 Archives at URLs are read where they are; listing a tar goes through it from one header to the next.
 
@@ -13,7 +12,6 @@ from __future__ import annotations
 
 import functools
 import glob
-import json
 import os
 import re
 import tarfile
@@ -28,16 +26,15 @@ from typing import Any, cast
 from embedkit.errors import EmptySourceError, SourceError, SourceNotFoundError, UnreadableImageError
 from embedkit.images.columns import Table, TargetOption, source_of
 from embedkit.images.folder import is_image_name, read_structure
-from embedkit.images.reading import ArchiveMember, read_bytes
+from embedkit.images.reading import ArchiveMember
 from embedkit.images.remote import RemoteReadError, is_url, locate, match_files
 from embedkit.images.remote_file import open_file
+from embedkit.images.sidecars import read_sidecar, sidecar_extension, stem_of
 from embedkit.images.source import ImageSource, key_of
 
 ARCHIVE_EXTENSIONS = (".tar", ".zip")
 COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _LABELS = ("cls", "label")
-_SIDECARS = (".cls", ".json", ".txt")
-_MAX_SIDECAR_BYTES = 1 << 20
 _BRACES = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")
 _BLOCK = 512  # of a tar; two of zeros end it (POSIX.1-2001, pax)
 
@@ -101,12 +98,16 @@ def open_archives(paths: Sequence[str], *, label_column: str | None, target_type
     failures: list[tuple[str, str]] = []
     cut: set[str] = set()
     for path, listing in zip(paths, _list_archives(paths), strict=True):
-        damaged = {_stem(member.name): member for member in listing.members if member.problem and _sidecar(member.name)}
+        damaged = {
+            stem_of(member.name): member
+            for member in listing.members
+            if member.problem and sidecar_extension(member.name)
+        }
         for member in listing.members:
             if is_image_name(os.path.basename(member.name)):
-                images.append(_with_sidecar(member, damaged.get(_stem(member.name))))
+                images.append(_with_sidecar(member, damaged.get(stem_of(member.name))))
                 inner.append(key_of(member.name.replace("\0", "\\0")))
-                samples.append(listing.samples.get(_stem(member.name), {}))
+                samples.append(listing.samples.get(stem_of(member.name), {}))
         if listing.lost:
             cut.add(path)
             failures.append((key_of(os.path.basename(path)), listing.lost))
@@ -335,12 +336,6 @@ def _zip_member(path: str, entry: zipfile.ZipInfo, end: int) -> ArchiveMember:
     )
 
 
-def _stem(name: str) -> str:
-    """Return the name of a sample: the folder and the file name up to its first dot."""
-    folder, slash, base = name.rpartition("/")
-    return folder + slash + base.split(".", 1)[0]
-
-
 def _told_apart(members: list[ArchiveMember]) -> list[ArchiveMember]:
     """Return members of names of their own; those that share one are one member, which cannot be read."""
     counts = Counter(member.name for member in members)
@@ -366,43 +361,15 @@ def _with_sidecar(member: ArchiveMember, damaged: ArchiveMember | None) -> Archi
     return _lost(member, f"its {os.path.basename(damaged.name)!r} cannot be read: {damaged.problem}")
 
 
-def _sidecar(name: str) -> str:
-    """Return the extension of a sidecar's name; empty for other names."""
-    extension = os.path.splitext(name)[1].lower()
-    return extension if extension in _SIDECARS and name[len(_stem(name)) :].lower() == extension else ""
-
-
 def _take_sidecar(member: ArchiveMember, samples: dict[str, dict[str, str]]) -> ArchiveMember:
     """Add what a member says of its sample, if it is a sidecar; return it, or that it is damaged."""
-    extension = _sidecar(member.name)
-    if not extension or member.problem or member.size > _MAX_SIDECAR_BYTES:
-        return member
     try:
-        columns = _read_sidecar(member, extension)
+        columns = read_sidecar(member)
     except (UnreadableImageError, ValueError, RecursionError) as error:
         return _lost(member, "not UTF-8" if isinstance(error, UnicodeError) else str(error))
-    samples.setdefault(_stem(member.name), {}).update(columns)
+    if columns:
+        samples.setdefault(stem_of(member.name), {}).update(columns)
     return member
-
-
-def _read_sidecar(member: ArchiveMember, extension: str) -> dict[str, str]:
-    text = read_bytes(member).decode("utf-8")
-    columns = dict(_json_columns(json.loads(text))) if extension == ".json" else {extension[1:]: text.strip()}
-    for part in (*columns, *columns.values()):
-        part.encode("utf-8")  # JSON can spell lone surrogates
-        if "\0" in part:  # as where a disk lost a block
-            raise ValueError("it holds a NUL")
-    return columns
-
-
-def _json_columns(record: Any) -> Iterator[tuple[str, str]]:
-    if not isinstance(record, dict):
-        raise ValueError("not a JSON object")
-    for name, value in cast(dict[str, Any], record).items():
-        if value is None or isinstance(value, str):
-            yield name, value or ""
-        else:
-            yield name, json.dumps(value)
 
 
 def _names(samples: Iterable[Mapping[str, str]]) -> list[str]:
