@@ -140,8 +140,8 @@ class BackboneRequest:
             raise UsageError(f"model 'bundled' was given with the weights {self.weights!r}, expected 'bundled'")
         elif not self.model:
             raise UsageError(
-                "no model was given: name one (`embedkit models` lists them), or choose the weights 'bundled', which come "
-                "with their own"
+                "no model was given: name one (`embedkit models` lists them), or choose the weights 'bundled', which "
+                "come with their own"
             )
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:

@@ -25,17 +25,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.backbones import Backbone, run_together
+from embedkit.backbones import Backbone
 from embedkit.backbones.request import check_batch_size
 from embedkit.errors import ImageError, UsageError
+from embedkit.extraction.network import Batch, Network, run_batch
 from embedkit.extraction.pipeline import Failed, Identified, Pixels, Ready, Recipe, identify, prefetch, prepare
 from embedkit.extraction.report import Extraction, Progress, Tick
 from embedkit.extraction.request import ExtractionRequest
-from embedkit.extraction.resolution import Resolution, by_network, load, resolve, resolve_together
+from embedkit.extraction.resolution import Resolution, by_network, resolve, resolve_together
 from embedkit.extraction.stages import Stages, Stopwatch
 from embedkit.extraction.task import Features, Task
 from embedkit.images import ImageSource, StatMemo
-from embedkit.specs import require_equal
 from embedkit.store import FeatureStore, MemoryFeatureStore
 
 # Rows that are identified, looked up and claimed together: large enough to make a claim cheap, small enough that the
@@ -130,56 +130,12 @@ def run_many(
     return _Pass(source, store, progress, batch_size).execute(requests, resolved, rehash)
 
 
-class _Network:
-    """The tasks that outputs of one network serve, in one way of preprocessing."""
-
-    def __init__(self, tasks: list[Task], backbones: list[Backbone] | None, batch_size: int | None) -> None:
-        self.tasks = tasks
-        spec = tasks[0].spec
-        self.recipe = Recipe(spec.decode, spec.preprocess)
-        self.images = 0
-        self.seconds = 0.0
-        self._backbones = backbones
-        self._batch_size = batch_size
-
-    @property
-    def needs_torch(self) -> bool:
-        """Whether it is more than a function of NumPy's."""
-        return self.tasks[0].spec.backbone.weights != "none"
-
-    def loaded(self) -> list[Backbone]:
-        """Return one backbone a task, from memory or from its weights."""
-        if self._backbones is None:
-            asked = [task.request.pinned(task.spec).backbone for task in self.tasks]
-            self._backbones = load(asked, batch_size=self._batch_size)
-            for task, backbone in zip(self.tasks, self._backbones, strict=True):
-                require_equal(
-                    task.request.feature_spec(backbone),
-                    task.spec,
-                    "the backbone is not the one that the memo of requests promised; run again with --rehash",
-                )
-        return self._backbones
-
-    def backbone_of(self, task: Task) -> Backbone | None:
-        """Return the backbone of a task, if it was loaded."""
-        return None if self._backbones is None else self._backbones[self.tasks.index(task)]
-
-
 @dataclass(frozen=True, slots=True)
 class _Claimed:
     """An image and the tasks that wait for it."""
 
     image: Identified
     tasks: list[Task]
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Images for one network, each with the tasks that wait for it."""
-
-    network: _Network
-    images: list[Ready]
-    tasks: list[list[Task]]
 
 
 class _Pass:
@@ -249,13 +205,13 @@ class _Pass:
             digests[rows], known[rows] = self.memo.lookup(refs)
         return digests, known
 
-    def _group(self, backbones: dict[str, Backbone | None]) -> list[_Network]:
+    def _group(self, backbones: dict[str, Backbone | None]) -> list[Network]:
         """Put together the tasks that share forward passes: outputs that were, or will be, loaded together."""
-        networks: list[_Network] = []
+        networks: list[Network] = []
         for members in by_network([task.request.pinned(task.spec).backbone for task in self.tasks]):
             tasks = [self.tasks[place] for place in members]
             given = [backbone for task in tasks if (backbone := backbones[task.spec.fingerprint]) is not None]
-            networks.append(_Network(tasks, given if len(given) == len(tasks) else None, self.batch_size))
+            networks.append(Network(tasks, given if len(given) == len(tasks) else None, self.batch_size))
         return networks
 
     def _outcome(self, task: Task, resolution: Resolution, seconds: float) -> Extraction:
@@ -355,8 +311,8 @@ class _Pass:
         with self.stopwatch.timed("decode"):
             return claimed, prepare(claimed.image, {network.recipe for network in waiting})
 
-    def _batches(self, prepared: Iterable[tuple[_Claimed, dict[Recipe, Pixels | ImageError]]]) -> Iterator[_Batch]:
-        filling = [_Batch(network, [], []) for network in self.networks]
+    def _batches(self, prepared: Iterable[tuple[_Claimed, dict[Recipe, Pixels | ImageError]]]) -> Iterator[Batch]:
+        filling = [Batch(network, [], []) for network in self.networks]
         for claimed, made in prepared:
             for place, network in enumerate(self.networks):
                 tasks = [task for task in claimed.tasks if task in network.tasks]
@@ -371,12 +327,12 @@ class _Pass:
                 filling[place].tasks.append(tasks)
                 if len(filling[place].images) == network.loaded()[0].batch_size:
                     yield filling[place]
-                    filling[place] = _Batch(network, [], [])
+                    filling[place] = Batch(network, [], [])
         yield from (batch for batch in filling if batch.images)
 
     def _forward(
-        self, batches: Iterator[_Batch], networks: Sequence[_Network], executor: Executor
-    ) -> Iterator[tuple[_Batch, list[Features]]]:
+        self, batches: Iterator[Batch], networks: Sequence[Network], executor: Executor
+    ) -> Iterator[tuple[Batch, list[Features]]]:
         """Run the networks, in order of the batches.
 
         On a CPU passes run side by side in the threads that also decode, one core each; a GPU has one pass under way
@@ -396,7 +352,7 @@ class _Pass:
                 if any(resolve_device(one.tasks[0].request.backbone.device) != "cpu" for one in torch_networks):
                     ahead = 1
                     self.side_by_side = 2
-            run = functools.partial(_run, images=len(self.source))
+            run = functools.partial(run_batch, images=len(self.source))
             for batch, features, seconds in prefetch(executor, run, itertools.chain([first], batches), ahead):
                 batch.network.images += len(batch.images)
                 batch.network.seconds += seconds
@@ -412,17 +368,6 @@ class _Pass:
                 )
             )
             self.progress(Tick(len(self.source.keys) * len(self.tasks), done, found, failed))
-
-
-def _run(batch: _Batch, images: int) -> tuple[_Batch, list[Features], float]:
-    backbones = batch.network.loaded()
-    if batch.network.needs_torch:
-        from embedkit.backbones.threads import use_one_thread
-
-        use_one_thread()
-    started = time.perf_counter()
-    features = run_together(backbones, np.stack([image.pixels for image in batch.images]), images)
-    return batch, features, time.perf_counter() - started
 
 
 def _blocks(items: Iterable[Identified | Failed]) -> Iterator[list[Identified | Failed]]:
