@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from embedkit_cli.progress import ProgressBar
     metavar="FILE",
     help="Write the results to .json, .csv or .md, and print nothing but what --json asks for.",
 )
+@click.option("--force", is_flag=True, help="Replace an existing output.")
 @label_option
 @store_option
 @json_option
@@ -53,6 +55,7 @@ def command(
     no_floors: bool,
     form: str | None,
     output: str | None,
+    force: bool,
     label_column: str | None,
     store: str | None,
     as_json: bool,
@@ -71,8 +74,14 @@ def command(
     embedkit compare resnet.h5 vit.h5 --estimator sklearn.svm.SVC --param C=1,10,100
     """
     from embedkit import compare
+    from embedkit.errors import OutputExistsError
 
     written, printed = _forms(form, output, as_json)
+    if output is not None and os.path.lexists(output):
+        if Path(output).resolve() in [Path(target).resolve() for target in targets]:
+            raise click.UsageError(f"{output} is one of the targets; name another file")
+        if not force:
+            raise OutputExistsError(f"{output} exists; name another file, or use --force to replace it")
     comparison = compare(
         targets,
         backbones_from(models, backbone),

@@ -139,6 +139,11 @@ def backbones_from(models: tuple[str, ...], options: dict[str, Any]) -> list[Bac
 def weights_of(model: str | None, weights: str) -> tuple[str | None, str]:
     """Return the name of a model and its weights: those in ``NAME=FILE``, else those given."""
     name, found, own = (model or "").partition("=")
+    if found and weights != "pretrained":
+        raise click.UsageError(
+            f"--model {model} names its weights, and --weights {weights} others: leave --weights out, "
+            "and give each model its own as NAME=FILE, NAME=pretrained or NAME=random"
+        )
     return (name, own) if found else (model, weights)
 
 

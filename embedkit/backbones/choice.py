@@ -118,7 +118,8 @@ def choose_engine(module: FrozenFeatures, wanted: Wanted) -> Choice:
         return _without_trial(module, wanted, wanted.engine, wanted.precision, reason)
     if images < FEW_IMAGES and wanted.engine != "openvino":
         precision = "fp32" if wanted.precision == "auto" else wanted.precision
-        reason = f"torch in {precision}: for {images} images nothing faster would pay for its start"
+        why = "nothing faster" if wanted.precision == "auto" else "as asked for, and no other engine"
+        reason = f"torch in {precision}: for {images} images {why} would pay for its start"
         return _without_trial(module, wanted, "torch", precision, reason)
     return _after_trial(module, wanted, images)
 

@@ -172,8 +172,8 @@ def _declared(
         classes = "test class has" if len(unseen) == 1 else "test classes have"
         notes.append(f"{len(unseen)} {classes} no training image and cannot be right: {_some(unseen)}")
     reported_on = f"{_name(split[test])} split ({len(test)} images)"
-    lacking = np.setdiff1d(strata[train], strata[validation]) if y.ndim == 1 else np.empty(0)
-    if len(validation) and not len(lacking):
+    n_classes, n_lacking = _classes_lacking(y, train, validation)
+    if len(validation) and not n_lacking:
         return Split(
             fit=train,
             select=validation,
@@ -185,7 +185,7 @@ def _declared(
     if len(validation):
         notes.append(
             f"the {_name(split[validation])} split ({len(validation)} images) is not used: "
-            f"it lacks {len(lacking)} of {len(np.unique(strata[train]))} classes"
+            f"it lacks {n_lacking} of {n_classes} classes"
         )
     fit, select = _selection(strata, groups, train, random_state)
     return Split(
@@ -196,6 +196,16 @@ def _declared(
         reported_on=reported_on,
         notes=tuple(notes),
     )
+
+
+def _classes_lacking(y: Labels, train: Rows, validation: Rows) -> tuple[int, int]:
+    """Return how many classes training rows are of, and how many of these no validation row is of; 0 for values."""
+    if y.dtype.kind == "f":
+        return 0, 0
+    if y.ndim == 2:
+        known, there = (cast(npt.NDArray[np.bool_], y)[rows].any(axis=0) for rows in (train, validation))
+        return int(known.sum()), int((known & ~there).sum())
+    return len(np.unique(y[train])), len(np.setdiff1d(y[train], y[validation]))
 
 
 def _folds(y: Labels, strata: npt.NDArray[np.str_], groups: Rows | None, folds: int, random_state: int) -> list[Split]:

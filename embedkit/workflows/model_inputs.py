@@ -20,10 +20,11 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import FeatureUnion, Pipeline
 
 from embedkit.embedder import ImageEmbedder
-from embedkit.errors import ManifestError, MissingExtraError, UsageError
+from embedkit.errors import ManifestError, MissingExtraError, SourceNotFoundError, UsageError
 from embedkit.images import ImageSource, open_source
 from embedkit.images.manifest import DELIMITERS
 from embedkit.images.memory import rows_of
+from embedkit.images.remote import is_url
 from embedkit.persistence import Model, fitted_parts
 
 _TABLES = (*DELIMITERS, ".parquet", ".pq")
@@ -137,6 +138,8 @@ def open_rows(inputs: ModelInputs, source: Any) -> ModelRows:
     ------
     UsageError
         The model takes a table, and the source is none, or lacks columns.
+    SourceNotFoundError
+        There is no such table.
     MissingExtraError
         A table was given, and pandas is not installed.
     """
@@ -215,8 +218,10 @@ def _read_frame(source: Any, images: list[str]) -> tuple[Any, str | None]:
         return None, None
     path = Path(cast(str, source))
     suffix = path.suffix.lower()
-    if suffix not in _TABLES or not path.is_file():
+    if suffix not in _TABLES or path.is_dir() or is_url(os.fspath(cast(str, source))):
         return None, None
+    if not path.exists():
+        raise SourceNotFoundError(f"{path}: no such file, expected a table with the columns of the model")
     pandas = _pandas(path)
     try:
         if suffix in DELIMITERS:

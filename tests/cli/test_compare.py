@@ -50,6 +50,20 @@ def test_json_csv_and_markdown(cli, manifest, tmp_path):
     assert list(csv.DictReader(io.StringIO((tmp_path / "a.md").read_text()))) == rows
 
 
+def test_what_is_there_is_not_written_over(cli, manifest, tmp_path):
+    (tmp_path / "a.json").write_text("mine")
+    ran = cli("compare", manifest, *OPTIONS, "--no-floors", "-o", "a.json", without=("torch", "timm"))
+    assert (ran.code, (tmp_path / "a.json").read_text()) == (1, "mine")
+    assert "a.json exists; name another file, or use --force to replace it" in ran.err
+    before = manifest.read_text()
+    ran = cli("compare", manifest, *OPTIONS, "--no-floors", "-o", manifest, "--force", without=("torch", "timm"))
+    assert (ran.code, manifest.read_text()) == (2, before)
+    assert "is one of the targets" in ran.err
+    ran = cli("compare", manifest, *OPTIONS, "--no-floors", "-o", "a.json", "--force")
+    assert ran.code == 0, ran.err
+    assert json.loads((tmp_path / "a.json").read_text())["leaderboards"]
+
+
 def test_feature_files_of_other_splits_are_shown_and_not_ranked(cli, manifest):
     assert cli("extract", manifest, "--model", MODEL, "--weights", "random", "-o", "a.h5").code == 0
     manifest.write_text(manifest.read_text().replace("red/000.png,red,train", "red/000.png,red,test"))

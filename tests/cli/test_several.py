@@ -43,6 +43,9 @@ def test_each_model_has_weights_of_its_own(cli, manifest, tmp_path):
     assert json.loads(ran.out)["forward_passes"] == 0
     assert len(fingerprints) == 2
     assert json.loads(ran.out)["fingerprint"] in fingerprints
+    ran = cli("extract", manifest, "--model", f"{MODEL}=2.pth", "--weights", "1.pth")
+    assert ran.code == 2
+    assert "names its weights, and --weights 1.pth others" in ran.err
 
 
 @pytest.mark.parametrize(

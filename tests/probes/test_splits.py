@@ -154,6 +154,18 @@ def test_the_choice_is_made_on_no_more_rows_than_help():
     assert made.selected_on == "a stratified 10% of train (20000 images)"
 
 
+def test_a_validation_split_that_lacks_one_of_several_labels_is_not_used():
+    marks = np.zeros((40, 3), bool)
+    marks[np.arange(40), np.arange(40) % 3] = True
+    split = ["train"] * 24 + ["val"] * 6 + ["test"] * 10
+    [whole] = make_splits(marks, split)
+    assert whole.selected_on == "val split (6 images)"
+    marks[24:30, 2] = False
+    [lacking] = make_splits(marks, split)
+    assert lacking.selected_on.endswith("of train (6 images)")
+    assert "the val split (6 images) is not used: it lacks 1 of 3 classes" in lacking.notes
+
+
 def test_one_group_cannot_be_split():
     with pytest.raises(SplitError, match="all rows are of one group, and groups are not split"):
         make_splits(np.array(["a", "b"] * 10), None, groups=["scene"] * 20)
