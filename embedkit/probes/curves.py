@@ -297,7 +297,7 @@ def _divided(table: FeatureTable, train: Rows, test: Rows) -> FeatureTable:
 
 
 def _interval(values: list[float], *, bounded: bool) -> tuple[float, float] | None:
-    if len(values) < 2:
+    if len(set(values)) < 2:  # one draw, or draws of all rows, which do not differ: that is no certainty
         return None
     low, high = mean_interval(values)
     return (max(0.0, low), min(1.0, high)) if bounded else (low, high)

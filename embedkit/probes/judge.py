@@ -49,9 +49,11 @@ def judge(
     """Give the means of metrics over draws with their 95 % intervals: ``{name: {"value": ..., "interval": ...}}``.
 
     One draw: Wilson's interval for shares of rows that are right, else the bootstrap over test rows, stratified by
-    class. Several draws: Student's interval over draws. The interval is None where the metric is not defined (one
-    class in the test rows, constant values).
+    class. Several draws that differ: Student's interval over draws. The interval is None where the metric is not
+    defined (one class in the test rows, constant values).
     """
+    if all(np.array_equal(draw.targets, draws[0].targets) for draw in draws[1:]):
+        draws = draws[:1]  # draws of all rows: an interval over them would have no width
     judged: dict[str, dict[str, Any]] = {}
     sampled: dict[str, Sampled] = {}
     for name in names:

@@ -96,6 +96,12 @@ def test_draws_are_nested_and_never_tested(drawn):
         assert set(table.split[test]) == {"test"}
 
 
+def test_draws_of_all_rows_claim_no_certainty():
+    [some, every] = few_shot_curve(make_table(), [1, 18], model="m", seeds=3).points
+    assert some.interval is not None
+    assert every.interval is None
+
+
 def test_more_labels_are_better():
     table = make_table(per_class=80)
     few = few_shot_curve(table, [1, 16], model="m", seeds=10)

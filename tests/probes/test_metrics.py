@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from embedkit.probes import metrics
 from embedkit.probes.judge import METRICS, applicable, further_metrics, judge
 from embedkit.probes.predictions import Predicted, predicted_classes
+from embedkit.probes.statistics import wilson_interval
 
 
 def classified(seed: int, n: int = 120, classes: int = 7) -> tuple[Any, Predicted]:
@@ -168,3 +169,10 @@ def test_what_predictions_allow() -> None:
     }
     said = Predicted(targets=predicted.targets)
     assert set(further_metrics("macro_f1", y, [said])) == {"accuracy", "mean_per_class_accuracy"}
+
+
+def test_draws_that_do_not_differ_are_one() -> None:
+    y = np.repeat(np.arange(2), 20).astype(np.intp)
+    draw = Predicted(targets=np.where(np.arange(40) < 5, 1 - y, y))
+    assert judge(["accuracy"], y, [draw, draw, draw]) == judge(["accuracy"], y, [draw])
+    assert judge(["accuracy"], y, [draw])["accuracy"]["interval"] == wilson_interval(35, 40)
