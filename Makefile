@@ -1,24 +1,31 @@
-PYTHON ?= python
+# The environment at hand where it has the tools of `pip install '.[test]'`, else one of our own.
+PYTHON ?= $(shell python3 -c 'import ruff, pyright, importlinter, pytest' 2>/dev/null && echo python3 || echo .venv/bin/python)
+ENVIRONMENT := $(filter .venv/%, $(PYTHON))
 
 .PHONY: help lint format test check faults
 
 help: ## show this help
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
 
-lint: ## ruff, pyright (strict on embedkit and cli), import-linter
+lint: $(ENVIRONMENT) ## ruff, pyright (strict on embedkit and cli), import-linter
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m pyright --pythonpath "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
 	$(PYTHON) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
-format: ## let ruff rewrite the code
+format: $(ENVIRONMENT) ## let ruff rewrite the code
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
-test: ## the test suite, warnings as errors
+test: $(ENVIRONMENT) ## the test suite, warnings as errors
 	$(PYTHON) -m pytest
 
 check: lint test ## what CI runs
 
-faults: ## the long fault runs of the store: kills, full disks, flipped bits (about five minutes)
+faults: $(ENVIRONMENT) ## the long fault runs of the store: kills, full disks, flipped bits (about five minutes)
 	$(PYTHON) -m benchmarks.store_faults
+
+.venv/bin/python: pyproject.toml
+	python3 -m venv .venv
+	.venv/bin/pip install --quiet '.[test]'
+	touch $@

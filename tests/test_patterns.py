@@ -17,7 +17,7 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import BaggingClassifier, RandomForestClassifier, StackingClassifier, VotingClassifier
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - its import is what enables the search
 from sklearn.feature_selection import SelectKBest, VarianceThreshold
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression, Ridge
