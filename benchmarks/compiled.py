@@ -33,7 +33,7 @@ def make_network(model: str) -> Any:
 
 
 def through_openvino(model: str, pixels: torch.Tensor, hint: str) -> Callable[[], Any]:
-    openvino = openvino_engine._import()  # pyright: ignore[reportPrivateUsage]
+    openvino = openvino_engine._import()
     converted = openvino.convert_model(make_network(model), example_input=pixels, input=[*pixels.shape])
     settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
     request = openvino.Core().compile_model(converted, "CPU", settings).create_infer_request()
