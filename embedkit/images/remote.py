@@ -3,7 +3,9 @@
 A remote image goes by its bytes like any other. Nothing is remembered of it between runs: a store of objects has no
 stamps that a `StatMemo` could trust, so every run reads it again to know what it is.
 
-Layer: images, its bottom. fsspec, imported with the first URL; it brings the protocols whose packages are installed.
+Every way to fsspec leads through `file_system`, which asks `access` whether the URL may be followed.
+
+Layer: images; above access. fsspec, imported with the first URL; it brings the protocols whose packages are installed.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from embedkit.errors import EmbedkitError, MissingExtraError, SourceNotFoundError, UsageError
+from embedkit.images.access import check_url, open_socket
 
 _T = TypeVar("_T")
 
@@ -47,13 +50,20 @@ def locate(path: str, folder: str) -> str:
     ------
     MissingExtraError, UsageError
         A URL that cannot be read on this machine at all.
+    ForbiddenUrlError
+        One that the user did not name, and data may not.
     """
     if is_url(path):
+        check_url(path)
         if _protocol(path) not in _usable:
             file_system(path)
             _usable.add(_protocol(path))
         return path
-    return posixpath.join(folder, path) if is_url(folder) else os.path.join(folder, path)
+    if not is_url(folder):
+        return os.path.join(folder, path)
+    url = posixpath.join(folder, path)
+    check_url(url)  # a name with :: in it would make a chain
+    return url
 
 
 def file_system(url: str) -> tuple[Any, str]:
@@ -65,20 +75,32 @@ def file_system(url: str) -> tuple[Any, str]:
         fsspec, or the package that it needs for this protocol, is not installed.
     UsageError
         A protocol that fsspec does not know, or options that its file system refuses.
+    ForbiddenUrlError
+        One that the user did not name, and data may not.
     """
+    check_url(url)
     protocol = _protocol(url)
     try:
         from fsspec.core import url_to_fs  # pyright: ignore[reportUnknownVariableType]
     except ImportError as error:
         raise MissingExtraError(f"{url}: reading {protocol}:// needs fsspec; pip install 'embedkit[remote]'") from error
     try:
-        return cast("tuple[Any, str]", url_to_fs(url))
+        options = {"get_client": _web_client} if protocol.lower() in ("http", "https") else {}
+        return cast("tuple[Any, str]", url_to_fs(url, **options))
     except ImportError as error:
         raise MissingExtraError(f"{url}: reading {protocol}:// needs one more package: {_one_line(error)}") from error
     except Exception as error:  # each protocol has errors of its own
         raise UsageError(
             f"{url}: cannot be read: {_one_line(error)}; expected a URL that fsspec understands"
         ) from error
+
+
+async def _web_client(**options: Any) -> Any:
+    """Make the client of fsspec's file system for the web, which connects where `open_socket` lets it."""
+    import aiohttp
+
+    connector: Any = cast(Any, aiohttp).TCPConnector(socket_factory=open_socket)
+    return cast(Any, aiohttp).ClientSession(connector=connector, **options)
 
 
 def list_files(url: str) -> dict[str, int | None]:
@@ -88,7 +110,7 @@ def list_files(url: str) -> dict[str, int | None]:
     ------
     SourceNotFoundError
         Nothing there, or it cannot be listed.
-    MissingExtraError, UsageError
+    MissingExtraError, UsageError, ForbiddenUrlError
     """
     files, path = file_system(url)
     try:
@@ -108,7 +130,7 @@ def match_files(pattern: str) -> list[str]:
     ------
     SourceNotFoundError
         There is none, or they cannot be listed.
-    MissingExtraError, UsageError
+    MissingExtraError, UsageError, ForbiddenUrlError
     """
     folder = pattern[: pattern.index("*")].rpartition("/")[0]
     if not is_url(folder):
@@ -175,7 +197,7 @@ def read_text_file(url: str) -> bytes:
     ------
     SourceNotFoundError
         It cannot be read.
-    MissingExtraError, UsageError
+    MissingExtraError, UsageError, ForbiddenUrlError
     """
     files, path = file_system(url)
     try:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Literal, cast
 
 from embedkit.errors import EmptySourceError, ManifestError, SourceNotFoundError, UsageError
+from embedkit.images.access import name_url
 from embedkit.images.archives import ARCHIVE_EXTENSIONS, COMPRESSED_TARS, find_archives, open_archives
 from embedkit.images.columns import TargetOption
 from embedkit.images.datasets import is_dataset, open_dataset
@@ -28,6 +29,7 @@ def open_source(
     target_type: TargetOption = "auto",
     input: Literal["path"] = "path",
     root: str | os.PathLike[str] | None = None,
+    recorded: bool = False,
 ) -> ImageSource:
     """List the images of a source, and what it says about them. No image is read.
 
@@ -48,6 +50,9 @@ def open_source(
     root : path, optional
         The folder against which the relative paths of a manifest or a list are resolved; by default the manifest's own,
         or the working folder.
+    recorded : bool
+        The target was read from data, such as the provenance of a feature file, and not given by the user: a URL is
+        then followed as one of a manifest is, if data may name it.
 
     Returns
     -------
@@ -66,9 +71,13 @@ def open_source(
     UsageError
         Something that is no source of images; an array of floats outside [0, 1]; a URL of a protocol that fsspec does
         not know.
+    ForbiddenUrlError
+        Data name a URL of a protocol, or at an address, that only the user may name.
     """
     if input != "path":
         raise UsageError(f"input={input!r}, expected 'path': other keys mean something in a feature file only")
+    if not recorded:
+        _name_urls(target, root)
     if isinstance(target, (str, os.PathLike)):
         return _open_path(os.fspath(cast("str | os.PathLike[str]", target)), label_column, target_type, root)
     if is_dataset(target):
@@ -81,6 +90,13 @@ def open_source(
     source = rows_of(target, root=root)
     check_range(source)
     return source
+
+
+def _name_urls(target: Any, root: str | os.PathLike[str] | None) -> None:
+    """Note the URLs that are the user's own arguments: one target, a root. The items of a list are data."""
+    for own in (target, root):
+        if isinstance(own, str) and is_url(own):
+            name_url(own)
 
 
 def _open_path(
