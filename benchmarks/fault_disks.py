@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.fault_rows import DIGESTS, FAST, FEATURES, ROWS, SPEC, Counts, count_wrong, start, wait
 from embedkit.errors import StoreWriteError
-from embedkit.store.commit import Disk
+from embedkit.files.commit import Disk
 from embedkit.store.feature_store import FeatureStore
 from embedkit.store.stored import StoredFeatureSet
 

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.specs import BackboneSpec, DecodeSpec, FeatureSpec, PreprocessSpec
-from embedkit.store import TableHead, write_feature_file
+from embedkit.tables import TableHead, write_feature_file
 
 WIDTH, BATCH = 768, 16_384
 

@@ -1,4 +1,4 @@
-"""How well near-duplicates are told from different images by their features: what `embedkit.probes.leakage` rests on.
+"""How well near-duplicates are told from different images by features: what `embedkit.evaluation.duplicates` rests on.
 
     python -m benchmarks.near_duplicates [--assets ../shared] [--store STORE]
 
@@ -22,7 +22,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from embedkit import FeatureTable, extract
-from embedkit.probes.leakage import NEAR_COSINE, NEAR_RATIO
+from embedkit.evaluation.duplicates import NEAR_COSINE, NEAR_RATIO
 
 SETS = ("grocery", "pacs", "imagenet_sample")
 MODELS = ("pixels32", "vit_tiny_patch16_224", "mobilenetv2_100")

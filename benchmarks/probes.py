@@ -37,7 +37,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from embedkit.estimators import KNeighborsClassifier, LogisticRegressionPath
-from embedkit.store import FeatureTable
+from embedkit.tables import FeatureTable
 
 GRID = np.logspace(-5, 6, 45)
 """Kornblith et al. 2019: 45 values of lambda from 1e-6 to 1e5 on the sum of losses; C = 1 / lambda."""

@@ -30,7 +30,7 @@ import numpy as np
 
 from benchmarks.fault_disks import failures, flips, full_disks, prefixes
 from benchmarks.fault_rows import BATCH, DIGESTS, FAST, FEATURES, ROWS, SPEC, Counts, count_wrong, start, wait
-from embedkit.store.commit import Disk
+from embedkit.files.commit import Disk
 from embedkit.store.feature_store import FeatureStore
 
 MUST_BE_0 = (

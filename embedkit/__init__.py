@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from embedkit.extraction import Tick, default_store
     from embedkit.persistence import Model, load_model, save_model
     from embedkit.specs import FeatureSpec
-    from embedkit.store import FeatureStore, FeatureTable, export, info
+    from embedkit.store import FeatureStore
+    from embedkit.tables import FeatureTable, export, info
     from embedkit.workflows.compare import compare
     from embedkit.workflows.curve import curve
     from embedkit.workflows.demo import demo
@@ -40,7 +41,7 @@ else:
         "ExtractResult": "embedkit.workflows.extract",
         "FeatureSpec": "embedkit.specs",
         "FeatureStore": "embedkit.store",
-        "FeatureTable": "embedkit.store",
+        "FeatureTable": "embedkit.tables",
         "ImageEmbedder": "embedkit.embedder",
         "Model": "embedkit.persistence",
         "ModelInfo": "embedkit.backbones",
@@ -52,7 +53,7 @@ else:
         "curve": "embedkit.workflows.curve",
         "default_store": "embedkit.extraction",
         "demo": "embedkit.workflows.demo",
-        "export": "embedkit.store",
+        "export": "embedkit.tables",
         "export_model": "embedkit.workflows.export_model",
         "extract": "embedkit.workflows.extract",
         "extract_planned": "embedkit.workflows.plans",
@@ -60,7 +61,7 @@ else:
         "extract_unit": "embedkit.workflows.plans",
         "extraction_status": "embedkit.workflows.plans",
         "fit": "embedkit.workflows.fit",
-        "info": "embedkit.store",
+        "info": "embedkit.tables",
         "list_models": "embedkit.backbones",
         "load_model": "embedkit.persistence",
         "plan_extraction": "embedkit.workflows.plans",

@@ -24,8 +24,7 @@ from embedkit.backbones.request import check_batch_size
 from embedkit.errors import ImageError, UsageError
 from embedkit.extraction import Extraction, ExtractionRequest, default_store, overrides_from, resolve, run
 from embedkit.extraction.recall import recall
-from embedkit.images import ImageSource
-from embedkit.images.memory import digests_of, rows_of
+from embedkit.images import ImageSource, digests_of, rows_of
 from embedkit.specs import Dtype, Engine, FeatureSpec, Json, Pool, Precision, require_equal
 from embedkit.store import FeatureStore
 

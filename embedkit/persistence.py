@@ -39,8 +39,8 @@ from embedkit.errors import (
     UntrustedModelError,
     UsageError,
 )
+from embedkit.files import commit_to
 from embedkit.specs import FeatureSpec, canonical_json
-from embedkit.store import commit_to
 
 _RECORD = "embedkit.json"
 _FORMAT = 2

@@ -5,3 +5,18 @@
 Layer: above the estimators, beside probes and persistence. Imports scikit-learn, and torch in `network` and `formats`;
 the backbone's module is handed to it.
 """
+
+from embedkit.deployment.formats import check_installed, runner, to_bytes
+from embedkit.deployment.network import Classifier
+from embedkit.deployment.parity import compare
+from embedkit.deployment.steps import flattened, read_steps
+
+__all__ = [
+    "Classifier",
+    "check_installed",
+    "compare",
+    "flattened",
+    "read_steps",
+    "runner",
+    "to_bytes",
+]

@@ -3,6 +3,8 @@
 Layer: imports scikit-learn, SciPy, NumPy, and of embedkit only errors and compat; torch only when a device asks for it.
 """
 
+from embedkit.estimators.array_api import device_for, fit_on, fit_transform_on
+from embedkit.estimators.arrays import release_pages
 from embedkit.estimators.logistic import LogisticRegression
 from embedkit.estimators.logistic_path import LogisticRegressionPath
 from embedkit.estimators.nearest_rows import NearestRows
@@ -26,5 +28,9 @@ __all__ = [
     "StreamingRidgeClassifier",
     "SufficientStatistics",
     "ViewAverage",
+    "device_for",
+    "fit_on",
+    "fit_transform_on",
     "fuse",
+    "release_pages",
 ]

@@ -14,8 +14,7 @@ from collections.abc import Iterable
 
 from embedkit.errors import SourceNotFoundError
 from embedkit.extraction.plan import Plan
-from embedkit.images import ArchiveMember
-from embedkit.images.remote import is_url
+from embedkit.images import ArchiveMember, is_url
 
 
 def check_places(plan: Plan, rows: Iterable[int]) -> None:

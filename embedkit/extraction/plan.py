@@ -30,10 +30,10 @@ import numpy.typing as npt
 from embedkit.errors import OutputExistsError, PlanFormatError, PlanNotFoundError, SourceError, UsageError
 from embedkit.extraction.request import ExtractionRequest
 from embedkit.extraction.resolution import Resolution
-from embedkit.images import ArchiveMember, ImageRef, ImageSource, open_source
-from embedkit.images.remote import is_url
+from embedkit.files import commit_to
+from embedkit.images import ArchiveMember, ImageRef, ImageSource, is_url, open_source
 from embedkit.specs import FeatureSpec, canonical_json
-from embedkit.store import FeatureStore, commit_to
+from embedkit.store import FeatureStore
 
 PLAN_FORMAT = 1
 """Major version of the plan's file format."""

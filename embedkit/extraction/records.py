@@ -30,8 +30,9 @@ import numpy.typing as npt
 
 from embedkit.errors import StoreWriteError
 from embedkit.extraction.plan import Plan
+from embedkit.files import commit_to
 from embedkit.specs import canonical_json
-from embedkit.store import FeatureSet, Leases, commit_to
+from embedkit.store import FeatureSet, Leases
 
 _NAME = re.compile(r"unit-([0-9]+)-of-([0-9]+)\.json")
 

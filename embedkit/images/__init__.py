@@ -4,19 +4,22 @@ Layer: above errors and specs, beside preprocess, backbones, store and estimator
 timm, h5py or scikit-learn.
 """
 
-from embedkit.images.decode import decode, to_rgb
+from embedkit.images.decoding import decode, to_rgb
 from embedkit.images.identity import digest_bytes, digest_pixels
 from embedkit.images.jpeg import scale_factor
 from embedkit.images.limits import Limits
+from embedkit.images.manifest import DELIMITERS
 from embedkit.images.memo import StatMemo
-from embedkit.images.memory import rows_of
+from embedkit.images.memory import digests_of, rows_of
 from embedkit.images.reading import ArchiveMember, EncodedRef, ImageRef, PixelRef, is_encoded, read_bytes
+from embedkit.images.remote import is_url
 from embedkit.images.source import Column, ImageSource, Labels
 from embedkit.images.sources import open_source
 
 __all__ = [
     "ArchiveMember",
     "Column",
+    "DELIMITERS",
     "EncodedRef",
     "ImageRef",
     "ImageSource",
@@ -27,7 +30,9 @@ __all__ = [
     "decode",
     "digest_bytes",
     "digest_pixels",
+    "digests_of",
     "is_encoded",
+    "is_url",
     "open_source",
     "read_bytes",
     "rows_of",

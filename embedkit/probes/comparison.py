@@ -21,9 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import ProbeError
-from embedkit.probes.leaderboard import AverageRanks, Leaderboard, Pair, Standing
-from embedkit.probes.records import ProbeResult
-from embedkit.probes.statistics import (
+from embedkit.evaluation import (
     friedman_test,
     holm_correction,
     mcnemar_test,
@@ -32,6 +30,8 @@ from embedkit.probes.statistics import (
     paired_permutation_test,
     rank_groups,
 )
+from embedkit.probes.leaderboard import AverageRanks, Leaderboard, Pair, Standing
+from embedkit.probes.records import ProbeResult
 
 ALPHA = 0.05
 """The level of every test, after correction."""

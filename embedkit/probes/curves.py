@@ -20,13 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import LabelsError, UsageError
+from embedkit.evaluation import FeatureRows, Rows, Split, leaks, make_splits, mean_interval
 from embedkit.probes.about import about
-from embedkit.probes.features import FeatureRows
-from embedkit.probes.leakage import leaks
 from embedkit.probes.quick import quick
-from embedkit.probes.splits import Rows, Split, make_splits
-from embedkit.probes.statistics import mean_interval
-from embedkit.store import FeatureTable
+from embedkit.tables import FeatureTable
 
 CLASS_MEAN = "class-mean"
 """The nearest mean of a class after centring and L2 normalisation (SimpleShot): it chooses nothing, so that one image a

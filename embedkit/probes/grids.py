@@ -14,10 +14,8 @@ from sklearn.model_selection import ParameterGrid
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
-from embedkit.probes.features import FeatureRows
+from embedkit.evaluation import FeatureRows, Split, Task
 from embedkit.probes.outcomes import Outcome, Params, Steps, best_of, fit_steps, predict, predict_array
-from embedkit.probes.splits import Split
-from embedkit.probes.tasks import Task
 
 _SVM_CS = tuple(float(value) for value in np.logspace(-5, 0, 6))
 # libsvm is exact and quick where the kernel matrix of the rows fits into its cache; beyond, liblinear's primal is.

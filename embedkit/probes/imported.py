@@ -18,12 +18,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from embedkit.errors import EmbedkitError, UsageError
-from embedkit.estimators.array_api import device_for
-from embedkit.probes.features import FeatureRows
+from embedkit.estimators import device_for
+from embedkit.evaluation import FeatureRows, Split, Task
 from embedkit.probes.grids import search
 from embedkit.probes.outcomes import Outcome, Params, Steps
-from embedkit.probes.splits import Split
-from embedkit.probes.tasks import Task
 
 Grid = Mapping[str, Sequence[Any]]
 

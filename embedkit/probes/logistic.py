@@ -14,11 +14,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.multiclass import OneVsRestClassifier
 
 from embedkit.estimators import LogisticRegression, LogisticRegressionPath, StreamingPCA
-from embedkit.probes.features import FeatureRows
+from embedkit.evaluation import FeatureRows, Rows, Split, Task
 from embedkit.probes.outcomes import Outcome, Steps, best_of, fit_steps, predict
-from embedkit.probes.splits import Rows, Split
 from embedkit.probes.sums import collected, row_space, standardised
-from embedkit.probes.tasks import Task
 
 # Inverse regularisation strengths. Standardised features of some hundred dimensions are separable: what is best lies
 # far below scikit-learn's default of 1.

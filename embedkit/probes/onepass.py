@@ -15,11 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.estimators import StreamingLDA, StreamingRidge, StreamingRidgeClassifier, SufficientStatistics
-from embedkit.probes.features import FeatureRows
+from embedkit.evaluation import FeatureRows, Predictions, Rows, Split, Task
 from embedkit.probes.outcomes import Outcome, Steps, best_of, predict
-from embedkit.probes.splits import Rows, Split
 from embedkit.probes.sums import collected, row_space, standardised
-from embedkit.probes.tasks import Predictions, Task
 
 # Penalties, the strongest first. The scatter of standardised features has eigenvalues of the order of the number of
 # rows: the grid reaches from hardly any shrinkage of a hundred rows to nearly all of a million.

@@ -13,11 +13,8 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.estimators.array_api import fit_on, fit_transform_on
-from embedkit.probes.features import FeatureRows
-from embedkit.probes.predictions import Predicted, joined, spread
-from embedkit.probes.splits import Rows
-from embedkit.probes.tasks import Predictions, Task
+from embedkit.estimators import fit_on, fit_transform_on
+from embedkit.evaluation import FeatureRows, Predicted, Predictions, Rows, Task, joined, spread
 
 Steps = list[tuple[str, Any]]
 Params = dict[str, Any]

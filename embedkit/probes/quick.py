@@ -24,21 +24,33 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import SplitError, UsageError
-from embedkit.probes.features import FeatureRows, is_large
+from embedkit.evaluation import (
+    FeatureRows,
+    Float64,
+    Kind,
+    Predicted,
+    Rows,
+    Split,
+    Task,
+    final_split,
+    further_metrics,
+    is_large,
+    joined,
+    judge,
+    leaks,
+    make_splits,
+    per_image,
+    task_of,
+)
 from embedkit.probes.grids import svm
 from embedkit.probes.imported import checked, import_estimator, is_path
 from embedkit.probes.imported import run as run_imported
-from embedkit.probes.judge import further_metrics, judge, per_image
-from embedkit.probes.leakage import leaks
 from embedkit.probes.logistic import logistic, one_against_rest, pca_logistic
 from embedkit.probes.neighbours import knn
 from embedkit.probes.onepass import lda, ridge
 from embedkit.probes.outcomes import Outcome, Steps
-from embedkit.probes.predictions import Float64, Predicted, joined
 from embedkit.probes.records import ProbeResult
-from embedkit.probes.splits import Rows, Split, final_split, make_splits
-from embedkit.probes.tasks import Kind, Task, task_of
-from embedkit.store import FeatureTable
+from embedkit.tables import FeatureTable
 
 _Run = Callable[[FeatureRows, Task, Split], Outcome]
 

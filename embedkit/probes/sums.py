@@ -13,9 +13,8 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from embedkit.estimators import SufficientStatistics
-from embedkit.probes.features import FeatureRows
+from embedkit.evaluation import FeatureRows, Rows
 from embedkit.probes.outcomes import Steps
-from embedkit.probes.splits import Rows
 
 
 def collected(

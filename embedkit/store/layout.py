@@ -30,8 +30,8 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from embedkit.errors import DamagedPartError, StoreError, StoreFormatError, StoreNotFoundError, StoreWriteError
+from embedkit.files import DISK, TEMPORARY_PREFIX, Disk, commit_to
 from embedkit.specs import FORMAT_VERSION, FeatureSpec
-from embedkit.store.commit import DISK, TEMPORARY_PREFIX, Disk, commit_to
 
 MARKER = "embedkit-store.json"
 SPEC = "spec.json"

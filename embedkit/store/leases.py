@@ -34,7 +34,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from embedkit.store.commit import TRAILER, check_trailer, seal
+from embedkit.files import TRAILER, check_trailer, seal
 from embedkit.store.layout import file_system_time, write_derived
 
 TTL = 30.0

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from embedkit.errors import DamagedPartError, UsageError
+from embedkit.files import Disk
 from embedkit.store.checked import CheckedFiles
-from embedkit.store.commit import Disk
 from embedkit.store.layout import (
     LEASES,
     CommittedName,

@@ -18,9 +18,9 @@ import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from embedkit.errors import DamagedPartError, StoreWriteError
+from embedkit.files import Disk
 from embedkit.specs import FeatureSpec
 from embedkit.store.checked import CheckedFiles, damaged
-from embedkit.store.commit import Disk
 from embedkit.store.index import DigestIndex, places_of
 from embedkit.store.layout import LOCK
 from embedkit.store.parts import Digests, Features, Part, PartMaps, read_part, row_bytes, write_part

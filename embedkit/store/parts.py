@@ -25,12 +25,11 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import DamagedPartError, EmbedkitError, FeatureFileError, StoreError
+from embedkit.files import DISK, TRAILER, Buffer, Disk, commit_bytes
+from embedkit.hdf5 import Extent, Head, build_head, open_untrusted, put_array
 from embedkit.specs import FeatureSpec
 from embedkit.store.checked import CheckedFiles, damaged, reading_error
-from embedkit.store.commit import DISK, TRAILER, Buffer, Disk, commit_bytes
-from embedkit.store.hdf5 import Head, build_head, put_array
 from embedkit.store.layout import committed_name, parse_spec
-from embedkit.store.untrusted import Extent, open_untrusted
 
 Digests = npt.NDArray[np.uint8]
 Features = npt.NDArray[np.floating[Any]]

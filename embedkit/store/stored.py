@@ -24,9 +24,9 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import DamagedPartError, MissingRowsError
+from embedkit.files import DISK, Disk
 from embedkit.specs import FeatureSpec
 from embedkit.store.checked import CheckedFiles, Verify
-from embedkit.store.commit import DISK, Disk
 from embedkit.store.feature_set import Digests, Features, Mask, as_digests, missing_rows
 from embedkit.store.index import DigestIndex, Places, ReadDigests, by_part
 from embedkit.store.layout import committed_names

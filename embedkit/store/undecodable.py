@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import DamagedPartError
+from embedkit.files import DISK, Disk, commit_bytes
 from embedkit.specs import FORMAT_VERSION, canonical_json
 from embedkit.store.checked import damaged, reading_error
-from embedkit.store.commit import DISK, Disk, commit_bytes
 from embedkit.store.feature_set import keys_of
 from embedkit.store.layout import committed_name
 

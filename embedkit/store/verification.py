@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from embedkit.errors import DamagedPartError, StoreFormatError, StoreWriteError
+from embedkit.files import Disk
 from embedkit.specs import FeatureSpec
 from embedkit.store.checked import CheckedFiles, Verify
-from embedkit.store.commit import Disk
 from embedkit.store.layout import (
     LAST_USE,
     aside_folder,

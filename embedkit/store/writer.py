@@ -20,7 +20,7 @@ from typing import Self
 import numpy as np
 
 from embedkit.errors import EmbedkitError, StoreWriteError, UsageError
-from embedkit.store.commit import Disk
+from embedkit.files import Disk
 from embedkit.store.feature_set import Digests, Features, FeatureSet, Mask, as_digest, as_digests, check_rows, keys_of
 from embedkit.store.layout import LEASES, committed_length, ensure_features_folder, touch_last_use
 from embedkit.store.leases import Leases

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from embedkit.backbones import BackboneRequest
 from embedkit.errors import UsageError
+from embedkit.evaluation import TargetType
 from embedkit.extraction import Progress
 from embedkit.probes import ProbeResult, check_estimator, check_protocol
 from embedkit.probes.about import about
@@ -21,7 +22,6 @@ from embedkit.probes.comparison import Entry, average_ranks, disagreements, make
 from embedkit.probes.leaderboard import AverageRanks, Leaderboard, as_record
 from embedkit.probes.leaderboard_text import as_csv, as_markdown, as_text
 from embedkit.probes.protocols import PROTOCOLS
-from embedkit.probes.tasks import TargetType
 from embedkit.specs import canonical_json
 from embedkit.workflows.entries import Options, enter
 from embedkit.workflows.remembered import Remembered

@@ -20,7 +20,7 @@ from embedkit.probes.comparison import Conditions, Entry
 from embedkit.probes.imported import is_path
 from embedkit.probes.protocols import run_protocol
 from embedkit.specs import canonical_json
-from embedkit.store import FeatureTable
+from embedkit.tables import FeatureTable
 from embedkit.workflows.floors import PSEUDO, recorded_request
 from embedkit.workflows.remembered import Remembered, result_of, run_key, run_record
 from embedkit.workflows.targets import NamedTable

@@ -26,11 +26,11 @@ from embedkit.errors import (
     StoreWriteError,
     UsageError,
 )
+from embedkit.files import commit_to
 from embedkit.images import ImageSource, decode, is_encoded, open_source, read_bytes, to_rgb
 from embedkit.persistence import Model, load_model
 from embedkit.preprocess import Preprocessor
 from embedkit.specs import DecodeSpec, FeatureSpec, describe_differences, differences
-from embedkit.store import commit_to
 
 _SUFFIXES: dict[str, Literal["onnx", "torch"]] = {".onnx": "onnx", ".pt2": "torch"}
 _BATCH = 32
@@ -138,10 +138,7 @@ def export_model(
     # Here and not above: torch takes seconds to import, and what is wrong so far is said at once.
     from sklearn.pipeline import Pipeline
 
-    from embedkit.deployment.formats import check_installed, runner, to_bytes
-    from embedkit.deployment.network import Classifier
-    from embedkit.deployment.parity import compare
-    from embedkit.deployment.steps import flattened, read_steps
+    from embedkit.deployment import Classifier, check_installed, compare, flattened, read_steps, runner, to_bytes
 
     check_installed(file_format)
     steps = list(flattened(loaded.pipeline.steps[1:]))

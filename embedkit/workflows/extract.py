@@ -19,7 +19,8 @@ from embedkit.extraction import Extraction, ExtractionRequest, Progress, Stages,
 from embedkit.extraction.engines import Cluster, check_cluster, parse_devices
 from embedkit.images import ImageSource, open_source
 from embedkit.specs import Dtype, Engine, Json, Pool, Precision
-from embedkit.store import Failure, FeatureStore, check_output, write_feature_file
+from embedkit.store import FeatureStore
+from embedkit.tables import Failure, check_output, write_feature_file
 from embedkit.workflows.tables import feature_batches, image_failures, source_failures, table_head
 from embedkit.workflows.targets import open_store
 

@@ -17,7 +17,7 @@ from embedkit.errors import UsageError
 from embedkit.extraction import ExtractionRequest, Progress, resolve_together, run_many
 from embedkit.images import open_source
 from embedkit.specs import Dtype
-from embedkit.store import check_output, write_feature_file
+from embedkit.tables import check_output, write_feature_file
 from embedkit.workflows.extract import ExtractResult, describe
 from embedkit.workflows.tables import feature_batches, table_head
 from embedkit.workflows.targets import backbone_names, open_store

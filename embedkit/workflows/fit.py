@@ -17,7 +17,7 @@ from embedkit.errors import LabelsError, OutputExistsError, UsageError
 from embedkit.extraction import ExtractionRequest, Progress
 from embedkit.persistence import Model, save_model
 from embedkit.probes import ProbeResult, check_estimator, quick
-from embedkit.store import FeatureTable
+from embedkit.tables import FeatureTable
 from embedkit.workflows.targets import open_store, open_target
 
 

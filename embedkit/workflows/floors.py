@@ -16,7 +16,8 @@ from embedkit.backbones import Backbone, BackboneRequest
 from embedkit.errors import EmbedkitError
 from embedkit.extraction import ExtractionRequest, Resolution, resolve_together
 from embedkit.specs import FeatureSpec
-from embedkit.store import FeatureStore, FeatureTable
+from embedkit.store import FeatureStore
+from embedkit.tables import FeatureTable
 
 PSEUDO = ("pixels32", "colour-histogram")
 """Pseudo-backbones that any network has to beat."""

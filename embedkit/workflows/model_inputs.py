@@ -21,10 +21,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 
 from embedkit.embedder import ImageEmbedder
 from embedkit.errors import ManifestError, MissingExtraError, SourceNotFoundError, UsageError
-from embedkit.images import ImageSource, open_source
-from embedkit.images.manifest import DELIMITERS
-from embedkit.images.memory import rows_of
-from embedkit.images.remote import is_url
+from embedkit.images import DELIMITERS, ImageSource, is_url, open_source, rows_of
 from embedkit.persistence import Model, fitted_parts
 
 _TABLES = (*DELIMITERS, ".parquet", ".pq")

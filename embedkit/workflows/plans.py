@@ -32,7 +32,8 @@ from embedkit.extraction.status import PlanStatus, plan_status, planned_extracti
 from embedkit.extraction.units import UnitResult, UnitWorker
 from embedkit.images import ImageSource, StatMemo, open_source
 from embedkit.specs import Dtype, Engine, FeatureSpec, Json, Pool, Precision
-from embedkit.store import Failure, FeatureStore, check_output, write_feature_file
+from embedkit.store import FeatureStore
+from embedkit.tables import Failure, check_output, write_feature_file
 from embedkit.workflows.extract import ExtractResult, extract_to_file
 from embedkit.workflows.tables import feature_batches, image_failures, source_failures, table_head
 from embedkit.workflows.targets import open_store

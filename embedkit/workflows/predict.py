@@ -32,10 +32,11 @@ from embedkit.errors import (
     WeightsNotFoundError,
 )
 from embedkit.extraction import Extraction, ExtractionRequest, Progress, Resolution, resolve_together, run_many
+from embedkit.files import commit_to
 from embedkit.images import ImageSource
 from embedkit.persistence import Model, load_model
 from embedkit.specs import FeatureSpec, describe_differences, differences
-from embedkit.store import FeatureStore, commit_to
+from embedkit.store import FeatureStore
 from embedkit.workflows.model_inputs import ModelRows, inputs_of, open_rows
 from embedkit.workflows.targets import open_store
 

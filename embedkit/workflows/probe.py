@@ -12,6 +12,7 @@ from typing import Any
 
 from embedkit.backbones import BackboneRequest
 from embedkit.errors import UsageError
+from embedkit.evaluation import TargetType
 from embedkit.extraction import Progress
 from embedkit.probes import (
     PROTOCOLS,
@@ -21,7 +22,6 @@ from embedkit.probes import (
     default_estimators,
     run_protocol,
 )
-from embedkit.probes.tasks import TargetType
 from embedkit.workflows.notes import attributed
 from embedkit.workflows.targets import NamedTable, open_store, open_target
 

@@ -26,7 +26,7 @@ from embedkit import estimators, probes
 from embedkit.probes import ProbeResult
 from embedkit.probes.protocols import ProbeRun
 from embedkit.specs import canonical_json
-from embedkit.store import FeatureTable
+from embedkit.tables import FeatureTable
 
 _log = logging.getLogger("embedkit")
 

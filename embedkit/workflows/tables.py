@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from embedkit.extraction import Extraction
 from embedkit.images import ImageSource
-from embedkit.store import Failure, FeatureTable, TableHead
+from embedkit.tables import Failure, FeatureTable, TableHead
 
 _Value = TypeVar("_Value")
 

@@ -14,12 +14,13 @@ from typing import Any, cast
 
 from embedkit.backbones import BackboneRequest
 from embedkit.errors import EmbedkitError, UsageError
+from embedkit.evaluation import TargetType
 from embedkit.extraction import Extraction, ExtractionRequest, Progress, default_store, resolve_together, run_many
 from embedkit.images import open_source
 from embedkit.probes.about import about
-from embedkit.probes.tasks import TargetType
 from embedkit.specs import FeatureSpec
-from embedkit.store import FeatureStore, FeatureTable
+from embedkit.store import FeatureStore
+from embedkit.tables import FeatureTable
 from embedkit.workflows.floors import PSEUDO, Contender, Floors, recorded_request, resolve_floors
 from embedkit.workflows.tables import table_in_memory
 

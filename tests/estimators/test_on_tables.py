@@ -21,8 +21,8 @@ from embedkit.estimators import (
     SufficientStatistics,
     ViewAverage,
 )
-from embedkit.store.head import TableHead
-from tests.store.table_samples import make_digests, make_spec
+from embedkit.tables.head import TableHead
+from tests.tables.table_samples import make_digests, make_spec
 
 ROWS, WIDTH = 240, 8
 CLOSE = {"rtol": 1e-6, "atol": 1e-8}

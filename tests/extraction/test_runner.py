@@ -257,7 +257,7 @@ def test_two_runs_at_once_share_the_work(tmp_path):
 
 
 def test_a_full_disk_loses_nothing_committed(folder, tmp_path, monkeypatch):
-    from embedkit.store.commit import Disk
+    from embedkit.files.commit import Disk
 
     class Full(Disk):
         full = False

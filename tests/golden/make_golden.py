@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from embedkit.specs import BackboneSpec, DecodeSpec, Dtype, FeatureSpec, PreprocessSpec
-from embedkit.store.head import Failure, TableHead
-from embedkit.store.table import FeatureTable
+from embedkit.tables.head import Failure, TableHead
+from embedkit.tables.table import FeatureTable
 
 
 def spec(width: int, dtype: Dtype) -> FeatureSpec:

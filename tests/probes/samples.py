@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.store import FeatureTable, TableHead
-from tests.store.table_samples import make_digests, make_spec
+from embedkit.tables import FeatureTable, TableHead
+from tests.tables.table_samples import make_digests, make_spec
 
 
 def table_of(X: npt.ArrayLike, labels: Any, **head: Any) -> FeatureTable:

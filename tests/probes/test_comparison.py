@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedkit.errors import ProbeError
+from embedkit.evaluation.statistics import holm_correction, mcnemar_test, wilson_interval
 from embedkit.probes import ProbeResult
 from embedkit.probes.comparison import (
     Conditions,
@@ -22,7 +23,6 @@ from embedkit.probes.comparison import (
     make_leaderboard,
 )
 from embedkit.probes.leaderboard import as_record
-from embedkit.probes.statistics import holm_correction, mcnemar_test, wilson_interval
 
 CONDITIONS = Conditions(
     test_images="t",

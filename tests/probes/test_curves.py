@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from embedkit.errors import LabelsError, SplitError, UsageError
+from embedkit.evaluation.statistics import mean_interval
 from embedkit.probes import curves
 from embedkit.probes.curves import few_shot_curve, learning_curve
-from embedkit.probes.statistics import mean_interval
 from embedkit.specs import BackboneSpec, DecodeSpec, FeatureSpec, PreprocessSpec
-from embedkit.store import FeatureTable, TableHead
+from embedkit.tables import FeatureTable, TableHead
 
 CLASSES = ("ape", "bee", "cat", "dog")
 

@@ -11,8 +11,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from embedkit.errors import UsageError
+from embedkit.evaluation.splits import make_splits
 from embedkit.probes import quick
-from embedkit.probes.splits import make_splits
 from tests.probes.samples import blobs, table_of
 
 SPLIT = ["train", "train", "test"]

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from embedkit.errors import UsageError
-from embedkit.probes import default_estimators, features, neighbours, quick
-from embedkit.probes.features import FeatureRows
-from embedkit.store import FeatureTable
+from embedkit.evaluation import feature_rows as features
+from embedkit.evaluation import neighbours
+from embedkit.evaluation.feature_rows import FeatureRows
+from embedkit.probes import default_estimators, quick
+from embedkit.tables import FeatureTable
 from tests.probes.samples import blobs, table_of
 
 BATCHED = ("logistic", "pca+logistic", "knn", "ridge", "lda")
@@ -107,7 +109,7 @@ def big_file(tmp_path, monkeypatch):
     monkeypatch.setattr(features, "LARGE_BYTES", 1 << 20)
     monkeypatch.setattr(features, "_BATCH_ROWS", 512)
     monkeypatch.setattr(neighbours, "_BLOCK_ROWS", 2048)
-    monkeypatch.setattr("embedkit.probes.splits._MOST_SELECTION_ROWS", 500)
+    monkeypatch.setattr("embedkit.evaluation.splits._MOST_SELECTION_ROWS", 500)
     monkeypatch.setattr("embedkit.estimators.eigenrows.IN_MEMORY_BYTES", 1 << 20)
     monkeypatch.setattr("embedkit.estimators.eigenrows.BLOCK_ROWS", 512)
     return tmp_path / "table.h5"

@@ -16,8 +16,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from embedkit.errors import LabelsError, SplitError, UsageError
+from embedkit.evaluation.splits import make_splits
 from embedkit.probes import ESTIMATORS, quick
-from embedkit.probes.splits import make_splits
 from tests.probes.samples import blobs, table_of
 
 SPLIT = ["train", "train", "test"]

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from embedkit.errors import DamagedPartError, StoreWriteError, UsageError
+from embedkit.files.commit import Disk
 from embedkit.specs import FeatureSpec
-from embedkit.store.commit import Disk
 from embedkit.store.feature_store import FeatureStore
 from embedkit.store.layout import committed_length
 from embedkit.store.merge import maintenance, merge_parts

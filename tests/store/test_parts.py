@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from embedkit.errors import DamagedPartError, StoreError
+from embedkit.files.commit import seal
 from embedkit.store import parts as parts_module
 from embedkit.store.checked import CheckedFiles
-from embedkit.store.commit import seal
 from embedkit.store.layout import committed_length, committed_name
 from embedkit.store.parts import PartMaps, map_part, read_part, rows_in, write_part
 from tests.store.samples import make_rows, make_spec

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from embedkit.errors import DamagedPartError, StoreFormatError, StoreNotFoundError, StoreWriteError
-from embedkit.store.commit import Disk, seal
+from embedkit.files.commit import Disk, seal
 from embedkit.store.feature_store import FeatureStore
 from embedkit.store.layout import committed_name
 from tests.store.samples import make_rows, make_spec

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from embedkit.errors import StoreWriteError
+from embedkit.files.commit import Disk
 from embedkit.store import writer as writer_module
-from embedkit.store.commit import Disk
 from embedkit.store.feature_store import FeatureStore
 from embedkit.store.layout import committed_length
 from embedkit.store.merge import maintenance

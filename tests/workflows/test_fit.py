@@ -10,7 +10,8 @@ from sklearn.naive_bayes import GaussianNB
 
 from embedkit import extract, fit, predict
 from embedkit.errors import LabelsError, UsageError
-from embedkit.probes import ESTIMATORS, features
+from embedkit.evaluation import feature_rows as features
+from embedkit.probes import ESTIMATORS
 from tests.photos import make_manifest
 
 

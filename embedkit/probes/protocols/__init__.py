@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 
 from embedkit.errors import LabelsError, SplitError, UsageError
-from embedkit.probes.judge import further_metrics, judge, per_image
-from embedkit.probes.predictions import Predicted, Targets, joined
+from embedkit.evaluation import Predicted, Targets, TargetType, further_metrics, joined, judge, per_image
 from embedkit.probes.protocols import (
     clip,
     clip_benchmark,
@@ -41,8 +40,7 @@ from embedkit.probes.protocols.run import ProbeRun
 from embedkit.probes.protocols.task import Outcome, Task
 from embedkit.probes.quick import check_estimator, default_estimators, quick
 from embedkit.probes.records import ProbeResult
-from embedkit.probes.tasks import TargetType
-from embedkit.store import FeatureTable
+from embedkit.tables import FeatureTable
 
 __all__ = ["PROTOCOLS", "ProbeRun", "check_protocol", "run_protocol"]
 

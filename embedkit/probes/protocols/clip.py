@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from embedkit.probes.metrics import accuracy, mean_average_precision_11
+from embedkit.evaluation import accuracy, mean_average_precision_11
 from embedkit.probes.protocols.features import CLIP_MEAN, CLIP_STD, Prescription
 from embedkit.probes.protocols.logistic import Published, fit_regressions
 from embedkit.probes.protocols.search import halving_search

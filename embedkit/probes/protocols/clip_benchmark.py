@@ -27,8 +27,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.probes.metrics import accuracy
-from embedkit.probes.predictions import Predicted, predicted_classes
+from embedkit.evaluation import Predicted, accuracy, predicted_classes
 from embedkit.probes.protocols.features import CLIP_MEAN, CLIP_STD, Prescription
 from embedkit.probes.protocols.search import halving_search
 from embedkit.probes.protocols.task import Labelled, Outcome, Task

@@ -29,8 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from embedkit.errors import SplitError
-from embedkit.probes.metrics import accuracy
-from embedkit.probes.predictions import Predicted
+from embedkit.evaluation import Predicted, accuracy
 from embedkit.probes.protocols.clip import PRESCRIPTION as CLIP_PRESCRIPTION
 from embedkit.probes.protocols.logistic import Published, Regressions, fit_regressions
 from embedkit.probes.protocols.task import Labelled, Outcome, Param, Rows, Targets, Task

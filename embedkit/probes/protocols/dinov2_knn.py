@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from embedkit.probes.predictions import predicted_classes, spread
+from embedkit.evaluation import predicted_classes, spread
 from embedkit.probes.protocols.features import IMAGENET_MEAN, IMAGENET_STD, Prescription
 from embedkit.probes.protocols.task import NOTHING_SELECTED, Outcome, Rows, Task
 

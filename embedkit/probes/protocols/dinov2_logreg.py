@@ -23,7 +23,7 @@ from __future__ import annotations
 import numpy as np
 
 from embedkit.errors import SplitError
-from embedkit.probes.metrics import Metric, accuracy
+from embedkit.evaluation import Metric, accuracy
 from embedkit.probes.protocols.features import IMAGENET_MEAN, IMAGENET_STD, Prescription
 from embedkit.probes.protocols.logistic import Published, fit_regressions
 from embedkit.probes.protocols.task import Labelled, Outcome, Rows, Task

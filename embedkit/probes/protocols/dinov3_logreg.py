@@ -23,7 +23,7 @@ from __future__ import annotations
 import numpy as np
 
 from embedkit.errors import SplitError
-from embedkit.probes.metrics import accuracy, mean_average_precision
+from embedkit.evaluation import accuracy, mean_average_precision
 from embedkit.probes.protocols.dinov2_logreg import PRESCRIPTION as DINOV2_PRESCRIPTION
 from embedkit.probes.protocols.dinov2_logreg import sweep, torch_permutation
 from embedkit.probes.protocols.task import Labelled, Outcome, Targets, Task

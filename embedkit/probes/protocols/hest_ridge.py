@@ -21,7 +21,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from embedkit.probes.predictions import Predicted
+from embedkit.evaluation import Predicted
 from embedkit.probes.protocols.features import Prescription
 from embedkit.probes.protocols.task import NOTHING_SELECTED, Outcome, Task
 

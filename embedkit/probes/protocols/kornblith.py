@@ -25,7 +25,7 @@ from __future__ import annotations
 import numpy as np
 
 from embedkit.errors import SplitError
-from embedkit.probes.metrics import accuracy, mean_average_precision_11
+from embedkit.evaluation import accuracy, mean_average_precision_11
 from embedkit.probes.protocols.features import IMAGENET_MEAN, IMAGENET_STD, Prescription
 from embedkit.probes.protocols.logistic import Published, fit_regressions
 from embedkit.probes.protocols.task import Labelled, Outcome, Task

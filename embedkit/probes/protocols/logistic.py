@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import SplitError
-from embedkit.probes.predictions import Predicted, predicted_classes, spread
+from embedkit.evaluation import Predicted, predicted_classes, spread
 from embedkit.probes.protocols.task import Labelled, Rows
 
 TOLERANCE = 1e-8

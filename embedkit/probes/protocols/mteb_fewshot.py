@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from embedkit.probes.predictions import Predicted
+from embedkit.evaluation import Predicted
 from embedkit.probes.protocols.features import Prescription
 from embedkit.probes.protocols.logistic import Published, fit_regressions
 from embedkit.probes.protocols.task import NOTHING_SELECTED, Outcome, Rows, Targets, Task

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.probes.predictions import Predicted, predicted_classes
+from embedkit.evaluation import Predicted, predicted_classes
 from embedkit.probes.protocols.features import Prescription
 from embedkit.probes.protocols.task import NOTHING_SELECTED, Labelled, Outcome, Rows, Task
 

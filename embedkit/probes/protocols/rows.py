@@ -12,13 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import LabelsError
-from embedkit.probes.features import FeatureRows
-from embedkit.probes.leakage import Leaks, leaks
-from embedkit.probes.predictions import Targets
+from embedkit.evaluation import FeatureRows, Labels, Leaks, Split, Targets, encoded, leaks, make_splits
 from embedkit.probes.protocols.task import Labelled, Rows, Task
-from embedkit.probes.splits import Labels, Split, make_splits
-from embedkit.probes.tasks import encoded
-from embedkit.store import FeatureTable
+from embedkit.tables import FeatureTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.probes.predictions import Float64
+from embedkit.evaluation import Float64
 from embedkit.probes.records import ProbeResult
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.probes.predictions import Predicted, Targets
+from embedkit.evaluation import Predicted, Targets
 
 Rows = npt.NDArray[np.intp]
 Float32 = npt.NDArray[np.float32]

@@ -26,7 +26,7 @@ from typing import Any, cast
 import numpy as np
 
 from embedkit.errors import SplitError
-from embedkit.probes.predictions import Float64, predicted_classes, spread
+from embedkit.evaluation import Float64, predicted_classes, spread
 from embedkit.probes.protocols.features import Prescription
 from embedkit.probes.protocols.task import NOTHING_SELECTED, Labelled, Outcome, Task
 

@@ -28,7 +28,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.probes.predictions import Float64, Predicted, predicted_classes
+from embedkit.evaluation import Float64, Predicted, predicted_classes
 from embedkit.probes.protocols.features import IMAGENET_MEAN, IMAGENET_STD, Prescription
 from embedkit.probes.protocols.task import Outcome, Task
 

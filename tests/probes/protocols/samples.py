@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.store import FeatureTable
-from embedkit.store.head import TableHead
-from tests.store.table_samples import make_digests, make_spec
+from embedkit.tables import FeatureTable
+from embedkit.tables.head import TableHead
+from tests.tables.table_samples import make_digests, make_spec
 
 
 def table_of(X: npt.NDArray[Any], labels: Any, split: Any = None, **head: Any) -> FeatureTable:

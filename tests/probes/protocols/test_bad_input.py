@@ -10,7 +10,7 @@ import pytest
 
 from embedkit.errors import LabelsError, ProbeError, UsageError
 from embedkit.probes.protocols import PROTOCOLS, ProbeRun, coop_fewshot, run_protocol
-from embedkit.store import FeatureTable
+from embedkit.tables import FeatureTable
 from tests.probes.protocols.samples import rows_of, table_of
 
 CLASS_PROTOCOLS = [name for name in PROTOCOLS if name != "hest-ridge"]

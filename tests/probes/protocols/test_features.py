@@ -11,7 +11,7 @@ from embedkit.probes.protocols import run_protocol
 from embedkit.probes.protocols.features import CLIP_MEAN, CLIP_STD
 from embedkit.specs import BackboneSpec, FeatureSpec
 from tests.probes.protocols.samples import rows_of, table_of
-from tests.store.table_samples import make_spec
+from tests.tables.table_samples import make_spec
 
 
 def departures(protocol: str, spec: FeatureSpec) -> list[str]:

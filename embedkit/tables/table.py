@@ -1,0 +1,369 @@
+"""The feature table: features of images, row by row beside their keys and labels.
+
+Layer: the top of the store's tables; above feature_file and feature_output. numpy, errors and specs only.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, Literal, Self, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from embedkit.errors import UsageError
+from embedkit.specs import FeatureSpec, Json
+from embedkit.tables.feature_file import Batch, Verify, read_feature_file
+from embedkit.tables.feature_output import write_feature_file
+from embedkit.tables.head import Array, Failure, TableHead, TargetType
+
+Selector = slice | Sequence[int] | npt.NDArray[Any]
+
+# Rows that are copied at a time where nobody asks for a size: a few megabytes of the usual widths.
+_ROWS = 4096
+
+
+class FeatureTable:
+    """Features of images with their keys, labels and whatever else is known, aligned row by row.
+
+    A table that was opened from a file reads its features when they are first asked for; rows of it are tables again
+    and share the file. It holds arrays and gives arrays: ``table.X`` and ``table.y`` go into any estimator.
+
+    Parameters
+    ----------
+    head : TableHead
+        Everything but the features.
+    features : ndarray of shape (n_rows, n_features), float32 or float16
+        Of the type and width that the head's spec says. May be mapped from a file.
+
+    Raises
+    ------
+    UsageError
+        The features are not what the head says.
+
+    Examples
+    --------
+    >>> table = FeatureTable.open("grocery.h5")  # doctest: +SKIP
+    >>> train = table.select(split="train")  # doctest: +SKIP
+    >>> LogisticRegression().fit(train.X, train.y)  # doctest: +SKIP
+    """
+
+    def __init__(self, head: TableHead, features: Batch) -> None:
+        shape = (len(head), head.spec.backbone.width)
+        if features.shape != shape or features.dtype != np.dtype(head.spec.dtype):
+            raise UsageError(
+                f"features are {features.dtype} {features.shape}; the spec and the keys say {head.spec.dtype} {shape}"
+            )
+        self._head = head
+        self._stored: Batch = features
+        self._rows: npt.NDArray[np.intp] | None = None  # which of them are rows of this table; None: all
+        self._read: npt.NDArray[np.float32] | None = None
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, verify: Verify = "first", label_column: str | None = None) -> Self:
+        """Open a feature file.
+
+        Parameters
+        ----------
+        path : path
+        verify : {"first", "always", "size"}
+            ``"first"``: compare all bytes with the file's digest, unless this process has done so since the file last
+            changed. ``"always"``: compare them. ``"size"``: compare the length only; a flipped bit is served.
+        label_column : str, optional
+            Take labels from this column, as `with_label` does.
+
+        Raises
+        ------
+        FeatureFileNotFoundError
+            There is no such file.
+        FeatureFileFormatError
+            It is something else, or of a newer major version.
+        DamagedFeatureFileError
+            It was cut off, changed, or written to by another program.
+        UnsafeFeatureFileError
+            It uses what is refused from strangers (docs/format.md).
+        UsageError
+            There is no such column.
+        """
+        table = cls(*read_feature_file(path, verify))
+        return table if label_column is None else table.with_label(label_column)
+
+    def write(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Write the table to a feature file, whole or not at all.
+
+        Parameters
+        ----------
+        path : path
+            An existing file is replaced only by a table of the same fingerprint that has all its keys, with equal
+            digests.
+        force : bool
+            Replace whatever is there.
+
+        Raises
+        ------
+        OutputExistsError
+            Something is there that this table does not contain.
+        StoreWriteError
+            The folder is missing or read-only, or the disk is full. Nothing was changed.
+        """
+        write_feature_file(path, self._head, self.stored_batches(_ROWS), force=force)
+
+    @property
+    def head(self) -> TableHead:
+        """Everything but the features."""
+        return self._head
+
+    @property
+    def X(self) -> npt.NDArray[np.float32]:  # noqa: N802
+        """The features: ndarray of shape (n_rows, n_features), float32; read once, when first asked for."""
+        if self._read is None:
+            # Mapped features are copied, so that a fit does not wait for the disk again and again.
+            mapped = self._rows is None and not self._stored.flags.writeable
+            self._read = self._stored_rows(slice(None)).astype(np.float32, copy=mapped)
+        return self._read
+
+    @property
+    def y(self) -> Array | None:
+        """The labels; None without.
+
+        Text of shape (n_rows,), ``""`` where unknown; float64 of shape (n_rows,), NaN where unknown; or bool of shape
+        (n_rows, n_classes).
+        """
+        return self._head.y
+
+    @property
+    def target_type(self) -> TargetType:
+        """``"class"``, ``"value"``, ``"multilabel"`` or ``"none"``."""
+        return self._head.target_type
+
+    @property
+    def classes(self) -> list[str]:
+        """All classes there are, also those without a row; empty for values and without labels."""
+        return self._head.classes
+
+    @property
+    def labelled(self) -> npt.NDArray[np.bool_]:
+        """Which rows have a label: ndarray of shape (n_rows,)."""
+        match self.target_type:
+            case "class":
+                return cast(Array, self.y) != ""
+            case "value":
+                return ~np.isnan(cast(Array, self.y))
+            case "multilabel" | "none":
+                return np.full(len(self), self.target_type == "multilabel")
+
+    @property
+    def keys(self) -> list[str]:
+        """The name of each row; unique."""
+        return self._head.keys
+
+    @property
+    def digests(self) -> npt.NDArray[np.uint8]:
+        """The identity of each row's image: ndarray of shape (n_rows, 32)."""
+        return self._head.digests
+
+    @property
+    def split(self) -> Array | None:
+        """The split of each row: object ndarray of str of shape (n_rows,), ``""`` where it has none; None without."""
+        return self._head.split
+
+    @property
+    def groups(self) -> Array | None:
+        """The group of each row: object ndarray of str of shape (n_rows,), ``""`` where it has none; None without."""
+        return self._head.groups
+
+    @property
+    def columns(self) -> dict[str, Array]:
+        """Further columns by name: ndarrays of shape (n_rows,) of str (dtype object), float64, int64 or bool."""
+        return self._head.columns
+
+    @property
+    def failures(self) -> list[Failure]:
+        """The images of the source that have no row, and why."""
+        return self._head.failures
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """How the features were made."""
+        return self._head.spec
+
+    @property
+    def provenance(self) -> dict[str, Json]:
+        """How the features came to be: the model as it was asked for, the source, versions of libraries, ..."""
+        return self._head.provenance
+
+    def select(
+        self,
+        *,
+        split: str | Sequence[str] | None = None,
+        keys: str | Sequence[str] | None = None,
+        mask: npt.NDArray[np.bool_] | Sequence[bool] | None = None,
+        where: Mapping[str, object] | None = None,
+    ) -> Self:
+        """Return the rows that meet all conditions.
+
+        Parameters
+        ----------
+        split : str or sequence of str, optional
+            Rows of these splits.
+        keys : str or sequence of str, optional
+            These rows, in this order.
+        mask : bool array of shape (n_rows,), optional
+        where : mapping of str to value or list of values, optional
+            Rows whose column has this value, or one of these values.
+
+        Raises
+        ------
+        UsageError
+            There is no such split, key or column.
+        """
+        chosen = np.ones(len(self), dtype=np.bool_)
+        if split is not None:
+            chosen &= self._in_splits([split] if isinstance(split, str) else list(split))
+        if mask is not None:
+            chosen &= _as_mask(np.asarray(mask), len(self))
+        for name, wanted in (where or {}).items():
+            chosen &= self._has_value(name, wanted)
+        asked = [keys] if isinstance(keys, str) else keys
+        rows = np.flatnonzero(chosen) if asked is None else self._rows_of(asked)
+        return self._take(rows[chosen[rows]])
+
+    def with_label(self, column: str, target_type: Literal["class", "value"] | None = None) -> Self:
+        """Return the table with another column as its labels; the first ones stay as the column ``label``.
+
+        Parameters
+        ----------
+        column : str
+            One of `columns`, ``"split"`` or ``"groups"``.
+        target_type : {"class", "value"}, optional
+            By default floats are values unless all are whole; whole numbers, text and truth values are classes.
+
+        Raises
+        ------
+        UsageError
+            There is no such column, or it does not hold what is asked for.
+        """
+        return self._with_head(self._head.with_label(column, target_type))
+
+    def iter_batches(self, size: int) -> Generator[tuple[npt.NDArray[np.float32], Array | None]]:
+        """Yield (X, y) of `size` rows at a time, for ``partial_fit`` on tables larger than memory.
+
+        Parameters
+        ----------
+        size : int
+            Rows in a batch; the last may have fewer.
+
+        Yields
+        ------
+        X : ndarray of shape (rows, n_features), float32
+        y : ndarray or None
+            As `y`.
+        """
+        if size < 1:
+            raise UsageError(f"a batch of {size} rows was asked for; expected at least 1")
+        for start in range(0, len(self), size):
+            rows = slice(start, start + size)
+            yield self._stored_rows(rows).astype(np.float32), None if self.y is None else self.y[rows]
+
+    def stored_batches(self, size: int) -> Generator[Batch]:
+        """Yield the features as they are stored (float32 or float16), `size` rows at a time."""
+        for start in range(0, len(self), size):
+            yield self._stored_rows(slice(start, start + size))
+
+    def __len__(self) -> int:
+        return len(self._head)
+
+    def __getitem__(self, rows: Selector) -> Self:
+        """Return a table of some rows: a slice, row numbers (negative from the end), or a mask."""
+        if isinstance(rows, slice):
+            return self._take(np.arange(len(self))[rows])
+        if not isinstance(cast(object, rows), list | tuple | np.ndarray):
+            raise TypeError(f"table[{rows!r}]: rows are a slice, row numbers or a mask; table.X[{rows!r}] is one row")
+        asked = np.asarray(rows)
+        if asked.dtype == np.bool_:
+            return self._take(np.flatnonzero(_as_mask(asked, len(self))))
+        if asked.size and (asked.ndim != 1 or asked.dtype.kind not in "iu"):
+            raise TypeError(f"rows are {asked.dtype} {asked.shape}; expected a slice, row numbers or a mask")
+        asked = np.arange(len(self))[asked.astype(np.intp)]  # an IndexError for rows that are not there
+        if len(np.unique(asked)) < len(asked):
+            raise UsageError("a row is taken twice, but a key names one row; resample table.X and table.y instead")
+        return self._take(asked)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A pickle holds the features of this table's rows, once and as they are stored.
+        return {**vars(self), "_stored": self._stored_rows(slice(None)), "_rows": None, "_read": None}
+
+    def __repr__(self) -> str:
+        return f"<FeatureTable {', '.join(self._summary().values())}>"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>"
+            for name, text in self._summary().items()
+        )
+        return f"<table><caption>FeatureTable</caption>{rows}</table>"
+
+    def _summary(self) -> dict[str, str]:
+        labels = f"{len(self.classes)} classes" if self.classes else self.target_type
+        summary = {
+            "features": f"{len(self)} x {self.spec.backbone.width} {self.spec.dtype}",
+            "labels": {"value": "labels are values", "none": "no labels"}.get(labels, labels),
+            "model": str(self.provenance.get("model") or self.spec.backbone.architecture),
+            "fingerprint": f"fingerprint {self.spec.fingerprint[:12]}",
+        }
+        if self.failures:
+            summary["failures"] = f"{len(self.failures)} failed"
+        return summary
+
+    def _in_splits(self, wanted: Sequence[str]) -> npt.NDArray[np.bool_]:
+        if self.split is None:
+            raise UsageError(f"the table has no splits; split={list(wanted)!r} cannot be selected")
+        known = sorted(set(self.split.tolist()) - {""})
+        unknown = [name for name in wanted if name not in known]
+        if unknown:
+            raise UsageError(f"there is no split {unknown[0]!r}; the splits are: {', '.join(map(repr, known))}")
+        return np.isin(self.split, wanted)
+
+    def _has_value(self, name: str, wanted: object) -> npt.NDArray[np.bool_]:
+        if name not in self.columns:
+            known = ", ".join(map(repr, self.columns)) or "none"
+            raise UsageError(f"there is no column {name!r}; the columns are: {known}")
+        several = isinstance(wanted, list | tuple | set | frozenset | np.ndarray)
+        values = list(cast(Sequence[object], wanted)) if several else [wanted]
+        column = self.columns[name]
+        found = np.zeros(len(self), dtype=np.bool_)
+        for value in values:
+            found |= np.asarray(column == value, dtype=np.bool_)
+        return found
+
+    def _rows_of(self, keys: Sequence[str]) -> npt.NDArray[np.intp]:
+        row_of = {key: row for row, key in enumerate(self.keys)}
+        missing = [key for key in keys if key not in row_of]
+        if missing:
+            raise UsageError(f"{len(missing)} keys are not in the table, such as {missing[0]!r}")
+        if len(set(keys)) < len(keys):
+            raise UsageError("a key is asked for twice; a key names one row")
+        return np.array([row_of[key] for key in keys], dtype=np.intp)
+
+    def _stored_rows(self, rows: slice) -> Batch:
+        """Return stored features of rows of this table; a copy when it is a table of chosen rows, else a view."""
+        return self._stored[rows] if self._rows is None else self._stored[self._rows[rows]]
+
+    def _take(self, rows: npt.NDArray[np.intp]) -> Self:
+        taken = self._with_head(self._head.take(rows))
+        taken._rows = rows if self._rows is None else self._rows[rows]
+        taken._read = None if self._read is None else self._read[rows]
+        return taken
+
+    def _with_head(self, head: TableHead) -> Self:
+        table = type(self).__new__(type(self))
+        table._head, table._stored, table._rows, table._read = head, self._stored, self._rows, self._read
+        return table
+
+
+def _as_mask(mask: npt.NDArray[Any], rows: int) -> npt.NDArray[np.bool_]:
+    if mask.dtype != np.bool_ or mask.shape != (rows,):
+        raise UsageError(f"a mask is {mask.dtype} {mask.shape}; expected bool ({rows},)")
+    return mask

@@ -1,0 +1,114 @@
+"""What tested images share with training images is counted, and nothing else is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from embedkit import FeatureTable, extract
+from embedkit.evaluation.duplicates import Leaks, leaks
+from embedkit.evaluation.feature_rows import FeatureRows
+from embedkit.evaluation.splits import Split
+from embedkit.probes import quick
+from tests.photos import make_photo
+from tests.probes.samples import blobs, table_of
+from tests.tables.table_samples import make_digests
+
+
+def split_of(train, test) -> Split:
+    return Split(
+        fit=np.asarray(train), select=np.empty(0, np.intp), test=np.asarray(test), selected_on="", reported_on=""
+    )
+
+
+def test_copies_and_near_duplicates_are_told_apart():
+    random = np.random.default_rng(0)
+    X = random.standard_normal((90, 64))
+    digests = make_digests(90)
+    X[60] = X[0]
+    digests[60] = digests[0]  # a copy
+    X[61] = X[1] + 0.05 * random.standard_normal(64)  # nearly the same picture
+    X[62] = X[2] + 2.00 * random.standard_normal(64)  # another one
+    table = table_of(X, ["a", "b", "c"] * 30, digests=digests, split=["train"] * 60 + ["test"] * 30)
+    result = quick(table, "knn", model="m").result
+    assert result.leaks == {"tested": 30, "copies": 1, "compared": 29, "near_duplicates": 1, "shared_groups": 0}
+    assert result.notes[0].startswith("1 of 30 tested images is byte for byte among the training images")
+    assert result.notes[1].startswith("1 of 30 tested images looks like a training image")
+    assert result.n_test == 30  # nothing is removed
+
+
+def test_pictures_of_a_tight_class_are_no_duplicates_of_each_other():
+    """Everything is near in these features, so that nearness says nothing."""
+    X, y = blobs(rows=50, width=32, spread=0.1)
+    assert quick(table_of(X, y), "knn", model="m").result.leaks["near_duplicates"] == 0
+
+
+def test_the_same_features_many_times_are_duplicates():
+    X, y = blobs(rows=30, width=32)
+    X[30:] = X[30]
+    table = table_of(X, y, split=(["train"] * 20 + ["test"] * 10) * 3)
+    assert quick(table, "knn", model="m").result.leaks["near_duplicates"] == 20
+
+
+def test_histograms_of_colours_and_few_rows_say_nothing():
+    X, y = blobs(rows=20)
+    split = (["train"] * 10 + ["test"] * 10) * 3
+    is_test = np.array(split) == "test"
+    X[is_test] = X[~is_test]
+    assert quick(table_of(X, y, split=split), "knn", model="m").result.leaks["near_duplicates"] > 0
+    blind = table_of(X, y, split=split, architecture="colour-histogram")
+    assert quick(blind, "knn", model="m").result.leaks["near_duplicates"] == 0
+    few = table_of(X[:12], ["a", "b"] * 6, split=["train"] * 8 + ["test"] * 4)
+    assert quick(few, "knn", model="m").result.leaks["compared"] == 0
+
+
+def test_many_tested_images_are_sampled_and_it_is_said(monkeypatch):
+    monkeypatch.setattr("embedkit.evaluation.duplicates._BUDGET", 0)
+    monkeypatch.setattr("embedkit.evaluation.duplicates._LEAST_SAMPLE", 10)
+    X, y = blobs(rows=20)
+    X[1::2] = X[::2]
+    table = table_of(X, y)
+    found = leaks(table, FeatureRows(table), [split_of(np.arange(0, 60, 2), np.arange(1, 60, 2))])
+    assert (found.tested, found.compared, found.near_duplicates) == (30, 10, 10)
+    assert found.notes()[0].startswith("10 of 10 tested images compared look like")
+    assert leaks(table, FeatureRows(table), [split_of(np.arange(0, 60, 2), np.arange(1, 60, 2))]) == found
+
+
+def test_nothing_found_says_nothing():
+    assert Leaks(tested=9, copies=0, compared=9, near_duplicates=0, shared_groups=0).notes() == []
+
+
+def test_re_encoded_and_resized_pictures_are_found_by_their_pixels(tmp_path):
+    folder = tmp_path / "photos"
+    rows = [("path", "label", "split")]
+    folder.mkdir()
+
+    def add(image: Image.Image, name: str, label: str, split: str, **options) -> None:
+        image.save(folder / name, **options)
+        rows.append((name, label, split))
+
+    for seed in range(40):
+        add(make_photo(seed, tint=seed % 2, size=(96, 80)), f"{seed}.png", "ab"[seed % 2], "train")
+    for seed in range(8):
+        photo = make_photo(seed, tint=seed % 2, size=(96, 80))
+        if seed % 2:
+            add(photo.resize((64, 56)), f"small{seed}.png", "ab"[seed % 2], "test")
+        else:
+            add(photo, f"again{seed}.jpg", "ab"[seed % 2], "test", quality=75)
+    for seed in range(100, 116):
+        add(make_photo(seed, tint=seed % 2, size=(96, 80)), f"{seed}.png", "ab"[seed % 2], "test")
+    (folder / "split.csv").write_text("\n".join(",".join(row) for row in rows))
+    extract(folder / "split.csv", "pixels32", store=tmp_path / "store", output=tmp_path / "pixels.h5")
+    result = quick(FeatureTable.open(tmp_path / "pixels.h5"), "knn", model="pixels32").result
+    assert result.leaks["copies"] == 0
+    assert result.leaks["near_duplicates"] == 8
+    assert result.leaks["tested"] == 24
+
+
+@pytest.mark.assets
+def test_different_drawings_and_photographs_are_not_flagged(assets, tmp_path):
+    """The sketches of PACS, black lines on white, are all near each other in pixels."""
+    extract(assets / "data" / "pacs" / "split.csv", "pixels32", store=tmp_path / "store", output=tmp_path / "pacs.h5")
+    found = quick(FeatureTable.open(tmp_path / "pacs.h5"), "ridge", model="pixels32").result.leaks
+    assert found["near_duplicates"] <= 0.005 * found["tested"]
