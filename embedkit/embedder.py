@@ -24,7 +24,7 @@ from embedkit.backbones.request import check_batch_size
 from embedkit.errors import ImageError, UsageError
 from embedkit.extraction import Extraction, ExtractionRequest, default_store, overrides_from, resolve, run
 from embedkit.extraction.recall import recall
-from embedkit.images import ImageSource, digests_of, rows_of
+from embedkit.images import ImageSource, digests_of, name_root, rows_of
 from embedkit.specs import Dtype, Engine, FeatureSpec, Json, Pool, Precision, require_equal
 from embedkit.store import FeatureStore
 
@@ -332,6 +332,9 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
     def _source(self, X: Any) -> ImageSource:
         if self.on_error not in ("raise", "nan"):
             raise UsageError(f"on_error={self.on_error!r} is not known; use 'raise' or 'nan'")
+        # Of a fitted one the root may come from a model file.
+        if self.root is not None and not hasattr(self, "spec_"):
+            name_root(self.root)
         return rows_of(X, root=self.root, missing=self.on_error == "nan")
 
     def _check_failures(self, extraction: Extraction, names: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ Layer: images, its bottom; below remote. Standard library only.
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import re
@@ -29,6 +30,7 @@ ENVIRONMENT = "EMBEDKIT_DATA_URLS"
 """``none``: data name no URLs at all. Else, beside the public ones, what is listed: ``memory:// http://10.0.0.5/``."""
 
 _WEB = ("http", "https")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 # A bucket and nothing more: no user, no port, and of Azure's accounts those at Azure.
 _BUCKET = re.compile(r"[A-Za-z0-9$][A-Za-z0-9._-]*(@[A-Za-z0-9]+\.(dfs|blob)\.core\.windows\.net)?")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -38,9 +40,15 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _named: set[str] = set()
 
 
-def name_url(url: str) -> None:
-    """Note a URL as one that the user named: data may lead to the same server or bucket from now on."""
-    _named.add(url if "::" in url else _origin(url))
+def is_url(text: str) -> bool:
+    """Say whether a text begins like a URL (``https://``, ``s3://``)."""
+    return _URL.match(text) is not None
+
+
+def name_root(root: object) -> None:
+    """Note a source or a root that the user gave: data may lead to the same server or bucket from now on."""
+    if isinstance(root, str) and is_url(root):
+        _named.add(root if "::" in root else _origin(root))
 
 
 def is_named(url: str) -> bool:
@@ -69,7 +77,9 @@ def check_url(url: str) -> None:
         raise ForbiddenUrlError(f"{url!r} is a URL that data name, and {ENVIRONMENT} is 'none'; {how}")
     if protocol not in PROTOCOLS:
         expected = ", ".join(f"{name}://" for name in PROTOCOLS)
-        raise ForbiddenUrlError(f"{url!r}: data may not name {protocol}://, expected a path or one of {expected}; {how}")
+        raise ForbiddenUrlError(
+            f"{url!r}: data may not name {protocol}://, expected a path or one of {expected}; {how}"
+        )
     if protocol not in _WEB:
         if not _BUCKET.fullmatch(urlsplit(url).netloc):
             raise ForbiddenUrlError(f"{url!r}: {urlsplit(url).netloc!r} is not the name of a bucket; {how}")
@@ -100,7 +110,7 @@ def open_socket(addr_info: tuple[Any, ...]) -> socket.socket:
     """Make the socket of one connection to a web server, for aiohttp; refuse the addresses that data may not reach."""
     family, kind, protocol, _, place = addr_info
     if not is_public(place[0]) and not _is_of_a_named_host(place[0]):
-        raise ConnectionRefusedError(f"{place[0]} is not a public address, and data may name no other")
+        raise OSError(errno.ECONNREFUSED, f"{place[0]} is not a public address, and data may name no other")
     return socket.socket(family, kind, protocol)
 
 

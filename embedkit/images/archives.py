@@ -24,10 +24,11 @@ from io import BufferedReader, RawIOBase
 from typing import Any, cast
 
 from embedkit.errors import EmptySourceError, SourceError, SourceNotFoundError, UnreadableImageError
+from embedkit.images.access import is_url
 from embedkit.images.columns import Table, TargetOption, source_of
 from embedkit.images.folder import is_image_name, read_structure
 from embedkit.images.reading import ArchiveMember
-from embedkit.images.remote import RemoteReadError, is_url, locate, match_files
+from embedkit.images.remote import RemoteReadError, locate, match_files
 from embedkit.images.remote_file import open_file
 from embedkit.images.sidecars import read_sidecar, sidecar_extension, stem_of
 from embedkit.images.source import ImageSource, key_of

@@ -10,7 +10,8 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 
 from embedkit.errors import EmptySourceError, SourceNotFoundError
-from embedkit.images.remote import is_url, locate
+from embedkit.images.access import is_url
+from embedkit.images.remote import locate
 from embedkit.images.source import IMAGE_EXTENSIONS, ImageSource, key_of
 
 SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})

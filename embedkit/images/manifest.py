@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from embedkit.errors import EmptySourceError, ManifestError, SourceNotFoundError
+from embedkit.images.access import is_url
 from embedkit.images.archives import ArchiveIndex
 from embedkit.images.columns import Table, TargetOption, source_of
 from embedkit.images.reading import ImageRef
-from embedkit.images.remote import is_url, locate, read_text_file
+from embedkit.images.remote import locate, read_text_file
 from embedkit.images.source import ImageSource, key_of
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}

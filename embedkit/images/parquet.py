@@ -14,10 +14,11 @@ from typing import Any, cast, overload
 import numpy as np
 
 from embedkit.errors import EmptySourceError, ManifestError, MissingExtraError, SourceError, SourceNotFoundError
+from embedkit.images.access import is_url
 from embedkit.images.columns import Table, TargetOption, source_of
 from embedkit.images.manifest import source_of_manifest
 from embedkit.images.reading import ArchiveMember, ImageRef, as_ref
-from embedkit.images.remote import RemoteReadError, is_url, locate
+from embedkit.images.remote import RemoteReadError, locate
 from embedkit.images.remote_file import open_file
 from embedkit.images.source import ImageSource, key_of
 

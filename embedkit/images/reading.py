@@ -17,7 +17,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from embedkit.errors import UnreadableImageError
-from embedkit.images.remote import RemoteReadError, is_url, read_range
+from embedkit.images.access import is_url
+from embedkit.images.remote import RemoteReadError, read_range
 from embedkit.images.remote_file import open_file
 
 if TYPE_CHECKING:

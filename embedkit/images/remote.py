@@ -10,19 +10,18 @@ Layer: images; above access. fsspec, imported with the first URL; it brings the 
 
 from __future__ import annotations
 
+import importlib
 import os
 import posixpath
-import re
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from embedkit.errors import EmbedkitError, MissingExtraError, SourceNotFoundError, UsageError
-from embedkit.images.access import check_url, open_socket
+from embedkit.images.access import check_url, is_url, open_socket
 
 _T = TypeVar("_T")
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _usable: set[str] = set()  # protocols that fsspec was seen to have
 
 # Seconds before the second and the third try. Most file systems try again by themselves too; that of https:// does not.
@@ -36,11 +35,6 @@ class RemoteReadError(Exception):
     Whoever reads says so by an error of its own. Neither an OSError nor a ValueError: tarfile and zipfile take those
     for an archive that is damaged.
     """
-
-
-def is_url(text: str) -> bool:
-    """Say whether a text begins like a URL (``https://``, ``s3://``)."""
-    return _URL.match(text) is not None
 
 
 def locate(path: str, folder: str) -> str:
@@ -97,10 +91,8 @@ def file_system(url: str) -> tuple[Any, str]:
 
 async def _web_client(**options: Any) -> Any:
     """Make the client of fsspec's file system for the web, which connects where `open_socket` lets it."""
-    import aiohttp
-
-    connector: Any = cast(Any, aiohttp).TCPConnector(socket_factory=open_socket)
-    return cast(Any, aiohttp).ClientSession(connector=connector, **options)
+    aiohttp: Any = importlib.import_module("aiohttp")
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(socket_factory=open_socket), **options)
 
 
 def list_files(url: str) -> dict[str, int | None]:

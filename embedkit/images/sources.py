@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Literal, cast
 
 from embedkit.errors import EmptySourceError, ManifestError, SourceNotFoundError, UsageError
-from embedkit.images.access import name_url
+from embedkit.images.access import is_url, name_root
 from embedkit.images.archives import ARCHIVE_EXTENSIONS, COMPRESSED_TARS, find_archives, open_archives
 from embedkit.images.columns import TargetOption
 from embedkit.images.datasets import is_dataset, open_dataset
@@ -18,7 +18,7 @@ from embedkit.images.folder import folder_of, is_image_name, open_folder
 from embedkit.images.manifest import DELIMITERS, open_manifest
 from embedkit.images.memory import check_range, open_npy, rows_of
 from embedkit.images.parquet import open_parquet
-from embedkit.images.remote import is_url, list_files, locate
+from embedkit.images.remote import list_files, locate
 from embedkit.images.source import ImageSource, key_of
 
 
@@ -76,8 +76,9 @@ def open_source(
     """
     if input != "path":
         raise UsageError(f"input={input!r}, expected 'path': other keys mean something in a feature file only")
-    if not recorded:
-        _name_urls(target, root)
+    if not recorded:  # the user's own words; the items of a list are data
+        for own in (target, root):
+            name_root(own)
     if isinstance(target, (str, os.PathLike)):
         return _open_path(os.fspath(cast("str | os.PathLike[str]", target)), label_column, target_type, root)
     if is_dataset(target):
@@ -90,13 +91,6 @@ def open_source(
     source = rows_of(target, root=root)
     check_range(source)
     return source
-
-
-def _name_urls(target: Any, root: str | os.PathLike[str] | None) -> None:
-    """Note the URLs that are the user's own arguments: one target, a root. The items of a list are data."""
-    for own in (target, root):
-        if isinstance(own, str) and is_url(own):
-            name_url(own)
 
 
 def _open_path(

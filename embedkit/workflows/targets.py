@@ -155,7 +155,7 @@ def _with_floors_of_file(named: NamedTable, store: FeatureStore, progress: Progr
     try:
         if not isinstance(recorded, str):
             raise UsageError("the table does not say which images it was made from")
-        source = open_source(recorded)
+        source = open_source(recorded, recorded=True)
     except EmbedkitError as error:
         reason = f"the images it was made from cannot be had: {error}"
         names = () if named.floor else (*PSEUDO, f"{named.name} random weights")
