@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from embedkit.backbones import BackboneRequest, ModelInfo, PreprocessOverrides, list_models
+    from embedkit.backbones import FeatureRequest, ModelInfo, PreprocessOverrides, list_models
     from embedkit.embedder import ImageEmbedder
     from embedkit.errors import EmbedkitError
-    from embedkit.extraction import Tick, default_store
+    from embedkit.extraction import PlanStatus, Tick, default_store
     from embedkit.persistence import Model, load_model, save_model
     from embedkit.specs import FeatureSpec
     from embedkit.store import FeatureStore
@@ -21,32 +21,26 @@ if TYPE_CHECKING:
     from embedkit.workflows.curve import curve
     from embedkit.workflows.demo import demo
     from embedkit.workflows.export_model import export_model
-    from embedkit.workflows.extract import ExtractResult, extract
+    from embedkit.workflows.extract import extract
     from embedkit.workflows.extract_several import extract_several
     from embedkit.workflows.fit import fit
-    from embedkit.workflows.plans import (
-        PlanResult,
-        PlanStatus,
-        extract_planned,
-        extract_unit,
-        extraction_status,
-        plan_extraction,
-    )
+    from embedkit.workflows.plans import extract_planned, extract_unit, extraction_status, plan_extraction
     from embedkit.workflows.predict import predict
     from embedkit.workflows.probe import probe
+    from embedkit.workflows.records import ExtractResult, PlanResult
 else:
     _HOMES = {
-        "BackboneRequest": "embedkit.backbones",
         "EmbedkitError": "embedkit.errors",
-        "ExtractResult": "embedkit.workflows.extract",
+        "ExtractResult": "embedkit.workflows.records",
+        "FeatureRequest": "embedkit.backbones",
         "FeatureSpec": "embedkit.specs",
         "FeatureStore": "embedkit.store",
         "FeatureTable": "embedkit.tables",
         "ImageEmbedder": "embedkit.embedder",
         "Model": "embedkit.persistence",
         "ModelInfo": "embedkit.backbones",
-        "PlanResult": "embedkit.workflows.plans",
-        "PlanStatus": "embedkit.workflows.plans",
+        "PlanResult": "embedkit.workflows.records",
+        "PlanStatus": "embedkit.extraction",
         "PreprocessOverrides": "embedkit.backbones",
         "Tick": "embedkit.extraction",
         "compare": "embedkit.workflows.compare",
@@ -82,9 +76,9 @@ else:
 
 
 __all__ = [
-    "BackboneRequest",
     "EmbedkitError",
     "ExtractResult",
+    "FeatureRequest",
     "FeatureSpec",
     "FeatureStore",
     "FeatureTable",

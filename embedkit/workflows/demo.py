@@ -14,8 +14,9 @@ from typing import Any, cast
 import numpy as np
 
 from embedkit.extraction import Progress
-from embedkit.workflows.extract import ExtractResult, extract
+from embedkit.workflows.extract import extract
 from embedkit.workflows.probe import ProbeReport, probe
+from embedkit.workflows.records import ExtractResult
 
 # scikit-learn's digits are 8 x 8 pixels of 17 grey levels; as files they are scaled up, so that people can see them.
 _SCALE = 8
@@ -72,7 +73,7 @@ def demo(folder: str | os.PathLike[str] = "embedkit-demo", *, progress: Progress
     if not manifest.exists():
         _render_digits(manifest)
     feature_file, store = folder / "digits.h5", folder / "store"
-    extraction = extract(manifest, None, weights="bundled", store=store, output=feature_file, progress=progress)
+    extraction = extract(manifest, store=store, output=feature_file, progress=progress)
     report = probe(feature_file, estimator=("logistic", "svm", "pca+logistic"), store=store, progress=progress)
     return DemoResult(
         manifest=str(manifest), feature_file=str(feature_file), store=str(store), extraction=extraction, report=report
