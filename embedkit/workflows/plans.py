@@ -9,7 +9,6 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,13 +27,14 @@ from embedkit.extraction.engines import (
 )
 from embedkit.extraction.plan import Plan, PlanFile, write_plan
 from embedkit.extraction.records import Records, plans_folder
-from embedkit.extraction.status import PlanStatus, plan_status, planned_extraction
+from embedkit.extraction.status import plan_status, planned_extraction
 from embedkit.extraction.units import UnitResult, UnitWorker
 from embedkit.images import ImageSource, StatMemo, open_source
+from embedkit.results import ExtractResult, PlanResult, PlanStatus, Skipped
 from embedkit.specs import Dtype, Engine, FeatureSpec, Json, Pool, Precision
 from embedkit.store import FeatureStore
 from embedkit.tables import Failure, check_output, write_feature_file
-from embedkit.workflows.extract import ExtractResult, extract_to_file
+from embedkit.workflows.extract import extract_to_file
 from embedkit.workflows.tables import feature_batches, image_failures, source_failures, table_head
 from embedkit.workflows.targets import open_store
 
@@ -42,43 +42,6 @@ AnyPath = str | os.PathLike[str]
 
 # For how many workers the rows are divided where a cluster knows how many it has.
 _CLUSTER_WORKERS = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanResult:
-    """What a plan asks for.
-
-    Attributes
-    ----------
-    plan : str
-        The file.
-    images : int
-    bytes : int
-        Of the images whose size is known.
-    units : int
-        Into how many units the plan proposes to divide them.
-    fingerprint, store, model, engine, precision, choice : str
-        As in `ExtractResult`.
-    drift : float or None
-    width : int
-    """
-
-    plan: str
-    images: int
-    bytes: int
-    units: int
-    fingerprint: str
-    store: str
-    model: str
-    engine: str
-    precision: str
-    choice: str
-    drift: float | None
-    width: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 def plan_extraction(
@@ -419,7 +382,7 @@ def _result(
         forward_passes=sum(unit.forward_passes for unit in units),
         cache_hits=sum(unit.cache_hits for unit in units),
         copies=sum(unit.copies for unit in units),
-        failures=failures,
+        skipped=[Skipped(failure.key, failure.reason) for failure in failures],
         fingerprint=resolution.spec.fingerprint,
         store=str(store.path),
         output=str(output) if output is not None else None,

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from embedkit import estimators, probes
-from embedkit.probes import ProbeResult
 from embedkit.probes.protocols import ProbeRun
+from embedkit.results import ProbeResult
 from embedkit.specs import canonical_json
 from embedkit.tables import FeatureTable
 

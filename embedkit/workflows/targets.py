@@ -18,6 +18,7 @@ from embedkit.evaluation import TargetType
 from embedkit.extraction import Extraction, ExtractionRequest, Progress, default_store, resolve_together, run_many
 from embedkit.images import open_source
 from embedkit.probes.about import about
+from embedkit.results import Unavailable
 from embedkit.specs import FeatureSpec
 from embedkit.store import FeatureStore
 from embedkit.tables import FeatureTable
@@ -53,12 +54,12 @@ class Target:
     ----------
     tables : list of NamedTable
         The models' first, then the floors'.
-    unavailable : list of (str, str)
+    unavailable : list of Unavailable
         Floors that cannot be had, and why.
     """
 
     tables: list[NamedTable]
-    unavailable: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    unavailable: list[Unavailable] = field(default_factory=list[Unavailable])
 
 
 def open_store(store: str | os.PathLike[str] | None) -> FeatureStore:
@@ -159,7 +160,7 @@ def _with_floors_of_file(named: NamedTable, store: FeatureStore, progress: Progr
     except EmbedkitError as error:
         reason = f"the images it was made from cannot be had: {error}"
         names = () if named.floor else (*PSEUDO, f"{named.name} random weights")
-        return Target(tables=[named], unavailable=[(name, reason) for name in names])
+        return Target(tables=[named], unavailable=[Unavailable(name, reason) for name in names])
     floors = resolve_floors([contender], store, expected_images=len(source.keys))
     target = Target(tables=[named], unavailable=floors.unavailable)
     if not floors.requests:
@@ -180,7 +181,7 @@ def _append_floors(target: Target, floors: Floors, extractions: list[Extraction]
         if not there.all():
             lost = int((~there).sum())
             reason = f"{lost} of {len(first)} images have changed since, are gone, or failed"
-            unavailable.append((name, reason))
+            unavailable.append(Unavailable(name, reason))
             continue
         head = copy.copy(first.head)
         head.spec = extraction.resolution.spec
