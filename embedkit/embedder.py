@@ -24,6 +24,7 @@ from embedkit.backbones.request import check_batch_size
 from embedkit.errors import ImageError, UsageError
 from embedkit.extraction import Extraction, ExtractionRequest, default_store, overrides_from, resolve, run
 from embedkit.extraction.recall import recall
+from embedkit.files import FileIdentity
 from embedkit.images import ImageSource, digests_of, rows_of
 from embedkit.specs import Dtype, Engine, FeatureSpec, Json, Pool, Precision, require_equal
 from embedkit.store import FeatureStore
@@ -376,7 +377,7 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
     def _keep(self, request: ExtractionRequest, spec: FeatureSpec, backbone: Backbone | None) -> None:
         if backbone is not None and backbone is not self._backbone_of(request):
             asked = [(one.to_dict(), self.batch_size) for one in (request, request.settled(spec))]
-            self._loaded = _Loaded(asked, backbone, [_file_state(path) for path in backbone.weights_files])
+            self._loaded = _Loaded(asked, backbone, [FileIdentity.at(path) for path in backbone.weights_files])
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,18 +386,10 @@ class _Loaded:
 
     asked: list[tuple[dict[str, Any], int | None]]
     backbone: Backbone
-    files: list[tuple[int, ...] | None]
+    files: list[FileIdentity | None]
 
     def changed(self) -> bool:
-        return [_file_state(path) for path in self.backbone.weights_files] != self.files
-
-
-def _file_state(path: Path) -> tuple[int, ...] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+        return [FileIdentity.at(path) for path in self.backbone.weights_files] != self.files
 
 
 def _columns(X: Any) -> list[str] | None:

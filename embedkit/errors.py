@@ -5,6 +5,7 @@
     EmbedkitError
     ├── UsageError (ValueError)                     an argument that cannot be honoured
     ├── MissingExtraError (ImportError)             an optional dependency is not installed
+    ├── UnreadableFileError (ValueError)            a small file that is damaged, or no file of its kind
     ├── SourceError (ValueError)                    a source of images as a whole
     │   ├── SourceNotFoundError (FileNotFoundError)
     │   ├── EmptySourceError                        no image in it
@@ -71,6 +72,10 @@ class UsageError(EmbedkitError, ValueError):
 
 class MissingExtraError(EmbedkitError, ImportError):
     """An optional dependency is needed and not installed."""
+
+
+class UnreadableFileError(EmbedkitError, ValueError):
+    """A small file beside the features (a memo, a record, a result) that is damaged, or none of its kind."""
 
 
 class SourceError(EmbedkitError, ValueError):

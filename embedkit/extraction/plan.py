@@ -15,7 +15,6 @@ import base64
 import dataclasses
 import hashlib
 import importlib.metadata
-import json
 import os
 import posixpath
 import uuid
@@ -27,10 +26,17 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.errors import OutputExistsError, PlanFormatError, PlanNotFoundError, SourceError, UsageError
+from embedkit.errors import (
+    OutputExistsError,
+    PlanFormatError,
+    PlanNotFoundError,
+    SourceError,
+    UnreadableFileError,
+    UsageError,
+)
 from embedkit.extraction.request import ExtractionRequest
 from embedkit.extraction.resolution import Resolution
-from embedkit.files import commit_to
+from embedkit.files import commit_to, read_json
 from embedkit.images import ArchiveMember, ImageRef, ImageSource, is_url, open_source
 from embedkit.specs import FeatureSpec, canonical_json
 from embedkit.store import FeatureStore
@@ -41,6 +47,9 @@ PLAN_FORMAT = 1
 _CONTENT = "embedkit extraction plan"
 
 _FILES_OF_ROWS = (".csv", ".tsv", ".parquet", ".pq", ".tar", ".zip")
+
+# A hundred million keys.
+_MOST_BYTES = 1 << 33
 
 _LOCAL_FOLDER = "local-dir:"  # timm's scheme for a model in a folder
 
@@ -233,13 +242,11 @@ def _anywhere(request: ExtractionRequest) -> ExtractionRequest:
 def _read(path: Path) -> tuple[dict[str, Any], str]:
     """Return the record of a plan and its digest, which agree."""
     try:
-        envelope: Any = json.loads(path.read_bytes())
+        envelope = read_json(path, _MOST_BYTES)
     except FileNotFoundError:
         raise PlanNotFoundError(f"no plan at {path}; `embedkit extract SOURCE --plan {path}` makes one") from None
-    except OSError as error:
-        raise PlanFormatError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise PlanFormatError(f"{path} is not a plan, or was cut short: {error}; make it again") from error
+    except UnreadableFileError as error:
+        raise PlanFormatError(f"{error}: it is not a plan, or was cut short; make it again") from error
     if not isinstance(envelope, dict) or cast(dict[str, Any], envelope).get("content") != _CONTENT:
         raise PlanFormatError(f"{path} is not a plan; `embedkit extract SOURCE --plan FILE` makes one")
     fields = cast(dict[str, Any], envelope)

@@ -7,24 +7,21 @@ Layer: extraction; above the rooms, below the embedder.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import hashlib
 import importlib.metadata
-import json
 import logging
-import os
 import platform
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from embedkit.backbones import Backbone, BackboneRequest
-from embedkit.errors import DeviceError, EmbedkitError, MissingExtraError
+from embedkit.errors import DeviceError, MissingExtraError
 from embedkit.extraction.request import ExtractionRequest
+from embedkit.files import Witness, recall_json, remember_json
 from embedkit.specs import FeatureSpec, canonical_json
 from embedkit.store import FeatureStore, MemoryFeatureStore
 
@@ -109,21 +106,26 @@ class RequestMemo:
         return found
 
     def _read(self, path: Path) -> Resolution | None:
+        entry = recall_json(path, "the backbone is loaded again")
+        if entry is None:
+            return None
         try:
-            entry = json.loads(path.read_text("utf-8"))
-            if not all(_unchanged(file) for file in entry["weights_files"]):
+            seen = [Witness.from_dict(file) for file in entry["weights_files"]]
+            now = [witness.again() for witness in seen]
+            if not all(now):
                 return None
-            return Resolution(
+            resolution = Resolution(
                 spec=FeatureSpec.from_dict(entry["spec"]),
                 choice=entry["choice"],
                 drift=entry["drift"],
-                provenance=entry["provenance"],
+                provenance=dict(entry["provenance"]),
             )
-        except FileNotFoundError:
+        except (ValueError, KeyError, TypeError) as error:
+            log.warning("%s cannot be understood (%s): the backbone is loaded again", path, error)
             return None
-        except (OSError, ValueError, KeyError, TypeError, EmbedkitError) as error:
-            log.warning("the memory of requests %s cannot be read (%s): the backbone is loaded again", path, error)
-            return None
+        if now != seen:  # touched, or too young to be trusted when it was recorded: do not read it every time
+            remember_json(path, {**entry, "weights_files": [witness.to_dict() for witness in now if witness]})
+        return resolution
 
     def record(self, request: ExtractionRequest, resolution: Resolution, weights_files: Sequence[Path]) -> None:
         """Remember a resolution; a failure to write costs the next run a loading of the backbone, no more."""
@@ -132,26 +134,11 @@ class RequestMemo:
             "choice": resolution.choice,
             "drift": resolution.drift,
             "provenance": dict(resolution.provenance),
-            "weights_files": [_identity(path.absolute()) for path in weights_files],
+            "weights_files": [Witness.of(path).to_dict() for path in weights_files],
         }
         # An embedder that was fitted with `auto` asks for what that was settled as from then on.
         for path in {self._path(request), self._path(request.settled(resolution.spec))}:
-            self._write(path, canonical_json(entry))
-
-    def _write(self, path: Path, text: str) -> None:
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=".tmp-")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    file.write(text)
-                os.replace(temporary, path)
-            except BaseException:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(temporary)
-                raise
-        except OSError as error:
-            log.warning("the resolution of the request is not remembered: %s", error)
+            remember_json(path, entry)
 
     def _path(self, request: ExtractionRequest) -> Path:
         key = {"request": request.to_dict(), "libraries": _versions(), "machine": platform.machine()}
@@ -301,21 +288,3 @@ def _versions() -> dict[str, str | None]:
         except importlib.metadata.PackageNotFoundError:
             versions[name] = None
     return versions
-
-
-def _identity(path: Path) -> dict[str, Any]:
-    return {"path": str(path), "stat": _stat(path), "sha256": _sha256(path)}
-
-
-def _unchanged(file: Mapping[str, Any]) -> bool:
-    return _stat(file["path"]) == file["stat"] or _sha256(file["path"]) == file["sha256"]
-
-
-def _stat(path: str | Path) -> list[int]:
-    found = os.stat(path)
-    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
-
-
-def _sha256(path: str | Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
