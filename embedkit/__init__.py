@@ -12,8 +12,21 @@ if TYPE_CHECKING:
     from embedkit.backbones import FeatureRequest, ModelInfo, PreprocessOverrides, list_models
     from embedkit.embedder import ImageEmbedder
     from embedkit.errors import EmbedkitError
-    from embedkit.extraction import PlanStatus, Tick, default_store
+    from embedkit.extraction import Tick, default_store
     from embedkit.persistence import Model, load_model, save_model
+    from embedkit.results import (
+        Comparison,
+        CurveReport,
+        DemoResult,
+        ExtractResult,
+        FitResult,
+        PlanResult,
+        PlanStatus,
+        Predictions,
+        ProbeReport,
+        ProbeResult,
+        load_result,
+    )
     from embedkit.specs import FeatureSpec
     from embedkit.store import FeatureStore
     from embedkit.tables import FeatureTable, export, info
@@ -24,24 +37,35 @@ if TYPE_CHECKING:
     from embedkit.workflows.extract import extract
     from embedkit.workflows.extract_several import extract_several
     from embedkit.workflows.fit import fit
-    from embedkit.workflows.plans import extract_planned, extract_unit, extraction_status, plan_extraction
+    from embedkit.workflows.plans import (
+        extract_planned,
+        extract_unit,
+        extraction_status,
+        plan_extraction,
+    )
     from embedkit.workflows.predict import predict
     from embedkit.workflows.probe import probe
-    from embedkit.workflows.records import ExtractResult, PlanResult
 else:
     _HOMES = {
+        "Comparison": "embedkit.results",
+        "CurveReport": "embedkit.results",
+        "DemoResult": "embedkit.results",
         "EmbedkitError": "embedkit.errors",
-        "ExtractResult": "embedkit.workflows.records",
+        "ExtractResult": "embedkit.results",
         "FeatureRequest": "embedkit.backbones",
         "FeatureSpec": "embedkit.specs",
         "FeatureStore": "embedkit.store",
         "FeatureTable": "embedkit.tables",
+        "FitResult": "embedkit.results",
         "ImageEmbedder": "embedkit.embedder",
         "Model": "embedkit.persistence",
         "ModelInfo": "embedkit.backbones",
-        "PlanResult": "embedkit.workflows.records",
-        "PlanStatus": "embedkit.extraction",
+        "PlanResult": "embedkit.results",
+        "PlanStatus": "embedkit.results",
+        "Predictions": "embedkit.results",
         "PreprocessOverrides": "embedkit.backbones",
+        "ProbeReport": "embedkit.results",
+        "ProbeResult": "embedkit.results",
         "Tick": "embedkit.extraction",
         "compare": "embedkit.workflows.compare",
         "curve": "embedkit.workflows.curve",
@@ -58,6 +82,7 @@ else:
         "info": "embedkit.tables",
         "list_models": "embedkit.backbones",
         "load_model": "embedkit.persistence",
+        "load_result": "embedkit.results",
         "plan_extraction": "embedkit.workflows.plans",
         "predict": "embedkit.workflows.predict",
         "probe": "embedkit.workflows.probe",
@@ -76,18 +101,25 @@ else:
 
 
 __all__ = [
+    "Comparison",
+    "CurveReport",
+    "DemoResult",
     "EmbedkitError",
     "ExtractResult",
     "FeatureRequest",
     "FeatureSpec",
     "FeatureStore",
     "FeatureTable",
+    "FitResult",
     "ImageEmbedder",
     "Model",
     "ModelInfo",
     "PlanResult",
     "PlanStatus",
+    "Predictions",
     "PreprocessOverrides",
+    "ProbeReport",
+    "ProbeResult",
     "Tick",
     "compare",
     "curve",
@@ -104,6 +136,7 @@ __all__ = [
     "info",
     "list_models",
     "load_model",
+    "load_result",
     "plan_extraction",
     "predict",
     "probe",

@@ -40,6 +40,7 @@
     ├── ProbeError (ValueError)                     features on which the question asked has no answer
     │   ├── LabelsError                             labels missing, or of one class only
     │   └── SplitError                              no usable train and test split
+    ├── ResultFileError (ValueError)                a saved result that cannot be read: damaged, newer, or none
     └── ModelFileError
         ├── ModelFileNotFoundError (FileNotFoundError)
         ├── ModelFileFormatError (ValueError)
@@ -221,6 +222,10 @@ class LabelsError(ProbeError):
 
 class SplitError(ProbeError):
     """There is no usable train and test split."""
+
+
+class ResultFileError(EmbedkitError, ValueError):
+    """A saved result cannot be read: it is damaged, of a newer schema, or no result at all."""
 
 
 class ModelFileError(EmbedkitError):

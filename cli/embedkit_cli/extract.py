@@ -181,7 +181,7 @@ def _images(source: str) -> str | list[str]:
 def _print_several(results: list[ExtractResult], as_json: bool) -> int:
     if as_json:
         print_json({"results": [result.to_dict() for result in results]})
-        return max(3 if result.failures else 0 for result in results)
+        return max(3 if result.skipped else 0 for result in results)
     code = 0
     for place, result in enumerate(results):
         if place:
@@ -194,11 +194,11 @@ def _print(result: ExtractResult, as_json: bool) -> int:
     if as_json:
         print_json(result.to_dict())
     else:
-        rows = result.images - len(result.failures)
+        rows = result.images - len(result.skipped)
         rate = f" ({result.images / result.seconds:.0f} images/s)" if result.forward_passes else ""
         print_facts(
             [
-                ("images", f"{result.images} ({rows} rows, {len(result.failures)} failed)"),
+                ("images", f"{result.images} ({rows} rows, {len(result.skipped)} failed)"),
                 (
                     "forward passes",
                     f"{result.forward_passes}{rate}"
@@ -217,5 +217,5 @@ def _print(result: ExtractResult, as_json: bool) -> int:
         )
     for text in result.notes:
         note(text)
-    say_failures([(failure.key, failure.reason) for failure in result.failures])
-    return 3 if result.failures else 0
+    say_failures(result.skipped)
+    return 3 if result.skipped else 0

@@ -145,13 +145,13 @@ def print_probe(report: Any) -> None:
         }
         for result in report.results
     ]
-    rows += [{"features": f"{name} (floor)", number: "unavailable"} for name, _ in report.unavailable]
+    rows += [{"features": f"{name} (floor)", number: "unavailable"} for name, *_ in report.unavailable]
     print_table(columns, [[row.get(column, "") for column in columns] for row in rows])
     click.echo(f"\nreported on: {report.results[0].reported_on}")
     chosen_on = {result.protocol: result.selected_on for result in reversed(report.results)}
     for protocol in protocols:
         click.echo(f"chosen on:   {f'{protocol}: ' if by_protocol else ''}{chosen_on[protocol]}")
-    for name, reason in report.unavailable:
+    for name, reason, _ in report.unavailable:
         note(f"no floor {name}: {reason}")
     for text in report.notes:
         note(text)

@@ -11,12 +11,10 @@ from embedkit.extraction.report import Extraction, Progress, Tick
 from embedkit.extraction.resolution import RequestMemo, Resolution, resolve, resolve_together
 from embedkit.extraction.runner import run, run_many
 from embedkit.extraction.stages import Stages
-from embedkit.extraction.status import PlanStatus
 
 __all__ = [
     "Extraction",
     "KeptBackbone",
-    "PlanStatus",
     "Progress",
     "RequestMemo",
     "Resolution",

@@ -8,73 +8,21 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import UsageError
 from embedkit.extraction import Progress
-from embedkit.probes import ProbeResult, check_estimator, check_protocol
+from embedkit.probes import check_estimator, check_protocol
 from embedkit.probes.about import about
 from embedkit.probes.comparison import Entry, average_ranks, disagreements, make_leaderboard
-from embedkit.probes.leaderboard import AverageRanks, Leaderboard, as_record
-from embedkit.probes.leaderboard_text import as_csv, as_markdown, as_text
 from embedkit.probes.protocols import PROTOCOLS
+from embedkit.results import Comparison, Leaderboard, ProbeResult, Skipped, Unavailable
 from embedkit.specs import canonical_json
 from embedkit.workflows.entries import Options, enter
 from embedkit.workflows.remembered import Remembered
 from embedkit.workflows.targets import NamedTable, is_feature_file, open_store, open_target, tables_of
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """Leaderboards, one for each data set and protocol, and what holds over all data sets.
-
-    Attributes
-    ----------
-    leaderboards : list of Leaderboard
-    average_ranks : list of AverageRanks
-        One a protocol, from three data sets on.
-    unavailable : list of (data, name, reason)
-        Floors that cannot be had.
-    skipped : list of (key, reason)
-        Images that have no features and are in no number.
-    notes : list of str
-    """
-
-    leaderboards: list[Leaderboard]
-    average_ranks: list[AverageRanks]
-    unavailable: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
-    skipped: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    notes: list[str] = field(default_factory=list[str])
-
-    @property
-    def ranked(self) -> bool:
-        """Whether every leaderboard could be ranked."""
-        return not any(board.not_ranked for board in self.leaderboards)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {
-            "leaderboards": [as_record(board) for board in self.leaderboards],
-            "average_ranks": [as_record(ranks) for ranks in self.average_ranks],
-            "unavailable": [{"data": data, "model": name, "reason": reason} for data, name, reason in self.unavailable],
-            "skipped": [{"key": key, "reason": reason} for key, reason in self.skipped],
-            "notes": self.notes,
-        }
-
-    def to_text(self) -> str:
-        """Return all leaderboards and the tests between backbones as aligned text."""
-        return as_text(self.leaderboards, self.average_ranks, self.unavailable)
-
-    def to_csv(self) -> str:
-        """Return the rows of all leaderboards as one CSV table."""
-        return as_csv(self.leaderboards)
-
-    def to_markdown(self) -> str:
-        """Return all leaderboards, the tests between backbones, and what was refused, as Markdown."""
-        return as_markdown(self.leaderboards, self.average_ranks, self.unavailable, self.notes)
 
 
 def compare(
@@ -162,7 +110,7 @@ def compare(
     feature_store = open_store(store)
     memory = Remembered(feature_store.memo_folder / "probes")
     data_sets: dict[str, dict[str, NamedTable]] = {}
-    unavailable: list[tuple[str, str, str]] = []
+    unavailable: list[Unavailable] = []
     skipped: dict[str, str] = {}
     are_files = [is_feature_file(place) for place in places]
 
@@ -179,7 +127,7 @@ def compare(
         tables = tables_of(opened, own, feature_store, floors=floors, progress=progress)
         data = str(tables.named[0].table.provenance.get("source", place))
         _collect(data_sets.setdefault(data, {}), tables.named, str(place))
-        unavailable += [(data, name, reason) for name, reason in tables.unavailable]
+        unavailable += [one._replace(data=data) for one in tables.unavailable]
         skipped.update(tables.skipped)
     titles = _titles(list(data_sets))
     boards: list[Leaderboard] = []
@@ -197,8 +145,8 @@ def compare(
     return Comparison(
         leaderboards=boards,
         average_ranks=[found for found in ranks if found is not None],
-        unavailable=[(titles[data], name, reason) for data, name, reason in unavailable],
-        skipped=sorted(skipped.items()),
+        unavailable=[one._replace(data=titles[one.data]) for one in unavailable],
+        skipped=[Skipped(*item) for item in sorted(skipped.items())],
         notes=disagreements(boards),
     )
 

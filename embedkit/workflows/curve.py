@@ -7,46 +7,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import UsageError
 from embedkit.extraction import Progress
-from embedkit.probes.curves import CLASS_MEAN, Curve, few_shot_curve, learning_curve
+from embedkit.probes.curves import CLASS_MEAN, few_shot_curve, learning_curve
 from embedkit.probes.quick import check_estimator
+from embedkit.results import Curve, CurveReport
 from embedkit.workflows.notes import attributed
 from embedkit.workflows.targets import NamedTable, open_store, open_target, tables_of
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CurveReport:
-    """Curves, the one that ends highest first.
-
-    Attributes
-    ----------
-    curves : list of Curve
-    skipped : list of (key, reason)
-        Images that have no features and are in no number.
-    unavailable : list of (name, reason)
-        Floors that cannot be had.
-    notes : list of str
-        What a reader should know before quoting them; of some features only where it names them.
-    """
-
-    curves: list[Curve]
-    skipped: list[tuple[str, str]]
-    unavailable: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    notes: list[str] = field(default_factory=list[str])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {
-            "curves": [curve.to_dict() for curve in self.curves],
-            "skipped": [{"key": key, "reason": reason} for key, reason in self.skipped],
-            "unavailable": [{"model": name, "reason": reason} for name, reason in self.unavailable],
-            "notes": self.notes,
-        }
 
 
 def curve(

@@ -16,9 +16,9 @@ from embedkit.errors import UsageError
 from embedkit.extraction import Progress
 from embedkit.extraction.engines import Cluster, check_cluster, parse_devices
 from embedkit.images import open_source
+from embedkit.results import ExtractResult
 from embedkit.specs import Dtype, Engine, Json, Pool, Precision
 from embedkit.workflows.one_process import extract_here
-from embedkit.workflows.records import ExtractResult
 from embedkit.workflows.targets import open_store
 from embedkit.workflows.workers import extract_by_workers
 

@@ -15,8 +15,8 @@ from embedkit.backbones import FeatureRequest, as_requests, check_batch_size
 from embedkit.errors import UsageError
 from embedkit.extraction import Progress, resolve_together
 from embedkit.images import open_source
+from embedkit.results import ExtractResult
 from embedkit.workflows.one_process import extract_here
-from embedkit.workflows.records import ExtractResult
 from embedkit.workflows.targets import backbone_names, open_store
 
 

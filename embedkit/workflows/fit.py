@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,48 +14,10 @@ from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import LabelsError, OutputExistsError, UsageError
 from embedkit.extraction import Progress
 from embedkit.persistence import Model, save_model
-from embedkit.probes import ProbeResult, check_estimator, quick
+from embedkit.probes import check_estimator, quick
+from embedkit.results import FitResult, ProbeResult, Skipped
 from embedkit.tables import FeatureTable
 from embedkit.workflows.targets import open_store, open_target, tables_of
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FitResult:
-    """A model file, and how good the model in it is.
-
-    Attributes
-    ----------
-    output : str
-        The model file.
-    pipeline : sklearn.pipeline.Pipeline
-        What was saved: an `ImageEmbedder` and the fitted steps.
-    classes : list of str
-    result : ProbeResult
-        The accuracy on rows that the pipeline was not fitted on.
-    skipped : list of (key, reason)
-        Images that have no features.
-    """
-
-    output: str
-    pipeline: Any
-    classes: list[str]
-    result: ProbeResult
-    skipped: list[tuple[str, str]]
-
-    @property
-    def steps(self) -> list[str]:
-        """The types of the pipeline's steps."""
-        return [type(step).__name__ for _, step in self.pipeline.steps]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {
-            "output": self.output,
-            "steps": self.steps,
-            "classes": self.classes,
-            "result": self.result.to_dict(),
-            "skipped": [{"key": key, "reason": reason} for key, reason in self.skipped],
-        }
 
 
 def fit(
@@ -153,5 +114,6 @@ def save_fitted(table: FeatureTable, steps: list[tuple[str, Any]], result: Probe
         pipeline=pipeline,
         classes=Model(pipeline=pipeline).classes,
         result=result,
-        skipped=[(failure.key, failure.reason) for failure in table.failures],
+        steps=[type(step).__name__ for _, step in pipeline.steps],
+        skipped=[Skipped(failure.key, failure.reason) for failure in table.failures],
     )

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from embedkit.backbones import Backbone, FeatureRequest
 from embedkit.errors import EmbedkitError
 from embedkit.extraction import Resolution, resolve_together
+from embedkit.results import Unavailable
 from embedkit.specs import FeatureSpec
 from embedkit.store import FeatureStore
 from embedkit.tables import FeatureTable
@@ -33,7 +34,7 @@ class Floors:
         By the name that a table of results gives them.
     resolved : list of (Resolution, Backbone or None)
         One a request.
-    unavailable : list of (str, str)
+    unavailable : list of Unavailable
         Floors that cannot be had, and why.
     """
 
@@ -41,7 +42,7 @@ class Floors:
     resolved: list[tuple[Resolution, Backbone | None]] = field(
         default_factory=list[tuple[Resolution, "Backbone | None"]]
     )
-    unavailable: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    unavailable: list[Unavailable] = field(default_factory=list[Unavailable])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,9 @@ def resolve_floors(
     for contender in contenders:
         name = f"{contender.name} random weights"
         if contender.request is None:
-            floors.unavailable.append((name, "the feature file does not record the request it answers: extract again"))
+            floors.unavailable.append(
+                Unavailable(name, "the feature file does not record the request it answers: extract again")
+            )
         elif contender.request.weights != "random":
             wanted[name] = _with_random_weights(contender.request, contender.spec)
     seen = {contender.spec.fingerprint for contender in contenders}
@@ -72,7 +75,7 @@ def resolve_floors(
         try:
             [one] = resolve_together([request], store, expected_images=expected_images, batch_size=batch_size)
         except EmbedkitError as error:
-            floors.unavailable.append((name, str(error)))
+            floors.unavailable.append(Unavailable(name, str(error)))
             continue
         if one[0].spec.fingerprint not in seen:
             seen.add(one[0].spec.fingerprint)

@@ -13,9 +13,9 @@ from embedkit.backbones import Backbone, FeatureRequest
 from embedkit.extraction import Extraction, Progress, Resolution, Stages, resolve_together, run_many
 from embedkit.extraction.units import UnitResult
 from embedkit.images import ImageSource
+from embedkit.results import ExtractResult, Skipped
 from embedkit.store import FeatureStore
-from embedkit.tables import Failure, check_output, write_feature_file
-from embedkit.workflows.records import ExtractResult
+from embedkit.tables import check_output, write_feature_file
 from embedkit.workflows.tables import feature_batches, image_failures, source_failures, table_head
 
 
@@ -52,7 +52,7 @@ def extract_here(
             store,
             extraction,
             images=len(source) + len(source.failures),
-            failures=[*source_failures(source), *image_failures(source, extraction)],
+            skipped=without_features(source, extraction),
             output=output,
             stages=extraction.stages,
             seconds=time.monotonic() - started,
@@ -67,6 +67,11 @@ def write_output(output: Path | None, source: ImageSource, extraction: Extractio
         write_feature_file(output, table_head(source, extraction), feature_batches(extraction), force=force)
 
 
+def without_features(source: ImageSource, extraction: Extraction) -> list[Skipped]:
+    """Return what is no row of a table, and why."""
+    return [Skipped(one.key, one.reason) for one in (*source_failures(source), *image_failures(source, extraction))]
+
+
 def extract_result(
     request: FeatureRequest,
     resolution: Resolution,
@@ -74,7 +79,7 @@ def extract_result(
     done: Extraction | UnitResult,
     *,
     images: int,
-    failures: list[Failure],
+    skipped: list[Skipped],
     seconds: float,
     output: Path | None = None,
     stages: Stages | None = None,
@@ -86,7 +91,7 @@ def extract_result(
         forward_passes=done.forward_passes,
         cache_hits=done.cache_hits,
         copies=done.copies,
-        failures=failures,
+        skipped=skipped,
         fingerprint=resolution.spec.fingerprint,
         store=str(store.path),
         output=str(output) if output is not None else None,

@@ -16,14 +16,13 @@ from embedkit.errors import UsageError
 from embedkit.extraction import Progress, resolve
 from embedkit.extraction.engines import Cluster, all_devices, check_cluster, parse_devices
 from embedkit.extraction.plan import PlanFile, write_plan
-from embedkit.extraction.status import PlanStatus, plan_status
+from embedkit.extraction.status import plan_status
 from embedkit.extraction.units import UnitWorker
 from embedkit.images import open_source
+from embedkit.results import ExtractResult, PlanResult, PlanStatus, Skipped
 from embedkit.specs import Dtype, Engine, Json, Pool, Precision
 from embedkit.store import FeatureStore
-from embedkit.tables import Failure
 from embedkit.workflows.one_process import extract_result
-from embedkit.workflows.records import ExtractResult, PlanResult
 from embedkit.workflows.targets import open_store
 from embedkit.workflows.workers import carry_out
 
@@ -171,7 +170,7 @@ def extract_unit(
         worker.store,
         unit,
         images=unit.rows,
-        failures=[Failure(worker.plan.source.keys[row], reason) for row, reason in sorted(unit.failures.items())],
+        skipped=[Skipped(worker.plan.source.keys[row], reason) for row, reason in sorted(unit.failures.items())],
         seconds=time.monotonic() - started,
     )
 

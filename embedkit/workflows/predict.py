@@ -15,7 +15,6 @@ import io
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,69 +36,11 @@ from embedkit.extraction import Extraction, Progress, Resolution, resolve_togeth
 from embedkit.files import commit_to
 from embedkit.images import ImageSource
 from embedkit.persistence import Model, load_model
+from embedkit.results import Prediction, Predictions, Skipped
 from embedkit.specs import FeatureSpec, describe_differences, differences
 from embedkit.store import FeatureStore
 from embedkit.workflows.model_inputs import ModelRows, inputs_of, open_rows
 from embedkit.workflows.targets import open_store
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """One image's class.
-
-    Attributes
-    ----------
-    path : str
-        The image's key in its source; of a table, what its first column of images says.
-    predicted : str
-    score : float or None
-        Probability of the class, or the value of the decision function for it; None where the estimator has neither.
-    """
-
-    path: str
-    predicted: str
-    score: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Predictions:
-    """The classes of a source's images.
-
-    Attributes
-    ----------
-    rows : list of Prediction
-    score_name : {"probability", "decision value", "score"}
-    skipped : list of (key, reason)
-        Images that have no features, hence no class.
-    notes : list of str
-        Where the features were computed in another way than those of the fit.
-    output : str or None
-        The file that was written.
-    """
-
-    rows: list[Prediction]
-    score_name: str
-    skipped: list[tuple[str, str]]
-    notes: list[str]
-    output: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {
-            "predictions": [dataclasses.asdict(row) for row in self.rows],
-            "score": self.score_name,
-            "skipped": [{"path": key, "reason": reason} for key, reason in self.skipped],
-            "notes": self.notes,
-            "output": self.output,
-        }
-
-    def to_csv(self) -> str:
-        """Return the rows as CSV with the columns path, predicted and the score's name."""
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(("path", "predicted", self.score_name))
-        writer.writerows((row.path, row.predicted, "" if row.score is None else repr(row.score)) for row in self.rows)
-        return buffer.getvalue()
 
 
 def predict(
@@ -184,20 +125,30 @@ def predict(
     pipeline = copy.deepcopy(loaded.pipeline, cast(Any, finding))
     labels, scores, score_name = _classify(pipeline, rows.as_input(digests, there), len(there))
     result = Predictions(
-        rows=[
+        predictions=[
             Prediction(rows.keys[row], labels[place], None if scores is None else float(scores[place]))
             for place, row in enumerate(cast(list[int], there.tolist()))
         ],
-        score_name=score_name,
+        score=score_name,
         skipped=_skipped(rows, failures),
         notes=notes,
         output=None if output is None else str(output),
     )
     if output is not None:
         is_csv = Path(output).suffix.lower() == ".csv"
-        text = result.to_csv() if is_csv else json.dumps(result.to_dict(), indent=2, allow_nan=False)
+        text = _as_csv(result) if is_csv else json.dumps(result.to_dict(), indent=2, allow_nan=False)
         commit_to(Path(output), [text.encode("utf-8")], sealed=False)
     return result
+
+
+def _as_csv(result: Predictions) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(("path", "predicted", result.score))
+    writer.writerows(
+        (row.path, row.predicted, "" if row.score is None else repr(row.score)) for row in result.predictions
+    )
+    return buffer.getvalue()
 
 
 def _requests(loaded: Model, weights: str | Mapping[str, str] | None, device: str) -> dict[str, FeatureRequest]:
@@ -292,9 +243,9 @@ def _finding(embedder: ImageEmbedder, request: FeatureRequest, spec: FeatureSpec
     return finding
 
 
-def _skipped(rows: ModelRows, failures: dict[int, str]) -> list[tuple[str, str]]:
-    beside = [failure for images in rows.sources.values() for failure in images.failures]
-    return [*beside, *((rows.keys[row], failures[row]) for row in sorted(failures))]
+def _skipped(rows: ModelRows, failures: dict[int, str]) -> list[Skipped]:
+    beside = [Skipped(*failure) for images in rows.sources.values() for failure in images.failures]
+    return [*beside, *(Skipped(rows.keys[row], failures[row]) for row in sorted(failures))]
 
 
 def _classify(pipeline: Any, taken: Any, rows: int) -> tuple[list[str], npt.NDArray[np.float64] | None, str]:

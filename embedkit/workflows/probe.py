@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from embedkit.backbones import FeatureRequest, as_requests
@@ -15,44 +14,15 @@ from embedkit.errors import UsageError
 from embedkit.extraction import Progress
 from embedkit.probes import (
     PROTOCOLS,
-    ProbeResult,
     check_estimator,
     check_protocol,
     default_estimators,
     run_protocol,
 )
 from embedkit.probes.about import about
+from embedkit.results import ProbeReport, ProbeResult
 from embedkit.workflows.notes import attributed
 from embedkit.workflows.targets import NamedTable, open_store, open_target, tables_of
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProbeReport:
-    """Results, best first, and what a reader should know before quoting them.
-
-    Attributes
-    ----------
-    results : list of ProbeResult
-    skipped : list of (key, reason)
-        Images that have no features and are in no number.
-    notes : list of str
-    unavailable : list of (name, reason)
-        Floors that cannot be had.
-    """
-
-    results: list[ProbeResult]
-    skipped: list[tuple[str, str]]
-    notes: list[str]
-    unavailable: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {
-            "results": [result.to_dict() for result in self.results],
-            "skipped": [{"key": key, "reason": reason} for key, reason in self.skipped],
-            "notes": self.notes,
-            "unavailable": [{"model": name, "reason": reason} for name, reason in self.unavailable],
-        }
 
 
 def probe(

@@ -17,6 +17,7 @@ from embedkit.errors import EmbedkitError, SourceError, UsageError
 from embedkit.evaluation import TargetType
 from embedkit.extraction import Extraction, Progress, default_store, image_digests, resolve_together, run_many
 from embedkit.images import ImageSource, open_source
+from embedkit.results import Skipped, Unavailable
 from embedkit.specs import FeatureSpec
 from embedkit.store import FeatureStore
 from embedkit.tables import FeatureTable
@@ -75,17 +76,18 @@ class Tables:
     ----------
     named : list of NamedTable
         The models' first, then the floors'.
-    unavailable : list of (str, str)
+    unavailable : list of Unavailable
         Floors that cannot be had, and why.
     """
 
     named: list[NamedTable]
-    unavailable: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    unavailable: list[Unavailable] = field(default_factory=list[Unavailable])
 
     @property
-    def skipped(self) -> list[tuple[str, str]]:
+    def skipped(self) -> list[Skipped]:
         """The images that have no features in some table, each once, sorted, with the reason."""
-        return sorted({failure.key: failure.reason for one in self.named for failure in one.table.failures}.items())
+        reasons = {failure.key: failure.reason for one in self.named for failure in one.table.failures}
+        return [Skipped(*item) for item in sorted(reasons.items())]
 
 
 def open_store(store: str | os.PathLike[str] | None) -> FeatureStore:
@@ -212,7 +214,9 @@ def with_floors(tables: Tables, store: FeatureStore, *, progress: Progress | Non
         reason = f"the images it was made from cannot be had: {error}"
         models = [one.name for one in tables.named if not one.floor]
         names = [*PSEUDO, *(f"{name} random weights" for name in models)] if models else []
-        return Tables(named=tables.named, unavailable=[*tables.unavailable, *((name, reason) for name in names)])
+        return Tables(
+            named=tables.named, unavailable=[*tables.unavailable, *(Unavailable(name, reason) for name in names)]
+        )
     floors = resolve_floors(contenders, store, expected_images=len(images))
     found = Tables(named=tables.named, unavailable=[*tables.unavailable, *floors.unavailable])
     if not floors.requests:
@@ -231,7 +235,7 @@ def _append_floors(tables: Tables, floors: Floors, extractions: list[Extraction]
     for name, extraction in zip(floors.requests, extractions, strict=True):
         there = extraction.features.contains(first.digests)
         if not there.all():
-            unavailable.append((name, _lost(int((~there).sum()), first)))
+            unavailable.append(Unavailable(name, _lost(int((~there).sum()), first)))
             continue
         head = copy.copy(first.head)
         head.spec = extraction.resolution.spec

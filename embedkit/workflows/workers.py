@@ -19,12 +19,11 @@ from embedkit.extraction.records import Records, plans_folder
 from embedkit.extraction.status import planned_extraction
 from embedkit.extraction.units import UnitResult
 from embedkit.images import ImageSource, StatMemo
+from embedkit.results import ExtractResult
 from embedkit.specs import FeatureSpec
 from embedkit.store import FeatureStore
 from embedkit.tables import check_output
-from embedkit.workflows.one_process import extract_here, extract_result, write_output
-from embedkit.workflows.records import ExtractResult
-from embedkit.workflows.tables import image_failures, source_failures
+from embedkit.workflows.one_process import extract_here, extract_result, without_features, write_output
 
 # For how many workers the rows are divided where a cluster knows how many it has.
 _CLUSTER_WORKERS = 16
@@ -120,7 +119,7 @@ def carry_out(
         store,
         extraction,
         images=len(source) + len(source.failures),
-        failures=[*source_failures(source), *image_failures(source, extraction)],
+        skipped=without_features(source, extraction),
         output=output,
         seconds=time.monotonic() - started,
     )

@@ -10,6 +10,7 @@ import pytest
 
 from embedkit import FeatureRequest, FeatureTable, PreprocessOverrides, compare, extract
 from embedkit.errors import LabelsError, SplitError, UsageError
+from embedkit.render import as_csv, as_markdown, as_text
 from embedkit.workflows import entries
 from tests.photos import MODEL, make_manifest
 
@@ -75,10 +76,10 @@ def test_a_leaderboard_of_each_data_set_and_protocol(manifests, store):
         ("quick", ("one", "two", "three")),
         ("simpleshot", ("one", "two", "three")),
     }
-    assert "average ranks over 3 data sets" in comparison.to_text()
-    rows = list(csv.DictReader(io.StringIO(comparison.to_csv())))
+    assert "average ranks over 3 data sets" in as_text(comparison)
+    rows = list(csv.DictReader(io.StringIO(as_csv(comparison))))
     assert len(rows) == 2 * 3 * 4
-    assert comparison.to_markdown().count("\n## ") == 2 * 3 + 2 - 1
+    assert as_markdown(comparison).count("\n## ") == 2 * 3 + 2 - 1
 
 
 def test_a_second_run_computes_nothing_and_says_the_same(manifests, store, runs):
@@ -248,7 +249,7 @@ def test_another_split_or_other_images_are_not_ranked(manifests, tmp_path):
     assert "other test images" in reason
     assert "another split" in reason
     assert not comparison.ranked
-    assert "not ranked: " in comparison.to_text()
+    assert "not ranked: " in as_text(comparison)
     assert [row.rank for row in board.rows] == [None, None]
 
 

@@ -110,6 +110,6 @@ def test_a_file_that_does_not_say_its_request_has_no_random_floor(manifest, weig
     table.write(tmp_path / "foreign.h5")
     report = probe(tmp_path / "foreign.h5", estimator="logistic", store=store)
     assert {result.model for result in report.results if result.floor} == {"pixels32", "colour-histogram"}
-    [(name, reason)] = report.unavailable
+    [(name, reason, _)] = report.unavailable
     assert name == f"{MODEL} random weights"
     assert reason == "the feature file does not record the request it answers: extract again"

@@ -40,7 +40,7 @@ def test_nobody_is_started_when_all_is_there(photos, tmp_path, monkeypatch, nobo
     monkeypatch.setattr(time, "time_ns", lambda: now() + 60_000_000_000)  # files are not remembered while they are new
     first = extract(photos, "pixels32", store=tmp_path / "store")
     again = extract(photos, "pixels32", store=tmp_path / "store", device="cpu,cpu", output=tmp_path / "f.h5")
-    assert (first.forward_passes, again.forward_passes, again.cache_hits, len(again.failures)) == (39, 0, 39, 1)
+    assert (first.forward_passes, again.forward_passes, again.cache_hits, len(again.skipped)) == (39, 0, 39, 1)
     for changed in ({"rehash": True}, {"resize": "exact"}):
         with pytest.raises(AssertionError, match="a worker was started"):
             extract(photos, "pixels32", store=tmp_path / "store", device="cpu,cpu", **changed)
@@ -72,8 +72,8 @@ def test_the_numbers_of_a_report_add_up(photos, tmp_path, device):
     (photos / "red" / "002.png").symlink_to("gone.png")
     for passes in (37, 0):
         done = extract(photos, "pixels32", store=tmp_path / "store", device=device)
-        assert (done.images, done.forward_passes, len(done.failures)) == (41, passes, 2)
-        assert done.images == done.forward_passes + done.cache_hits + done.copies + len(done.failures)
+        assert (done.images, done.forward_passes, len(done.skipped)) == (41, passes, 2)
+        assert done.images == done.forward_passes + done.cache_hits + done.copies + len(done.skipped)
         assert done.to_dict()["copies"] == done.copies
 
 
