@@ -5,12 +5,10 @@ Layer: above the store's tables and the estimators, below workflows. Never impor
 
 from embedkit.probes.protocols import PROTOCOLS, ProbeRun, check_protocol, run_protocol
 from embedkit.probes.quick import ESTIMATORS, Quick, check_estimator, default_estimators, quick
-from embedkit.probes.records import ProbeResult
 
 __all__ = [
     "ESTIMATORS",
     "PROTOCOLS",
-    "ProbeResult",
     "ProbeRun",
     "Quick",
     "check_estimator",

@@ -30,8 +30,7 @@ from embedkit.evaluation import (
     paired_permutation_test,
     rank_groups,
 )
-from embedkit.probes.leaderboard import AverageRanks, Leaderboard, Pair, Standing
-from embedkit.probes.records import ProbeResult
+from embedkit.results import AverageRanks, Leaderboard, Pair, ProbeResult, Standing
 
 ALPHA = 0.05
 """The level of every test, after correction."""

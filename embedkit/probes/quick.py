@@ -49,7 +49,7 @@ from embedkit.probes.logistic import logistic, one_against_rest, pca_logistic
 from embedkit.probes.neighbours import knn
 from embedkit.probes.onepass import lda, ridge
 from embedkit.probes.outcomes import Outcome, Steps
-from embedkit.probes.records import ProbeResult
+from embedkit.results import ProbeResult
 from embedkit.tables import FeatureTable
 
 _Run = Callable[[FeatureRows, Task, Split], Outcome]

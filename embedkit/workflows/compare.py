@@ -8,79 +8,26 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from embedkit.backbones import BackboneRequest
+from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import UsageError
-from embedkit.evaluation import TargetType
 from embedkit.extraction import Progress
-from embedkit.probes import ProbeResult, check_estimator, check_protocol
+from embedkit.probes import check_estimator, check_protocol
 from embedkit.probes.about import about
 from embedkit.probes.comparison import Entry, average_ranks, disagreements, make_leaderboard
-from embedkit.probes.leaderboard import AverageRanks, Leaderboard, as_record
-from embedkit.probes.leaderboard_text import as_csv, as_markdown, as_text
 from embedkit.probes.protocols import PROTOCOLS
+from embedkit.results import Comparison, Leaderboard, ProbeResult, Skipped, Unavailable
 from embedkit.specs import canonical_json
 from embedkit.workflows.entries import Options, enter
 from embedkit.workflows.remembered import Remembered
-from embedkit.workflows.targets import NamedTable, is_feature_file, open_store, open_target
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """Leaderboards, one for each data set and protocol, and what holds over all data sets.
-
-    Attributes
-    ----------
-    leaderboards : list of Leaderboard
-    average_ranks : list of AverageRanks
-        One a protocol, from three data sets on.
-    unavailable : list of (data, name, reason)
-        Floors that cannot be had.
-    skipped : list of (key, reason)
-        Images that have no features and are in no number.
-    notes : list of str
-    """
-
-    leaderboards: list[Leaderboard]
-    average_ranks: list[AverageRanks]
-    unavailable: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
-    skipped: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    notes: list[str] = field(default_factory=list[str])
-
-    @property
-    def ranked(self) -> bool:
-        """Whether every leaderboard could be ranked."""
-        return not any(board.not_ranked for board in self.leaderboards)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {
-            "leaderboards": [as_record(board) for board in self.leaderboards],
-            "average_ranks": [as_record(ranks) for ranks in self.average_ranks],
-            "unavailable": [{"data": data, "model": name, "reason": reason} for data, name, reason in self.unavailable],
-            "skipped": [{"key": key, "reason": reason} for key, reason in self.skipped],
-            "notes": self.notes,
-        }
-
-    def to_text(self) -> str:
-        """Return all leaderboards and the tests between backbones as aligned text."""
-        return as_text(self.leaderboards, self.average_ranks, self.unavailable)
-
-    def to_csv(self) -> str:
-        """Return the rows of all leaderboards as one CSV table."""
-        return as_csv(self.leaderboards)
-
-    def to_markdown(self) -> str:
-        """Return all leaderboards, the tests between backbones, and what was refused, as Markdown."""
-        return as_markdown(self.leaderboards, self.average_ranks, self.unavailable, self.notes)
+from embedkit.workflows.targets import NamedTable, is_feature_file, open_store, open_target, tables_of
 
 
 def compare(
     targets: Any,
-    models: str | BackboneRequest | Sequence[str | BackboneRequest] = (),
+    models: str | FeatureRequest | Sequence[str | FeatureRequest] | None = None,
     *,
     protocols: str | Sequence[str] = "quick",
     estimator: str | None = None,
@@ -108,8 +55,8 @@ def compare(
     ----------
     targets : path, or sequence of paths
         Feature files, or sources of images. Feature files that record the same source are one data set.
-    models : str, BackboneRequest, or sequence of them
-        Needed for sources of images, to which alone they apply; feature files have their own.
+    models : str, FeatureRequest, or sequence of them, optional
+        For sources of images, by default the bundled backbone; feature files have their own.
     protocols : str or sequence of str
         Of `embedkit.probes.protocols.PROTOCOLS`.
     estimator : str, optional
@@ -155,8 +102,7 @@ def compare(
         for protocol in wanted
     ]
     places = _places(targets)
-    named = [models] if isinstance(models, str | BackboneRequest) else list(models)
-    requests = [_pinned(BackboneRequest(model) if isinstance(model, str) else model) for model in named]
+    requests = [_pinned(request) for request in as_requests(models)]
     records = [canonical_json(request.to_dict()) for request in requests]
     for request, record in zip(requests, records, strict=True):
         if records.count(record) > 1:
@@ -164,28 +110,25 @@ def compare(
     feature_store = open_store(store)
     memory = Remembered(feature_store.memo_folder / "probes")
     data_sets: dict[str, dict[str, NamedTable]] = {}
-    unavailable: list[tuple[str, str, str]] = []
+    unavailable: list[Unavailable] = []
+    skipped: dict[str, str] = {}
     are_files = [is_feature_file(place) for place in places]
 
-    def check_labels(target_type: TargetType) -> None:
-        for options in asked:
-            check_protocol(options.protocol, target_type, options.estimator_of_quick, options.params_of_quick or None)
-
     for place, is_file in zip(places, are_files, strict=True):
+        opened = open_target(place, label_column=label_column)
+        with about(opened.name):
+            for options in asked:
+                estimator_of, grid_of = options.estimator_of_quick, options.params_of_quick
+                check_protocol(options.protocol, opened.target_type, estimator_of, grid_of or None)
         # Beside files alone there is nothing that models apply to: then the file refuses them, as for `probe`.
-        own = [] if is_file and not all(are_files) else requests
-        opened = open_target(
-            place,
-            own,
-            feature_store,
-            floors=floors,
-            label_column=label_column,
-            check_labels=check_labels,
-            progress=progress,
-        )
-        data = str(opened.tables[0].table.provenance.get("source", place))
-        _collect(data_sets.setdefault(data, {}), opened.tables, str(place))
-        unavailable += [(data, name, reason) for name, reason in opened.unavailable]
+        own = requests if not is_file or all(are_files) else []
+        if not (own or is_file):
+            own = [_pinned(FeatureRequest())]
+        tables = tables_of(opened, own, feature_store, floors=floors, progress=progress)
+        data = str(tables.named[0].table.provenance.get("source", place))
+        _collect(data_sets.setdefault(data, {}), tables.named, str(place))
+        unavailable += [one._replace(data=data) for one in tables.unavailable]
+        skipped.update(tables.skipped)
     titles = _titles(list(data_sets))
     boards: list[Leaderboard] = []
     for options in asked:
@@ -199,17 +142,11 @@ def compare(
                     finished(titles[data], entry.results[0])
             boards.append(make_leaderboard(entries))
     ranks = [average_ranks([board for board in boards if board.protocol == protocol]) for protocol in wanted]
-    failures = {
-        failure.key: failure.reason
-        for tables in data_sets.values()
-        for one in tables.values()
-        for failure in one.table.failures
-    }
     return Comparison(
         leaderboards=boards,
         average_ranks=[found for found in ranks if found is not None],
-        unavailable=[(titles[data], name, reason) for data, name, reason in unavailable],
-        skipped=sorted(failures.items()),
+        unavailable=[one._replace(data=titles[one.data]) for one in unavailable],
+        skipped=[Skipped(*item) for item in sorted(skipped.items())],
         notes=disagreements(boards),
     )
 
@@ -248,7 +185,7 @@ def _checked_grid(
     return grid
 
 
-def _pinned(request: BackboneRequest) -> BackboneRequest:
+def _pinned(request: FeatureRequest) -> FeatureRequest:
     """Settle what `auto` would decide by measuring."""
     return dataclasses.replace(
         request,

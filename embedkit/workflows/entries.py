@@ -15,10 +15,10 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.probes import ProbeResult
 from embedkit.probes.comparison import Conditions, Entry
 from embedkit.probes.imported import is_path
 from embedkit.probes.protocols import run_protocol
+from embedkit.results import ProbeResult
 from embedkit.specs import canonical_json
 from embedkit.tables import FeatureTable
 from embedkit.workflows.floors import PSEUDO, recorded_request
@@ -127,7 +127,7 @@ def _conditions(
     request = recorded_request(table)
     asked = None
     if table.spec.backbone.architecture not in PSEUDO:
-        overrides = {} if request is None else cast(dict[str, Any], request.backbone.to_dict()["preprocess"])
+        overrides = {} if request is None else cast(dict[str, Any], request.to_dict()["preprocess"])
         asked = canonical_json({**overrides, "resize": table.spec.preprocess.resize})
     return Conditions(
         test_images=_digest(table, tested),

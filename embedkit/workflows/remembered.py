@@ -8,14 +8,10 @@ Layer: workflows; imports everything below, never click.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import importlib.metadata
-import json
 import logging
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from embedkit import estimators, probes
-from embedkit.probes import ProbeResult
+from embedkit.files import recall_json, remember_json
 from embedkit.probes.protocols import ProbeRun
+from embedkit.results import ProbeResult
 from embedkit.specs import canonical_json
 from embedkit.tables import FeatureTable
 
@@ -45,31 +42,16 @@ class Remembered:
 
     def lookup(self, kind: str, key: Mapping[str, Any]) -> Any:
         """Return the record of a key; None where there is none, or one that cannot be read."""
+        entry = recall_json(self._path(kind, key), f"the {kind} is computed again")
         try:
-            entry = json.loads(self._path(kind, key).read_text("utf-8"))
-            return entry["record"] if entry["key"] == key else None
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            _log.warning("a remembered %s cannot be read (%s): it is computed again", kind, error)
+            return entry["record"] if entry is not None and entry["key"] == key else None
+        except (KeyError, TypeError) as error:
+            _log.warning("a remembered %s cannot be understood (%s): it is computed again", kind, error)
             return None
 
     def record(self, kind: str, key: Mapping[str, Any], record: Any) -> None:
         """Remember a record, whole or not at all; a failure costs the next run the work, no more."""
-        path = self._path(kind, key)
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=".tmp-")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    json.dump({"key": key, "record": record}, file)
-                os.replace(temporary, path)
-            except BaseException:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(temporary)
-                raise
-        except OSError as error:
-            _log.warning("a %s is not remembered: %s", kind, error)
+        remember_json(self._path(kind, key), {"key": key, "record": record})
 
     def _path(self, kind: str, key: Mapping[str, Any]) -> Path:
         return self._folder / f"{kind}-{hashlib.sha256(canonical_json(key).encode()).hexdigest()[:32]}.json"

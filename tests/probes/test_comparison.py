@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from embedkit.errors import ProbeError
 from embedkit.evaluation.statistics import holm_correction, mcnemar_test, wilson_interval
-from embedkit.probes import ProbeResult
 from embedkit.probes.comparison import (
     Conditions,
     Entry,
@@ -22,7 +21,8 @@ from embedkit.probes.comparison import (
     disagreements,
     make_leaderboard,
 )
-from embedkit.probes.leaderboard import as_record
+from embedkit.results import ProbeResult
+from embedkit.results.plain import to_plain
 
 CONDITIONS = Conditions(
     test_images="t",
@@ -134,7 +134,7 @@ def test_all_right_and_all_wrong_are_finite():
     for row in board.rows:
         assert np.isfinite(row.interval).all()
         assert row.interval[0] < row.interval[1]
-    json.dumps(as_record(board), allow_nan=False)
+    json.dumps(to_plain(board), allow_nan=False)
 
 
 def test_one_backbone_alone():
@@ -189,7 +189,7 @@ def test_a_metric_that_is_not_defined_is_not_ranked():
     board = make_leaderboard([make_entry("a", rights(90)), undefined])
     assert board.not_ranked == ["b has no accuracy: it is not defined on these test images"]
     assert [row.value for row in board.rows] == [0.9, None]
-    json.dumps(as_record(board), allow_nan=False)
+    json.dumps(to_plain(board), allow_nan=False)
 
 
 def test_a_backbone_is_not_compared_with_itself():
@@ -275,7 +275,7 @@ def test_a_board_does_not_depend_on_the_order_of_its_entries(columns, random):
     board = make_leaderboard(entries)
     shuffled = list(entries)
     random.shuffle(shuffled)
-    assert as_record(make_leaderboard(shuffled)) == as_record(board)
+    assert to_plain(make_leaderboard(shuffled)) == to_plain(board)
     ranks = [row.rank for row in board.rows]
     assert ranks == sorted(ranks)
     assert ranks[0] == 1

@@ -39,7 +39,7 @@ from embedkit.probes.protocols.rows import Tasks, tasks_of
 from embedkit.probes.protocols.run import ProbeRun
 from embedkit.probes.protocols.task import Outcome, Task
 from embedkit.probes.quick import check_estimator, default_estimators, quick
-from embedkit.probes.records import ProbeResult
+from embedkit.results import ProbeResult
 from embedkit.tables import FeatureTable
 
 __all__ = ["PROTOCOLS", "ProbeRun", "check_protocol", "run_protocol"]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.evaluation import Float64
-from embedkit.probes.records import ProbeResult
+from embedkit.results import ProbeResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

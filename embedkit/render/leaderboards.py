@@ -1,6 +1,6 @@
 """Leaderboards as text: aligned for a terminal, CSV, Markdown.
 
-Layer: probes; above the records, standard library only.
+Layer: render; above the results.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
-from embedkit.probes.leaderboard import AverageRanks, Leaderboard, Pair, Standing
+from embedkit.results import AverageRanks, Comparison, Leaderboard, Pair, Standing
 
 HEADER = (
     "rank",
@@ -30,20 +30,18 @@ HEADER = (
 _SHARES = ("accuracy", "f1", "auc", "precision", "map", "ece")
 
 
-def as_text(
-    boards: Sequence[Leaderboard], average_ranks: Sequence[AverageRanks], unavailable: Sequence[tuple[str, str, str]]
-) -> str:
+def as_text(comparison: Comparison) -> str:
     """Return leaderboards and their tests as aligned text."""
     lines: list[str] = []
-    for board in boards:
+    for board in comparison.leaderboards:
         rows = cells(board)
-        missing = [name for data, name, _ in unavailable if data == board.data]
+        missing = [one.model for one in comparison.unavailable if one.data == board.data]
         rows += [("-", f"{name} (floor)", "unavailable", *[""] * (len(header(board)) - 3)) for name in missing]
         lines += [title(board), "", *_aligned([header(board), *rows]), ""]
         lines += [f"reported on: {board.reported_on}", f"chosen on:   {board.selected_on}", ""]
         lines += [f"not ranked: {reason}" for reason in board.not_ranked]
         lines += [*pairs_in_words(board), ""]
-    for ranks in average_ranks:
+    for ranks in comparison.average_ranks:
         lines += [*ranks_in_words(ranks), ""]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -97,7 +95,7 @@ def p_text(p_value: float) -> str:
     return "p < 1e-6" if p_value < 1e-6 else f"p = {p_value:.2g}"
 
 
-def as_csv(boards: Sequence[Leaderboard]) -> str:
+def as_csv(comparison: Comparison) -> str:
     """Return the rows of all leaderboards as one table: fractions, no rounding, an empty cell for what is not there."""
     names = list(Standing.__dataclass_fields__)
     columns = ["low", "high", "seed_low", "seed_high"]
@@ -105,7 +103,7 @@ def as_csv(boards: Sequence[Leaderboard]) -> str:
     table = csv.writer(written, lineterminator="\n")
     kept = [name for name in names if name not in ("interval", "seed_interval", "params")]
     table.writerow(["data", "protocol", "estimator", "metric", "seeds", *kept, *columns, "params", "not_ranked"])
-    for board in boards:
+    for board in comparison.leaderboards:
         for row in board.rows:
             ends = (*(row.interval or ("", "")), *(row.seed_interval or ("", "")))
             values = [getattr(row, name) for name in kept]
@@ -118,18 +116,13 @@ def as_csv(boards: Sequence[Leaderboard]) -> str:
     return written.getvalue()
 
 
-def as_markdown(
-    boards: Sequence[Leaderboard],
-    average_ranks: Sequence[AverageRanks],
-    unavailable: Sequence[tuple[str, str, str]],
-    notes: Sequence[str],
-) -> str:
+def as_markdown(comparison: Comparison) -> str:
     """Return leaderboards with their tests, what was refused and why, as Markdown."""
     lines: list[str] = []
-    for board in boards:
+    for board in comparison.leaderboards:
         lines += [f"## {title(board)}", ""]
         lines += _markdown_table(header(board), cells(board))
-        missing = [(name, reason) for data, name, reason in unavailable if data == board.data]
+        missing = [(one.model, one.reason) for one in comparison.unavailable if one.data == board.data]
         lines += [f"| | {_escaped(name)} (floor) | unavailable |" for name, _ in missing]
         lines += ["", f"Reported on: {board.reported_on}. Chosen on: {board.selected_on}.", ""]
         lines += [f"- not ranked: {reason}" for reason in board.not_ranked]
@@ -137,10 +130,10 @@ def as_markdown(
         lines += [f"- no floor {name}: {reason}" for name, reason in missing]
         lines += [f"- {note}" for note in board.notes]
         lines.append("")
-    for ranks in average_ranks:
+    for ranks in comparison.average_ranks:
         first, *rest = ranks_in_words(ranks)
         lines += [f"## {first}", "", *(f"    {line}" for line in rest), ""]
-    lines += [f"- {note}" for note in notes]
+    lines += [f"- {note}" for note in comparison.notes]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -7,7 +7,8 @@ import dataclasses
 import io
 
 from embedkit.probes.comparison import average_ranks, make_leaderboard
-from embedkit.probes.leaderboard_text import as_csv, as_markdown, as_text, pairs_in_words
+from embedkit.render.leaderboards import as_csv, as_markdown, as_text, pairs_in_words
+from embedkit.results import Comparison, Unavailable
 from tests.probes.test_comparison import boards_of, make_entry, rights
 
 BOARD = make_leaderboard(
@@ -20,8 +21,14 @@ BOARD = make_leaderboard(
 )
 
 
+def comparison(boards, *, average_ranks=(), unavailable=(), notes=()):
+    return Comparison(
+        leaderboards=list(boards), average_ranks=list(average_ranks), unavailable=list(unavailable), notes=list(notes)
+    )
+
+
 def test_text_shows_ties_and_floors():
-    lines = as_text([BOARD], [], [("photos", "a random weights", "gone")]).splitlines()
+    lines = as_text(comparison([BOARD], unavailable=[Unavailable("a random weights", "gone", "photos")])).splitlines()
     assert lines[0] == "photos: quick (logistic)"
     assert lines[2].split()[:3] == ["rank", "features", "accuracy"]
     assert lines[3].split()[:3] == ["1=", "a", "90.0"]
@@ -43,7 +50,7 @@ def test_words_name_pairs_of_backbones_and_floors_that_are_near():
 
 def test_csv_holds_every_number_unrounded():
     refused = make_leaderboard([make_entry("a", rights(90)), make_entry("b", rights(50), split="x")])
-    rows = list(csv.DictReader(io.StringIO(as_csv([BOARD, refused]))))
+    rows = list(csv.DictReader(io.StringIO(as_csv(comparison([BOARD, refused])))))
     assert len(rows) == 6
     assert [float(row["value"]) for row in rows[:4]] == [row.value for row in BOARD.rows]
     assert [float(row["low"]) for row in rows[:4]] == [row.interval[0] for row in BOARD.rows]
@@ -55,7 +62,11 @@ def test_csv_holds_every_number_unrounded():
 def test_markdown_is_a_table_with_reasons():
     refused = make_leaderboard([make_entry("a", rights(90)), make_entry("b", rights(50), split="x")])
     refused = dataclasses.replace(refused, data="others")
-    text = as_markdown([BOARD, refused], [], [("photos", "x random weights", "no room")], ["a note"])
+    text = as_markdown(
+        comparison(
+            [BOARD, refused], unavailable=[Unavailable("x random weights", "no room", "photos")], notes=["a note"]
+        )
+    )
     assert "## photos: quick (logistic)" in text
     assert "| 1= | b\\|c | 88.0 % |" in text
     assert "| | x random weights (floor) | unavailable |" in text
@@ -68,7 +79,7 @@ def test_markdown_is_a_table_with_reasons():
 
 def test_average_ranks_in_words():
     ranks = average_ranks(boards_of({"a": [90] * 3, "b": [70] * 3, "c": [50] * 3}))
-    text = as_text([], [ranks], [])
+    text = as_text(comparison([], average_ranks=[ranks]))
     assert "average ranks over 3 data sets by quick (logistic): Friedman chi-square 6.00, p = 0.05" in text
     assert text.splitlines()[1].split() == ["1=", "1.00", "a"]
     assert text.splitlines()[3].split() == ["2", "3.00", "c"]

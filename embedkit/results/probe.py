@@ -1,13 +1,16 @@
-"""The outcome of a probe as a plain record.
+"""What `probe` leaves behind: numbers with everything needed to believe them, and the outcome of each row.
 
-Layer: probes; above the store and the estimators, below workflows.
+Layer: results; above record and rows.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
+
+from embedkit.results.plain import to_plain
+from embedkit.results.record import Record
+from embedkit.results.rows import Rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,13 @@ class ProbeResult:
         and ``shared_groups``, of ``tested`` images. Empty where it was not looked for.
     as_published : bool
         Solved by the solver and the stop rule of the protocol's original, not to the optimum.
+    data : str
+        The data set.
+    fingerprint : str
+        Of the features.
+    seed : int
+    rows : Rows or None
+        The outcome of each tested row; None where they were not kept.
     """
 
     model: str
@@ -67,7 +77,34 @@ class ProbeResult:
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     as_published: bool = False
     leaks: dict[str, int] = field(default_factory=dict[str, int])
+    data: str = ""
+    fingerprint: str = ""
+    seed: int = 0
+    rows: Rows | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return dataclasses.asdict(self)
+        """Return plain JSON values, without the rows."""
+        return {name: value for name, value in to_plain(self).items() if name != "rows"}
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a table shows of it."""
+        names = ("data", "model", "protocol", "estimator", "metric", "value", "interval", "params", "n_train", "n_test")
+        return {name: getattr(self, name) for name in (*names, "converged", "floor")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeReport(Record):
+    """Results, best first, and what a reader should know before quoting them.
+
+    Attributes
+    ----------
+    results : list of ProbeResult
+    """
+
+    kind: ClassVar[str] = "probe"
+
+    results: list[ProbeResult]
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return one row a result."""
+        return [result.summary() for result in self.results]

@@ -33,7 +33,7 @@ from embedkit.estimators import fuse
 from embedkit.persistence import TRUSTED_TYPES, Model, load_model, save_model
 from tests.photos import MODEL, make_photo
 
-GOLDEN = Path(__file__).parent / "golden" / "model-1.skops"
+GOLDEN = Path(__file__).parents[1] / "golden" / "model-1.skops"
 N = 18
 Y = np.array(["red", "green", "blue"])[np.arange(N) % 3]
 
@@ -217,7 +217,7 @@ def test_a_fresh_process_predicts_the_same_from_some_kilobytes(embed, frame, pho
         [sys.executable, "-c", PREDICT, str(tmp_path / "store"), str(tmp_path / "table.csv"), *map(str, files)],
         capture_output=True,
         check=True,
-        cwd=Path(__file__).resolve().parents[1],
+        cwd=Path(__file__).resolve().parents[2],
     )
     for line, (name, pipeline) in zip(done.stdout.splitlines(), fitted.items(), strict=True):
         classes, probabilities = json.loads(line)

@@ -1,13 +1,16 @@
-"""Leaderboards as plain records, from which any report can be made.
+"""What `compare` leaves behind: leaderboards, the tests in pairs, and the results that both rest on.
 
-Layer: probes; standard library only.
+Layer: results; above record and probe.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
+
+from embedkit.results.probe import ProbeResult
+from embedkit.results.record import Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +151,34 @@ class AverageRanks:
     groups: list[int]
 
 
-def as_record(value: Leaderboard | AverageRanks) -> dict[str, Any]:
-    """Return plain JSON values."""
-    return dataclasses.asdict(value)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison(Record):
+    """Leaderboards, one for each data set and protocol, and what holds over all data sets.
+
+    Attributes
+    ----------
+    leaderboards : list of Leaderboard
+    average_ranks : list of AverageRanks
+        One a protocol, from three data sets on.
+    results : list of ProbeResult
+        One for each row of a leaderboard and seed, with the outcome of each tested row.
+    """
+
+    kind: ClassVar[str] = "comparison"
+
+    leaderboards: list[Leaderboard]
+    average_ranks: list[AverageRanks]
+    results: list[ProbeResult] = field(default_factory=list[ProbeResult])
+
+    @property
+    def ranked(self) -> bool:
+        """Whether every leaderboard could be ranked."""
+        return not any(board.not_ranked for board in self.leaderboards)
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return one row for each backbone on each leaderboard."""
+        return [
+            {"data": board.data, "protocol": board.protocol, "metric": board.metric, **dataclasses.asdict(row)}
+            for board in self.leaderboards
+            for row in board.rows
+        ]

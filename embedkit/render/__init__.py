@@ -1,0 +1,8 @@
+"""How results look to a reader: numbers, intervals, titles, tables of text.
+
+Layer: above results, below workflows; never opens a table or fits.
+"""
+
+from embedkit.render.leaderboards import as_csv, as_markdown, as_text
+
+__all__ = ["as_csv", "as_markdown", "as_text"]
