@@ -221,7 +221,11 @@ def fitted() -> dict[str, Any]:
         warnings.simplefilter("ignore")
         for kind, members, target in (
             ("classes", CLASSIFIERS, Y),
-            ("two classes", [SVC(), GradientBoostingClassifier(**_few), HistGradientBoostingClassifier(max_iter=2)], TWO),
+            (
+                "two classes",
+                [SVC(), GradientBoostingClassifier(**_few), HistGradientBoostingClassifier(max_iter=2)],
+                TWO,
+            ),
             ("values", REGRESSORS, VALUES),
             ("rows", TRANSFORMERS, Y),
             ("several", SEVERAL, np.stack([Y == "red", TWO == "yes"], axis=1).astype(int)),

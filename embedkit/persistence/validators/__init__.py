@@ -92,6 +92,7 @@ PLAIN = frozenset(
 _LEAVES = (type(None), bool, int, float, complex, str, bytes, np.dtype, np.generic, type, range, slice)
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, np.ufunc)
 _MAX_JOBS = 1024
+_LARGEST = 1 << 62  # NumPy's bincount writes beyond its counts for a class of 2**63 - 1
 _MT19937_WORDS = 624
 
 # Parameters whose fitted estimators no file can hold.
@@ -155,6 +156,8 @@ def _objects(root: Any) -> Iterator[Any]:
         if isinstance(one, np.ndarray):
             if one.dtype.kind == "O":
                 waiting.extend(cast(Any, one).ravel().tolist())
+            elif one.dtype.kind in "iu" and one.size and not -_LARGEST < one.min() <= one.max() < _LARGEST:
+                raise MisfitError(f"it holds whole numbers from {one.min()} to {one.max()}, expected smaller ones")
             continue
         if isinstance(one, Mapping):
             waiting.extend(cast(Any, one).keys())
