@@ -226,7 +226,7 @@ def _judge(table: FeatureTable, train: Rows, test: Rows, estimator: str, seed: i
 def _divided(table: FeatureTable, train: Rows, test: Rows) -> FeatureTable:
     """Return the table of some rows, split into training and test ones."""
     part = table[np.concatenate([train, test])]
-    head = copy.copy(part.head)
+    head = copy.copy(part.metadata)
     head.split = np.array(["train"] * len(train) + ["test"] * len(test), dtype=object)
     stored = cast(npt.NDArray[np.float32], part.X.astype(head.spec.dtype))
     return FeatureTable(head, stored)

@@ -42,7 +42,7 @@ class Remembered:
 
     def lookup(self, kind: str, key: Mapping[str, Any]) -> Any:
         """Return the record of a key; None where there is none, or one that cannot be read."""
-        entry = recall_json(self._path(kind, key), f"the {kind} is computed again")
+        entry = recall_json(self._path(kind, key), "it is computed again")
         try:
             return entry["record"] if entry is not None and entry["key"] == key else None
         except (KeyError, TypeError) as error:

@@ -214,9 +214,8 @@ def with_floors(tables: Tables, store: FeatureStore, *, progress: Progress | Non
         reason = f"the images it was made from cannot be had: {error}"
         models = [one.name for one in tables.named if not one.floor]
         names = [*PSEUDO, *(f"{name} random weights" for name in models)] if models else []
-        return Tables(
-            named=tables.named, unavailable=[*tables.unavailable, *(Unavailable(name, reason) for name in names)]
-        )
+        lost = [Unavailable(name, reason) for name in names]
+        return Tables(named=tables.named, unavailable=[*tables.unavailable, *lost])
     floors = resolve_floors(contenders, store, expected_images=len(images))
     found = Tables(named=tables.named, unavailable=[*tables.unavailable, *floors.unavailable])
     if not floors.requests:
@@ -237,7 +236,7 @@ def _append_floors(tables: Tables, floors: Floors, extractions: list[Extraction]
         if not there.all():
             unavailable.append(Unavailable(name, _lost(int((~there).sum()), first)))
             continue
-        head = copy.copy(first.head)
+        head = copy.copy(first.metadata)
         head.spec = extraction.resolution.spec
         head.provenance = {**first.provenance, **extraction.resolution.provenance}
         table = FeatureTable(head, extraction.features.get(first.digests))

@@ -106,7 +106,7 @@ def test_a_file_that_does_not_say_its_request_has_no_random_floor(manifest, weig
     store = tmp_path / "store"
     extract(manifest, MODEL, weights=weights, store=store, output=tmp_path / "photos.h5", **FAST)
     table = FeatureTable.open(tmp_path / "photos.h5")
-    del table.head.provenance["request"]
+    del table.metadata.provenance["request"]
     table.write(tmp_path / "foreign.h5")
     report = probe(tmp_path / "foreign.h5", estimator="logistic", store=store)
     assert {result.model for result in report.results if result.floor} == {"pixels32", "colour-histogram"}
