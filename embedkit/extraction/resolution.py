@@ -22,7 +22,7 @@ from embedkit.backbones import Backbone, FeatureRequest
 from embedkit.errors import DeviceError, MissingExtraError
 from embedkit.files import Witness, recall_json, remember_json
 from embedkit.specs import DecodeSpec, FeatureSpec, canonical_json
-from embedkit.store import FeatureStore, MemoryFeatureStore
+from embedkit.store import FeatureStore
 
 log = logging.getLogger("embedkit")
 
@@ -157,7 +157,7 @@ class RequestMemo:
 
 def resolve(
     request: FeatureRequest,
-    store: FeatureStore | MemoryFeatureStore,
+    store: FeatureStore,
     *,
     expected_images: int | None = None,
     batch_size: int | None = None,
@@ -168,7 +168,7 @@ def resolve(
     Parameters
     ----------
     request : FeatureRequest
-    store : FeatureStore or MemoryFeatureStore
+    store : FeatureStore
     expected_images : int, optional
         Lets ``auto`` judge whether an engine pays for its start.
     batch_size : int, optional
@@ -183,7 +183,7 @@ def resolve(
         None where the memo answered and no backbone was given.
     """
     if backbone is not None:
-        held = RequestMemo(store.memo_folder).lookup(request) if isinstance(store, FeatureStore) else None
+        held = RequestMemo(store.memo_folder).lookup(request)
         if held is not None and held.spec == feature_spec(request, backbone):
             return held, backbone
         return _remember(request, store, backbone), backbone
@@ -193,7 +193,7 @@ def resolve(
 
 def resolve_together(
     requests: Sequence[FeatureRequest],
-    store: FeatureStore | MemoryFeatureStore,
+    store: FeatureStore,
     *,
     expected_images: int | None = None,
     batch_size: int | None = None,
@@ -206,10 +206,10 @@ def resolve_together(
     Parameters and results are those of `resolve`, one for each request. Of one network either all backbones are
     given or none.
     """
-    memo = RequestMemo(store.memo_folder) if isinstance(store, FeatureStore) else None
+    memo = RequestMemo(store.memo_folder)
     resolved: dict[int, tuple[Resolution, Backbone | None]] = {}
     for members in by_network(requests):
-        remembered = [memo.lookup(requests[place]) if memo is not None else None for place in members]
+        remembered = [memo.lookup(requests[place]) for place in members]
         known = [resolution for resolution in remembered if resolution is not None]
         if len(known) == len(members):
             for place, resolution in zip(members, known, strict=True):
@@ -224,11 +224,9 @@ def resolve_together(
     return [resolved[place] for place in range(len(requests))]
 
 
-def _held(
-    request: FeatureRequest, store: FeatureStore | MemoryFeatureStore, expected_images: int | None
-) -> Resolution | None:
+def _held(request: FeatureRequest, store: FeatureStore, expected_images: int | None) -> Resolution | None:
     """Return the resolution that ``auto`` should follow because the store holds much of what it would compute again."""
-    if isinstance(store, MemoryFeatureStore) or all(getattr(request, name) != "auto" for name in _SETTLED):
+    if all(getattr(request, name) != "auto" for name in _SETTLED):
         return None
     there = set(store.fingerprints())
     held = [
@@ -276,15 +274,14 @@ def load(
 
 def _remember(
     request: FeatureRequest,
-    store: FeatureStore | MemoryFeatureStore,
+    store: FeatureStore,
     backbone: Backbone,
     kept: Resolution | None = None,
 ) -> Resolution:
     resolution = Resolution.of(request, backbone)
     if kept is not None and resolution.spec == kept.spec:
         resolution = dataclasses.replace(resolution, choice=kept.choice, drift=kept.drift)
-    if isinstance(store, FeatureStore):
-        RequestMemo(store.memo_folder).record(request, resolution, backbone.weights_files)
+    RequestMemo(store.memo_folder).record(request, resolution, backbone.weights_files)
     return resolution
 
 

@@ -34,7 +34,7 @@ from embedkit.extraction.resolution import Resolution, by_network, resolve, reso
 from embedkit.extraction.stages import Stages, Stopwatch
 from embedkit.extraction.task import Features, Task
 from embedkit.images import ImageSource, StatMemo
-from embedkit.store import FeatureStore, MemoryFeatureStore
+from embedkit.store import FeatureStore
 
 # Rows that are identified, looked up and claimed together: large enough to make a claim cheap, small enough that the
 # encoded bytes of two blocks are nothing beside a network.
@@ -50,7 +50,7 @@ _POLL_SECONDS = 0.2
 def run(
     source: ImageSource,
     request: FeatureRequest,
-    store: FeatureStore | MemoryFeatureStore,
+    store: FeatureStore,
     *,
     progress: Progress | None = None,
     rehash: bool = False,
@@ -63,7 +63,7 @@ def run(
     ----------
     source : ImageSource
     request : FeatureRequest
-    store : FeatureStore or MemoryFeatureStore
+    store : FeatureStore
     progress : callable, optional
         Called with a `Tick` whenever images are settled.
     rehash : bool
@@ -95,7 +95,7 @@ def run(
 def run_many(
     source: ImageSource,
     requests: Sequence[FeatureRequest],
-    store: FeatureStore | MemoryFeatureStore,
+    store: FeatureStore,
     *,
     progress: Progress | None = None,
     rehash: bool = False,
@@ -140,7 +140,7 @@ class _Pass:
     def __init__(
         self,
         source: ImageSource,
-        store: FeatureStore | MemoryFeatureStore,
+        store: FeatureStore,
         progress: Progress | None,
         batch_size: int | None,
     ) -> None:
@@ -161,8 +161,7 @@ class _Pass:
         rehash: bool,
     ) -> list[Extraction]:
         started = time.monotonic()
-        folder = self.store.memo_folder if isinstance(self.store, FeatureStore) else None
-        self.memo = StatMemo(folder / self.source.memo_name) if folder is not None else None
+        self.memo = StatMemo(self.store.memo_folder / self.source.memo_name)
         try:
             digests, known = self._recall_digests(rehash)
             if resolved is None:
@@ -189,8 +188,7 @@ class _Pass:
                         executor.shutdown(wait=True, cancel_futures=True)
                         raise
         finally:
-            if self.memo is not None:
-                self.memo.save()
+            self.memo.save()
         seconds = time.monotonic() - started
         return [self._outcome(tasks[resolution.spec.fingerprint], resolution, seconds) for resolution, _ in resolved]
 
@@ -198,7 +196,7 @@ class _Pass:
         """Take the digests of unchanged files from the memo; say which rows are known."""
         digests = np.zeros((len(self.source.keys), 32), dtype=np.uint8)
         known = np.zeros(len(digests), dtype=bool)
-        if self.memo is not None and not rehash:
+        if not rehash:
             rows, refs = self.source.on_disk()
             digests[rows], known[rows] = self.memo.lookup(refs)
         return digests, known
@@ -292,7 +290,7 @@ class _Pass:
                             task.pending[item.row] = False
                             task.fail(item.row, str(item.error))
                     continue
-                if self.memo is not None and item.file is not None:
+                if item.file is not None:
                     self.memo.record(*item.file, item.digest)
                 images.append(item)
             wanted: dict[int, list[Task]] = {}

@@ -16,9 +16,10 @@ from embedkit.extraction.records import Records
 from embedkit.extraction.status import plan_status, planned_extraction
 from embedkit.extraction.units import DEATHS, UnitResult, UnitWorker
 from embedkit.images import open_source
-from embedkit.store import FeatureStore, MemoryFeatureStore
+from embedkit.store import FeatureStore
 from tests.deadly import deadly_path, poison
 from tests.photos import MODEL, make_folder, make_manifest, make_photo
+from tests.stores import new_store
 
 REQUEST = FeatureRequest("pixels32")
 
@@ -40,7 +41,7 @@ def make(tmp_path, target, request=REQUEST, **options):
 
 
 def expected_features(plan):
-    done = run(plan.source, REQUEST, MemoryFeatureStore())
+    done = run(plan.source, REQUEST, new_store())
     return done.features.get(done.digests[done.rows])
 
 
