@@ -10,7 +10,7 @@ from embedkit.extraction.recall import image_digests, recall
 from embedkit.extraction.report import Extraction, Progress, Tick
 from embedkit.extraction.resolution import RequestMemo, Resolution, resolve, resolve_together
 from embedkit.extraction.runner import run, run_many
-from embedkit.extraction.stages import Stages
+from embedkit.results import Stages
 
 __all__ = [
     "Extraction",

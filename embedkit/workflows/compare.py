@@ -20,8 +20,8 @@ from embedkit.probes.comparison import Entry, average_ranks, disagreements, make
 from embedkit.probes.protocols import PROTOCOLS
 from embedkit.results import Comparison, Leaderboard, ProbeResult, Skipped, Unavailable
 from embedkit.specs import canonical_json
-from embedkit.workflows.entries import Options, enter
-from embedkit.workflows.remembered import Remembered
+from embedkit.workflows.leaderboard_entries import Options, enter
+from embedkit.workflows.result_memo import ResultMemo
 from embedkit.workflows.targets import NamedTable, is_feature_file, open_store, open_target, tables_of
 
 
@@ -101,21 +101,21 @@ def compare(
         Options(protocol, estimator=estimator, params=grid, as_published=as_published, seeds=seeds, folds=folds)
         for protocol in wanted
     ]
-    places = _places(targets)
+    listed = _listed(targets)
     requests = [_pinned(request) for request in as_requests(models)]
     records = [canonical_json(request.to_dict()) for request in requests]
     for request, record in zip(requests, records, strict=True):
         if records.count(record) > 1:
             raise UsageError(f"{request.model} is compared with itself; name each backbone once")
     feature_store = open_store(store)
-    memory = Remembered(feature_store.memo_folder / "probes")
+    memo = ResultMemo(feature_store.memo_folder / "probes")
     data_sets: dict[str, dict[str, NamedTable]] = {}
     unavailable: list[Unavailable] = []
     skipped: dict[str, str] = {}
-    are_files = [is_feature_file(place) for place in places]
+    are_files = [is_feature_file(target) for target in listed]
 
-    for place, is_file in zip(places, are_files, strict=True):
-        opened = open_target(place, label_column=label_column)
+    for target, is_file in zip(listed, are_files, strict=True):
+        opened = open_target(target, label_column=label_column)
         with about(opened.name):
             for options in asked:
                 estimator_of, grid_of = options.estimator_of_quick, options.params_of_quick
@@ -125,8 +125,8 @@ def compare(
         if not (own or is_file):
             own = [_pinned(FeatureRequest())]
         tables = tables_of(opened, own, feature_store, floors=floors, progress=progress)
-        data = str(tables.named[0].table.provenance.get("source", place))
-        _collect(data_sets.setdefault(data, {}), tables.named, str(place))
+        data = str(tables.named[0].table.provenance.get("source", target))
+        _collect(data_sets.setdefault(data, {}), tables.named, str(target))
         unavailable += [one._replace(data=data) for one in tables.unavailable]
         skipped.update(tables.skipped)
     titles = _titles(list(data_sets))
@@ -136,7 +136,7 @@ def compare(
             entries: list[Entry] = []
             for one in tables.values():
                 with about(titles[data]):
-                    entry = enter(one, titles[data], options, memory)
+                    entry = enter(one, titles[data], options, memo)
                 entries.append(entry)
                 if finished is not None:
                     finished(titles[data], entry.results[0])
@@ -151,16 +151,16 @@ def compare(
     )
 
 
-def _places(targets: Any) -> list[Any]:
+def _listed(targets: Any) -> list[Any]:
     one = isinstance(targets, str | os.PathLike) or not isinstance(targets, Iterable)
-    places: list[Any] = [targets] if one else list(cast("Iterable[Any]", targets))
-    if not places:
+    listed: list[Any] = [targets] if one else list(cast("Iterable[Any]", targets))
+    if not listed:
         raise UsageError("no target was given; name feature files, folders or manifests")
-    named = [os.path.abspath(cast(str, place)) for place in places if isinstance(place, str | os.PathLike)]
+    named = [os.path.abspath(cast(str, target)) for target in listed if isinstance(target, str | os.PathLike)]
     if len(set(named)) < len(named):
-        twice = next(place for place in named if named.count(place) > 1)
+        twice = next(target for target in named if named.count(target) > 1)
         raise UsageError(f"{twice} is named twice; name each target once")
-    return places
+    return listed
 
 
 def _checked_grid(
@@ -194,16 +194,16 @@ def _pinned(request: FeatureRequest) -> FeatureRequest:
     )
 
 
-def _collect(found: dict[str, NamedTable], tables: list[NamedTable], place: str) -> None:
+def _collect(found: dict[str, NamedTable], tables: list[NamedTable], target: str) -> None:
     """Add the tables of one target to a data set; a floor that several targets share is one floor."""
     for named in tables:
         name = named.name
         if name in found:
             if named.floor:
                 continue
-            name = f"{name} ({Path(place).stem})"
+            name = f"{name} ({Path(target).stem})"
             if name in found:
-                raise UsageError(f"{place}: {name} is compared with itself; name each backbone once")
+                raise UsageError(f"{target}: {name} is compared with itself; name each backbone once")
         found[name] = dataclasses.replace(named, name=name)
 
 

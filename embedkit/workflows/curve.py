@@ -15,7 +15,7 @@ from embedkit.extraction import Progress
 from embedkit.probes.curves import CLASS_MEAN, few_shot_curve, learning_curve
 from embedkit.probes.quick import check_estimator
 from embedkit.results import Curve, CurveReport
-from embedkit.workflows.notes import attributed
+from embedkit.workflows.attributed_notes import attributed
 from embedkit.workflows.targets import NamedTable, open_store, open_target, tables_of
 
 

@@ -107,13 +107,14 @@ def save_fitted(table: FeatureTable, steps: list[tuple[str, Any]], result: Probe
     """Put the embedder of a table before fitted steps, and save them."""
     from sklearn.pipeline import Pipeline
 
-    pipeline = Pipeline([("embed", table.embedder()), *steps])
+    steps = [("embed", table.embedder()), *steps]
+    pipeline = Pipeline(steps)
     save_model(pipeline, output)
     return FitResult(
         output=str(output),
         pipeline=pipeline,
         classes=Model(pipeline=pipeline).classes,
         result=result,
-        steps=[type(step).__name__ for _, step in pipeline.steps],
+        steps=[type(step).__name__ for _, step in steps],
         skipped=[Skipped(failure.key, failure.reason) for failure in table.failures],
     )

@@ -21,7 +21,7 @@ from embedkit.probes import (
 )
 from embedkit.probes.about import about
 from embedkit.results import ProbeReport, ProbeResult
-from embedkit.workflows.notes import attributed
+from embedkit.workflows.attributed_notes import attributed
 from embedkit.workflows.targets import NamedTable, open_store, open_target, tables_of
 
 

@@ -28,7 +28,7 @@ from embedkit.tables import FeatureTable
 _log = logging.getLogger("embedkit")
 
 
-class Remembered:
+class ResultMemo:
     """Records by what decides them.
 
     Parameters

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from embedkit.workflows.notes import attributed
+from embedkit.workflows.attributed_notes import attributed
 
 
 def test_a_note_is_said_once_and_names_its_features_unless_it_is_about_all():

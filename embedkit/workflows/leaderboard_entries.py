@@ -22,7 +22,7 @@ from embedkit.results import ProbeResult
 from embedkit.specs import canonical_json
 from embedkit.tables import FeatureTable
 from embedkit.workflows.floors import PSEUDO, recorded_request
-from embedkit.workflows.remembered import Remembered, result_of, run_key, run_record
+from embedkit.workflows.result_memo import ResultMemo, result_of, run_key, run_record
 from embedkit.workflows.targets import NamedTable
 
 # Up to so many numbers in the features BLAS works on one core: then results do not depend on how many there are.
@@ -51,10 +51,10 @@ class Options:
         return self.params if self.protocol == "quick" else {}
 
 
-def enter(named: NamedTable, data: str, options: Options, memory: Remembered) -> Entry:
+def enter(named: NamedTable, data: str, options: Options, memo: ResultMemo) -> Entry:
     """Run a protocol on a table once a seed, where it is not remembered that it was."""
     table = named.table
-    records = [_run(named, options, seed, memory) for seed in range(options.seeds)]
+    records = [_run(named, options, seed, memo) for seed in range(options.seeds)]
     results = [result_of(record) for record in records]
     tested = _in_order(table, np.array(records[0]["tested"], dtype=np.intp))
     return Entry(
@@ -65,12 +65,12 @@ def enter(named: NamedTable, data: str, options: Options, memory: Remembered) ->
         results=results,
         per_image=np.mean([_scores(record, tested) for record in records], axis=0),
         parameters=_parameters(table),
-        images_per_second=_pace(named, memory),
+        images_per_second=_pace(named, memo),
         feature_bytes=table.spec.backbone.width * np.dtype(table.spec.dtype).itemsize,
     )
 
 
-def _run(named: NamedTable, options: Options, seed: int, memory: Remembered) -> dict[str, Any]:
+def _run(named: NamedTable, options: Options, seed: int, memo: ResultMemo) -> dict[str, Any]:
     from threadpoolctl import threadpool_limits  # pyright: ignore[reportUnknownVariableType]
 
     table = named.table
@@ -85,7 +85,7 @@ def _run(named: NamedTable, options: Options, seed: int, memory: Remembered) -> 
     # The key knows the version of scikit-learn, not that of any other package.
     estimator = options.estimator_of_quick
     known = not is_path(estimator) or str(estimator).startswith("sklearn.")
-    record = memory.lookup("result", key) if known else None
+    record = memo.lookup("result", key) if known else None
     if record is None:
         with threadpool_limits(1 if table.X.size <= _ONE_CORE_SIZE else None):
             run = run_protocol(
@@ -101,7 +101,7 @@ def _run(named: NamedTable, options: Options, seed: int, memory: Remembered) -> 
                 device="cpu",  # results must not depend on whether there is a GPU
             )
         record = run_record(run)
-        memory.record("result", key, record)
+        memo.record("result", key, record)
     record["result"].update(model=named.name, floor=named.floor)  # names are the caller's, not part of the work
     return record
 
@@ -160,10 +160,10 @@ def _parameters(table: FeatureTable) -> int | None:
     return recorded if isinstance(recorded, int) else None
 
 
-def _pace(named: NamedTable, memory: Remembered) -> float | None:
+def _pace(named: NamedTable, memo: ResultMemo) -> float | None:
     """Return how fast the features were extracted on this machine, also where that was another day."""
     key = {"features": named.table.spec.fingerprint, "machine": platform.node(), "cores": os.cpu_count()}
     if named.pace is not None:
-        memory.record("pace", key, named.pace)
+        memo.record("pace", key, named.pace)
         return named.pace
-    return memory.lookup("pace", key)
+    return memo.lookup("pace", key)

@@ -23,7 +23,7 @@ Mask = npt.NDArray[np.bool_]
 _NOT_FINITE = "the network gives features that are not finite; try another precision"
 
 
-class Task:
+class Job:
     """The features of one spec that a source asks for.
 
     Parameters

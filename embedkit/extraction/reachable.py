@@ -17,7 +17,7 @@ from embedkit.extraction.plan import Plan
 from embedkit.images import ArchiveMember, is_url
 
 
-def check_places(plan: Plan, rows: Iterable[int]) -> None:
+def check_reachable(plan: Plan, rows: Iterable[int]) -> None:
     """Refuse to begin with rows of a plan whose folder or archives are not there.
 
     Raises
