@@ -28,15 +28,15 @@ def _of_probe(report: ProbeReport) -> str:
     if result.metric in ("accuracy", "mean_per_class_accuracy"):
         said = (
             f"{_hundredths(result.value)} of 100 tested photos are named right "
-            f"({_hundredths(low)} to {_hundredths(high)} with 95 % confidence) by {result.estimator} on {result.model}"
+            f"values ({_hundredths(low)} to {_hundredths(high)} with 95 % confidence) by {result.estimator} on {result.model}"
         )
         guess = _commonest(result)
         beside = f"guessing the commonest class gives {_hundredths(guess)}" if guess is not None else ""
         return f"{said}; {beside}{floors}." if beside else f"{said}{floors}."
     if result.metric == "r2":
         return (
-            f"{result.estimator} on {result.model} explains {_hundredths(result.value)} % of the variance of the values "
-            f"({_hundredths(low)} to {_hundredths(high)}); guessing their mean explains 0{floors}."
+            f"{result.estimator} on {result.model} explains {_hundredths(result.value)} % of the variance of the "
+            f"values ({_hundredths(low)} to {_hundredths(high)}); guessing their mean explains 0{floors}."
         )
     return f"{result.estimator} on {result.model} reaches {result.metric} {result.value:.3f} ({low:.3f} to {high:.3f})."
 

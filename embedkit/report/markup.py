@@ -33,7 +33,7 @@ def tag(name: str, *inside: str, **attributes: str | float | None) -> str:
     A trailing underscore is dropped (``class_``), other underscores become hyphens (``aria_label``).
     """
     written = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{_number(value) if isinstance(value, float) else text(value, 2000)}"'
+        f' {key.rstrip("_").replace("_", "-")}="{_attribute(key, value)}"'
         for key, value in attributes.items()
         if value is not None
     )
@@ -91,6 +91,12 @@ def lines(items: Iterable[str]) -> str:
 def details(summary: str, *inside: str) -> str:
     """Write what is folded away at first."""
     return tag("details", tag("summary", text(summary)), *inside)
+
+
+def _attribute(name: str, value: str | float) -> str:
+    if isinstance(value, float):
+        return _number(value)
+    return text(value, 300) if name in ("aria_label", "title") else html.escape(str(value), quote=True)
 
 
 def _number(value: float) -> str:

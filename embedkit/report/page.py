@@ -28,7 +28,8 @@ from embedkit.results import (
 MOST_BYTES = 5 << 20
 """Of a page. What the numbers leave over is the room for thumbnails."""
 
-_RESERVE = 64 << 10
+_RESERVE = 192 << 10
+"""For the words around thumbnails."""
 
 
 def page(records: Sequence[Record], thumbnails: Mapping[str, bytes] | None = None, *, title: str = "") -> str:
