@@ -28,7 +28,7 @@ def _of_probe(report: ProbeReport) -> str:
     if result.metric in ("accuracy", "mean_per_class_accuracy"):
         said = (
             f"{_hundredths(result.value)} of 100 tested photos are named right "
-            f"values ({_hundredths(low)} to {_hundredths(high)} with 95 % confidence) by {result.estimator} on {result.model}"
+            f"({_hundredths(low)} to {_hundredths(high)} with 95 % confidence) by {result.estimator} on {result.model}"
         )
         guess = _commonest(result)
         beside = f"guessing the commonest class gives {_hundredths(guess)}" if guess is not None else ""
@@ -72,7 +72,7 @@ def _size(curve: Curve, size: float) -> str:
 def _commonest(result: ProbeResult) -> float | None:
     if result.rows is None or result.rows.y_true.ndim != 1:
         return None
-    counts = Counter(result.rows.y_true.tolist())
+    counts = Counter[object](result.rows.y_true.tolist())
     return max(counts.values()) / len(result.rows)
 
 

@@ -9,7 +9,7 @@ import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
-from typing import Any
+from typing import Any, cast
 
 from embedkit.render import sentence
 from embedkit.report import sections
@@ -59,7 +59,8 @@ def page(records: Sequence[Record], thumbnails: Mapping[str, bytes] | None = Non
 def _written(records: Sequence[Record], thumbnails: Thumbnails, title: str) -> str:
     parts: list[str] = []
     for record in records:
-        parts += [part for part in _SECTIONS[type(record)](record, thumbnails)] if type(record) in _SECTIONS else []
+        if type(record) in _SECTIONS:
+            parts += _SECTIONS[type(record)](record, thumbnails)
         parts.append(_around(record))
     body = "".join(parts)
     leads = "".join(tag("p", text(said, 1200), class_="lead") for said in map(sentence, records) if said)
@@ -75,7 +76,8 @@ def _written(records: Sequence[Record], thumbnails: Thumbnails, title: str) -> s
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
         "style-src 'unsafe-inline'; script-src 'unsafe-inline'\">"
         f"<title>{text(title, 300)}</title><style>{style}</style></head><body>"
-        f'<a class="skip" href="#main">Skip to the results</a>{thumbnails.symbols()}{main}<script>{script}</script></body></html>\n'
+        '<a class="skip" href="#main">Skip to the results</a>'
+        f"{thumbnails.symbols()}{main}<script>{script}</script></body></html>\n"
     )
 
 
@@ -172,18 +174,22 @@ def command(record: Record) -> str:
     """Write the command line that asks for a record again, from what its origin says."""
     asked = dict(record.origin.request)
     words = ["embedkit", str(asked.pop("command", record.kind))]
+    for name in _POSITIONAL:
+        words += _listed(asked.pop(name, None))
     for name, value in asked.items():
-        if name in ("target", "targets", "source", "model_file"):
-            words[2:2] = [str(one) for one in (value if isinstance(value, list) else [value])]
-    for name, value in asked.items():
-        if name in ("target", "targets", "source", "model_file") or value in (None, False, [], {}, ""):
-            continue
         option = f"--{name.replace('_', '-')}"
-        for one in value if isinstance(value, list) else [value]:
-            words += (
-                [option] if one is True else [option, one if isinstance(one, str) else json.dumps(one, default=str)]
-            )
+        words += [option] if value is True else [word for one in _listed(value) for word in (option, one)]
     return " ".join(shlex.quote(word) for word in words)
+
+
+_POSITIONAL = ("target", "targets", "model_file", "source")
+
+
+def _listed(value: Any) -> list[str]:
+    """Write a value as words: each of a list, none for what was left at nothing."""
+    values = cast("list[Any]", value) if isinstance(value, list) else [value]
+    kept = [one for one in values if one not in (None, False, "", {})]
+    return [one if isinstance(one, str) else json.dumps(one, default=str) for one in kept]
 
 
 def _contents(body: str) -> str:

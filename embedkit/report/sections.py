@@ -210,7 +210,7 @@ def confusion(rows: Rows, thumbnails: Thumbnails) -> str:
         rows.confusion(),
         rows.classes,
         links,
-        title=f"Confusion of {len(rows.classes)} classes: rows are true, columns predicted; follow a red cell to its photos",
+        title=f"Confusion of {len(rows.classes)} classes: rows are true, columns predicted; red cells lead to their photos",
     )
     shown = "".join(
         tag(
@@ -308,8 +308,8 @@ def costs_of(comparison: Comparison) -> str:
                 [text(model), f"{rank:.2f}", str(group)]
                 for model, rank, group in zip(ranks.models, ranks.average_ranks, ranks.groups, strict=True)
             ],
-            caption=f"Average ranks over {len(ranks.data)} data sets by {ranks.protocol}: Friedman p = {ranks.p_value:.2g}, "
-            f"critical difference {ranks.critical_difference:.2f}",
+            caption=f"Average ranks over {len(ranks.data)} data sets by {ranks.protocol}: Friedman p = "
+            f"{ranks.p_value:.2g}, critical difference {ranks.critical_difference:.2f}",
             numeric=(1, 2),
         )
         for ranks in comparison.average_ranks
