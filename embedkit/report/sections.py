@@ -210,7 +210,7 @@ def confusion(rows: Rows, thumbnails: Thumbnails) -> str:
         rows.confusion(),
         rows.classes,
         links,
-        title=f"Confusion of {len(rows.classes)} classes: rows are true, columns predicted; red cells lead to their photos",
+        title=f"Confusion of {len(rows.classes)} classes: rows true, columns predicted; red cells lead to photos",
     )
     shown = "".join(
         tag(
