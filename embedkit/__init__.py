@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from embedkit.backbones import BackboneRequest, ModelInfo, PreprocessOverrides, list_models
+    from embedkit.backbones import FeatureRequest, ModelInfo, PreprocessOverrides, list_models
     from embedkit.embedder import ImageEmbedder
     from embedkit.errors import EmbedkitError
     from embedkit.extraction import Tick, default_store
@@ -47,12 +47,12 @@ if TYPE_CHECKING:
     from embedkit.workflows.probe import probe
 else:
     _HOMES = {
-        "BackboneRequest": "embedkit.backbones",
         "Comparison": "embedkit.results",
         "CurveReport": "embedkit.results",
         "DemoResult": "embedkit.results",
         "EmbedkitError": "embedkit.errors",
         "ExtractResult": "embedkit.results",
+        "FeatureRequest": "embedkit.backbones",
         "FeatureSpec": "embedkit.specs",
         "FeatureStore": "embedkit.store",
         "FeatureTable": "embedkit.tables",
@@ -101,12 +101,12 @@ else:
 
 
 __all__ = [
-    "BackboneRequest",
     "Comparison",
     "CurveReport",
     "DemoResult",
     "EmbedkitError",
     "ExtractResult",
+    "FeatureRequest",
     "FeatureSpec",
     "FeatureStore",
     "FeatureTable",

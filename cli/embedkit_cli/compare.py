@@ -11,7 +11,7 @@ import click
 
 from embedkit.render import as_csv, as_markdown, as_text
 from embedkit_cli.grids import ESTIMATORS, param_option
-from embedkit_cli.options import backbone_options, backbones_from, json_option, label_option, store_option
+from embedkit_cli.options import backbone_options, json_option, label_option, requests_beside, store_option
 from embedkit_cli.output import note, printable, say_failures
 from embedkit_cli.progress import ProgressBar
 
@@ -85,7 +85,7 @@ def command(
             raise OutputExistsError(f"{output} exists; name another file, or use --force to replace it")
     comparison = compare(
         targets,
-        backbones_from(models, backbone),
+        requests_beside(models, backbone),
         protocols=[name.strip() for name in protocols.split(",")],
         estimator=estimator,
         params=params,

@@ -12,7 +12,7 @@ import numpy as np
 
 from embedkit.backbones import Backbone, run_together
 from embedkit.extraction.pipeline import Ready, Recipe
-from embedkit.extraction.resolution import load
+from embedkit.extraction.resolution import feature_spec, load
 from embedkit.extraction.task import Features, Task
 from embedkit.specs import require_equal
 
@@ -37,11 +37,11 @@ class Network:
     def loaded(self) -> list[Backbone]:
         """Return one backbone a task, from memory or from its weights."""
         if self._backbones is None:
-            asked = [task.request.pinned(task.spec).backbone for task in self.tasks]
+            asked = [task.request.pinned(task.spec) for task in self.tasks]
             self._backbones = load(asked, batch_size=self._batch_size)
             for task, backbone in zip(self.tasks, self._backbones, strict=True):
                 require_equal(
-                    task.request.feature_spec(backbone),
+                    feature_spec(task.request, backbone),
                     task.spec,
                     "the backbone is not the one that the memo of requests promised; run again with --rehash",
                 )

@@ -18,11 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from embedkit.backbones import Backbone, BackboneRequest
+from embedkit.backbones import Backbone, FeatureRequest
 from embedkit.errors import DeviceError, MissingExtraError
-from embedkit.extraction.request import ExtractionRequest
 from embedkit.files import Witness, recall_json, remember_json
-from embedkit.specs import FeatureSpec, canonical_json
+from embedkit.specs import DecodeSpec, FeatureSpec, canonical_json
 from embedkit.store import FeatureStore, MemoryFeatureStore
 
 log = logging.getLogger("embedkit")
@@ -59,14 +58,26 @@ class Resolution:
     provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @classmethod
-    def of(cls, request: ExtractionRequest, backbone: Backbone) -> Resolution:
+    def of(cls, request: FeatureRequest, backbone: Backbone) -> Resolution:
         """Return what a loaded backbone makes of a request."""
         return cls(
-            spec=request.feature_spec(backbone),
+            spec=feature_spec(request, backbone),
             choice=backbone.choice,
             drift=backbone.drift,
             provenance={**backbone.provenance, "request": request.to_dict()},
         )
+
+
+def feature_spec(request: FeatureRequest, backbone: Backbone) -> FeatureSpec:
+    """Return the spec of the features that a loaded backbone computes for a request.
+
+    Images are decoded as timm does, through Pillow, where the resize does so too; else JPEGs by simplejpeg, scaled.
+    """
+    if backbone.preprocess.resize == "exact":
+        decode = DecodeSpec(decoder="pillow", scale=0)
+    else:
+        decode = DecodeSpec(decoder="simplejpeg", scale=2)
+    return FeatureSpec(backbone=backbone.spec, preprocess=backbone.preprocess, decode=decode, dtype=request.dtype)
 
 
 class RequestMemo:
@@ -82,11 +93,11 @@ class RequestMemo:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def lookup(self, request: ExtractionRequest) -> Resolution | None:
+    def lookup(self, request: FeatureRequest) -> Resolution | None:
         """Return the resolution of a request, or None when it is unknown or no longer holds."""
         return self._read(self._path(request))
 
-    def others(self, request: ExtractionRequest) -> list[Resolution]:
+    def others(self, request: FeatureRequest) -> list[Resolution]:
         """Return what requests were resolved to that differ in engine and precision alone, where this one has ``auto``.
 
         Only what is known to be close to fp32 torch: what ``auto`` had measured, and fp32 torch itself.
@@ -98,10 +109,9 @@ class RequestMemo:
                 continue
             record = resolution.provenance["request"]
             spec = resolution.spec.backbone
-            open_fields = {name: "auto" for name in _SETTLED if getattr(request.backbone, name) == "auto"}
-            as_asked = {**record, "backbone": {**record["backbone"], **open_fields}}
+            open_fields = {name: "auto" for name in _SETTLED if getattr(request, name) == "auto"}
             close = resolution.drift is not None or (spec.engine, spec.precision) == ("torch", "fp32")
-            if close and as_asked == request.to_dict():
+            if close and {**record, **open_fields} == request.to_dict():
                 found.append(resolution)
         return found
 
@@ -127,7 +137,7 @@ class RequestMemo:
             remember_json(path, {**entry, "weights_files": [witness.to_dict() for witness in now if witness]})
         return resolution
 
-    def record(self, request: ExtractionRequest, resolution: Resolution, weights_files: Sequence[Path]) -> None:
+    def record(self, request: FeatureRequest, resolution: Resolution, weights_files: Sequence[Path]) -> None:
         """Remember a resolution; a failure to write costs the next run a loading of the backbone, no more."""
         entry = {
             "spec": resolution.spec.to_dict(),
@@ -140,13 +150,13 @@ class RequestMemo:
         for path in {self._path(request), self._path(request.settled(resolution.spec))}:
             remember_json(path, entry)
 
-    def _path(self, request: ExtractionRequest) -> Path:
+    def _path(self, request: FeatureRequest) -> Path:
         key = {"request": request.to_dict(), "libraries": _versions(), "machine": platform.machine()}
         return self._folder / f"request-{hashlib.sha256(canonical_json(key).encode()).hexdigest()[:32]}.json"
 
 
 def resolve(
-    request: ExtractionRequest,
+    request: FeatureRequest,
     store: FeatureStore | MemoryFeatureStore,
     *,
     expected_images: int | None = None,
@@ -157,7 +167,7 @@ def resolve(
 
     Parameters
     ----------
-    request : ExtractionRequest
+    request : FeatureRequest
     store : FeatureStore or MemoryFeatureStore
     expected_images : int, optional
         Lets ``auto`` judge whether an engine pays for its start.
@@ -174,7 +184,7 @@ def resolve(
     """
     if backbone is not None:
         held = RequestMemo(store.memo_folder).lookup(request) if isinstance(store, FeatureStore) else None
-        if held is not None and held.spec == request.feature_spec(backbone):
+        if held is not None and held.spec == feature_spec(request, backbone):
             return held, backbone
         return _remember(request, store, backbone), backbone
     [resolved] = resolve_together([request], store, expected_images=expected_images, batch_size=batch_size)
@@ -182,7 +192,7 @@ def resolve(
 
 
 def resolve_together(
-    requests: Sequence[ExtractionRequest],
+    requests: Sequence[FeatureRequest],
     store: FeatureStore | MemoryFeatureStore,
     *,
     expected_images: int | None = None,
@@ -198,7 +208,7 @@ def resolve_together(
     """
     memo = RequestMemo(store.memo_folder) if isinstance(store, FeatureStore) else None
     resolved: dict[int, tuple[Resolution, Backbone | None]] = {}
-    for members in by_network([request.backbone for request in requests]):
+    for members in by_network(requests):
         remembered = [memo.lookup(requests[place]) if memo is not None else None for place in members]
         known = [resolution for resolution in remembered if resolution is not None]
         if len(known) == len(members):
@@ -215,10 +225,10 @@ def resolve_together(
 
 
 def _held(
-    request: ExtractionRequest, store: FeatureStore | MemoryFeatureStore, expected_images: int | None
+    request: FeatureRequest, store: FeatureStore | MemoryFeatureStore, expected_images: int | None
 ) -> Resolution | None:
     """Return the resolution that ``auto`` should follow because the store holds much of what it would compute again."""
-    if isinstance(store, MemoryFeatureStore) or all(getattr(request.backbone, name) != "auto" for name in _SETTLED):
+    if isinstance(store, MemoryFeatureStore) or all(getattr(request, name) != "auto" for name in _SETTLED):
         return None
     there = set(store.fingerprints())
     held = [
@@ -234,39 +244,38 @@ def _held(
 
 
 def _load_as(
-    kept: Resolution | None, asked: list[ExtractionRequest], expected_images: int | None, batch_size: int | None
+    kept: Resolution | None, asked: list[FeatureRequest], expected_images: int | None, batch_size: int | None
 ) -> list[Backbone]:
     """Load the outputs of one network, in the engine and precision of a resolution where this machine has them."""
     if kept is not None:
         try:
-            pinned = [request.pinned(kept.spec).backbone for request in asked]
+            like_kept = {name: getattr(kept.spec.backbone, name) for name in _SETTLED}
+            pinned = [dataclasses.replace(request, **like_kept) for request in asked]
             return load(pinned, expected_images, batch_size)
         except (DeviceError, MissingExtraError) as error:
             log.warning("features of this model are in the store, but not as this machine computes them: %s", error)
-    return load([request.backbone for request in asked], expected_images, batch_size)
+    return load(asked, expected_images, batch_size)
 
 
-def by_network(requests: Sequence[BackboneRequest]) -> list[list[int]]:
-    """Group the places of requests that one network serves: equal but for layer and pool."""
+def by_network(requests: Sequence[FeatureRequest]) -> list[list[int]]:
+    """Group the places of requests that one network serves: equal but for layer, pool and dtype."""
     networks: dict[str, list[int]] = {}
     for place, request in enumerate(requests):
-        network = dataclasses.replace(request, layer=None, pool="auto")
-        networks.setdefault(canonical_json(network.to_dict()), []).append(place)
+        networks.setdefault(canonical_json(request.network.to_dict()), []).append(place)
     return list(networks.values())
 
 
 def load(
-    requests: Sequence[BackboneRequest], expected_images: int | None = None, batch_size: int | None = None
+    requests: Sequence[FeatureRequest], expected_images: int | None = None, batch_size: int | None = None
 ) -> list[Backbone]:
     """Load the outputs of one network; only here are torch and timm imported."""
     from embedkit.backbones import load_backbones
 
-    asked = [dataclasses.replace(request, expected_images=expected_images) for request in requests]
-    return load_backbones(asked, batch_size=batch_size)
+    return load_backbones(requests, batch_size=batch_size, expected_images=expected_images)
 
 
 def _remember(
-    request: ExtractionRequest,
+    request: FeatureRequest,
     store: FeatureStore | MemoryFeatureStore,
     backbone: Backbone,
     kept: Resolution | None = None,

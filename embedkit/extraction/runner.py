@@ -25,13 +25,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.backbones import Backbone
-from embedkit.backbones.request import check_batch_size
+from embedkit.backbones import Backbone, FeatureRequest, check_batch_size
 from embedkit.errors import ImageError, UsageError
 from embedkit.extraction.network import Batch, Network, run_batch
 from embedkit.extraction.pipeline import Failed, Identified, Pixels, Ready, Recipe, identify, prefetch, prepare
 from embedkit.extraction.report import Extraction, Progress, Tick
-from embedkit.extraction.request import ExtractionRequest
 from embedkit.extraction.resolution import Resolution, by_network, resolve, resolve_together
 from embedkit.extraction.stages import Stages, Stopwatch
 from embedkit.extraction.task import Features, Task
@@ -51,7 +49,7 @@ _POLL_SECONDS = 0.2
 
 def run(
     source: ImageSource,
-    request: ExtractionRequest,
+    request: FeatureRequest,
     store: FeatureStore | MemoryFeatureStore,
     *,
     progress: Progress | None = None,
@@ -64,7 +62,7 @@ def run(
     Parameters
     ----------
     source : ImageSource
-    request : ExtractionRequest
+    request : FeatureRequest
     store : FeatureStore or MemoryFeatureStore
     progress : callable, optional
         Called with a `Tick` whenever images are settled.
@@ -96,7 +94,7 @@ def run(
 
 def run_many(
     source: ImageSource,
-    requests: Sequence[ExtractionRequest],
+    requests: Sequence[FeatureRequest],
     store: FeatureStore | MemoryFeatureStore,
     *,
     progress: Progress | None = None,
@@ -110,7 +108,7 @@ def run_many(
 
     Parameters
     ----------
-    requests : sequence of ExtractionRequest
+    requests : sequence of FeatureRequest
         At least one.
     progress : callable, optional
         As in `run`; an image counts once for each kind of features.
@@ -158,7 +156,7 @@ class _Pass:
 
     def execute(
         self,
-        requests: Sequence[ExtractionRequest],
+        requests: Sequence[FeatureRequest],
         resolved: Sequence[tuple[Resolution, Backbone | None]] | None,
         rehash: bool,
     ) -> list[Extraction]:
@@ -208,7 +206,7 @@ class _Pass:
     def _group(self, backbones: dict[str, Backbone | None]) -> list[Network]:
         """Put together the tasks that share forward passes: outputs that were, or will be, loaded together."""
         networks: list[Network] = []
-        for members in by_network([task.request.pinned(task.spec).backbone for task in self.tasks]):
+        for members in by_network([task.request.pinned(task.spec) for task in self.tasks]):
             tasks = [self.tasks[place] for place in members]
             given = [backbone for task in tasks if (backbone := backbones[task.spec.fingerprint]) is not None]
             networks.append(Network(tasks, given if len(given) == len(tasks) else None, self.batch_size))
@@ -349,7 +347,7 @@ class _Pass:
                 from embedkit.backbones.threads import keep_thread_count
 
                 stack.enter_context(keep_thread_count())
-                if any(resolve_device(one.tasks[0].request.backbone.device) != "cpu" for one in torch_networks):
+                if any(resolve_device(one.tasks[0].request.device) != "cpu" for one in torch_networks):
                     ahead = 1
                     self.side_by_side = 2
             run = functools.partial(run_batch, images=len(self.source))

@@ -11,9 +11,9 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
+from embedkit.backbones import FeatureRequest
 from embedkit.errors import ImageError, UndecodableImageError
 from embedkit.extraction.pipeline import Identified, Ready
-from embedkit.extraction.request import ExtractionRequest
 from embedkit.specs import FeatureSpec
 from embedkit.store import FeatureSet, Writer
 
@@ -28,7 +28,7 @@ class Task:
 
     Parameters
     ----------
-    request : ExtractionRequest
+    request : FeatureRequest
     spec : FeatureSpec
         What the request was resolved to.
     features : FeatureSet
@@ -51,7 +51,7 @@ class Task:
     writer: Writer
 
     def __init__(
-        self, request: ExtractionRequest, spec: FeatureSpec, features: FeatureSet, digests: npt.NDArray[np.uint8]
+        self, request: FeatureRequest, spec: FeatureSpec, features: FeatureSet, digests: npt.NDArray[np.uint8]
     ) -> None:
         self.request = request
         self.spec = spec

@@ -19,8 +19,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from embedkit.backbones import Backbone
-from embedkit.backbones.request import check_batch_size
+from embedkit.backbones import Backbone, check_batch_size
 from embedkit.errors import SourceNotFoundError, SpecMismatchError, WorkerDiedError
 from embedkit.extraction.child import Child, ChildSettings
 from embedkit.extraction.pipeline import Identified, identify

@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from embedkit.specs import FeatureSpec, Json
 from embedkit.tables.feature_file import Batch, Verify, read_feature_file
 from embedkit.tables.feature_output import write_feature_file
 from embedkit.tables.head import Array, Failure, TableHead, TargetType
+
+if TYPE_CHECKING:
+    from embedkit.embedder import ImageEmbedder
 
 Selector = slice | Sequence[int] | npt.NDArray[Any]
 
@@ -193,6 +196,58 @@ class FeatureTable:
     def provenance(self) -> dict[str, Json]:
         """How the features came to be: the model as it was asked for, the source, versions of libraries, ..."""
         return self._head.provenance
+
+    def embedder(
+        self,
+        *,
+        weights: str | os.PathLike[str] | None = None,
+        device: str = "auto",
+        store: str | os.PathLike[str] | None = None,
+        batch_size: int | None = None,
+        root: str | os.PathLike[str] | None = None,
+        input: Literal["path", "key"] = "path",
+        on_error: Literal["raise", "nan"] = "raise",
+        output: Literal["numpy", "torch"] = "numpy",
+    ) -> ImageEmbedder:
+        """Return an embedder, fitted, whose features of images are exactly the table's, engine and precision included.
+
+        Parameters
+        ----------
+        weights : str or path, optional
+            Where the weights are now; by default where they were when the features were computed.
+        device, store, batch_size, root, input, on_error, output
+            As of `ImageEmbedder`.
+
+        Raises
+        ------
+        UsageError
+            The table does not record what was asked for, and no weights are named.
+
+        Examples
+        --------
+        >>> classifier = LogisticRegression().fit(table.X, table.y)  # doctest: +SKIP
+        >>> make_pipeline(table.embedder(), classifier).predict(["new.jpg"])  # doctest: +SKIP
+        """
+        from embedkit.embedder import ImageEmbedder
+
+        request = self.provenance.get("request")
+        if not isinstance(request, dict) and weights is None and self.spec.backbone.weights != "none":
+            raise UsageError(
+                "the feature file does not record the request it answers, so it is not known where its model's weights "
+                "are: name them (weights=...), or extract again"
+            )
+        return ImageEmbedder.from_spec(
+            self.spec,
+            request if isinstance(request, dict) else None,
+            weights=weights,
+            device=device,
+            store=store,
+            batch_size=batch_size,
+            root=root,
+            input=input,
+            on_error=on_error,
+            output=output,
+        )
 
     def select(
         self,

@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from embedkit.backbones import BackboneRequest
+from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import UsageError
-from embedkit.evaluation import TargetType
 from embedkit.extraction import Progress
 from embedkit.probes import check_estimator, check_protocol
 from embedkit.probes.about import about
@@ -23,12 +22,12 @@ from embedkit.results import Comparison, Leaderboard, ProbeResult, Skipped, Unav
 from embedkit.specs import canonical_json
 from embedkit.workflows.entries import Options, enter
 from embedkit.workflows.remembered import Remembered
-from embedkit.workflows.targets import NamedTable, is_feature_file, open_store, open_target
+from embedkit.workflows.targets import NamedTable, is_feature_file, open_store, open_target, tables_of
 
 
 def compare(
     targets: Any,
-    models: str | BackboneRequest | Sequence[str | BackboneRequest] = (),
+    models: str | FeatureRequest | Sequence[str | FeatureRequest] | None = None,
     *,
     protocols: str | Sequence[str] = "quick",
     estimator: str | None = None,
@@ -56,8 +55,8 @@ def compare(
     ----------
     targets : path, or sequence of paths
         Feature files, or sources of images. Feature files that record the same source are one data set.
-    models : str, BackboneRequest, or sequence of them
-        Needed for sources of images, to which alone they apply; feature files have their own.
+    models : str, FeatureRequest, or sequence of them, optional
+        For sources of images, by default the bundled backbone; feature files have their own.
     protocols : str or sequence of str
         Of `embedkit.probes.protocols.PROTOCOLS`.
     estimator : str, optional
@@ -103,8 +102,7 @@ def compare(
         for protocol in wanted
     ]
     places = _places(targets)
-    named = [models] if isinstance(models, str | BackboneRequest) else list(models)
-    requests = [_pinned(BackboneRequest(model) if isinstance(model, str) else model) for model in named]
+    requests = [_pinned(request) for request in as_requests(models)]
     records = [canonical_json(request.to_dict()) for request in requests]
     for request, record in zip(requests, records, strict=True):
         if records.count(record) > 1:
@@ -113,27 +111,24 @@ def compare(
     memory = Remembered(feature_store.memo_folder / "probes")
     data_sets: dict[str, dict[str, NamedTable]] = {}
     unavailable: list[Unavailable] = []
+    skipped: dict[str, str] = {}
     are_files = [is_feature_file(place) for place in places]
 
-    def check_labels(target_type: TargetType) -> None:
-        for options in asked:
-            check_protocol(options.protocol, target_type, options.estimator_of_quick, options.params_of_quick or None)
-
     for place, is_file in zip(places, are_files, strict=True):
+        opened = open_target(place, label_column=label_column)
+        with about(opened.name):
+            for options in asked:
+                estimator_of, grid_of = options.estimator_of_quick, options.params_of_quick
+                check_protocol(options.protocol, opened.target_type, estimator_of, grid_of or None)
         # Beside files alone there is nothing that models apply to: then the file refuses them, as for `probe`.
-        own = [] if is_file and not all(are_files) else requests
-        opened = open_target(
-            place,
-            own,
-            feature_store,
-            floors=floors,
-            label_column=label_column,
-            check_labels=check_labels,
-            progress=progress,
-        )
-        data = str(opened.tables[0].table.provenance.get("source", place))
-        _collect(data_sets.setdefault(data, {}), opened.tables, str(place))
-        unavailable += [one._replace(data=data) for one in opened.unavailable]
+        own = requests if not is_file or all(are_files) else []
+        if not (own or is_file):
+            own = [_pinned(FeatureRequest())]
+        tables = tables_of(opened, own, feature_store, floors=floors, progress=progress)
+        data = str(tables.named[0].table.provenance.get("source", place))
+        _collect(data_sets.setdefault(data, {}), tables.named, str(place))
+        unavailable += [one._replace(data=data) for one in tables.unavailable]
+        skipped.update(tables.skipped)
     titles = _titles(list(data_sets))
     boards: list[Leaderboard] = []
     for options in asked:
@@ -147,17 +142,11 @@ def compare(
                     finished(titles[data], entry.results[0])
             boards.append(make_leaderboard(entries))
     ranks = [average_ranks([board for board in boards if board.protocol == protocol]) for protocol in wanted]
-    failures = {
-        failure.key: failure.reason
-        for tables in data_sets.values()
-        for one in tables.values()
-        for failure in one.table.failures
-    }
     return Comparison(
         leaderboards=boards,
         average_ranks=[found for found in ranks if found is not None],
         unavailable=[one._replace(data=titles[one.data]) for one in unavailable],
-        skipped=[Skipped(*item) for item in sorted(failures.items())],
+        skipped=[Skipped(*item) for item in sorted(skipped.items())],
         notes=disagreements(boards),
     )
 
@@ -196,7 +185,7 @@ def _checked_grid(
     return grid
 
 
-def _pinned(request: BackboneRequest) -> BackboneRequest:
+def _pinned(request: FeatureRequest) -> FeatureRequest:
     """Settle what `auto` would decide by measuring."""
     return dataclasses.replace(
         request,

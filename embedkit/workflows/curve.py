@@ -9,19 +9,19 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from embedkit.backbones import BackboneRequest
+from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import UsageError
 from embedkit.extraction import Progress
 from embedkit.probes.curves import CLASS_MEAN, few_shot_curve, learning_curve
 from embedkit.probes.quick import check_estimator
-from embedkit.results import Curve, CurveReport, Skipped
+from embedkit.results import Curve, CurveReport
 from embedkit.workflows.notes import attributed
-from embedkit.workflows.targets import NamedTable, open_store, open_target
+from embedkit.workflows.targets import NamedTable, open_store, open_target, tables_of
 
 
 def curve(
     target: Any,
-    model: str | BackboneRequest | Sequence[str | BackboneRequest] = (),
+    model: str | FeatureRequest | Sequence[str | FeatureRequest] | None = None,
     *,
     shots: Sequence[int] = (),
     fractions: Sequence[float] = (),
@@ -64,11 +64,8 @@ def curve(
         raise UsageError("a curve is over shots or over fractions; give one of the two")
     if estimator not in (None, CLASS_MEAN):
         check_estimator(estimator, None)
-    models = [model] if isinstance(model, str | BackboneRequest) else list(model)
-    requests = [BackboneRequest(name) if isinstance(name, str) else name for name in models]
-    opened = open_target(
-        target, requests, open_store(store), floors=floors, label_column=label_column, progress=progress
-    )
+    opened = open_target(target, label_column=label_column)
+    tables = tables_of(opened, as_requests(model), open_store(store), floors=floors, progress=progress)
 
     def of(named: NamedTable) -> Curve:
         of_labels = "ridge" if named.table.target_type == "value" else "logistic"
@@ -78,11 +75,10 @@ def curve(
             return few_shot_curve(named.table, shots, model=named.name, **options)
         return learning_curve(named.table, fractions, model=named.name, **options)
 
-    curves = [of(named) for named in opened.tables]
-    skipped = {failure.key: failure.reason for named in opened.tables for failure in named.table.failures}
+    curves = [of(named) for named in tables.named]
     return CurveReport(
         curves=sorted(curves, key=lambda one: -one.points[-1].mean),
-        skipped=sorted(Skipped(*item) for item in skipped.items()),
-        unavailable=opened.unavailable,
+        skipped=tables.skipped,
+        unavailable=tables.unavailable,
         notes=attributed((one.model, note) for one in curves for note in one.notes or [""]),
     )

@@ -127,7 +127,7 @@ def _conditions(
     request = recorded_request(table)
     asked = None
     if table.spec.backbone.architecture not in PSEUDO:
-        overrides = {} if request is None else cast(dict[str, Any], request.backbone.to_dict()["preprocess"])
+        overrides = {} if request is None else cast(dict[str, Any], request.to_dict()["preprocess"])
         asked = canonical_json({**overrides, "resize": table.spec.preprocess.resize})
     return Conditions(
         test_images=_digest(table, tested),

@@ -12,9 +12,9 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from embedkit.backbones import Backbone, BackboneRequest
+from embedkit.backbones import Backbone, FeatureRequest
 from embedkit.errors import EmbedkitError
-from embedkit.extraction import ExtractionRequest, Resolution, resolve_together
+from embedkit.extraction import Resolution, resolve_together
 from embedkit.results import Unavailable
 from embedkit.specs import FeatureSpec
 from embedkit.store import FeatureStore
@@ -30,7 +30,7 @@ class Floors:
 
     Attributes
     ----------
-    requests : dict of str to ExtractionRequest
+    requests : dict of str to FeatureRequest
         By the name that a table of results gives them.
     resolved : list of (Resolution, Backbone or None)
         One a request.
@@ -38,7 +38,7 @@ class Floors:
         Floors that cannot be had, and why.
     """
 
-    requests: dict[str, ExtractionRequest] = field(default_factory=dict[str, ExtractionRequest])
+    requests: dict[str, FeatureRequest] = field(default_factory=dict[str, FeatureRequest])
     resolved: list[tuple[Resolution, Backbone | None]] = field(
         default_factory=list[tuple[Resolution, "Backbone | None"]]
     )
@@ -50,7 +50,7 @@ class Contender:
     """A backbone that floors are wanted for; without a request where a feature file does not record it."""
 
     name: str
-    request: ExtractionRequest | None
+    request: FeatureRequest | None
     spec: FeatureSpec
 
 
@@ -61,14 +61,14 @@ def resolve_floors(
     floors = Floors()
     if any(contender.spec.backbone.architecture in PSEUDO for contender in contenders):
         return floors
-    wanted = {name: ExtractionRequest(backbone=BackboneRequest(name)) for name in PSEUDO}
+    wanted = {name: FeatureRequest(name) for name in PSEUDO}
     for contender in contenders:
         name = f"{contender.name} random weights"
         if contender.request is None:
             floors.unavailable.append(
                 Unavailable(name, "the feature file does not record the request it answers: extract again")
             )
-        elif contender.request.backbone.weights != "random":
+        elif contender.request.weights != "random":
             wanted[name] = _with_random_weights(contender.request, contender.spec)
     seen = {contender.spec.fingerprint for contender in contenders}
     for name, request in wanted.items():
@@ -84,17 +84,17 @@ def resolve_floors(
     return floors
 
 
-def recorded_request(table: FeatureTable) -> ExtractionRequest | None:
+def recorded_request(table: FeatureTable) -> FeatureRequest | None:
     """Return the request that a table answers, where it records one that this version understands."""
     record = table.provenance.get("request")
     try:
-        return ExtractionRequest.from_dict(record) if isinstance(record, Mapping) else None
+        return FeatureRequest.from_dict(record) if isinstance(record, Mapping) else None
     except EmbedkitError:
         return None
 
 
-def _with_random_weights(request: ExtractionRequest, spec: FeatureSpec) -> ExtractionRequest:
+def _with_random_weights(request: FeatureRequest, spec: FeatureSpec) -> FeatureRequest:
     """Ask for the same network untrained, computed in the same way."""
     pinned = request.pinned(spec)
-    model = pinned.backbone.model if pinned.backbone.weights != "bundled" else spec.backbone.architecture
-    return dataclasses.replace(pinned, backbone=dataclasses.replace(pinned.backbone, model=model, weights="random"))
+    model = pinned.model if pinned.weights != "bundled" else spec.backbone.architecture
+    return dataclasses.replace(pinned, model=model, weights="random")

@@ -9,9 +9,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from embedkit.backbones import BackboneRequest
+from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import UsageError
-from embedkit.evaluation import TargetType
 from embedkit.extraction import Progress
 from embedkit.probes import (
     PROTOCOLS,
@@ -20,14 +19,15 @@ from embedkit.probes import (
     default_estimators,
     run_protocol,
 )
-from embedkit.results import ProbeReport, ProbeResult, Skipped
+from embedkit.probes.about import about
+from embedkit.results import ProbeReport, ProbeResult
 from embedkit.workflows.notes import attributed
-from embedkit.workflows.targets import NamedTable, open_store, open_target
+from embedkit.workflows.targets import NamedTable, open_store, open_target, tables_of
 
 
 def probe(
     target: Any,
-    model: str | BackboneRequest | Sequence[str | BackboneRequest] = (),
+    model: str | FeatureRequest | Sequence[str | FeatureRequest] | None = None,
     *,
     protocol: str | Sequence[str] = "quick",
     as_published: bool = False,
@@ -51,8 +51,8 @@ def probe(
     ----------
     target : path, or sequence of images
         A feature file, or a source of images.
-    model : str, BackboneRequest, or sequence of them
-        Needed for a source of images, not allowed for a feature file.
+    model : str, FeatureRequest, or sequence of them, optional
+        For a source of images, by default the bundled backbone; not allowed for a feature file.
     protocol : str or sequence of str
         Of `embedkit.probes.PROTOCOLS`. A note says where several disagree on the best model.
     as_published : bool
@@ -97,36 +97,24 @@ def probe(
         raise UsageError(f"parameters are for one estimator, and {len(asked)} are named; name one by its dotted path")
     for one in asked:
         check_estimator(one, params)
-    models = [model] if isinstance(model, str | BackboneRequest) else list(model)
-    requests = [BackboneRequest(name) if isinstance(name, str) else name for name in models]
-    feature_store = open_store(store)
-
-    def check_labels(target_type: TargetType) -> None:
+    requests = as_requests(model)
+    feature_store, opened = open_store(store), open_target(target, label_column=label_column)
+    with about(opened.name):
         for name in protocols:
             for one in (asked or [None]) if name == "quick" else [None]:
-                check_protocol(name, target_type, one, params if one is not None else None)
-
-    opened = open_target(
-        target,
-        requests,
-        feature_store,
-        floors=floors,
-        label_column=label_column,
-        check_labels=check_labels,
-        progress=progress,
-    )
-    tables = opened.tables
+                check_protocol(name, opened.target_type, one, params if one is not None else None)
+    tables = tables_of(opened, requests, feature_store, floors=floors, progress=progress)
     notes: list[str] = []
     results: list[ProbeResult] = []
     for name in protocols:
         found: list[ProbeResult] = []
-        for named in tables:
+        for named in tables.named:
             if name != "quick":
                 found.append(_run(name, named, None, None, as_published, folds, random_state, device))
                 continue
             suitable = default_estimators(named.table)
             # A floor is judged by the strongest of the linear estimators on raw features.
-            wanted = suitable[:1] if named.floor and len(tables) > 1 else asked or suitable
+            wanted = suitable[:1] if named.floor and len(tables.named) > 1 else asked or suitable
             grid = None if wanted is not asked else params
             found += [_run(name, named, one, grid, False, folds, random_state, device) for one in wanted]
             if wanted is suitable and "svm" not in suitable and named.table.target_type == "class":
@@ -134,13 +122,7 @@ def probe(
         results += sorted(found, key=lambda result: -result.value)
     notes += attributed((result.model, text) for result in results for text in result.notes or [""])
     notes += disagreements(results)
-    skipped = {failure.key: failure.reason for named in tables for failure in named.table.failures}
-    return ProbeReport(
-        results=results,
-        skipped=[Skipped(*item) for item in sorted(skipped.items())],
-        notes=notes,
-        unavailable=opened.unavailable,
-    )
+    return ProbeReport(results=results, skipped=tables.skipped, notes=notes, unavailable=tables.unavailable)
 
 
 def _are_several(estimator: Any) -> bool:

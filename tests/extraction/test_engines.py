@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedkit.backbones import BackboneRequest
+from embedkit.backbones import FeatureRequest
 from embedkit.errors import UsageError, WeightsError, WorkerDiedError
-from embedkit.extraction import ExtractionRequest, Tick, engines, resolve, run
+from embedkit.extraction import Tick, engines, resolve, run
 from embedkit.extraction.engines import (
     ATTEMPTS,
     all_devices,
@@ -31,7 +31,7 @@ from embedkit.store import FeatureStore, MemoryFeatureStore
 from tests.deadly import deadly_path, killing, poison
 from tests.photos import make_folder
 
-REQUEST = ExtractionRequest(backbone=BackboneRequest("pixels32"))
+REQUEST = FeatureRequest("pixels32")
 
 
 @pytest.fixture

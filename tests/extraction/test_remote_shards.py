@@ -10,8 +10,8 @@ import threading
 import numpy as np
 import pytest
 
-from embedkit.backbones import BackboneRequest
-from embedkit.extraction import ExtractionRequest, resolve, run
+from embedkit.backbones import FeatureRequest
+from embedkit.extraction import resolve, run
 from embedkit.extraction.plan import PlanFile, write_plan
 from embedkit.extraction.status import planned_extraction
 from embedkit.extraction.units import UnitWorker
@@ -20,7 +20,7 @@ from embedkit.store import FeatureStore, MemoryFeatureStore
 from tests.bucket import Bucket, new_bucket
 from tests.photos import MODEL, make_photo
 
-REQUEST = ExtractionRequest(backbone=BackboneRequest(MODEL, weights="random", precision="fp32", engine="torch"))
+REQUEST = FeatureRequest(MODEL, weights="random", precision="fp32", engine="torch")
 FILES = Bucket()
 
 

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from embedkit.backbones import BackboneRequest, PreprocessOverrides
+from embedkit.backbones import FeatureRequest, PreprocessOverrides
 from embedkit.errors import UsageError
-from embedkit.extraction import ExtractionRequest, pipeline, run, run_many
+from embedkit.extraction import pipeline, run, run_many
 from embedkit.images import open_source
 from embedkit.store import FeatureStore, MemoryFeatureStore
 from tests.photos import MODEL, make_folder, make_photo
 
 
-def ask(model: str = MODEL, **options) -> ExtractionRequest:
+def ask(model: str = MODEL, **options) -> FeatureRequest:
     if model not in ("pixels32", "colour-histogram"):
         options = {"weights": "random", "precision": "fp32", "engine": "torch", **options}
-    return ExtractionRequest(backbone=BackboneRequest(model, **options))
+    return FeatureRequest(model, **options)
 
 
 @pytest.fixture

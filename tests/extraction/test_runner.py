@@ -14,14 +14,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedkit.backbones import BackboneRequest
+from embedkit.backbones import FeatureRequest
 from embedkit.errors import StoreWriteError
-from embedkit.extraction import ExtractionRequest, Stages, run
+from embedkit.extraction import Stages, run
 from embedkit.images import open_source, rows_of
 from embedkit.store import FeatureStore, MemoryFeatureStore
 from tests.photos import MODEL, make_folder, make_photo
 
-REQUEST = ExtractionRequest(backbone=BackboneRequest(MODEL, weights="random", precision="fp32", engine="torch"))
+REQUEST = FeatureRequest(MODEL, weights="random", precision="fp32", engine="torch")
 
 
 def _png(photo):
@@ -156,7 +156,7 @@ def accounted(extraction):
 )
 def test_each_image_is_a_pass_a_hit_a_copy_or_a_failure(seeds, broken, known, order):
     store = MemoryFeatureStore()
-    request = ExtractionRequest(backbone=BackboneRequest("pixels32"))
+    request = FeatureRequest("pixels32")
     images = [PNGS[seed] for seed in seeds] + broken
     order.shuffle(images)
     if known:
@@ -219,7 +219,7 @@ def test_another_process_that_computes_the_same_is_waited_for(folder, tmp_path):
 
 def test_copies_of_what_another_process_finds_undecodable_fail_with_it(folder, tmp_path):
     store = FeatureStore(tmp_path / "store")
-    request = ExtractionRequest(backbone=BackboneRequest("pixels32"))
+    request = FeatureRequest("pixels32")
     first = run(rows_of([make_photo(99)]), request, store)
     source = rows_of([PNGS[0], PNGS[0], PNGS[1]])
     digests = run(source, request, MemoryFeatureStore()).digests

@@ -8,9 +8,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from embedkit.backbones import BackboneRequest
+from embedkit.backbones import FeatureRequest
 from embedkit.errors import IncompletePlanError, SourceNotFoundError, SpecMismatchError
-from embedkit.extraction import ExtractionRequest, resolve, run
+from embedkit.extraction import resolve, run
 from embedkit.extraction.plan import PlanFile, write_plan
 from embedkit.extraction.records import Records
 from embedkit.extraction.status import plan_status, planned_extraction
@@ -20,7 +20,7 @@ from embedkit.store import FeatureStore, MemoryFeatureStore
 from tests.deadly import deadly_path, poison
 from tests.photos import MODEL, make_folder, make_manifest, make_photo
 
-REQUEST = ExtractionRequest(backbone=BackboneRequest("pixels32"))
+REQUEST = FeatureRequest("pixels32")
 
 
 @pytest.fixture
@@ -333,8 +333,8 @@ def test_who_computes_other_features_fails(tmp_path, folder):
 
     for name in ("first", "second"):
         save_file(timm.create_model(MODEL, pretrained=False).state_dict(), tmp_path / f"{name}.safetensors")
-    first = BackboneRequest(MODEL, weights=str(tmp_path / "first.safetensors"), precision="fp32", engine="torch")
-    plan = make(tmp_path, folder, ExtractionRequest(backbone=first))
+    first = FeatureRequest(MODEL, weights=str(tmp_path / "first.safetensors"), precision="fp32", engine="torch")
+    plan = make(tmp_path, folder, first)
     other = PlanFile(path=plan.file.path, weights=str(tmp_path / "second.safetensors"))
     with pytest.raises(SpecMismatchError, match=r"cannot honour .*P.json: backbone.weights is .*, expected"):
         UnitWorker(other).extract(1, 1)

@@ -8,14 +8,14 @@ import json
 
 import pytest
 
-from embedkit import BackboneRequest, FeatureTable, PreprocessOverrides, compare, extract
+from embedkit import FeatureRequest, FeatureTable, PreprocessOverrides, compare, extract
 from embedkit.errors import LabelsError, SplitError, UsageError
 from embedkit.render import as_csv, as_markdown, as_text
 from embedkit.workflows import entries
 from tests.photos import MODEL, make_manifest
 
 FAST = {"precision": "fp32", "engine": "torch"}
-MODELS = [BackboneRequest(MODEL, weights="random"), BackboneRequest("test_vit", weights="random")]
+MODELS = [FeatureRequest(MODEL, weights="random"), FeatureRequest("test_vit", weights="random")]
 
 
 @pytest.fixture(scope="module")
@@ -254,7 +254,7 @@ def test_another_split_or_other_images_are_not_ranked(manifests, tmp_path):
 
 
 def test_other_preprocessing_overrides_are_not_ranked(manifests, store):
-    large = BackboneRequest("test_vit", weights="random", preprocess=PreprocessOverrides(crop_pct=0.5))
+    large = FeatureRequest("test_vit", weights="random", preprocess=PreprocessOverrides(crop_pct=0.5))
     comparison = compare(manifests[0], [MODELS[0], large], store=store, floors=False)
     [board] = comparison.leaderboards
     assert len(board.not_ranked) == 1
@@ -272,7 +272,7 @@ def test_seeds_vary_the_folds_of_data_without_splits(manifests, tmp_path):
 
 
 def test_layers_of_one_model_are_told_apart_by_name(manifests, store):
-    layers = [BackboneRequest(MODEL, weights="random", layer=layer) for layer in (0, 1)]
+    layers = [FeatureRequest(MODEL, weights="random", layer=layer) for layer in (0, 1)]
     [board] = compare(manifests[0], layers, store=store, floors=False).leaderboards
     assert {row.model for row in board.rows} == {f"{MODEL} layer 0", f"{MODEL} layer 1"}
 

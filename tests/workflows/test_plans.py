@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from embedkit import EmbedkitError, extract, extract_planned, extract_unit, plan_extraction
-from embedkit.backbones import BackboneRequest
+from embedkit.backbones import FeatureRequest
 from embedkit.backbones.choice import FEW_IMAGES
 from embedkit.errors import UsageError
-from embedkit.extraction import ExtractionRequest, RequestMemo, engines, resolve
+from embedkit.extraction import RequestMemo, engines, resolve
 from embedkit.store import FeatureStore
 from embedkit.workflows import plans
 from tests.photos import MODEL, make_folder, make_photo
@@ -122,8 +122,8 @@ def test_nobody_asks_for_gpus_when_all_is_there(photos, tmp_path, monkeypatch, n
     monkeypatch.setattr(time, "time_ns", lambda: now() + 60_000_000_000)  # files are not remembered while they are new
     store = FeatureStore(tmp_path / "store")
     extract(photos, "pixels32", store=store.path)
-    on_gpu = ExtractionRequest(backbone=BackboneRequest("pixels32", device="cuda"))
-    resolution, _ = resolve(ExtractionRequest(backbone=BackboneRequest("pixels32")), store)
+    on_gpu = FeatureRequest("pixels32", device="cuda")
+    resolution, _ = resolve(FeatureRequest("pixels32"), store)
     RequestMemo(store.memo_folder).record(on_gpu, resolution, [])  # as if this machine had one
 
     def asked(names):
