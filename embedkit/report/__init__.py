@@ -3,6 +3,6 @@
 Layer: above results and render, below workflows. Reads results and thumbnails only; never a table, an image or a model.
 """
 
-from embedkit.report.page import page
+from embedkit.report.document import page
 
 __all__ = ["page"]

@@ -32,7 +32,13 @@ _RESERVE = 192 << 10
 """For the words around thumbnails."""
 
 
-def page(records: Sequence[Record], thumbnails: Mapping[str, bytes] | None = None, *, title: str = "") -> str:
+def page(
+    records: Sequence[Record],
+    thumbnails: Mapping[str, bytes] | None = None,
+    *,
+    title: str = "",
+    without_pictures: Sequence[str] = (),
+) -> str:
     """Write results as one HTML page.
 
     Parameters
@@ -43,6 +49,8 @@ def page(records: Sequence[Record], thumbnails: Mapping[str, bytes] | None = Non
         Key of an image -> a small JPEG. As many as there is room for are in the page, mistakes first.
     title : str
         By default the data set's name.
+    without_pictures : sequence of str
+        Why images are not shown.
 
     Returns
     -------
@@ -51,12 +59,12 @@ def page(records: Sequence[Record], thumbnails: Mapping[str, bytes] | None = Non
     """
     said = title or ", ".join(dict.fromkeys(name for record in records for name in record.origin.data)) or "embedkit"
     # Written twice: first to know how much room the numbers leave for thumbnails.
-    bare = _written(records, Thumbnails({}, 0), said)
+    bare = _written(records, Thumbnails({}, 0), said, without_pictures)
     room = MOST_BYTES - len(bare.encode("utf-8", "replace")) - _RESERVE
-    return _written(records, Thumbnails(thumbnails or {}, max(0, room)), said)
+    return _written(records, Thumbnails(thumbnails or {}, max(0, room)), said, without_pictures)
 
 
-def _written(records: Sequence[Record], thumbnails: Thumbnails, title: str) -> str:
+def _written(records: Sequence[Record], thumbnails: Thumbnails, title: str, without_pictures: Sequence[str]) -> str:
     parts: list[str] = []
     for record in records:
         if type(record) in _SECTIONS:
@@ -64,9 +72,11 @@ def _written(records: Sequence[Record], thumbnails: Thumbnails, title: str) -> s
         parts.append(_around(record))
     body = "".join(parts)
     leads = "".join(tag("p", text(said, 1200), class_="lead") for said in map(sentence, records) if said)
-    pictures = ""
+    pictures = section("Images that are not shown", lines(without_pictures)) if without_pictures else ""
     if thumbnails.available:
-        pictures = tag("p", f"{thumbnails.shown} of {thumbnails.available} thumbnails are in this page.", class_="soft")
+        pictures += tag(
+            "p", f"{thumbnails.shown} of {thumbnails.available} thumbnails are in this page.", class_="soft"
+        )
     main = tag("main", tag("h1", text(title, 300)), leads, _contents(body), body, pictures, id="main")
     files = resources.files("embedkit.report")
     style, script = files.joinpath("style.css").read_text("utf-8"), files.joinpath("script.js").read_text("utf-8")
