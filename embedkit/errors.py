@@ -5,6 +5,7 @@
     EmbedkitError
     ├── UsageError (ValueError)                     an argument that cannot be honoured
     ├── MissingExtraError (ImportError)             an optional dependency is not installed
+    ├── UnreadableFileError (ValueError)            a small file that is damaged, or no file of its kind
     ├── SourceError (ValueError)                    a source of images as a whole
     │   ├── SourceNotFoundError (FileNotFoundError)
     │   ├── EmptySourceError                        no image in it
@@ -39,6 +40,7 @@
     ├── ProbeError (ValueError)                     features on which the question asked has no answer
     │   ├── LabelsError                             labels missing, or of one class only
     │   └── SplitError                              no usable train and test split
+    ├── ResultFileError (ValueError)                a saved result that cannot be read: damaged, newer, or none
     └── ModelFileError
         ├── ModelFileNotFoundError (FileNotFoundError)
         ├── ModelFileFormatError (ValueError)
@@ -70,6 +72,10 @@ class UsageError(EmbedkitError, ValueError):
 
 class MissingExtraError(EmbedkitError, ImportError):
     """An optional dependency is needed and not installed."""
+
+
+class UnreadableFileError(EmbedkitError, ValueError):
+    """A small file beside the features (a memo, a record, a result) that is damaged, or none of its kind."""
 
 
 class SourceError(EmbedkitError, ValueError):
@@ -216,6 +222,10 @@ class LabelsError(ProbeError):
 
 class SplitError(ProbeError):
     """There is no usable train and test split."""
+
+
+class ResultFileError(EmbedkitError, ValueError):
+    """A saved result cannot be read: it is damaged, of a newer schema, or no result at all."""
 
 
 class ModelFileError(EmbedkitError):

@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
+from embedkit.render import as_csv, as_markdown, as_text
 from embedkit_cli.grids import ESTIMATORS, param_option
-from embedkit_cli.options import backbone_options, backbones_from, json_option, label_option, store_option
+from embedkit_cli.options import backbone_options, json_option, label_option, requests_beside, store_option
 from embedkit_cli.output import note, printable, say_failures
 from embedkit_cli.progress import ProgressBar
 
@@ -84,7 +85,7 @@ def command(
             raise OutputExistsError(f"{output} exists; name another file, or use --force to replace it")
     comparison = compare(
         targets,
-        backbones_from(models, backbone),
+        requests_beside(models, backbone),
         protocols=[name.strip() for name in protocols.split(",")],
         estimator=estimator,
         params=params,
@@ -113,8 +114,8 @@ def command(
 
 def print_comparison(comparison: Any) -> None:
     """Print a `Comparison` for a person: leaderboards on stdout, what to know about them on stderr."""
-    click.echo("\n".join(printable(line) for line in comparison.to_text().split("\n")), nl=False)
-    for data, name, reason in comparison.unavailable:
+    click.echo("\n".join(printable(line) for line in as_text(comparison).split("\n")), nl=False)
+    for name, reason, data in comparison.unavailable:
         note(f"{data}: no floor {name}: {reason}")
     for board in comparison.leaderboards:
         for line in board.notes:
@@ -125,8 +126,8 @@ def print_comparison(comparison: Any) -> None:
 
 def _text(comparison: Any, form: str) -> str:
     if form == "json":
-        return json.dumps(comparison.to_dict(), indent=2, allow_nan=False) + "\n"
-    return comparison.to_csv() if form == "csv" else comparison.to_markdown()
+        return json.dumps(comparison.to_dict(rows=False), indent=2, allow_nan=False) + "\n"
+    return as_csv(comparison) if form == "csv" else as_markdown(comparison)
 
 
 def _forms(form: str | None, output: str | None, as_json: bool) -> tuple[str | None, str | None]:

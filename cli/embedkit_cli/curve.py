@@ -52,12 +52,12 @@ def print_curves(report: Any) -> None:
             )
             for curve in report.curves
         ]
-        + [(f"{name} (floor)", "unavailable", *[""] * (len(first.points) - 1)) for name, _ in report.unavailable],
+        + [(f"{name} (floor)", "unavailable", *[""] * (len(first.points) - 1)) for name, *_ in report.unavailable],
     )
     interval = " with its 95 % interval" if first.seeds > 1 else ""
     draws = f"{first.seeds} draw{'s' if first.seeds > 1 else ''}"
     click.echo(f"\n{first.metric} of {first.estimator}, mean over {draws}{interval}\nreported on: {first.reported_on}")
-    for name, reason in report.unavailable:
+    for name, reason, _ in report.unavailable:
         note(f"no floor {name}: {reason}")
     for text in report.notes:
         note(text)

@@ -10,12 +10,10 @@ import click
 
 from embedkit_cli.options import (
     backbone_options,
-    backbones_from,
-    gather_overrides,
     json_option,
     label_option,
+    requests_from,
     store_option,
-    weights_of,
 )
 from embedkit_cli.output import note, print_facts, print_json, say_failures
 from embedkit_cli.planned import parse_unit, print_plan, print_status, refuse_others
@@ -37,7 +35,7 @@ _PLACES = {"plan", "store", "root", "as_json"}
     "--output",
     type=click.Path(),
     metavar="FILE.h5",
-    help="The feature file to write; for several kinds, a folder.",
+    help="The feature file to write, several layers side by side; a folder for a file of each kind.",
 )
 @click.option("--force", is_flag=True, help="Replace an output that holds other features or other images.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images in one forward pass, at most 256 on a CPU.")
@@ -90,6 +88,7 @@ def command(
     embedkit extract photos/ --model resnet50.a1_in1k -o photos.h5
     embedkit extract split.csv --model mobilenetv2_100 --weights mobilenetv2_100.safetensors -o photos.h5
     embedkit extract photos/ --model resnet50.a1_in1k --layer 2 --layer 3 -o layers/
+    embedkit extract photos/ --model resnet50.a1_in1k --layer 2 --layer 3 -o both.h5
     ls *.jpg | embedkit extract - --model resnet50.a1_in1k -o photos.h5
 
     \b
@@ -111,14 +110,15 @@ def command(
         for name, value in (("--unit", unit), ("--root", root)):
             if value is not None:
                 raise click.UsageError(f"{name} belongs to a plan: leave SOURCE out and name the plan by --plan", ctx)
-        if len(models) > 1 or len(backbone["layers"]) > 1:
+        in_one_file = output is not None and output.lower().endswith((".h5", ".hdf5"))
+        requests = requests_from(models, {**backbone, "dtype": dtype}, blocks=in_one_file)
+        if len(requests) > 1:
             for name, value in (("--plan", plan), ("--cluster", cluster), ("--units", units)):
                 if value is not None:
                     raise click.UsageError(f"{name} is for one kind of features; name one --model and --layer", ctx)
             several = embedkit.extract_several(
                 _images(source),
-                backbones_from(models, backbone),
-                dtype=dtype,
+                requests,
                 store=store,
                 output=output,
                 force=force,
@@ -128,24 +128,17 @@ def command(
                 progress=ProgressBar(),
             )
             return _print_several(several, as_json)
-        model, weights = weights_of(models[0] if models else None, backbone["weights"])
-        asked: dict[str, Any] = {
-            **gather_overrides({**backbone, "weights": weights}),
-            "dtype": dtype,
-            "store": store,
-            "force": force,
-            "label_column": label_column,
-        }
+        asked: dict[str, Any] = {"store": store, "force": force, "label_column": label_column}
         if plan is not None:
             if output is not None or cluster is not None:
                 raise click.UsageError("with SOURCE, --plan writes the plan only; then `--plan P.json -o FILE.h5`", ctx)
-            print_plan(embedkit.plan_extraction(_images(source), model, plan, units=units, **asked), as_json)
+            print_plan(embedkit.plan_extraction(_images(source), requests[0], plan, units=units, **asked), as_json)
             return 0
         if units is not None:
             raise click.UsageError("--units belongs to --plan", ctx)
         result = embedkit.extract(
             _images(source),
-            model,
+            requests[0],
             **asked,
             cluster=cluster,
             output=output,
@@ -188,7 +181,7 @@ def _images(source: str) -> str | list[str]:
 def _print_several(results: list[ExtractResult], as_json: bool) -> int:
     if as_json:
         print_json({"results": [result.to_dict() for result in results]})
-        return max(3 if result.failures else 0 for result in results)
+        return max(3 if result.skipped else 0 for result in results)
     code = 0
     for place, result in enumerate(results):
         if place:
@@ -201,11 +194,11 @@ def _print(result: ExtractResult, as_json: bool) -> int:
     if as_json:
         print_json(result.to_dict())
     else:
-        rows = result.images - len(result.failures)
+        rows = result.images - len(result.skipped)
         rate = f" ({result.images / result.seconds:.0f} images/s)" if result.forward_passes else ""
         print_facts(
             [
-                ("images", f"{result.images} ({rows} rows, {len(result.failures)} failed)"),
+                ("images", f"{result.images} ({rows} rows, {len(result.skipped)} failed)"),
                 (
                     "forward passes",
                     f"{result.forward_passes}{rate}"
@@ -224,5 +217,5 @@ def _print(result: ExtractResult, as_json: bool) -> int:
         )
     for text in result.notes:
         note(text)
-    say_failures([(failure.key, failure.reason) for failure in result.failures])
-    return 3 if result.failures else 0
+    say_failures(result.skipped)
+    return 3 if result.skipped else 0

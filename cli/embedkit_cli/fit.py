@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from embedkit_cli.grids import ESTIMATORS, param_option
-from embedkit_cli.options import backbone_options, backbones_from, json_option, label_option, store_option
+from embedkit_cli.options import backbone_options, json_option, label_option, requests_beside, store_option
 from embedkit_cli.output import note, params_text, percent, print_facts, print_json, say_failures
 from embedkit_cli.progress import ProgressBar
 
@@ -54,12 +54,12 @@ def command(
     """
     from embedkit import fit
 
-    backbones = backbones_from((model,) if model else (), backbone)
-    if len(backbones) > 1:
+    requests = requests_beside((model,) if model else (), backbone)
+    if len(requests) > 1:
         raise click.UsageError("a pipeline takes one --layer, and several are named")
     result = fit(
         target,
-        backbones[0] if backbones else None,
+        requests[0] if requests else None,
         estimator=estimator,
         params=params,
         output=output,

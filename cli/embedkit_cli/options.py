@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from embedkit import BackboneRequest
+    from embedkit import FeatureRequest
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -105,35 +105,38 @@ _BACKBONE_OPTIONS = [
 
 
 def backbone_options(command: _Command) -> _Command:
-    """Add the options of a `BackboneRequest` to a command, which receives them as ``**backbone``."""
+    """Add the options of a `FeatureRequest` to a command, which receives them as ``**backbone``."""
     for option in reversed(_BACKBONE_OPTIONS):
         command = option(command)
     return command
 
 
-def gather_overrides(options: dict[str, Any]) -> dict[str, Any]:
-    """Put the options that override the model's own preprocessing together, as `extract` takes them."""
-    from embedkit import PreprocessOverrides
+def requests_from(models: tuple[str, ...], options: dict[str, Any], *, blocks: bool = False) -> list[FeatureRequest]:
+    """Return a request for each ``NAME`` or ``NAME=FILE`` and each layer; with `blocks` one for all layers of a model.
 
-    parts = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
-    overrides = PreprocessOverrides(**{name: options[name] for name in parts})
-    rest = {name: value for name, value in options.items() if name not in (*parts, "layers")}
-    if len(options["layers"]) > 1:
-        raise click.UsageError("one --layer can be had here, and several are named")
-    return {**rest, "layer": options["layers"][0] if options["layers"] else None, "preprocess": overrides}
+    Without a name it is the bundled backbone.
+    """
+    from embedkit import FeatureRequest, PreprocessOverrides
 
-
-def backbones_from(models: tuple[str, ...], options: dict[str, Any]) -> list[BackboneRequest]:
-    """Return one request for each ``NAME`` or ``NAME=FILE`` and layer, with the other options given."""
-    from embedkit import BackboneRequest
-
-    named: tuple[str | None, ...] = models or ((None,) if options["weights"] == "bundled" else ())
-    layers: list[tuple[int, ...]] = [(layer,) for layer in options["layers"]] or [()]
+    overrides = PreprocessOverrides(**{name: options[name] for name in _OVERRIDES})
+    rest = {name: value for name, value in options.items() if name not in (*_OVERRIDES, "layers", "weights")}
+    layers: tuple[Any, ...] = options["layers"] or (None,)
     return [
-        BackboneRequest(model, **gather_overrides({**options, "weights": weights, "layers": layer}))
-        for model, weights in (weights_of(name, options["weights"]) for name in named)
-        for layer in layers
+        FeatureRequest(name, weights, layer=layer, preprocess=overrides, **rest)
+        for name, weights in (weights_of(model, options["weights"]) for model in models or (None,))
+        for layer in ([layers] if blocks else layers)
     ]
+
+
+def requests_beside(models: tuple[str, ...], options: dict[str, Any]) -> list[FeatureRequest]:
+    """Return what `requests_from` does beside a TARGET; none where nothing is said of a backbone but its device."""
+    from embedkit import FeatureRequest
+
+    asked = requests_from(models, options)
+    return [] if not models and asked == [FeatureRequest(device=options["device"])] else asked
+
+
+_OVERRIDES = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
 
 
 def weights_of(model: str | None, weights: str) -> tuple[str | None, str]:

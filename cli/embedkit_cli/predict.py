@@ -64,8 +64,8 @@ def command(
         print_json(result.to_dict())
     else:
         print_table(
-            ("path", "predicted", result.score_name),
-            [(row.path, row.predicted, "" if row.score is None else f"{row.score:.4f}") for row in result.rows],
+            ("path", "predicted", result.score),
+            [(row.path, row.predicted, "" if row.score is None else f"{row.score:.4f}") for row in result.predictions],
         )
     for text in result.notes:
         note(text)

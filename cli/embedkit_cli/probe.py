@@ -8,7 +8,7 @@ import click
 
 from embedkit_cli.curve import curve_options, print_curves
 from embedkit_cli.grids import ESTIMATORS, param_option
-from embedkit_cli.options import backbone_options, backbones_from, json_option, label_option, store_option
+from embedkit_cli.options import backbone_options, json_option, label_option, requests_beside, store_option
 from embedkit_cli.output import note, params_text, percent, print_json, print_table, say_failures
 from embedkit_cli.progress import ProgressBar
 
@@ -65,7 +65,7 @@ def command(
     Protocols are quick, and published ones: clip, kornblith, dinov2-logreg, dinov3-logreg, dinov2-knn, coop-fewshot,
     clip-benchmark, ridge-lsr, simpleshot, voc-svm, mteb-fewshot, hest-ridge, uni-logreg.
 
-    TARGET is a feature file, or a source of images together with --model.
+    TARGET is a feature file, or a source of images, by default with the bundled backbone.
 
     \b
     embedkit probe photos.h5
@@ -81,7 +81,7 @@ def command(
             raise click.UsageError("a curve takes one --estimator, and no --param, --protocol or --as-published")
         curves = curve(
             target,
-            backbones_from(models, backbone),
+            requests_beside(models, backbone),
             shots=shots,
             fractions=fractions,
             seeds=seeds or 5,
@@ -103,7 +103,7 @@ def command(
         )
     report = probe(
         target,
-        backbones_from(models, backbone),
+        requests_beside(models, backbone),
         estimator=estimators or None,
         params=params,
         protocol=[name.strip() for name in protocols.split(",")],
@@ -145,13 +145,13 @@ def print_probe(report: Any) -> None:
         }
         for result in report.results
     ]
-    rows += [{"features": f"{name} (floor)", number: "unavailable"} for name, _ in report.unavailable]
+    rows += [{"features": f"{name} (floor)", number: "unavailable"} for name, *_ in report.unavailable]
     print_table(columns, [[row.get(column, "") for column in columns] for row in rows])
     click.echo(f"\nreported on: {report.results[0].reported_on}")
     chosen_on = {result.protocol: result.selected_on for result in reversed(report.results)}
     for protocol in protocols:
         click.echo(f"chosen on:   {f'{protocol}: ' if by_protocol else ''}{chosen_on[protocol]}")
-    for name, reason in report.unavailable:
+    for name, reason, _ in report.unavailable:
         note(f"no floor {name}: {reason}")
     for text in report.notes:
         note(text)

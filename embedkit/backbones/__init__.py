@@ -1,7 +1,7 @@
 """Frozen timm backbones: load one by name, ask it for features.
 
 Layer: beside images, preprocess and store, which it does not know. Imports torch and timm, but only when a backbone is
-loaded or models are listed: `BackboneRequest` and the pseudo-backbones need neither.
+loaded or models are listed: `FeatureRequest` and the pseudo-backbones need neither.
 """
 
 from __future__ import annotations
@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 from embedkit.backbones.backbone import Backbone, run_together
 from embedkit.backbones.drift import drift_images
 from embedkit.backbones.load import load_backbone, load_backbones
-from embedkit.backbones.request import BackboneRequest, PreprocessOverrides
+from embedkit.backbones.request import (
+    FeatureRequest,
+    PreprocessOverrides,
+    as_request,
+    as_requests,
+    check_batch_size,
+)
 
 if TYPE_CHECKING:
     from embedkit.backbones.devices import resolve_device
@@ -32,9 +38,12 @@ else:
 
 __all__ = [
     "Backbone",
-    "BackboneRequest",
+    "FeatureRequest",
     "ModelInfo",
     "PreprocessOverrides",
+    "as_request",
+    "as_requests",
+    "check_batch_size",
     "drift_images",
     "list_models",
     "load_backbone",

@@ -17,7 +17,7 @@ from torch import nn
 
 from embedkit.backbones.models import KnownModel, resolve_model
 from embedkit.backbones.pretrained import pretrained_file
-from embedkit.backbones.request import BackboneRequest
+from embedkit.backbones.request import FeatureRequest
 from embedkit.backbones.weights import count_classes, describe_misfit, read_weights
 from embedkit.errors import UsageError, WeightsError
 from embedkit.specs import Json
@@ -59,7 +59,7 @@ class Built:
     note: str
 
 
-def build_model(request: BackboneRequest) -> Built:
+def build_model(request: FeatureRequest) -> Built:
     """Create the model that a request names, with the weights it names.
 
     Draws from torch's global generator, and seeds it for random weights: the caller forks it.
@@ -85,8 +85,8 @@ def build_model(request: BackboneRequest) -> Built:
         note = f"random weights (seed {RANDOM_SEED}): a floor, not a backbone" if request.weights == "random" else ""
     assert request.model is not None
     known = resolve_model(request.model)
-    arguments = {**known.model_args, **request.model_args}
-    size = request.preprocess.input_size
+    arguments = {**known.model_args, **(request.model_args or {})}
+    size = request.overrides.input_size
     takes_size = known.config.get("fixed_input_size") and "img_size" not in arguments
     if takes_size and size is not None and size != tuple(known.config["input_size"][1:]):
         arguments["img_size"] = list(size)

@@ -5,22 +5,24 @@ scikit-learn or click, never prints.
 """
 
 from embedkit.extraction.defaults import default_store
+from embedkit.extraction.kept import KeptBackbone
+from embedkit.extraction.recall import image_digests, recall
 from embedkit.extraction.report import Extraction, Progress, Tick
-from embedkit.extraction.request import ExtractionRequest, overrides_from
 from embedkit.extraction.resolution import RequestMemo, Resolution, resolve, resolve_together
 from embedkit.extraction.runner import run, run_many
-from embedkit.extraction.stages import Stages
+from embedkit.results import Stages
 
 __all__ = [
     "Extraction",
-    "ExtractionRequest",
+    "KeptBackbone",
     "Progress",
     "RequestMemo",
     "Resolution",
     "Stages",
     "Tick",
     "default_store",
-    "overrides_from",
+    "image_digests",
+    "recall",
     "resolve",
     "resolve_together",
     "run",

@@ -1,4 +1,4 @@
-"""The features of images that are known by their digests alone: nothing is read, nothing goes through the network.
+"""Images known by their digests, and the features of images of which nothing else is known.
 
 Layer: extraction; above the rooms, below the embedder.
 """
@@ -10,16 +10,17 @@ import time
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.backbones import Backbone
+from embedkit.backbones import Backbone, FeatureRequest
+from embedkit.extraction.pipeline import Identified, identify
 from embedkit.extraction.report import Extraction
-from embedkit.extraction.request import ExtractionRequest
 from embedkit.extraction.resolution import resolve
+from embedkit.images import ImageSource, StatMemo
 from embedkit.store import FeatureStore
 
 
 def recall(
     digests: npt.NDArray[np.uint8],
-    request: ExtractionRequest,
+    request: FeatureRequest,
     store: FeatureStore,
     *,
     backbone: Backbone | None = None,
@@ -29,7 +30,7 @@ def recall(
     Parameters
     ----------
     digests : ndarray of shape (n_images, 32), uint8
-    request : ExtractionRequest
+    request : FeatureRequest
     store : FeatureStore
     backbone : Backbone, optional
         The backbone of this very request, where the caller has loaded it before.
@@ -59,3 +60,26 @@ def recall(
         cache_hits=int(there.sum()),
         seconds=time.monotonic() - started,
     )
+
+
+def image_digests(source: ImageSource, store: FeatureStore) -> npt.NDArray[np.uint8]:
+    """Return the digests of a source's images, read only where the stat memo of a store does not know them.
+
+    Returns
+    -------
+    ndarray of shape (n_images, 32), uint8
+        Zeros where the bytes cannot be had.
+    """
+    memo = StatMemo(store.memo_folder / source.memo_name)
+    digests = np.zeros((len(source), 32), dtype=np.uint8)
+    known = np.zeros(len(source), dtype=np.bool_)
+    rows, refs = source.on_disk()
+    digests[rows], known[rows] = memo.lookup(refs)
+    for row in np.flatnonzero(~known).tolist():
+        found = identify(row, source.images[row])
+        if isinstance(found, Identified):
+            digests[row] = np.frombuffer(found.digest, np.uint8)
+            if found.file is not None:
+                memo.record(*found.file, found.digest)
+    memo.save()
+    return digests

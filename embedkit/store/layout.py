@@ -27,10 +27,10 @@ import re
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 from embedkit.errors import DamagedPartError, StoreError, StoreFormatError, StoreNotFoundError, StoreWriteError
-from embedkit.files import DISK, TEMPORARY_PREFIX, Disk, commit_to
+from embedkit.files import DISK, TEMPORARY_PREFIX, Disk, commit_to, parse_json
 from embedkit.specs import FORMAT_VERSION, FeatureSpec
 
 MARKER = "embedkit-store.json"
@@ -204,7 +204,7 @@ def parse_spec(text: bytes, fingerprint: str, path: Path) -> FeatureSpec:
         error.filename, error.strerror = str(path), reason
         raise error
     try:
-        return FeatureSpec.from_dict(json.loads(text))
+        return FeatureSpec.from_dict(parse_json(text))
     except ValueError as error:
         raise StoreFormatError(f"{path} cannot be understood: {error}") from error
 
@@ -215,24 +215,6 @@ def touch_last_use(folder: Path) -> None:
         (folder / LAST_USE).touch()
     except OSError:
         return
-
-
-def write_derived(path: Path, data: bytes) -> bool:
-    """Replace a file that may be lost at any time, whole or not at all; return whether that worked.
-
-    No flush to the disk and no error: such a file (a memo, a lease) saves work, and its absence costs only work.
-    """
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{uuid.uuid4().hex}")
-    try:
-        try:
-            temporary.write_bytes(data)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError:
-        return False
-    return True
 
 
 def file_system_time(folder: Path) -> int | None:
@@ -262,7 +244,7 @@ def _create_store(path: Path, disk: Disk) -> None:
 
 def _check_marker(path: Path, text: bytes) -> None:
     try:
-        version = cast(dict[str, Any], json.loads(text))["format"]
+        version = parse_json(text)["format"]
     except (ValueError, KeyError, TypeError):
         version = None
     if not isinstance(version, int) or version < 1:

@@ -34,8 +34,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from embedkit.files import TRAILER, check_trailer, seal
-from embedkit.store.layout import file_system_time, write_derived
+from embedkit.files import TRAILER, check_trailer, seal, write_small
+from embedkit.store.layout import file_system_time
 
 TTL = 30.0
 """Seconds without a heartbeat after which a lease is dead."""
@@ -172,10 +172,10 @@ class Leases:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
             return
+        head = _HEAD.pack(next(self._counter), os.getpid(), self._home)
         with suppress(OSError):
             self._folder.mkdir(exist_ok=True)
-        head = _HEAD.pack(next(self._counter), os.getpid(), self._home)
-        write_derived(path, seal(head + b"".join(self._held)))
+            write_small(path, seal(head + b"".join(self._held)))
 
     def _start_heartbeat(self) -> None:
         if self._heartbeat is None:

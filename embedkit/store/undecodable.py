@@ -10,16 +10,14 @@ Layer: above layout and checked.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import DamagedPartError
-from embedkit.files import DISK, Disk, commit_bytes
+from embedkit.files import DISK, Disk, commit_bytes, parse_json
 from embedkit.specs import FORMAT_VERSION, canonical_json
 from embedkit.store.checked import damaged, reading_error
 from embedkit.store.feature_set import keys_of
@@ -60,7 +58,7 @@ def read_undecodable(path: Path, fingerprint: str) -> dict[bytes, str]:
         It is no such file, or one of another fingerprint.
     """
     try:
-        record = cast(dict[str, Any], json.loads(path.read_bytes()))
+        record = parse_json(path.read_bytes())
         if record["fingerprint"] != fingerprint:
             raise damaged(path, f"it is about the features {record['fingerprint']}")
         return {_digest(name): str(reason) for name, reason in record["undecodable"].items()}

@@ -145,12 +145,7 @@ def test_a_spec_of_another_version_is_named_as_such(tmp_path: Path) -> None:
         layout.read_spec(folder)
 
 
-def test_what_is_derived_fails_silently(tmp_path: Path) -> None:
-    assert layout.write_derived(tmp_path / "memo", b"1")
-    assert layout.write_derived(tmp_path / "memo", b"2")
-    assert (tmp_path / "memo").read_bytes() == b"2"
-    assert not layout.write_derived(tmp_path / "gone" / "memo", b"1")
-    assert [path.name for path in tmp_path.iterdir()] == ["memo"]
+def test_a_folder_without_a_clock(tmp_path: Path) -> None:
     assert layout.file_system_time(tmp_path / "gone") is None
 
 

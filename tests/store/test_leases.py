@@ -138,7 +138,11 @@ def test_leases_that_cannot_be_written_are_granted(tmp_path: Path, monkeypatch: 
         leases = Leases(tmp_path / "leases")
         assert leases.claim([A]) == {A}
         leases.close()
-    monkeypatch.setattr(leases_module, "write_derived", lambda *_: False)
+
+    def full(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(leases_module, "write_small", full)
     leases = Leases(tmp_path / "other")
     assert leases.claim([A]) == {A}
     leases.close()

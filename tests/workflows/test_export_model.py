@@ -257,9 +257,9 @@ def test_the_command(tmp_path, monkeypatch):
     assert (ran.return_value, ran.stdout) == (0, "")
     assert "16 images get the same classes as from the model" in ran.stderr
     said = predict(tmp_path / "m.skops", folder, store=tmp_path / "store")
-    files = [str(folder / row.path) for row in said.rows]
+    files = [str(folder / row.path) for row in said.predictions]
     _, predicted = run_file(tmp_path / "m.pt2", pixels_of(_loaded(tmp_path / "m.skops"), files))
-    assert [("blue", "red")[number] for number in predicted] == [row.predicted for row in said.rows]
+    assert [("blue", "red")[number] for number in predicted] == [row.predicted for row in said.predictions]
     for wrong in (["a.skops", "b.skops", "-o", "c.onnx"], ["a.h5", "-o", "a.csv", "--trust-pickle"]):
         ran = CliRunner().invoke(commands, ["export", *wrong])
         assert ran.exit_code == 2

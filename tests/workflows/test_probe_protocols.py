@@ -10,7 +10,8 @@ from click.testing import CliRunner
 
 from embedkit import probe
 from embedkit.errors import LabelsError, UsageError
-from embedkit.probes import PROTOCOLS, ProbeResult
+from embedkit.probes import PROTOCOLS
+from embedkit.results import ProbeResult
 from embedkit.workflows.probe import disagreements
 from tests.probes.protocols.samples import rows_of
 
