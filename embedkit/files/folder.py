@@ -32,6 +32,10 @@ _FILE_FLAGS = os.O_RDONLY | _NO_FOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(
 _FILE_FLAGS |= getattr(os, "O_BINARY", 0)
 
 
+class NotRegularError(OSError):
+    """What was to be read as a file is a folder, a pipe or a device."""
+
+
 class Folder:
     """A folder below a root that somebody named.
 
@@ -52,6 +56,11 @@ class Folder:
         self._names = names
         self._identity = identity
         self.path = root.joinpath(*names)
+
+    @classmethod
+    def of(cls, folder: Folder | Path) -> Folder:
+        """Return a folder that somebody named by its path as one."""
+        return folder if isinstance(folder, Folder) else cls(folder)
 
     @classmethod
     def pinned(cls, root: Path) -> Folder:
@@ -82,6 +91,10 @@ class Folder:
     def child(self, *names: str) -> Folder:
         """Return a folder in this one; it need not exist."""
         return Folder(self._root, (*self._names, *names), self._identity)
+
+    def way(self) -> list[Folder]:
+        """Return the folders from the one below the root to this one."""
+        return [Folder(self._root, self._names[:depth], self._identity) for depth in range(1, len(self._names) + 1)]
 
     @contextmanager
     def opened(self) -> Generator[int | None]:
@@ -148,6 +161,11 @@ class Folder:
         with Folder(self._root, self._names[:-1], self._identity).opened() as above, suppress(FileExistsError):
             os.mkdir(self._names[-1] if above is not None else self.path, dir_fd=above)
 
+    def remove(self) -> None:
+        """Remove the folder, which must be empty."""
+        with Folder(self._root, self._names[:-1], self._identity).opened() as above:
+            os.rmdir(self._names[-1] if above is not None else self.path, dir_fd=above)
+
     def names(self) -> list[str]:
         """List what is in it, unsorted; nothing where it is not there."""
         with suppress(FileNotFoundError), self.opened() as here:
@@ -183,7 +201,7 @@ class Folder:
         FileNotFoundError
             It is not there.
         OSError
-            It cannot be opened, or is a link, a pipe or a folder (``EFTYPE`` or ``ELOOP``).
+            It cannot be opened, or is a link, a pipe or a folder (`NotRegularError`, ``ELOOP``).
         """
         with self.opened() as here:
             path = self.path / name
@@ -261,21 +279,27 @@ def status_in(descriptor: int | None, path: Path) -> os.stat_result:
     return os.stat(path.name if descriptor is not None else path, dir_fd=descriptor, follow_symlinks=False)
 
 
-def open_regular(path: Path) -> FileIO:
-    """Open a file that somebody named, wherever its links lead, if it is a regular one.
+def open_regular(path: Path, *, follow: bool = True) -> FileIO:
+    """Open a file for reading, if it is a regular one: a pipe would keep its reader waiting.
+
+    Parameters
+    ----------
+    path : Path
+    follow : bool
+        Open what a link leads to; a file in a store is opened without.
 
     Raises
     ------
     OSError
-        It cannot be opened, or is a folder or a pipe.
+        It cannot be opened, or is a folder, a pipe or (without `follow`) a link.
     """
-    return _checked(os.open(path, _FILE_FLAGS & ~_NO_FOLLOW), path)
+    return _checked(os.open(path, _FILE_FLAGS & (~_NO_FOLLOW if follow else ~0)), path)
 
 
 def _checked(descriptor: int, path: Path) -> FileIO:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(getattr(errno, "EFTYPE", errno.EINVAL), "not a regular file", str(path))
+            raise NotRegularError(errno.EINVAL, "it is no regular file", str(path))
         return FileIO(descriptor, "rb", closefd=True)
     except BaseException:
         os.close(descriptor)
