@@ -178,7 +178,7 @@ def test_a_pickle_is_not_loaded_unasked(cli, photos, tmp_path, monkeypatch):
     from embedkit_cli.main import cli as commands
 
     monkeypatch.setenv("EMBEDKIT_STORE", str(tmp_path / "store"))
-    backbone = ImageEmbedder(MODEL, weights="random").request().backbone
+    backbone = ImageEmbedder(MODEL, weights="random").request()
     fitted = fit(photos, backbone, output=tmp_path / "m.skops", folds=2)
     joblib.dump(fitted.pipeline, tmp_path / "m.joblib")
     assert_one_line(cli("predict", "m.joblib", photos), "m.joblib is a pickle", "--trust-pickle")
