@@ -76,8 +76,7 @@ def test_no_train_split(cli, tmp_path):
     assert_one_line(cli("probe", manifest, *OPTIONS, "--no-floors"), "train split", "other: 4")
 
 
-def test_a_source_needs_a_model_and_a_feature_file_has_one(cli, photos):
-    assert_one_line(cli("probe", photos), "model")
+def test_a_feature_file_has_its_model(cli, photos):
     assert cli("extract", photos, *OPTIONS, "-o", "photos.h5").code == 0
     assert_one_line(cli("probe", "photos.h5", *OPTIONS), "has its model")
 
