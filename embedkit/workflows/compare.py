@@ -13,11 +13,9 @@ from typing import Any, cast
 
 from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import UsageError
+from embedkit.evaluation import Entry, about, average_ranks, disagreements, make_leaderboard
 from embedkit.extraction import Progress
-from embedkit.probes import check_estimator, check_protocol
-from embedkit.probes.about import about
-from embedkit.probes.comparison import Entry, average_ranks, disagreements, make_leaderboard
-from embedkit.probes.protocols import PROTOCOLS
+from embedkit.probes import PROTOCOLS, check_estimator, check_protocol
 from embedkit.results import Comparison, Leaderboard, ProbeResult, Skipped, Unavailable
 from embedkit.specs import canonical_json
 from embedkit.workflows.leaderboard_entries import Options, enter

@@ -12,8 +12,7 @@ from typing import Any
 from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import UsageError
 from embedkit.extraction import Progress
-from embedkit.probes.curves import CLASS_MEAN, few_shot_curve, learning_curve
-from embedkit.probes.quick import check_estimator
+from embedkit.probes import CLASS_MEAN, check_estimator, few_shot_curve, learning_curve
 from embedkit.results import Curve, CurveReport
 from embedkit.workflows.attributed_notes import attributed
 from embedkit.workflows.targets import NamedTable, open_store, open_target, tables_of

@@ -15,9 +15,8 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.probes.comparison import Conditions, Entry
-from embedkit.probes.imported import is_path
-from embedkit.probes.protocols import run_protocol
+from embedkit.evaluation import Conditions, Entry
+from embedkit.probes import is_path, run_protocol
 from embedkit.results import ProbeResult
 from embedkit.specs import canonical_json
 from embedkit.tables import FeatureTable

@@ -11,6 +11,7 @@ from typing import Any
 
 from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import UsageError
+from embedkit.evaluation import about
 from embedkit.extraction import Progress
 from embedkit.probes import (
     PROTOCOLS,
@@ -19,7 +20,6 @@ from embedkit.probes import (
     default_estimators,
     run_protocol,
 )
-from embedkit.probes.about import about
 from embedkit.results import ProbeReport, ProbeResult
 from embedkit.workflows.attributed_notes import attributed
 from embedkit.workflows.targets import NamedTable, open_store, open_target, tables_of
@@ -121,7 +121,7 @@ def probe(
                 notes.append(f"{named.name}: svm is left out, its {len(named.table)} rows would have to be in memory")
         results += sorted(found, key=lambda result: -result.value)
     notes += attributed((result.model, text) for result in results for text in result.notes or [""])
-    notes += disagreements(results)
+    notes += _disagreements(results)
     return ProbeReport(results=results, skipped=tables.skipped, notes=notes, unavailable=tables.unavailable)
 
 
@@ -163,31 +163,11 @@ def _run(
     ).result
 
 
-def disagreements(results: Sequence[ProbeResult]) -> list[str]:
-    """Say in a line where protocols disagree on the best model, floors aside.
-
-    Two protocols disagree where each has a best model that is better than the other's best by so much that their
-    intervals do not overlap. (Intervals of the same images overlap sooner than a paired test would allow: `compare`.)
-    """
-    best: dict[str, dict[str, ProbeResult]] = {}
+def _disagreements(results: Sequence[ProbeResult]) -> list[str]:
+    """Say in a line where protocols disagree on the best model, floors aside, as `compare` would by paired tests."""
+    of_protocol: dict[str, list[ProbeResult]] = {}
     for result in results:
         if not result.floor:
-            models = best.setdefault(result.protocol, {})
-            if result.model not in models or models[result.model].value < result.value:
-                models[result.model] = result
-    winners = {protocol: max(models.values(), key=lambda result: result.value) for protocol, models in best.items()}
-    disagreeing = {
-        name
-        for one, first in winners.items()
-        for other, second in winners.items()
-        if _beats(first, best[one].get(second.model)) and _beats(second, best[other].get(first.model))
-        for name in (one, other)
-    }
-    if not disagreeing:
-        return []
-    said = ", ".join(f"{name}: {winners[name].model}" for name in winners if name in disagreeing)
-    return [f"protocols disagree on the winner, beyond their intervals: {said}; `embedkit compare` tests in pairs"]
-
-
-def _beats(winner: ProbeResult, other: ProbeResult | None) -> bool:
-    return other is not None and winner.interval[0] > other.interval[1]
+            of_protocol.setdefault(result.protocol, []).append(result)
+    said = disagreement({protocol: first_group(found) for protocol, found in of_protocol.items()})
+    return [said] if said else []

@@ -20,7 +20,7 @@ import numpy as np
 
 from embedkit import estimators, probes
 from embedkit.files import recall_json, remember_json
-from embedkit.probes.protocols import ProbeRun
+from embedkit.probes import ProbeRun
 from embedkit.results import ProbeResult
 from embedkit.specs import canonical_json
 from embedkit.tables import FeatureTable
