@@ -101,7 +101,9 @@ def compare(
         for protocol in wanted
     ]
     listed = _listed(targets)
-    requests = [_pinned(request) for request in as_requests(models)]
+    are_files = [is_feature_file(target) for target in listed]
+    bundled = [] if all(are_files) else [FeatureRequest()]
+    requests = [_pinned(request) for request in as_requests(models) or bundled]
     records = [canonical_json(request.to_dict()) for request in requests]
     for request, record in zip(requests, records, strict=True):
         if records.count(record) > 1:
@@ -111,18 +113,14 @@ def compare(
     data_sets: dict[str, dict[str, NamedTable]] = {}
     unavailable: list[Unavailable] = []
     skipped: dict[str, str] = {}
-    are_files = [is_feature_file(target) for target in listed]
-
     for target, is_file in zip(listed, are_files, strict=True):
         opened = open_target(target, label_column=label_column)
         with about(opened.name):
             for options in asked:
-                estimator_of, grid_of = options.estimator_of_quick, options.params_of_quick
-                check_protocol(options.protocol, opened.target_type, estimator_of, grid_of or None)
+                own_grid = options.params_of_quick or None
+                check_protocol(options.protocol, opened.target_type, options.estimator_of_quick, own_grid)
         # Beside files alone there is nothing that models apply to: then the file refuses them, as for `probe`.
-        own = requests if not is_file or all(are_files) else []
-        if not (own or is_file):
-            own = [_pinned(FeatureRequest())]
+        own = [] if is_file and not all(are_files) else requests
         tables = tables_of(opened, own, feature_store, floors=floors, progress=progress)
         data = str(tables.named[0].table.provenance.get("source", target))
         _collect(data_sets.setdefault(data, {}), tables.named, str(target))
