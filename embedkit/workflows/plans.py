@@ -13,16 +13,24 @@ from typing import Any, Literal
 
 from embedkit.backbones import FeatureRequest, PreprocessOverrides, as_request, check_batch_size
 from embedkit.errors import UsageError
-from embedkit.extraction import Progress, resolve
-from embedkit.extraction.engines import Cluster, all_devices, check_cluster, parse_devices
-from embedkit.extraction.plan import PlanFile, write_plan
-from embedkit.extraction.status import plan_status
-from embedkit.extraction.units import UnitWorker
+from embedkit.extraction import (
+    Cluster,
+    PlanFile,
+    Progress,
+    UnitWorker,
+    all_devices,
+    check_cluster,
+    parse_devices,
+    plan_status,
+    resolve,
+    write_plan,
+)
 from embedkit.images import open_source
 from embedkit.results import ExtractResult, PlanResult, PlanStatus, Skipped
 from embedkit.specs import Dtype, Engine, Json, Pool, Precision
 from embedkit.store import FeatureStore
 from embedkit.workflows.one_process import extract_result
+from embedkit.workflows.origins import origin_of
 from embedkit.workflows.targets import open_store
 from embedkit.workflows.workers import carry_out
 
@@ -99,6 +107,7 @@ def plan_extraction(
     written = write_plan(Path(plan), images, request, resolution, opened, units=units, force=force)
     spec = resolution.spec
     return PlanResult(
+        origin=origin_of("extract", {"plan": plan, "request": written.request, "units": written.units}),
         plan=os.fspath(plan),
         images=len(images),
         bytes=sum(size or 0 for size in written.sizes),

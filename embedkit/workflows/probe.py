@@ -5,13 +5,14 @@ Layer: workflows; imports everything below, never click.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import UsageError
-from embedkit.evaluation import about
+from embedkit.evaluation import about, disagreements_of
 from embedkit.extraction import Progress
 from embedkit.probes import (
     PROTOCOLS,
@@ -22,6 +23,7 @@ from embedkit.probes import (
 )
 from embedkit.results import ProbeReport, ProbeResult
 from embedkit.workflows.attributed_notes import attributed
+from embedkit.workflows.origins import data_name, origin_of
 from embedkit.workflows.targets import NamedTable, open_store, open_target, tables_of
 
 
@@ -121,8 +123,30 @@ def probe(
                 notes.append(f"{named.name}: svm is left out, its {len(named.table)} rows would have to be in memory")
         results += sorted(found, key=lambda result: -result.value)
     notes += attributed((result.model, text) for result in results for text in result.notes or [""])
-    notes += _disagreements(results)
-    return ProbeReport(results=results, skipped=tables.skipped, notes=notes, unavailable=tables.unavailable)
+    notes += disagreements_of(results)
+    data = data_name(tables.named[0])
+    return ProbeReport(
+        results=[dataclasses.replace(result, data=data) for result in results],
+        skipped=tables.skipped,
+        notes=notes,
+        unavailable=tables.unavailable,
+        origin=origin_of(
+            "probe",
+            {
+                "target": target,
+                "model": model or None,
+                "protocol": protocols,
+                "as_published": as_published,
+                "estimator": estimator,
+                "params": None if params is None else dict(params),
+                "label_column": label_column,
+                "folds": folds,
+                "random_state": random_state,
+            },
+            {data: tables.named},
+            seeds=[random_state],
+        ),
+    )
 
 
 def _are_several(estimator: Any) -> bool:
@@ -161,13 +185,3 @@ def _run(
         random_state=random_state,
         device=device,
     ).result
-
-
-def _disagreements(results: Sequence[ProbeResult]) -> list[str]:
-    """Say in a line where protocols disagree on the best model, floors aside, as `compare` would by paired tests."""
-    of_protocol: dict[str, list[ProbeResult]] = {}
-    for result in results:
-        if not result.floor:
-            of_protocol.setdefault(result.protocol, []).append(result)
-    said = disagreement({protocol: first_group(found) for protocol, found in of_protocol.items()})
-    return [said] if said else []
