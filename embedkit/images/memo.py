@@ -29,7 +29,6 @@ import time
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -134,7 +133,8 @@ class StatMemo:
         """Read some of the known files again; return one that holds something else than is remembered."""
         newest = known[np.argsort(found[_STAT][3, known])[: -_NEWEST - 1 : -1]]
         others = np.random.default_rng().permutation(known)[:_OTHERS]
-        for place in dict.fromkeys([*newest.tolist(), *others.tolist()]):
+        places: list[int] = [*newest.tolist(), *others.tolist()]
+        for place in dict.fromkeys(places):
             ref = refs[place]
             size = ref.size if isinstance(ref, ArchiveMember) else int(found[_STAT][2, place])
             if size > _SAMPLED_BYTES:
@@ -248,23 +248,30 @@ def _load(file: str) -> _Words:
     empty = np.empty((_ROWS, 0), dtype=np.uint64)
     try:
         # Read, not mapped: a mapped file that vanishes on a network disk would kill the process.
-        words: object = np.load(io.BytesIO(read_small(file, _MOST_BYTES)), allow_pickle=False)
+        content = read_small(file, _MOST_BYTES)
     except FileNotFoundError:
         return empty
-    except (UnreadableFileError, ValueError, EOFError, SyntaxError, MemoryError) as error:
+    except (UnreadableFileError, MemoryError) as error:
         _log.warning("stat memo %s cannot be read (%s); every file is read again", file, error)
         return empty
-    if isinstance(words, np.ndarray):
-        array = cast(npt.NDArray[Any], words)
-        if array.dtype == np.dtype("<u8") and array.shape[:-1] == (_ROWS,):
-            return np.ascontiguousarray(array, dtype=np.uint64)
-    _log.warning("%s is not a stat memo; every file is read again", file)
-    return empty
+    # NumPy's own reader believes the header: it has Python tokenize it, and takes whatever memory it asks for.
+    count, rest = divmod(len(content) - len(_header(0)), _ROWS * empty.itemsize)
+    if count < 0 or rest or not content.startswith(_header(count)):
+        _log.warning("%s is not a stat memo; every file is read again", file)
+        return empty
+    words = np.frombuffer(content, "<u8", offset=len(_header(count))).reshape(_ROWS, count)
+    return words.astype(np.uint64)
+
+
+def _header(count: int) -> bytes:
+    """Return the header of a ``.npy`` file of so many entries; all have one length."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<u8", "fortran_order": False, "shape": (_ROWS, count)})
+    return header.getvalue()
 
 
 def _replace(file: str, words: _Words) -> None:
-    content = io.BytesIO()
-    np.save(content, words.astype("<u8", copy=False), allow_pickle=False)
+    content = _header(words.shape[1]) + np.ascontiguousarray(words, dtype="<u8").tobytes()
     path = Path(file)
     path.parent.mkdir(exist_ok=True)  # not what is above: the store may be on a file system that is gone
-    write_small(path, content.getbuffer())
+    write_small(path, content)

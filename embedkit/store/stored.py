@@ -154,7 +154,10 @@ class StoredFeatureSet:
         try:
             return self._reading(lambda snapshot: self._rows(snapshot, wanted))
         except MissingRowsError:
-            # Whoever asks for rows believes them to be there: others may have committed them since the last look.
+            # Whoever asks for rows believes them to be there: others may have committed them since the last look, or
+            # the index of small parts does not name them.
+            if any(part.held is not None for part in self._snapshot.parts.values()):
+                self._leave_index()
             self.refresh()
             return self._reading(lambda snapshot: self._rows(snapshot, wanted))
 
@@ -318,12 +321,15 @@ class StoredFeatureSet:
     def _forget_index(self, error: FalseIndexError) -> None:
         """Open every part again, since the index of small parts has named a wrong one."""
         _log.warning("%s; the index is thrown away, and every part opened again", error)
+        with suppress(OSError), self._folder.opened() as at:
+            self._disk.remove(self._folder / PART_INDEX, at)
+        self._leave_index()
+        self.refresh()
+
+    def _leave_index(self) -> None:
         with self._lock:
             self._indexing = False
-            with suppress(OSError), self._folder.opened() as at:
-                self._disk.remove(self._folder / PART_INDEX, at)
             self._snapshot = Snapshot()
-        self.refresh()
 
     def _extend(self, index: DigestIndex, parts: dict[int, Part], start: int) -> DigestIndex:
         """Add the parts from the given position on to an index."""
