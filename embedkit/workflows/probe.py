@@ -11,7 +11,7 @@ from typing import Any
 
 from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import UsageError
-from embedkit.evaluation import about
+from embedkit.evaluation import about, disagreement, first_group
 from embedkit.extraction import Progress
 from embedkit.probes import (
     PROTOCOLS,

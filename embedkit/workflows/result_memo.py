@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from embedkit import estimators, probes
+from embedkit.evaluation import ProbeRun
 from embedkit.files import recall_json, remember_json
-from embedkit.probes import ProbeRun
 from embedkit.results import ProbeResult
 from embedkit.specs import canonical_json
 from embedkit.tables import FeatureTable
