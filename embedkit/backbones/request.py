@@ -196,7 +196,7 @@ class FeatureRequest:
             "weights": ((str,), "pretrained, random, bundled or the path of a file"),
             "model_args": ((Mapping,), "a mapping"),
             "layer": ((int, type(None), tuple), "a whole number, None, or a list of them"),
-            "device": ((str,), "auto, cpu, cuda or cuda:<index>"),
+            "device": ((str,), "names such as 'auto', 'cpu', 'cuda' or 'cuda:0'"),
         }
         for name, (types, described) in expected.items():
             value = getattr(self, name)

@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -222,7 +222,7 @@ def _tested_rows(
     table: FeatureTable, labels: TableLabels, splits: Sequence[Split], draws: list[Predicted], few: bool
 ) -> TestedRows:
     tested = np.concatenate([split.test for split in splits])
-    keys = [table.keys[row] for row in tested.tolist()]
+    keys: list[str] = [table.keys[row] for row in tested.tolist()]
     folds = np.repeat(np.arange(len(splits)), [len(split.test) for split in splits])
     scores = [draw.scores for draw in draws if draw.scores is not None]
     return TestedRows(
@@ -231,7 +231,7 @@ def _tested_rows(
         y_pred=np.concatenate([labels.decoded(draw.targets) for draw in draws]),
         scores=np.concatenate(scores) if few and len(scores) == len(draws) else None,
         probabilities=all(draw.are_probabilities for draw in draws),
-        classes=labels.classes.tolist(),
+        classes=cast("list[str]", labels.classes.tolist()),
         fold=folds if len(draws) == 1 else np.repeat(np.arange(len(draws)), len(keys)),
     )
 

@@ -44,7 +44,7 @@ def ridge(task: Task) -> Outcome:
     if labels.kind == "value":
         final.coef_, final.intercept_ = final.coef_.reshape(-1), float(np.squeeze(final.intercept_))
     steps = [*steps, ("ridge", final)]
-    candidates = candidates_of("alpha", path.alphas_.tolist(), path.scores_)
+    candidates = candidates_of("alpha", path.alphas_.tolist(), path.scores_.tolist())
     return _outcome({"alpha": path.best_alpha_}, bool(path.at_edge_), candidates, steps, task)
 
 
@@ -54,7 +54,7 @@ def lda(task: Task) -> Outcome:
     sums = _Sums(features, labels, split)
     steps, statistics = sums.of_fit()
     held_out = _transformed(steps, features.take(split.select))
-    scores = [labels.score(labels, split.select) for labels in _lda_path(statistics, held_out)]
+    scores = [labels.score(said, split.select) for said in _lda_path(statistics, held_out)]
     best = best_of(scores)
     steps, statistics = sums.of_train()
     final = StreamingLDA(shrinkage=_SHRINKAGES[best]).fit_statistics(statistics)

@@ -362,13 +362,11 @@ class FeatureTable:
             return self._take(np.arange(len(self))[rows])
         if isinstance(rows, int | np.integer) and not isinstance(rows, bool):
             return self[[int(rows)]]
-        if not isinstance(cast(object, rows), list | tuple | np.ndarray):
-            raise TypeError(f"table[{rows!r}]: rows are a slice, row numbers or a mask")
         asked = np.asarray(rows)
         if asked.dtype == np.bool_:
             return self._take(np.flatnonzero(as_mask(asked, len(self))))
         if asked.size and (asked.ndim != 1 or asked.dtype.kind not in "iu"):
-            raise TypeError(f"rows are {asked.dtype} {asked.shape}; expected a slice, row numbers or a mask")
+            raise TypeError(f"table[{rows!r}]: {asked.dtype} {asked.shape} is no slice, row numbers or mask")
         asked = np.arange(len(self))[asked.astype(np.intp)]  # an IndexError for rows that are not there
         if len(np.unique(asked)) < len(asked):
             raise UsageError("a row is taken twice, but a key names one row; resample table.X and table.y instead")

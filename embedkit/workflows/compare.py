@@ -19,6 +19,7 @@ from embedkit.probes import PROTOCOLS, check_estimator, check_protocol
 from embedkit.results import Comparison, Leaderboard, ProbeResult, Skipped, Unavailable
 from embedkit.specs import canonical_json
 from embedkit.workflows.leaderboard_entries import Options, enter
+from embedkit.workflows.origins import data_titles, origin_of
 from embedkit.workflows.result_memo import ResultMemo
 from embedkit.workflows.targets import NamedTable, is_feature_file, open_store, open_target, tables_of
 
@@ -100,7 +101,9 @@ def compare(
         for protocol in wanted
     ]
     listed = _listed(targets)
-    requests = [_pinned(request) for request in as_requests(models)]
+    are_files = [is_feature_file(target) for target in listed]
+    bundled = [] if all(are_files) else [FeatureRequest()]
+    requests = [_pinned(request) for request in as_requests(models) or bundled]
     records = [canonical_json(request.to_dict()) for request in requests]
     for request, record in zip(requests, records, strict=True):
         if records.count(record) > 1:
@@ -110,25 +113,22 @@ def compare(
     data_sets: dict[str, dict[str, NamedTable]] = {}
     unavailable: list[Unavailable] = []
     skipped: dict[str, str] = {}
-    are_files = [is_feature_file(target) for target in listed]
-
     for target, is_file in zip(listed, are_files, strict=True):
         opened = open_target(target, label_column=label_column)
         with about(opened.name):
             for options in asked:
-                estimator_of, grid_of = options.estimator_of_quick, options.params_of_quick
-                check_protocol(options.protocol, opened.target_type, estimator_of, grid_of or None)
+                own_grid = options.params_of_quick or None
+                check_protocol(options.protocol, opened.target_type, options.estimator_of_quick, own_grid)
         # Beside files alone there is nothing that models apply to: then the file refuses them, as for `probe`.
-        own = requests if not is_file or all(are_files) else []
-        if not (own or is_file):
-            own = [_pinned(FeatureRequest())]
+        own = [] if is_file and not all(are_files) else requests
         tables = tables_of(opened, own, feature_store, floors=floors, progress=progress)
         data = str(tables.named[0].table.provenance.get("source", target))
         _collect(data_sets.setdefault(data, {}), tables.named, str(target))
         unavailable += [one._replace(data=data) for one in tables.unavailable]
         skipped.update(tables.skipped)
-    titles = _titles(list(data_sets))
+    titles = data_titles(list(data_sets))
     boards: list[Leaderboard] = []
+    results: list[ProbeResult] = []
     for options in asked:
         for data, tables in data_sets.items():
             entries: list[Entry] = []
@@ -136,6 +136,7 @@ def compare(
                 with about(titles[data]):
                     entry = enter(one, titles[data], options, memo)
                 entries.append(entry)
+                results += entry.results
                 if finished is not None:
                     finished(titles[data], entry.results[0])
             boards.append(make_leaderboard(entries))
@@ -146,6 +147,23 @@ def compare(
         unavailable=[one._replace(data=titles[one.data]) for one in unavailable],
         skipped=[Skipped(*item) for item in sorted(skipped.items())],
         notes=disagreements(boards),
+        results=results,
+        origin=origin_of(
+            "compare",
+            {
+                "targets": targets,
+                "model": models,
+                "protocol": list(wanted),
+                "estimator": estimator,
+                "params": dict(params or {}) or None,
+                "as_published": as_published,
+                "seeds": seeds,
+                "folds": folds,
+                "label_column": label_column,
+            },
+            {titles[data]: list(tables.values()) for data, tables in data_sets.items()},
+            seeds=range(seeds),
+        ),
     )
 
 
@@ -203,17 +221,3 @@ def _collect(found: dict[str, NamedTable], tables: list[NamedTable], target: str
             if name in found:
                 raise UsageError(f"{target}: {name} is compared with itself; name each backbone once")
         found[name] = dataclasses.replace(named, name=name)
-
-
-def _titles(sources: list[str]) -> dict[str, str]:
-    """Call data sets by the last parts of their paths, as many as tell them apart."""
-    for parts in (1, 2, 3):
-        titles = {source: "/".join(_without_manifest(source).parts[-parts:]) or source for source in sources}
-        if len(set(titles.values())) == len(sources):
-            return titles
-    return {source: source for source in sources}
-
-
-def _without_manifest(source: str) -> Path:
-    path = Path(source)
-    return path.parent if path.stem == "split" else path

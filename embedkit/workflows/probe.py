@@ -5,6 +5,7 @@ Layer: workflows; imports everything below, never click.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,6 +23,7 @@ from embedkit.probes import (
 )
 from embedkit.results import ProbeReport, ProbeResult
 from embedkit.workflows.attributed_notes import attributed
+from embedkit.workflows.origins import data_name, origin_of
 from embedkit.workflows.targets import NamedTable, open_store, open_target, tables_of
 
 
@@ -122,7 +124,29 @@ def probe(
         results += sorted(found, key=lambda result: -result.value)
     notes += attributed((result.model, text) for result in results for text in result.notes or [""])
     notes += _disagreements(results)
-    return ProbeReport(results=results, skipped=tables.skipped, notes=notes, unavailable=tables.unavailable)
+    data = data_name(tables.named[0])
+    return ProbeReport(
+        results=[dataclasses.replace(result, data=data) for result in results],
+        skipped=tables.skipped,
+        notes=notes,
+        unavailable=tables.unavailable,
+        origin=origin_of(
+            "probe",
+            {
+                "target": target,
+                "model": model or None,
+                "protocol": protocols,
+                "as_published": as_published,
+                "estimator": estimator,
+                "params": None if params is None else dict(params),
+                "label_column": label_column,
+                "folds": folds,
+                "random_state": random_state,
+            },
+            {data: tables.named},
+            seeds=[random_state],
+        ),
+    )
 
 
 def _are_several(estimator: Any) -> bool:

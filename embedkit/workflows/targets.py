@@ -269,12 +269,15 @@ def backbone_names(requests: Sequence[FeatureRequest], specs: Sequence[FeatureSp
 
 def _output(layer: Any, pool: Any) -> str:
     """Name the layer and the pool of features that are not the model's own output."""
-    shown = ["" if part in (None, "auto") else _joined(part) for part in (layer, pool)]
-    return (f" layer {shown[0]}" if shown[0] else "") + (f" {shown[1]}" if shown[1] else "")
+    layers, pools = _joined(layer), _joined(pool)
+    return (f" layer {layers}" if layers else "") + (f" {pools}" if pools else "")
 
 
-def _joined(part: Any) -> str:
-    return ",".join(map(str, cast(tuple[Any, ...], part))) if isinstance(part, tuple) else str(part)
+def _joined(parts: Any) -> str:
+    several = cast(tuple[Any, ...], parts if isinstance(parts, tuple) else (parts,))
+    if set(several) <= {None, "auto"}:
+        return ""
+    return ",".join(str(part) for part in (several if len(set(several)) > 1 else several[:1]))
 
 
 def _model_name(table: FeatureTable) -> str:

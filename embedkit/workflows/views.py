@@ -65,6 +65,7 @@ def nearest_trained(table: FeatureTable, result: ProbeResult) -> list[NearestTra
     train = np.array([row for row in range(len(table)) if row not in tested], dtype=np.intp)
     apart = len(train) > 0
     queries = np.sort(np.array([row_of[key] for key in wrong], dtype=np.intp))
+    keys: list[str] = list(table.keys)
     if not len(queries):
         return []
     features = FeatureRows(table)
@@ -72,8 +73,8 @@ def nearest_trained(table: FeatureTable, result: ProbeResult) -> list[NearestTra
     place = [0 if apart or found[row, 0] != query else 1 for row, query in enumerate(queries.tolist())]
     return [
         NearestTrained(
-            key=table.keys[query],
-            other_key=table.keys[int(found[row, place[row]])],
+            key=keys[query],
+            other_key=keys[int(found[row, place[row]])],
             label=str(table.y[int(found[row, place[row]])]),
             cosine=1.0 - float(distances[row, place[row]]),
         )

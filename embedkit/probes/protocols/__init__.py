@@ -9,13 +9,9 @@ Layer: probes; above the store and the estimators, below workflows.
 
 from __future__ import annotations
 
-import dataclasses
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from embedkit.errors import LabelsError, UsageError
 from embedkit.evaluation import Outcome, ProbeRun, Protocol, TargetType, Task, evaluate
@@ -36,7 +32,6 @@ from embedkit.probes.protocols import (
 )
 from embedkit.probes.protocols.features import Prescription
 from embedkit.probes.quick import check_estimator, default_estimators, quick
-from embedkit.results import ProbeResult
 from embedkit.tables import FeatureTable
 
 __all__ = ["PROTOCOLS", "ProbeRun", "check_protocol", "run_protocol"]
