@@ -7,9 +7,8 @@ from embedkit.evaluation.comparison import (
     Conditions,
     Entry,
     average_ranks,
-    disagreement,
     disagreements,
-    first_group,
+    disagreements_of,
     make_leaderboard,
 )
 from embedkit.evaluation.duplicates import Leaks, leaks
@@ -60,9 +59,8 @@ __all__ = [
     "about",
     "accuracy",
     "average_ranks",
-    "disagreement",
     "disagreements",
-    "first_group",
+    "disagreements_of",
     "encoded",
     "evaluate",
     "final_split",

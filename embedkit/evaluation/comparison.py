@@ -235,6 +235,16 @@ def disagreement(first: Mapping[str, Sequence[str]]) -> str:
     return f"protocols disagree on the winner: {winners}"
 
 
+def disagreements_of(results: Sequence[ProbeResult]) -> list[str]:
+    """Say the same of results of one data set that are on no board, floors aside."""
+    of_protocol: dict[str, list[ProbeResult]] = {}
+    for result in results:
+        if not result.floor:
+            of_protocol.setdefault(result.protocol, []).append(result)
+    said = disagreement({protocol: first_group(found) for protocol, found in of_protocol.items()})
+    return [said] if said else []
+
+
 def first_group(results: Sequence[ProbeResult]) -> list[str]:
     """Give the models that cannot be told from the best of them, each by its best result of one protocol.
 

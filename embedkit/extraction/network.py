@@ -65,7 +65,7 @@ def run_batch(batch: Batch, images: int) -> tuple[Batch, list[Features], float]:
     """Return a batch of a run over so many images, the features for each of its network's jobs, and the seconds."""
     backbones = batch.network.loaded()
     if batch.network.needs_torch:
-        from embedkit.backbones.threads import use_one_thread
+        from embedkit.backbones import use_one_thread
 
         use_one_thread()
     started = time.perf_counter()

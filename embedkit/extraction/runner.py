@@ -342,8 +342,7 @@ class _Pass:
             ahead = self.threads
             torch_networks = [network for network in networks if network.needs_torch]
             if torch_networks:  # else no torch is loaded
-                from embedkit.backbones import resolve_device
-                from embedkit.backbones.threads import keep_thread_count
+                from embedkit.backbones import keep_thread_count, resolve_device
 
                 stack.enter_context(keep_thread_count())
                 if any(resolve_device(one.jobs[0].request.device) != "cpu" for one in torch_networks):

@@ -13,8 +13,7 @@ from typing import Any, Literal
 
 from embedkit.backbones import FeatureRequest, PreprocessOverrides, as_request, check_batch_size
 from embedkit.errors import UsageError
-from embedkit.extraction import Progress
-from embedkit.extraction.engines import Cluster, check_cluster, parse_devices
+from embedkit.extraction import Cluster, Progress, check_cluster, parse_devices
 from embedkit.images import open_source
 from embedkit.results import ExtractResult
 from embedkit.specs import Dtype, Engine, Json, Pool, Precision

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from embedkit.backbones import Backbone, FeatureRequest
-from embedkit.extraction import Extraction, Progress, Resolution, Stages, resolve_together, run_many
-from embedkit.extraction.units import UnitResult
+from embedkit.extraction import Extraction, Progress, Resolution, UnitResult, resolve_together, run_many
 from embedkit.images import ImageSource
-from embedkit.results import ExtractResult, Skipped
+from embedkit.results import ExtractResult, Skipped, Stages
 from embedkit.store import FeatureStore
 from embedkit.tables import check_output, write_feature_file
 from embedkit.workflows.origins import origin_of

@@ -13,11 +13,18 @@ from typing import Any, Literal
 
 from embedkit.backbones import FeatureRequest, PreprocessOverrides, as_request, check_batch_size
 from embedkit.errors import UsageError
-from embedkit.extraction import Progress, resolve
-from embedkit.extraction.engines import Cluster, all_devices, check_cluster, parse_devices
-from embedkit.extraction.plan import PlanFile, write_plan
-from embedkit.extraction.status import plan_status
-from embedkit.extraction.units import UnitWorker
+from embedkit.extraction import (
+    Cluster,
+    PlanFile,
+    Progress,
+    UnitWorker,
+    all_devices,
+    check_cluster,
+    parse_devices,
+    plan_status,
+    resolve,
+    write_plan,
+)
 from embedkit.images import open_source
 from embedkit.results import ExtractResult, PlanResult, PlanStatus, Skipped
 from embedkit.specs import Dtype, Engine, Json, Pool, Precision

@@ -12,7 +12,7 @@ from typing import Any
 
 from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import UsageError
-from embedkit.evaluation import about, disagreement, first_group
+from embedkit.evaluation import about, disagreements_of
 from embedkit.extraction import Progress
 from embedkit.probes import (
     PROTOCOLS,
@@ -123,7 +123,7 @@ def probe(
                 notes.append(f"{named.name}: svm is left out, its {len(named.table)} rows would have to be in memory")
         results += sorted(found, key=lambda result: -result.value)
     notes += attributed((result.model, text) for result in results for text in result.notes or [""])
-    notes += _disagreements(results)
+    notes += disagreements_of(results)
     data = data_name(tables.named[0])
     return ProbeReport(
         results=[dataclasses.replace(result, data=data) for result in results],
@@ -185,13 +185,3 @@ def _run(
         random_state=random_state,
         device=device,
     ).result
-
-
-def _disagreements(results: Sequence[ProbeResult]) -> list[str]:
-    """Say in a line where protocols disagree on the best model, floors aside, as `compare` would by paired tests."""
-    of_protocol: dict[str, list[ProbeResult]] = {}
-    for result in results:
-        if not result.floor:
-            of_protocol.setdefault(result.protocol, []).append(result)
-    said = disagreement({protocol: first_group(found) for protocol, found in of_protocol.items()})
-    return [said] if said else []

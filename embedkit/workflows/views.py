@@ -64,7 +64,7 @@ def nearest_trained(table: FeatureTable, result: ProbeResult) -> list[NearestTra
     # Without splits every row is tested once and trains otherwise: then a row's neighbours are all the others.
     train = np.array([row for row in range(len(table)) if row not in tested], dtype=np.intp)
     apart = len(train) > 0
-    queries = np.sort(np.array([row_of[key] for key in wrong], dtype=np.intp))
+    queries: npt.NDArray[np.intp] = np.sort(np.array([row_of[key] for key in wrong], dtype=np.intp))
     keys: list[str] = list(table.keys)
     if not len(queries):
         return []
@@ -78,7 +78,7 @@ def nearest_trained(table: FeatureTable, result: ProbeResult) -> list[NearestTra
             label=str(table.y[int(found[row, place[row]])]),
             cosine=1.0 - float(distances[row, place[row]]),
         )
-        for row, query in enumerate(queries.tolist())
+        for row, query in enumerate(cast("list[int]", queries.tolist()))
     ]
 
 

@@ -12,12 +12,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from embedkit.backbones import FeatureRequest
-from embedkit.extraction import Progress, resolve
-from embedkit.extraction.engines import Cluster, all_devices, extract_on_cluster, extract_on_devices, suggest_units
-from embedkit.extraction.plan import Plan, write_plan
-from embedkit.extraction.records import Records, plans_folder
-from embedkit.extraction.status import planned_extraction
-from embedkit.extraction.units import UnitResult
+from embedkit.extraction import (
+    Cluster,
+    Plan,
+    Progress,
+    Records,
+    UnitResult,
+    all_devices,
+    extract_on_cluster,
+    extract_on_devices,
+    planned_extraction,
+    plans_folder,
+    resolve,
+    suggest_units,
+    write_plan,
+)
 from embedkit.images import ImageSource, StatMemo
 from embedkit.results import ExtractResult
 from embedkit.specs import FeatureSpec

@@ -403,7 +403,7 @@ def test_check_output_before_any_work(path: Path, tmp_path: Path) -> None:
 
 
 class ReadOnly(Disk):
-    def create(self, path: Path) -> int:
+    def create(self, path: Path, at: int | None = None) -> int:
         raise PermissionError(13, "Permission denied")
 
 
