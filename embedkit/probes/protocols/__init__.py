@@ -109,7 +109,7 @@ def run_protocol(
     model : str
         What the result calls the features.
     estimator : str or estimator of scikit-learn, optional
-        For ``"quick"`` any that `embedkit.probes.protocols.quick` takes, by default ``"logistic"`` (for values ``"ridge"``); a
+        For ``"quick"`` any that `embedkit.probes.quick` takes, by default ``"logistic"`` (for values ``"ridge"``); a
         published protocol has its own.
     params : mapping of str to sequence, optional
         For ``"quick"`` with an estimator by path or object: values to choose from.
@@ -122,7 +122,7 @@ def run_protocol(
     folds : int
         For a table without splits.
     device : str
-        For ``"quick"`` with an estimator by path or object, as in `embedkit.probes.protocols.quick`.
+        For ``"quick"`` with an estimator by path or object, as in `embedkit.probes.quick`.
 
     Returns
     -------
