@@ -218,7 +218,7 @@ def main() -> int:
         print(f"{name}:", ", ".join(f"{key} {value}" for key, value in sorted(outcome[name].items())), flush=True)
     print(json.dumps(outcome))
     if options.output:
-        before = json.loads(options.output.read_text()) if options.output.exists() else {}
+        before: dict[str, dict[str, int]] = json.loads(options.output.read_text()) if options.output.exists() else {}
         options.output.write_text(json.dumps({**before, **outcome}, indent=1) + "\n")
     return int(any(counts.get(key) for counts in outcome.values() for key in MUST_BE_0))
 

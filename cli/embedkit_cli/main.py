@@ -13,7 +13,7 @@ import signal
 import sys
 from types import FrameType
 
-_STARTS = os.path.basename(sys.argv[0]) in ("embedkit", "embedkit.exe", "-c") if sys.argv else False
+_STARTS = os.path.basename(sys.argv[0]) in ("embedkit", "embedkit.exe") if sys.argv else False
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
@@ -26,6 +26,7 @@ if _STARTS and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, _leave)
 
 import importlib  # noqa: E402
+import json  # noqa: E402
 import logging  # noqa: E402
 
 import click  # noqa: E402
@@ -40,6 +41,7 @@ _COMMANDS = {
     "compare": "embedkit_cli.compare",
     "fit": "embedkit_cli.fit",
     "predict": "embedkit_cli.predict",
+    "report": "embedkit_cli.report",
     "info": "embedkit_cli.info",
     "store": "embedkit_cli.store",
     "export": "embedkit_cli.export",
@@ -90,12 +92,14 @@ def main() -> None:
             signal.signal(signal.SIGINT, interrupt)
         code = cli.main(prog_name="embedkit", standalone_mode=False)
     except click.ClickException as error:
+        _say_as_json(error, error.format_message())
         error.show()
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         _say("interrupted: features that were committed stay; run the same command again to go on")
         code = 128 + (received[0] if received else signal.SIGINT)
     except EmbedkitError as error:
+        _say_as_json(error, str(error))
         _say(str(error))
         code = 1
     except BrokenPipeError:
@@ -106,6 +110,13 @@ def main() -> None:
         if signal.getsignal(number) is interrupt:
             signal.signal(number, _leave)  # what is left is the interpreter's own end
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say_as_json(error: Exception, message: str) -> None:
+    """Where JSON was asked for, a program gets the error as one, too: on stdout, in place of the result."""
+    if "--json" in sys.argv[1:]:
+        said = {"type": type(error).__name__, "message": " ".join(message.split())}
+        click.echo(json.dumps({"error": said}, indent=2))
 
 
 def _say(message: str) -> None:

@@ -178,9 +178,9 @@ class Folder:
         with (
             suppress(FileNotFoundError),
             self.opened() as here,
-            os.scandir(self.path if here is None else here) as found,
+            os.scandir(self.path if here is None else here) as entries,
         ):
-            return [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
+            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
         return []
 
     def stat(self, name: str) -> os.stat_result:
