@@ -49,8 +49,9 @@ def _kinds(folder: Path) -> list[Kind]:
     return [
         Kind("marker", (store.path / "embedkit-store.json").read_bytes(), _marker),
         *[Kind(name, content, _beside(name)) for name, content in beside.items()],
-        Kind("part", parts[-1].read_bytes(), _part, _resealed),
-        Kind("undecodable", undecodable.read_bytes(), _undecodable),
+        Kind("part", parts[-1].read_bytes(), _part, _resealed, owned=True),
+        Kind("part_of_old_name", parts[-1].read_bytes(), _damaged_part),
+        Kind("undecodable", undecodable.read_bytes(), _undecodable, owned=True),
         Kind("lease", _lease(folder), _read_lease, _resealed),
         Kind("memo", _memo(folder), _read_memo),
         Kind("feature_file", _feature_file(folder), _read_feature_file, _resealed),
@@ -113,6 +114,17 @@ def _part(folder: Path, data: bytes) -> object:
     features.get(DIGESTS[:64][present])
     _everything(store)
     return bool((features.get(DIGESTS[:4]) == FEATURES[:4]).all())
+
+
+def _damaged_part(folder: Path, data: bytes) -> object:
+    """Read a store, one part of which was changed under the name that it had."""
+    store = _filled(folder)
+    [part] = store.features(SPEC).folder.glob("part-*")
+    position = len(data) % part.stat().st_size
+    content = bytearray(part.read_bytes())
+    content[position:] = data[: len(content) - position] or b"x"
+    part.write_bytes(content)
+    return _everything(store)
 
 
 def _undecodable(folder: Path, data: bytes) -> object:
