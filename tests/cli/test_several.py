@@ -33,7 +33,9 @@ def test_layers_and_models_go_into_a_folder(cli, manifest, tmp_path):
 
 
 def test_layers_in_one_file_are_blocks_side_by_side(cli, manifest, tmp_path):
-    ran = cli("extract", manifest, "--model", MODEL, "--weights", "random", "--layer", 0, "--layer", -1, "-o", "both.h5")
+    ran = cli(
+        "extract", manifest, "--model", MODEL, "--weights", "random", "--layer", 0, "--layer", -1, "-o", "both.h5"
+    )
     assert ran.code == 0, ran.err
     table = FeatureTable.open(tmp_path / "both.h5")
     assert table.spec.backbone.layer == (0, 4)
