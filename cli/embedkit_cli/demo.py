@@ -24,7 +24,7 @@ def command(folder: str, as_json: bool) -> int:
 
     result = demo(folder, progress=ProgressBar())
     if as_json:
-        print_json(result.to_dict())
+        print_json(result.to_dict(rows=False))
         return 0
     extraction = result.extraction
     passes = f"{extraction.forward_passes} forward passes"

@@ -180,7 +180,7 @@ def _images(source: str) -> str | list[str]:
 
 def _print_several(results: list[ExtractResult], as_json: bool) -> int:
     if as_json:
-        print_json({"results": [result.to_dict() for result in results]})
+        print_json({"results": [result.to_dict(rows=False) for result in results]})
         return max(3 if result.skipped else 0 for result in results)
     code = 0
     for place, result in enumerate(results):
@@ -192,7 +192,7 @@ def _print_several(results: list[ExtractResult], as_json: bool) -> int:
 
 def _print(result: ExtractResult, as_json: bool) -> int:
     if as_json:
-        print_json(result.to_dict())
+        print_json(result.to_dict(rows=False))
     else:
         rows = result.images - len(result.skipped)
         rate = f" ({result.images / result.seconds:.0f} images/s)" if result.forward_passes else ""

@@ -71,7 +71,7 @@ def command(
         progress=ProgressBar(),
     )
     if as_json:
-        print_json(result.to_dict())
+        print_json(result.to_dict(rows=False))
     else:
         found = result.result
         print_facts(

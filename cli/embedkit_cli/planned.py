@@ -43,7 +43,7 @@ def refuse_others(ctx: click.Context, allowed: set[str], what: str) -> None:
 def print_plan(result: PlanResult, as_json: bool) -> None:
     """Print what a plan asks for."""
     if as_json:
-        print_json(result.to_dict())
+        print_json(result.to_dict(rows=False))
         return
     facts: list[tuple[str, Any]] = [
         ("images", f"{result.images} ({result.bytes / 1e6:.1f} MB)"),
@@ -61,7 +61,7 @@ def print_plan(result: PlanResult, as_json: bool) -> None:
 def print_status(status: PlanStatus, as_json: bool) -> None:
     """Print where a plan stands."""
     if as_json:
-        print_json(status.to_dict())
+        print_json(status.to_dict(rows=False))
         return
     shown = status.units if len(status.units) <= _SHOWN else [unit for unit in status.units if not unit.complete]
     if shown:

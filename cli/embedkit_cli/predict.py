@@ -61,7 +61,7 @@ def command(
         progress=ProgressBar(),
     )
     if as_json:
-        print_json(result.to_dict())
+        print_json(result.to_dict(rows=False))
     else:
         print_table(
             ("path", "predicted", result.score),

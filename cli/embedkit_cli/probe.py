@@ -93,7 +93,7 @@ def command(
             progress=ProgressBar(),
         )
         if as_json:
-            print_json(curves.to_dict())
+            print_json(curves.to_dict(rows=False))
         else:
             print_curves(curves)
         return 3 if curves.skipped else 0
@@ -116,7 +116,7 @@ def command(
         progress=ProgressBar(),
     )
     if as_json:
-        print_json(report.to_dict())
+        print_json(report.to_dict(rows=False))
     else:
         print_probe(report)
     return 3 if report.skipped else 0

@@ -19,8 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import LabelsError, UsageError
-from embedkit.evaluation import FeatureRows, Rows, Split, leaks, make_splits, mean_interval
-from embedkit.probes.about import about
+from embedkit.evaluation import FeatureRows, Rows, Split, about, leaks, make_splits, mean_interval
 from embedkit.probes.quick import quick
 from embedkit.results import Curve, Point
 from embedkit.tables import FeatureTable

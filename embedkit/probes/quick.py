@@ -13,46 +13,20 @@ Layer: probes; above the store and the estimators, below workflows.
 
 from __future__ import annotations
 
-import dataclasses
-import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from embedkit.errors import SplitError, UsageError
-from embedkit.evaluation import (
-    FeatureRows,
-    Float64,
-    Kind,
-    Predicted,
-    Rows,
-    Split,
-    Task,
-    final_split,
-    further_metrics,
-    is_large,
-    joined,
-    judge,
-    leaks,
-    make_splits,
-    per_image,
-    task_of,
-)
+from embedkit.errors import UsageError
+from embedkit.evaluation import Kind, Outcome, ProbeRun, Protocol, Task, evaluate, is_large, labels_of
 from embedkit.probes.grids import svm
 from embedkit.probes.imported import checked, import_estimator, is_path
 from embedkit.probes.imported import run as run_imported
 from embedkit.probes.logistic import logistic, one_against_rest, pca_logistic
 from embedkit.probes.neighbours import knn
 from embedkit.probes.onepass import lda, ridge
-from embedkit.probes.outcomes import Outcome, Steps
-from embedkit.results import ProbeResult
 from embedkit.tables import FeatureTable
 
-_Run = Callable[[FeatureRows, Task, Split], Outcome]
+_Run = Callable[[Task], Outcome]
 
 _RUNS: dict[str, dict[str, _Run]] = {
     "class": {
@@ -77,40 +51,6 @@ _METRIC = {"class": "accuracy", "value": "r2", "multilabel": "average_precision"
 ESTIMATORS = tuple(_RUNS["class"])
 """Names of estimators, all of which take classes."""
 
-# Up to so many numbers in the features, BLAS works on one core: its threads wait for each other after every product,
-# and beside other work that cost a factor of 26 on 1,257 x 1,280 features, where they had little to gain.
-_ONE_CORE_SIZE = 1 << 24
-
-_MOST_SCORES = 1 << 22
-"""32 MB, and a few seconds of bootstrap."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quick:
-    """The outcome of the protocol: the record, what it judged, and the estimator.
-
-    Attributes
-    ----------
-    result : ProbeResult
-    steps : list of (str, estimator)
-        The fitted steps of a Pipeline on features. Empty for neighbours of more training rows than memory holds.
-    tested : ndarray of shape (n_test,), intp
-        Row numbers that were judged.
-    predictions : ndarray of shape (n_test,), str or float64, or of shape (n_test, n_classes), float
-        Labels, values, or scores of several labels, in the order of `tested`.
-    predicted : Predicted
-        The same with numbers for classes, and with scores of the classes where the estimator has any.
-    per_image : ndarray of shape (n_test,), float64
-        What paired tests compare; see `ProbeRun`.
-    """
-
-    result: ProbeResult
-    steps: Steps
-    tested: npt.NDArray[np.intp]
-    predictions: npt.NDArray[Any]
-    predicted: Predicted
-    per_image: Float64
-
 
 def default_estimators(table: FeatureTable) -> tuple[str, ...]:
     """Return the names that a table is probed with when none is asked for: those that suit its labels and its size."""
@@ -129,7 +69,7 @@ def quick(
     params: Mapping[str, Sequence[Any]] | None = None,
     device: str = "auto",
     further: bool = True,
-) -> Quick:
+) -> ProbeRun:
     """Run the protocol with one estimator on one table.
 
     Parameters
@@ -159,7 +99,7 @@ def quick(
 
     Returns
     -------
-    Quick
+    ProbeRun
         For a table without splits, `steps` are fitted on all its rows.
 
     Raises
@@ -171,71 +111,15 @@ def quick(
     UsageError
         The estimator is not known or does not suit the labels, or the features are not finite.
     """
-    from threadpoolctl import threadpool_limits  # pyright: ignore[reportUnknownVariableType]
-
-    started = time.monotonic()
-    task = task_of(table)
-    run = _run_of(estimator, params, task.kind, random_state, device)
-    splits = make_splits(
-        task.y,
-        None if table.split is None else table.split.tolist(),
-        groups=None if table.groups is None else table.groups.tolist(),
-        folds=folds,
-        random_state=random_state,
-    )
-    n_scores = sum(len(split.test) for split in splits) * len(task.classes)
-    task = dataclasses.replace(task, scored=further and n_scores <= _MOST_SCORES)
-    features = FeatureRows(table)
-    one_core = features.shape[0] * features.shape[1] <= _ONE_CORE_SIZE
-    with threadpool_limits(1 if one_core else None), warnings.catch_warnings():
-        # scikit-learn's guess at values where labels, which are classes here, are many.
-        warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
-        outcomes = [run(features, task, split) for split in splits]
-        shipped = outcomes[0]
-        if table.split is None:
-            # What is shipped learns from every image; the cross-validated number is that of the procedure.
-            groups = None if table.groups is None else table.groups.tolist()
-            shipped = run(features, task, final_split(task.y, groups, np.arange(len(table)), random_state=random_state))
-        seconds = time.monotonic() - started
-        leaked = leaks(table, features, splits, random_state)
-    tested = np.concatenate([split.test for split in splits])
-    predicted, y = joined([outcome.predicted for outcome in outcomes]), task.targets[tested]
-    if task.kind == "multilabel" and not y.any():
-        raise SplitError("no tested image has any of the classes, so nothing can be judged; check the splits")
-    metric = _METRIC[task.kind]
-    main = judge([metric], y, [predicted], random_state=random_state)[metric]
-    ranked = predicted if n_scores <= _MOST_SCORES else dataclasses.replace(predicted, scores=None)
-    others = further_metrics(metric, y, [ranked], random_state) if further else {}
-    first = splits[0]
-    result = ProbeResult(
-        model=model,
-        protocol="quick",
+    kind = labels_of(table).kind
+    protocol = Protocol(
+        name="quick",
         estimator=estimator if isinstance(estimator, str) else type(estimator).__name__,
-        metric=metric,
-        value=main["value"],
-        interval=main["interval"],
-        n_train=len(first.train),
-        n_test=len(tested),
-        n_classes=_count_classes(task, first.train),
-        params=shipped.params,
-        at_edge=shipped.at_edge,
-        converged=all(outcome.converged for outcome in [*outcomes, shipped]),
-        selected_on=first.selected_on if shipped.params else "nothing: the estimator's own parameters were kept",
-        reported_on=first.reported_on,
-        floor=floor,
-        notes=[*first.notes, *_unlearnable(task, splits), *leaked.notes()],
-        fit_seconds=seconds,
-        metrics=others,
-        leaks=dataclasses.asdict(leaked),
+        metric=_METRIC[kind],
+        run=_run_of(estimator, params, kind, random_state, device),
+        ships=True,
     )
-    return Quick(
-        result=result,
-        steps=shipped.steps,
-        tested=tested,
-        predictions=task.decoded(predicted),
-        predicted=predicted,
-        per_image=per_image(y, [predicted]),
-    )
+    return evaluate(protocol, table, model=model, floor=floor, folds=folds, random_state=random_state, further=further)
 
 
 def check_estimator(
@@ -274,26 +158,4 @@ def _run_of(
         return runs[estimator]
     found = import_estimator(estimator) if isinstance(estimator, str) else estimator
     unfitted, grid = checked(found, params or {}, kind)
-    return lambda features, task, split: run_imported(unfitted, grid, features, task, split, random_state, device)
-
-
-def _count_classes(task: Task, train: Rows) -> int:
-    if task.kind == "value":
-        return 0
-    return task.y.shape[1] if task.kind == "multilabel" else len(np.unique(task.y[train]))
-
-
-def _unlearnable(task: Task, splits: list[Split]) -> list[str]:
-    """Say of several labels how many cannot be learnt or judged."""
-    if task.kind != "multilabel":
-        return []
-    notes: list[str] = []
-    absent = sum(not task.y[split.train].any(axis=0).all() for split in splits)
-    if absent:
-        worst = max(int((~task.y[split.train].any(axis=0)).sum()) for split in splits)
-        notes.append(f"{worst} of {task.y.shape[1]} classes have no training image and cannot be ranked")
-    tested = np.concatenate([split.test for split in splits])
-    unseen = int((~task.y[tested].any(axis=0)).sum())
-    if unseen:
-        notes.append(f"{unseen} of {task.y.shape[1]} classes have no tested image and are not in the mean")
-    return notes
+    return lambda task: run_imported(unfitted, grid, task, random_state, device)

@@ -4,5 +4,6 @@ Layer: above results, below workflows; never opens a table or fits.
 """
 
 from embedkit.render.leaderboards import as_csv, as_markdown, as_text
+from embedkit.render.sentences import sentence
 
-__all__ = ["as_csv", "as_markdown", "as_text"]
+__all__ = ["as_csv", "as_markdown", "as_text", "sentence"]

@@ -8,19 +8,24 @@ from embedkit.results.curve import Curve, CurveReport, Point
 from embedkit.results.extraction import ExtractResult, PlanResult, PlanStatus, Stage, Stages, UnitStatus
 from embedkit.results.loading import load_result, result_from
 from embedkit.results.models import DemoResult, FitResult, Prediction, Predictions
-from embedkit.results.probe import ProbeReport, ProbeResult
+from embedkit.results.plain import as_packed, from_plain, to_plain
+from embedkit.results.probe import Candidate, ProbeReport, ProbeResult
 from embedkit.results.record import Origin, Record, Skipped, Unavailable, html_table
 from embedkit.results.rows import Rows
+from embedkit.results.views import EmbeddingMap, NearestTrained
 
 __all__ = [
     "AverageRanks",
+    "Candidate",
     "Comparison",
     "Curve",
     "CurveReport",
     "DemoResult",
+    "EmbeddingMap",
     "ExtractResult",
     "FitResult",
     "Leaderboard",
+    "NearestTrained",
     "Origin",
     "Pair",
     "PlanResult",
@@ -38,7 +43,10 @@ __all__ = [
     "Standing",
     "Unavailable",
     "UnitStatus",
+    "as_packed",
+    "from_plain",
     "html_table",
     "load_result",
     "result_from",
+    "to_plain",
 ]

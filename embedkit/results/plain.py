@@ -60,10 +60,10 @@ def to_plain(value: object, arrays: PackArray = as_lists) -> Any:
     if isinstance(value, np.ndarray):
         return arrays(cast(npt.NDArray[Any], value))
     if isinstance(value, np.generic):
-        return to_plain(value.item(), arrays)
+        return to_plain(cast(Any, value).item(), arrays)
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+    if hasattr(value, "_asdict"):
         return to_plain(cast(Any, value)._asdict(), arrays)
     if isinstance(value, Mapping):
         return {str(name): to_plain(one, arrays) for name, one in cast(Mapping[Any, object], value).items()}
@@ -97,16 +97,16 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         return _array(value, where)
     if origin is list:
         items = _expected(isinstance(value, list), value, where, "a list")
-        return [_build(inner[0], item, f"{where}[{place}]") for place, item in enumerate(items)]
+        return [_build(inner[0], item, f"{where}[{place}]") for place, item in enumerate(cast("list[Any]", items))]
     if origin is tuple:
-        _expected(isinstance(value, list), value, where, "a list")
-        types_ = [inner[0]] * len(value) if inner[-1] is Ellipsis else list(inner)
-        _expected(len(types_) == len(value), value, where, f"{len(types_)} values")
-        return tuple(_build(one, item, where) for one, item in zip(types_, value, strict=True))
+        listed = cast("list[Any]", _expected(isinstance(value, list), value, where, "a list"))
+        kinds = [inner[0]] * len(listed) if inner[-1] is Ellipsis else list(inner)
+        _expected(len(kinds) == len(listed), value, where, f"{len(kinds)} values")
+        return tuple(_build(one, item, where) for one, item in zip(kinds, listed, strict=True))
     if origin is dict:
         items = _expected(isinstance(value, dict), value, where, "an object")
         return {name: _build(inner[1], item, f"{where}.{name}") for name, item in items.items()}
-    if isinstance(kind, type) and (dataclasses.is_dataclass(kind) or hasattr(kind, "_fields")):
+    if hasattr(kind, "__dataclass_fields__") or hasattr(kind, "_fields"):
         return _record(kind, _expected(isinstance(value, dict), value, where, "an object"), where)
     if kind is float:
         if value is None:
@@ -121,7 +121,7 @@ def _build(kind: Any, value: Any, where: str) -> Any:
 
 def _record(kind: Any, record: dict[str, Any], where: str) -> Any:
     hints = _hints(kind)
-    names = [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else kind._fields
+    names: tuple[str, ...] = tuple(getattr(kind, "__dataclass_fields__", ()) or kind._fields)
     # What a newer version added is passed over; what it took away, or never wrote, is missed by the class itself.
     values = {name: _build(hints[name], record[name], f"{where}.{name}") for name in names if name in record}
     try:
@@ -152,7 +152,8 @@ def _expected(holds: bool, value: Any, where: str, expected: str) -> Any:
 
 def _array(value: Any, where: str) -> npt.NDArray[Any]:
     if isinstance(value, list):
-        return np.array(value, dtype=np.str_) if not value or isinstance(value[0], str) else np.array(value)
+        listed = cast("list[Any]", value)
+        return np.array(listed, dtype=np.str_) if not listed or isinstance(listed[0], str) else np.array(listed)
     _expected(isinstance(value, dict), value, where, "an array")
     packed = cast(dict[str, Any], value)
     try:

@@ -11,6 +11,22 @@ from typing import Any, ClassVar
 from embedkit.results.plain import to_plain
 from embedkit.results.record import Record
 from embedkit.results.rows import Rows
+from embedkit.results.views import EmbeddingMap, NearestTrained
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """Values of hyper-parameters that were chosen from, and how they did on the rows that choose.
+
+    Attributes
+    ----------
+    params : dict
+    score : float
+        Larger is better: accuracy of classes, R2 of values, average precision of several labels.
+    """
+
+    params: dict[str, float | int | str]
+    score: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +69,8 @@ class ProbeResult:
     fingerprint : str
         Of the features.
     seed : int
+    candidates : list of Candidate
+        What the hyper-parameters were chosen from, first fold; empty where nothing was chosen.
     rows : Rows or None
         The outcome of each tested row; None where they were not kept.
     """
@@ -80,6 +98,7 @@ class ProbeResult:
     data: str = ""
     fingerprint: str = ""
     seed: int = 0
+    candidates: list[Candidate] = field(default_factory=list[Candidate])
     rows: Rows | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -99,11 +118,17 @@ class ProbeReport(Record):
     Attributes
     ----------
     results : list of ProbeResult
+    maps : list of EmbeddingMap
+        Of the models' features, where a page was asked for.
+    nearest : list of NearestTrained
+        Of tested images that were named wrong, where a page was asked for.
     """
 
     kind: ClassVar[str] = "probe"
 
     results: list[ProbeResult]
+    maps: list[EmbeddingMap] = field(default_factory=list[EmbeddingMap])
+    nearest: list[NearestTrained] = field(default_factory=list[NearestTrained])
 
     def table(self) -> list[dict[str, Any]]:
         """Return one row a result."""

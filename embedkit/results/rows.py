@@ -59,8 +59,9 @@ class Rows:
         return counts
 
     def per_image(self) -> dict[str, float]:
-        """Give what paired tests compare, by key: the share of draws (and of labels) in which a row is right; of values,
-        minus the squared error.
+        """Give what paired tests compare, by key: the share of draws (and of labels) in which a row is right.
+
+        Of values it is minus the squared error, mean over draws.
         """
         if self.y_true.dtype.kind == "f":
             score = -((self.y_true - self.y_pred) ** 2)

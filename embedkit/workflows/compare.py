@@ -13,14 +13,13 @@ from typing import Any, cast
 
 from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import UsageError
+from embedkit.evaluation import Entry, about, average_ranks, disagreements, make_leaderboard
 from embedkit.extraction import Progress
-from embedkit.probes import check_estimator, check_protocol
-from embedkit.probes.about import about
-from embedkit.probes.comparison import Entry, average_ranks, disagreements, make_leaderboard
-from embedkit.probes.protocols import PROTOCOLS
+from embedkit.probes import PROTOCOLS, check_estimator, check_protocol
 from embedkit.results import Comparison, Leaderboard, ProbeResult, Skipped, Unavailable
 from embedkit.specs import canonical_json
 from embedkit.workflows.leaderboard_entries import Options, enter
+from embedkit.workflows.origins import data_titles, origin_of
 from embedkit.workflows.result_memo import ResultMemo
 from embedkit.workflows.targets import NamedTable, is_feature_file, open_store, open_target, tables_of
 
@@ -127,8 +126,9 @@ def compare(
         _collect(data_sets.setdefault(data, {}), tables.named, str(target))
         unavailable += [one._replace(data=data) for one in tables.unavailable]
         skipped.update(tables.skipped)
-    titles = _titles(list(data_sets))
+    titles = data_titles(list(data_sets))
     boards: list[Leaderboard] = []
+    results: list[ProbeResult] = []
     for options in asked:
         for data, tables in data_sets.items():
             entries: list[Entry] = []
@@ -136,6 +136,7 @@ def compare(
                 with about(titles[data]):
                     entry = enter(one, titles[data], options, memo)
                 entries.append(entry)
+                results += entry.results
                 if finished is not None:
                     finished(titles[data], entry.results[0])
             boards.append(make_leaderboard(entries))
@@ -146,6 +147,23 @@ def compare(
         unavailable=[one._replace(data=titles[one.data]) for one in unavailable],
         skipped=[Skipped(*item) for item in sorted(skipped.items())],
         notes=disagreements(boards),
+        results=results,
+        origin=origin_of(
+            "compare",
+            {
+                "targets": targets,
+                "model": models,
+                "protocol": list(wanted),
+                "estimator": estimator,
+                "params": dict(params or {}) or None,
+                "as_published": as_published,
+                "seeds": seeds,
+                "folds": folds,
+                "label_column": label_column,
+            },
+            {titles[data]: list(tables.values()) for data, tables in data_sets.items()},
+            seeds=range(seeds),
+        ),
     )
 
 
@@ -203,17 +221,3 @@ def _collect(found: dict[str, NamedTable], tables: list[NamedTable], target: str
             if name in found:
                 raise UsageError(f"{target}: {name} is compared with itself; name each backbone once")
         found[name] = dataclasses.replace(named, name=name)
-
-
-def _titles(sources: list[str]) -> dict[str, str]:
-    """Call data sets by the last parts of their paths, as many as tell them apart."""
-    for parts in (1, 2, 3):
-        titles = {source: "/".join(_without_manifest(source).parts[-parts:]) or source for source in sources}
-        if len(set(titles.values())) == len(sources):
-            return titles
-    return {source: source for source in sources}
-
-
-def _without_manifest(source: str) -> Path:
-    path = Path(source)
-    return path.parent if path.stem == "split" else path

@@ -5,6 +5,7 @@ Layer: workflows; imports everything below, never click.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import platform
@@ -15,18 +16,14 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.probes.comparison import Conditions, Entry
-from embedkit.probes.imported import is_path
-from embedkit.probes.protocols import run_protocol
-from embedkit.results import ProbeResult
+from embedkit.evaluation import Conditions, Entry
+from embedkit.probes import is_path, run_protocol
+from embedkit.results import ProbeResult, Rows
 from embedkit.specs import canonical_json
 from embedkit.tables import FeatureTable
 from embedkit.workflows.floors import PSEUDO, recorded_request
-from embedkit.workflows.result_memo import ResultMemo, result_of, run_key, run_record
+from embedkit.workflows.result_memo import ResultMemo, result_of, result_record, run_key
 from embedkit.workflows.targets import NamedTable
-
-# Up to so many numbers in the features BLAS works on one core: then results do not depend on how many there are.
-_ONE_CORE_SIZE = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,26 +51,25 @@ class Options:
 def enter(named: NamedTable, data: str, options: Options, memo: ResultMemo) -> Entry:
     """Run a protocol on a table once a seed, where it is not remembered that it was."""
     table = named.table
-    records = [_run(named, options, seed, memo) for seed in range(options.seeds)]
-    results = [result_of(record) for record in records]
-    tested = _in_order(table, np.array(records[0]["tested"], dtype=np.intp))
+    results = [_run(named, data, options, seed, memo) for seed in range(options.seeds)]
+    row_of = {key: row for row, key in enumerate(table.keys)}
+    per_image = [_rows_of(result).per_image() for result in results]
+    tested = _in_order(table, np.array([row_of[key] for key in per_image[0]], dtype=np.intp))
+    keys: list[str] = [table.keys[row] for row in tested.tolist()]
     return Entry(
         data=data,
         model=named.name,
         floor=named.floor,
         conditions=_conditions(table, tested, results[0], options, floor=named.floor),
         results=results,
-        per_image=np.mean([_scores(record, tested) for record in records], axis=0),
+        per_image=np.mean([[scores[key] for key in keys] for scores in per_image], axis=0),
         parameters=_parameters(table),
         images_per_second=_pace(named, memo),
         feature_bytes=table.spec.backbone.width * np.dtype(table.spec.dtype).itemsize,
     )
 
 
-def _run(named: NamedTable, options: Options, seed: int, memo: ResultMemo) -> dict[str, Any]:
-    from threadpoolctl import threadpool_limits  # pyright: ignore[reportUnknownVariableType]
-
-    table = named.table
+def _run(named: NamedTable, data: str, options: Options, seed: int, memo: ResultMemo) -> ProbeResult:
     asked = {
         "estimator": options.estimator_of_quick,
         "params": options.params_of_quick,
@@ -81,29 +77,34 @@ def _run(named: NamedTable, options: Options, seed: int, memo: ResultMemo) -> di
         "folds": options.folds,
         "seed": seed,
     }
-    key = run_key(table, options.protocol, asked)
+    key = run_key(named.table, options.protocol, asked)
     # The key knows the version of scikit-learn, not that of any other package.
     estimator = options.estimator_of_quick
     known = not is_path(estimator) or str(estimator).startswith("sklearn.")
     record = memo.lookup("result", key) if known else None
     if record is None:
-        with threadpool_limits(1 if table.X.size <= _ONE_CORE_SIZE else None):
-            run = run_protocol(
-                options.protocol,
-                table,
-                model=named.name,
-                estimator=estimator,
-                params=options.params_of_quick,
-                floor=named.floor,
-                as_published=options.as_published,
-                random_state=seed,
-                folds=options.folds,
-                device="cpu",  # results must not depend on whether there is a GPU
-            )
-        record = run_record(run)
-        memo.record("result", key, record)
-    record["result"].update(model=named.name, floor=named.floor)  # names are the caller's, not part of the work
-    return record
+        result = run_protocol(
+            options.protocol,
+            named.table,
+            model=named.name,
+            estimator=estimator,
+            params=options.params_of_quick,
+            floor=named.floor,
+            as_published=options.as_published,
+            random_state=seed,
+            folds=options.folds,
+            device="cpu",  # results must not depend on whether there is a GPU
+        ).result
+        memo.record("result", key, result_record(result))
+    else:
+        result = result_of(record)
+    # Names are the caller's, not part of the work.
+    return dataclasses.replace(result, model=named.name, floor=named.floor, data=data)
+
+
+def _rows_of(result: ProbeResult) -> Rows:
+    assert result.rows is not None  # of a run; it may be left out of a record only
+    return result.rows
 
 
 def _in_order(table: FeatureTable, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
@@ -111,12 +112,6 @@ def _in_order(table: FeatureTable, rows: npt.NDArray[np.intp]) -> npt.NDArray[np
     labels: list[Any] = [None] * len(table) if table.y is None else table.y.tolist()
     order = sorted((table.digests[row].tobytes(), repr(labels[row]), row) for row in rows.tolist())
     return np.array([row for _, _, row in order], dtype=np.intp)
-
-
-def _scores(record: dict[str, Any], tested: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-    """Return the per-image scores of a run in the order of given rows."""
-    score_of = dict(zip(record["tested"], record["per_image"], strict=True))
-    return np.array([score_of[row] for row in tested.tolist()], dtype=np.float64)
 
 
 def _conditions(

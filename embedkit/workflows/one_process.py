@@ -16,6 +16,7 @@ from embedkit.images import ImageSource
 from embedkit.results import ExtractResult, Skipped
 from embedkit.store import FeatureStore
 from embedkit.tables import check_output, write_feature_file
+from embedkit.workflows.origins import origin_of
 from embedkit.workflows.tables import feature_batches, image_failures, source_failures, table_head
 
 
@@ -104,4 +105,9 @@ def extract_result(
         seconds=seconds,
         stages=stages,
         notes=[str(note)] if note else [],
+        origin=origin_of(
+            "extract",
+            {"request": request, "output": output, "store": str(store.path)},
+            fingerprints={request.model or backbone.architecture: resolution.spec.fingerprint},
+        ),
     )

@@ -23,6 +23,7 @@ from embedkit.results import ExtractResult, PlanResult, PlanStatus, Skipped
 from embedkit.specs import Dtype, Engine, Json, Pool, Precision
 from embedkit.store import FeatureStore
 from embedkit.workflows.one_process import extract_result
+from embedkit.workflows.origins import origin_of
 from embedkit.workflows.targets import open_store
 from embedkit.workflows.workers import carry_out
 
@@ -99,6 +100,7 @@ def plan_extraction(
     written = write_plan(Path(plan), images, request, resolution, opened, units=units, force=force)
     spec = resolution.spec
     return PlanResult(
+        origin=origin_of("extract", {"plan": plan, "request": written.request, "units": written.units}),
         plan=os.fspath(plan),
         images=len(images),
         bytes=sum(size or 0 for size in written.sizes),

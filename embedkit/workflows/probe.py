@@ -5,12 +5,14 @@ Layer: workflows; imports everything below, never click.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import UsageError
+from embedkit.evaluation import about, disagreement, first_group
 from embedkit.extraction import Progress
 from embedkit.probes import (
     PROTOCOLS,
@@ -19,9 +21,9 @@ from embedkit.probes import (
     default_estimators,
     run_protocol,
 )
-from embedkit.probes.about import about
 from embedkit.results import ProbeReport, ProbeResult
 from embedkit.workflows.attributed_notes import attributed
+from embedkit.workflows.origins import data_name, origin_of
 from embedkit.workflows.targets import NamedTable, open_store, open_target, tables_of
 
 
@@ -121,8 +123,30 @@ def probe(
                 notes.append(f"{named.name}: svm is left out, its {len(named.table)} rows would have to be in memory")
         results += sorted(found, key=lambda result: -result.value)
     notes += attributed((result.model, text) for result in results for text in result.notes or [""])
-    notes += disagreements(results)
-    return ProbeReport(results=results, skipped=tables.skipped, notes=notes, unavailable=tables.unavailable)
+    notes += _disagreements(results)
+    data = data_name(tables.named[0])
+    return ProbeReport(
+        results=[dataclasses.replace(result, data=data) for result in results],
+        skipped=tables.skipped,
+        notes=notes,
+        unavailable=tables.unavailable,
+        origin=origin_of(
+            "probe",
+            {
+                "target": target,
+                "model": model or None,
+                "protocol": protocols,
+                "as_published": as_published,
+                "estimator": estimator,
+                "params": None if params is None else dict(params),
+                "label_column": label_column,
+                "folds": folds,
+                "random_state": random_state,
+            },
+            {data: tables.named},
+            seeds=[random_state],
+        ),
+    )
 
 
 def _are_several(estimator: Any) -> bool:
@@ -163,31 +187,11 @@ def _run(
     ).result
 
 
-def disagreements(results: Sequence[ProbeResult]) -> list[str]:
-    """Say in a line where protocols disagree on the best model, floors aside.
-
-    Two protocols disagree where each has a best model that is better than the other's best by so much that their
-    intervals do not overlap. (Intervals of the same images overlap sooner than a paired test would allow: `compare`.)
-    """
-    best: dict[str, dict[str, ProbeResult]] = {}
+def _disagreements(results: Sequence[ProbeResult]) -> list[str]:
+    """Say in a line where protocols disagree on the best model, floors aside, as `compare` would by paired tests."""
+    of_protocol: dict[str, list[ProbeResult]] = {}
     for result in results:
         if not result.floor:
-            models = best.setdefault(result.protocol, {})
-            if result.model not in models or models[result.model].value < result.value:
-                models[result.model] = result
-    winners = {protocol: max(models.values(), key=lambda result: result.value) for protocol, models in best.items()}
-    disagreeing = {
-        name
-        for one, first in winners.items()
-        for other, second in winners.items()
-        if _beats(first, best[one].get(second.model)) and _beats(second, best[other].get(first.model))
-        for name in (one, other)
-    }
-    if not disagreeing:
-        return []
-    said = ", ".join(f"{name}: {winners[name].model}" for name in winners if name in disagreeing)
-    return [f"protocols disagree on the winner, beyond their intervals: {said}; `embedkit compare` tests in pairs"]
-
-
-def _beats(winner: ProbeResult, other: ProbeResult | None) -> bool:
-    return other is not None and winner.interval[0] > other.interval[1]
+            of_protocol.setdefault(result.protocol, []).append(result)
+    said = disagreement({protocol: first_group(found) for protocol, found in of_protocol.items()})
+    return [said] if said else []

@@ -14,14 +14,13 @@ import importlib.metadata
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from embedkit import estimators, probes
+from embedkit import estimators, evaluation, probes, results
 from embedkit.files import recall_json, remember_json
-from embedkit.probes.protocols import ProbeRun
-from embedkit.results import ProbeResult
+from embedkit.results import ProbeResult, as_packed, from_plain, to_plain
 from embedkit.specs import canonical_json
 from embedkit.tables import FeatureTable
 
@@ -78,28 +77,21 @@ def run_key(table: FeatureTable, protocol: str, options: Mapping[str, Any]) -> d
     }
 
 
-def run_record(run: ProbeRun) -> dict[str, Any]:
-    """Return what comparisons need of a run, as JSON values; floats survive to the last bit."""
-    return {
-        "result": run.result.to_dict(),
-        "tested": run.tested.tolist(),
-        "per_image": run.per_image.tolist(),
-    }
+def result_record(result: ProbeResult) -> dict[str, Any]:
+    """Return a result with the outcome of each row as JSON values; floats survive to the last bit."""
+    return cast(dict[str, Any], to_plain(result, as_packed))
 
 
 def result_of(record: Mapping[str, Any]) -> ProbeResult:
-    """Return the result in a `run_record`."""
-    result = dict(record["result"])
-    if result["interval"] is not None:
-        result["interval"] = tuple(result["interval"])
-    return ProbeResult(**result)
+    """Return the result in a `result_record`."""
+    return from_plain(ProbeResult, dict(record), "a remembered result")
 
 
 @functools.cache
 def _code() -> str:
     """Digest the code that makes results: a protocol that was mended must not be answered from before."""
     digest = hashlib.sha256()
-    for room in (probes, estimators):
+    for room in (evaluation, probes, estimators, results):
         folder = Path(room.__path__[0])
         for path in sorted(folder.rglob("*.py")):
             digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())

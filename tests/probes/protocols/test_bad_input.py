@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from embedkit.errors import LabelsError, ProbeError, UsageError
-from embedkit.probes.protocols import PROTOCOLS, ProbeRun, coop_fewshot, run_protocol
+from embedkit.evaluation import ProbeRun
+from embedkit.probes.protocols import PROTOCOLS, coop_fewshot, run_protocol
 from embedkit.tables import FeatureTable
 from tests.probes.protocols.samples import rows_of, table_of
 

@@ -1,48 +1,22 @@
-"""What one estimator gives on one split: the choice, the fitted steps, the predictions.
+"""Steps of a Pipeline: fitted one after the other, and asked for predictions block by block.
 
-Layer: probes; above probes.features and probes.tasks.
+Layer: probes.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from embedkit.estimators import fit_on, fit_transform_on
-from embedkit.evaluation import FeatureRows, Predicted, Predictions, Rows, Task, joined, spread
+from embedkit.evaluation import FeatureRows, Predicted, Predictions, Rows, Steps, TableLabels, joined, spread
+from embedkit.results import Candidate
 
-Steps = list[tuple[str, Any]]
 Params = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """One estimator on one split.
-
-    Attributes
-    ----------
-    params : dict
-        The chosen hyper-parameters; empty where there was nothing to choose.
-    at_edge : bool
-        One of them lies at an end of its grid.
-    converged : bool
-        Every fit reached its optimum.
-    steps : list of (str, estimator)
-        Fitted on the training rows; empty where they would have to hold features larger than memory.
-    predicted : Predicted
-        Of the test rows.
-    """
-
-    params: Params
-    at_edge: bool
-    converged: bool
-    steps: Steps
-    predicted: Predicted
 
 
 def best_of(scores: Sequence[float]) -> int:
@@ -50,16 +24,16 @@ def best_of(scores: Sequence[float]) -> int:
     return int(np.argmax(scores))
 
 
-def predict(steps: Steps, features: FeatureRows, rows: Rows, task: Task) -> Predicted:
+def predict(steps: Steps, features: FeatureRows, rows: Rows, labels: TableLabels) -> Predicted:
     """Predict rows (ascending), block by block."""
-    parts = [_predicted(steps, X, task) for _, X in features.batches(rows)]
-    return joined(parts) if parts else Predicted(targets=task.targets[rows])
+    parts = [_predicted(steps, X, labels) for _, X in features.batches(rows)]
+    return joined(parts) if parts else Predicted(targets=labels.targets[rows])
 
 
-def predict_array(steps: Steps, X: npt.NDArray[np.float32], task: Task) -> Predictions:
+def predict_array(steps: Steps, X: npt.NDArray[np.float32], labels: TableLabels) -> Predictions:
     """Predict features that are at hand: labels, values, or a score for each class."""
     final, features = steps[-1][1], _transformed(steps, X)
-    return _marked(final, features)[0] if task.kind == "multilabel" else final.predict(features)
+    return _marked(final, features)[0] if labels.kind == "multilabel" else final.predict(features)
 
 
 def _transformed(steps: Steps, X: npt.NDArray[np.float32]) -> Any:
@@ -69,19 +43,19 @@ def _transformed(steps: Steps, X: npt.NDArray[np.float32]) -> Any:
     return features
 
 
-def _predicted(steps: Steps, X: npt.NDArray[np.float32], task: Task) -> Predicted:
+def _predicted(steps: Steps, X: npt.NDArray[np.float32], labels: TableLabels) -> Predicted:
     final, features = steps[-1][1], _transformed(steps, X)
-    if task.kind == "multilabel":
+    if labels.kind == "multilabel":
         scores, threshold = _marked(final, features)
         return Predicted(targets=scores > threshold, scores=scores)
     said = final.predict(features)
-    if task.kind == "value":
+    if labels.kind == "value":
         return Predicted(targets=np.asarray(said, dtype=np.float64))
-    scores, are_probabilities = _scores(final, features) if task.scored else (None, False)
+    scores, are_probabilities = _scores(final, features) if labels.scored else (None, False)
     if scores is not None:
         absent = 0.0 if are_probabilities else -np.inf
-        scores = spread(scores, task.encode(final.classes_), len(task.classes), absent)
-    return Predicted(targets=task.encode(said), scores=scores, are_probabilities=are_probabilities)
+        scores = spread(scores, labels.encode(final.classes_), len(labels.classes), absent)
+    return Predicted(targets=labels.encode(said), scores=scores, are_probabilities=are_probabilities)
 
 
 def _marked(final: Any, features: Any) -> tuple[npt.NDArray[np.float64], float]:
@@ -128,3 +102,8 @@ def fit_steps(steps: Steps, X: npt.NDArray[Any], y: npt.NDArray[Any], device: st
         if warning not in failed:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     return not failed
+
+
+def candidates_of(name: str, values: Sequence[float], scores: Sequence[float]) -> list[Candidate]:
+    """Say how the values of one hyper-parameter did on the rows that choose."""
+    return [Candidate(params={name: value}, score=float(one)) for value, one in zip(values, scores, strict=True)]

@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedkit.errors import ProbeError
-from embedkit.evaluation.statistics import holm_correction, mcnemar_test, wilson_interval
-from embedkit.probes.comparison import (
+from embedkit.evaluation.comparison import (
     Conditions,
     Entry,
     average_ranks,
@@ -21,6 +20,7 @@ from embedkit.probes.comparison import (
     disagreements,
     make_leaderboard,
 )
+from embedkit.evaluation.statistics import holm_correction, mcnemar_test, wilson_interval
 from embedkit.results import ProbeResult
 from embedkit.results.plain import to_plain
 

@@ -7,12 +7,12 @@ the Friedman test and Nemenyi's critical difference compare average ranks.
 
 Numbers are ranked only where everything but the backbone is equal; else a board says what differs.
 
-Layer: probes; above records and statistics, below workflows. Plain records, from which any report can be made.
+Layer: evaluation; above statistics and the results.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal, cast
@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import ProbeError
-from embedkit.evaluation import (
+from embedkit.evaluation.statistics import (
     friedman_test,
     holm_correction,
     mcnemar_test,
@@ -215,11 +215,59 @@ def disagreements(boards: Sequence[Leaderboard]) -> list[str]:
             for board in boards
             if board.data == data and not board.not_ranked
         }
-        candidates = [model for models in first.values() for model in models]
-        if first and not any(all(model in models for models in first.values()) for model in candidates):
-            winners = ", ".join(f"{protocol}: {' or '.join(models)}" for protocol, models in first.items())
-            said.append(f"{data}: protocols disagree on the winner: {winners}")
+        if winners := disagreement(first):
+            said.append(f"{data}: {winners}")
     return said
+
+
+def disagreement(first: Mapping[str, Sequence[str]]) -> str:
+    """Say that protocols disagree on the winner: that no model is in the first group of all; empty where one is.
+
+    Parameters
+    ----------
+    first : mapping of str to sequence of str
+        Protocol -> the models that its tests cannot tell from its best.
+    """
+    candidates = {model for models in first.values() for model in models}
+    if len(first) < 2 or any(all(model in models for models in first.values()) for model in candidates):
+        return ""
+    winners = ", ".join(f"{protocol}: {' or '.join(models)}" for protocol, models in first.items())
+    return f"protocols disagree on the winner: {winners}"
+
+
+def first_group(results: Sequence[ProbeResult]) -> list[str]:
+    """Give the models that cannot be told from the best of them, each by its best result of one protocol.
+
+    In pairs on the same tested images, corrected by Holm's method; by intervals that overlap where the outcome of each
+    image was not kept.
+    """
+    best: dict[str, ProbeResult] = {}
+    for result in results:
+        if result.model not in best or best[result.model].value < result.value:
+            best[result.model] = result
+    leader, *others = sorted(best.values(), key=lambda result: -result.value)
+    tested = [_per_image(leader, other) for other in others]
+    paired = [pair for pair in tested if pair is not None]
+    corrected = iter(holm_correction([_test(*pair)[1] for pair in paired]).tolist() if paired else [])
+    group = [leader.model]
+    for other, pair in zip(others, tested, strict=True):
+        apart = next(corrected) <= ALPHA if pair is not None else _apart(leader, other)
+        group += [] if apart else [other.model]
+    return group
+
+
+def _per_image(one: ProbeResult, other: ProbeResult) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
+    if one.rows is None or other.rows is None:
+        return None
+    first, second = one.rows.per_image(), other.rows.per_image()
+    if first.keys() != second.keys():
+        return None
+    return np.array(list(first.values())), np.array([second[key] for key in first])
+
+
+def _apart(leader: ProbeResult, other: ProbeResult) -> bool:
+    ends = (cast("tuple[float, float] | None", leader.interval), cast("tuple[float, float] | None", other.interval))
+    return None not in ends and cast("tuple[float, float]", ends[0])[0] > cast("tuple[float, float]", ends[1])[1]
 
 
 def _refusals(ranked: Sequence[Entry]) -> list[str]:
@@ -255,10 +303,16 @@ def _compare_pairs(ranked: Sequence[Entry]) -> list[Pair]:
 
 
 def _paired(one: Entry, other: Entry) -> tuple[Literal["mcnemar", "permutation"], float, float]:
-    if _tells_right_from_wrong([one, other]):
-        p_value, difference = mcnemar_test(one.per_image > 0, other.per_image > 0)
+    return _test(one.per_image, other.per_image)
+
+
+def _test(
+    one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]
+) -> tuple[Literal["mcnemar", "permutation"], float, float]:
+    if np.isin(one, (0.0, 1.0)).all() and np.isin(other, (0.0, 1.0)).all():
+        p_value, difference = mcnemar_test(one > 0, other > 0)
         return "mcnemar", p_value, difference
-    p_value, difference = paired_permutation_test(one.per_image, other.per_image)
+    p_value, difference = paired_permutation_test(one, other)
     return "permutation", p_value, difference
 
 
