@@ -42,7 +42,7 @@ def runs(monkeypatch):
         seen.append((name, options["random_state"]))
         return run_protocol(name, table, **options)
 
-    monkeypatch.setattr(entries, "run_protocol", counting)
+    monkeypatch.setattr(leaderboard_entries, "run_protocol", counting)
     return seen
 
 
