@@ -109,12 +109,12 @@ def test_pairs(photo):
 
 
 def test_targets_spare_a_pass_over_the_images(photo):
-    dataset = Pairs([(photo, np.int64(i % 2)) for i in range(10)])
-    dataset.targets = np.arange(10) % 2
+    dataset = Pairs([(photo, np.int64(i % 2)) for i in range(1000)])
+    dataset.targets = np.arange(1000) % 2
     dataset.classes = ["no", "yes"]
     source = open_source(dataset)
-    assert source.labels == ["no", "yes"] * 5
-    assert set(dataset.asked) == {0}
+    assert source.labels == ["no", "yes"] * 500
+    assert len(dataset.asked) < 20
 
 
 def test_dicts(photo):

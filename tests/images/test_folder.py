@@ -66,10 +66,11 @@ def test_loose_images_beside_classes_leave_no_labels(tmp_path, caplog):
     assert "1 of 3 images lie in no class folder" in caplog.text
 
 
-def test_an_unlabelled_test_split_leaves_no_labels_but_splits(tmp_path):
+def test_a_whole_split_without_class_folders_has_no_labels(tmp_path):
     source = open_source(lay(tmp_path, "train/a/1.jpg", "train/b/1.jpg", "test/1.jpg"))
     assert source.split == ["test", "train", "train"]
-    assert source.labels is None
+    assert source.labels == ["", "a", "b"]
+    assert source.notes == ["the split 'test' has no class folders: its images have no label"]
 
 
 def test_what_is_left_out_and_what_is_not(tmp_path):
