@@ -41,6 +41,7 @@ from embedkit.images.kinds import HEAD_BYTES, foreign_format, format_of
 from embedkit.images.limits import Limits
 from embedkit.images.modes import array_to_rgb, image_to_rgb
 from embedkit.images.quiet import quiet
+from embedkit.images.tiff import check_pages
 from embedkit.specs import DecodeSpec
 
 DEFAULT_LIMITS = Limits()
@@ -135,6 +136,8 @@ def _decode_with_pillow(
         width, height = image.size
         limits.check(width, height)
         if kind != "JPEG":
+            if kind == "TIFF":
+                check_pages(image, data)
             pixels = image_to_rgb(image)
             return apply_orientation(pixels, image_orientation(image))
         orientation = jpeg_orientation(data)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 
 from embedkit.errors import EmptySourceError, ManifestError, SourceNotFoundError
 from embedkit.images.columns import Table, source_of
@@ -183,7 +184,8 @@ def join_metadata(
                         columns.setdefault(column, [""] * len(keys))[row] = values[at]
         for column in table.columns:
             kind = table.kinds.get(column, "written")
-            kinds[column] = kind if kinds.get(column, kind) == kind else "text"
+            both = {kind, kinds.get(column, kind)}
+            kinds[column] = kind if len(both) == 1 else "text" if "text" in both else "written"
     notes: list[str] = []
     if used and not all(said):
         notes.append(f"{said.count(False):,} of {len(keys):,} images are not named in {', '.join(used)}")
@@ -202,7 +204,7 @@ def _heads(folder: str, paths: Sequence[str]) -> Callable[[str], bytes]:
         return lambda path: read_head(os.path.join(folder, path), HEAD_BYTES)
     unsure = [path for path in paths if not is_image_name(name := path.rpartition("/")[2]) and not is_known_name(name)]
     with ThreadPoolExecutor(_LOOKS_AT_ONCE, thread_name_prefix="embedkit-look") as executor:
-        heads = executor.map(lambda path: read_head(locate(path, folder), HEAD_BYTES), unsure)
+        heads = executor.map(read_head, [locate(path, folder) for path in unsure], repeat(HEAD_BYTES))
         return dict(zip(unsure, heads, strict=True)).__getitem__
 
 

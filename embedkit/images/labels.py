@@ -113,9 +113,10 @@ def typed_text(value: Any) -> str:
         return ""
     if isinstance(value, str):
         return value
-    if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in cast("list[Any]", value)):
-        return json.dumps(list(cast("list[str]", value)), ensure_ascii=False)
-    return repr(value) if isinstance(value, (int, float)) else str(value)
+    if isinstance(value, (list, tuple)):
+        items = list(cast("list[Any]", value))
+        return json.dumps(items, ensure_ascii=False) if all(isinstance(item, str) for item in items) else str(items)
+    return str(value)
 
 
 def kind_of(values: Sequence[Any]) -> Kind:

@@ -135,7 +135,7 @@ def _classes(parts: list[list[str]], tops: set[str], like: set[str], notes: list
     if not like and names and all(split_name(name) for name in names) and all(len(p) > 1 for p in parts):
         notes.append(f"the folders {some_of(names)} inside the classes are read as splits (layout='class/split')")
         return Reading([_canonical(p[1]) for p in parts], [p[0] for p in parts], notes)
-    common = set.intersection(*seconds.values())
+    common = {name for name in names if all(name in found for found in seconds.values())}
     recur = len(tops) > 1 and len(common) > 1
     as_classes = f"classes {some_of(tops)} (layout='class')"
     as_splits = f"splits of those names with classes {some_of(names)} (layout='split/class')"

@@ -149,8 +149,9 @@ def _join_columns(parts: Sequence[Column | None], sources: Sequence[ImageSource]
     if any(isinstance(part, list) for part in parts):
         texts = [part if part is None or isinstance(part, list) else [str(v) for v in part.tolist()] for part in parts]
         return cast(Column, _join_texts(texts, sources))
-    if all(part is not None and part.dtype == np.int64 for part in cast("Sequence[npt.NDArray[np.int64]]", parts)):
-        return np.concatenate(cast("Sequence[npt.NDArray[np.int64]]", parts))
+    integers = [part for part in parts if isinstance(part, np.ndarray) and part.dtype == np.int64]
+    if len(integers) == len(parts):
+        return np.concatenate(cast("list[npt.NDArray[np.int64]]", integers))
     numbers = [cast("npt.NDArray[np.float64] | None", part) for part in parts]
     return np.concatenate([_or_nan(part, source) for part, source in zip(numbers, sources, strict=True)])
 
