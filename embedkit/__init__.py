@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from embedkit.workflows.extract import extract
     from embedkit.workflows.extract_several import extract_several
     from embedkit.workflows.fit import fit
+    from embedkit.workflows.pages import write_page
     from embedkit.workflows.plans import (
         extract_planned,
         extract_unit,
@@ -87,6 +88,7 @@ else:
         "predict": "embedkit.workflows.predict",
         "probe": "embedkit.workflows.probe",
         "save_model": "embedkit.persistence",
+        "write_page": "embedkit.workflows.pages",
     }
 
     def __getattr__(name: str) -> Any:
@@ -141,4 +143,5 @@ __all__ = [
     "predict",
     "probe",
     "save_model",
+    "write_page",
 ]

@@ -104,6 +104,12 @@ _BACKBONE_OPTIONS = [
 ]
 
 
+def backbone_of(options: dict[str, Any]) -> dict[str, Any]:
+    """Return those of a command's options that a `FeatureRequest` is made of."""
+    mine = ("weights", "model_args", "layers", "pool", "precision", "engine", "device", "resize", "dtype", *_OVERRIDES)
+    return {name: options[name] for name in mine if name in options}
+
+
 def backbone_options(command: _Command) -> _Command:
     """Add the options of a `FeatureRequest` to a command, which receives them as ``**backbone``."""
     for option in reversed(_BACKBONE_OPTIONS):
@@ -160,3 +166,43 @@ trust_pickle_option = click.option(
     is_flag=True,
     help="Load a model that joblib or pickle wrote. It can run any code: only if you know its whole way here.",
 )
+
+
+def _grouped(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    def add(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+result_options = _grouped(
+    click.option(
+        "--report", "page", type=click.Path(), metavar="PAGE.html", help="Write a page with charts and pictures, too."
+    ),
+    click.option("--force", is_flag=True, help="Replace existing outputs."),
+)
+target_options = _grouped(label_option, store_option, json_option)
+evaluation_options = _grouped(
+    click.option("--folds", type=int, default=5, show_default=True, help="For a target without splits."),
+    click.option("--no-floors", is_flag=True, help="Leave out raw pixels, colour histograms, random weights."),
+)
+protocol_options = _grouped(
+    click.option(
+        "--protocol", "protocols", default="quick", show_default=True, metavar="A,B", help="Several by commas."
+    ),
+    click.option("--as-published", is_flag=True, help="Solve each protocol by its original's solver and stop rule."),
+)
+estimator_device_option = click.option(
+    "--estimator-device",
+    default="auto",
+    show_default=True,
+    metavar="D",
+    help="Where an estimator by path is fitted: auto, cpu, cuda or torch:cpu.",
+)
+
+
+def split_names(names: str) -> list[str]:
+    """Read names separated by commas."""
+    return [name.strip() for name in names.split(",")]

@@ -12,7 +12,7 @@ from embedkit.evaluation.comparison import (
     make_leaderboard,
 )
 from embedkit.evaluation.duplicates import Leaks, leaks
-from embedkit.evaluation.evaluate import ProbeRun, Protocol, evaluate
+from embedkit.evaluation.evaluating import ProbeRun, Protocol, evaluate
 from embedkit.evaluation.feature_rows import FeatureRows, is_large
 from embedkit.evaluation.judging import further_metrics, judge, per_image
 from embedkit.evaluation.labels import Kind, Predictions, TableLabels, TargetType, encoded, labels_of

@@ -1,6 +1,6 @@
 """Say in the message of an error which data set, or which point of a curve, it is about.
 
-Layer: probes; imports embedkit.errors only.
+Layer: evaluation; imports embedkit.errors only.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from embedkit.extraction.engines import (
 )
 from embedkit.extraction.kept import KeptBackbone
 from embedkit.extraction.plan import Plan, PlanFile, write_plan
-from embedkit.extraction.recall import image_digests, recall
+from embedkit.extraction.recalling import image_digests, recall
 from embedkit.extraction.records import Records, plans_folder
 from embedkit.extraction.report import Extraction, Progress, Tick
 from embedkit.extraction.resolution import RequestMemo, Resolution, resolve, resolve_together

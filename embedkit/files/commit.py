@@ -64,7 +64,7 @@ class Disk:
         os.fsync(descriptor)
 
     def rename(self, source: Path, target: Path, at: int | None = None, to: int | None = None) -> None:
-        """Give a file its final name, in place of whatever has it; `to` is the folder of the target, else that of both."""
+        """Give a file its final name, in place of whatever has it; `to` is the target's folder, else that of both."""
         to = at if to is None else to
         os.replace(_named(source, at), _named(target, to), src_dir_fd=at, dst_dir_fd=to)
 

@@ -174,9 +174,12 @@ class Folder:
 
     def folders(self) -> list[str]:
         """List the folders in it, links to folders left out."""
-        with suppress(FileNotFoundError), self.opened() as here:
-            with os.scandir(self.path if here is None else here) as entries:
-                return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        with (
+            suppress(FileNotFoundError),
+            self.opened() as here,
+            os.scandir(self.path if here is None else here) as entries,
+        ):
+            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
         return []
 
     def stat(self, name: str) -> os.stat_result:

@@ -6,7 +6,7 @@ Layer: above evaluation and the estimators, below workflows. Never imports timm 
 from embedkit.probes.curves import CLASS_MEAN, few_shot_curve, learning_curve
 from embedkit.probes.imported import is_path
 from embedkit.probes.protocols import PROTOCOLS, check_protocol, run_protocol
-from embedkit.probes.quick import ESTIMATORS, check_estimator, default_estimators, quick
+from embedkit.probes.protocols.quick import ESTIMATORS, check_estimator, default_estimators, quick
 
 __all__ = [
     "CLASS_MEAN",

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from embedkit.errors import LabelsError, UsageError
 from embedkit.evaluation import FeatureRows, Rows, Split, about, leaks, make_splits, mean_interval
-from embedkit.probes.quick import quick
+from embedkit.probes.protocols.quick import quick
 from embedkit.results import Curve, Point
 from embedkit.tables import FeatureTable
 

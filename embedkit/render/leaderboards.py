@@ -9,6 +9,8 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
+from embedkit.render.layout import printable
+from embedkit.render.numbers import interval_text, number_text, p_text, params_text
 from embedkit.results import AverageRanks, Comparison, Leaderboard, Pair, Standing
 
 HEADER = (
@@ -27,17 +29,15 @@ HEADER = (
 )
 """Of the cells that `cells` gives."""
 
-_SHARES = ("accuracy", "f1", "auc", "precision", "map", "ece")
 
-
-def as_text(comparison: Comparison) -> str:
+def leaderboards_text(comparison: Comparison) -> str:
     """Return leaderboards and their tests as aligned text."""
     lines: list[str] = []
     for board in comparison.leaderboards:
         rows = cells(board)
         missing = [one.model for one in comparison.unavailable if one.data == board.data]
         rows += [("-", f"{name} (floor)", "unavailable", *[""] * (len(header(board)) - 3)) for name in missing]
-        lines += [title(board), "", *_aligned([header(board), *rows]), ""]
+        lines += [title(board), "", *_aligned([header(board), *(tuple(map(printable, row)) for row in rows)]), ""]
         lines += [f"reported on: {board.reported_on}", f"chosen on:   {board.selected_on}", ""]
         lines += [f"not ranked: {reason}" for reason in board.not_ranked]
         lines += [*pairs_in_words(board), ""]
@@ -90,11 +90,6 @@ def ranks_in_words(ranks: AverageRanks) -> list[str]:
     return lines
 
 
-def p_text(p_value: float) -> str:
-    """Write a p-value with two digits that say something."""
-    return "p < 1e-6" if p_value < 1e-6 else f"p = {p_value:.2g}"
-
-
 def as_csv(comparison: Comparison) -> str:
     """Return the rows of all leaderboards as one table: fractions, no rounding, an empty cell for what is not there."""
     names = list(Standing.__dataclass_fields__)
@@ -138,17 +133,13 @@ def as_markdown(comparison: Comparison) -> str:
 
 
 def _cells(board: Leaderboard, row: Standing) -> tuple[str, ...]:
-    chosen = ", ".join(
-        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}" for name, value in row.params.items()
-    )
     return (
         "-" if row.rank is None else _rank(row.rank, row.tied),
         row.model + (" (floor)" if row.floor else ""),
-        ("undefined" if row.value is None else _number(board.metric, row.value))
-        + ("" if row.converged else " (not converged)"),
-        _interval(board.metric, row.interval),
-        _interval(board.metric, row.seed_interval),
-        chosen + (" (end of grid)" if row.at_edge else ""),
+        number_text(board.metric, row.value) + ("" if row.converged else " (not converged)"),
+        interval_text(board.metric, row.interval),
+        interval_text(board.metric, row.seed_interval),
+        params_text(row.params) + (" (end of grid)" if row.at_edge else ""),
         str(row.n_train),
         str(row.n_test),
         "-" if row.images_per_second is None else f"{row.images_per_second:.0f}",
@@ -156,18 +147,6 @@ def _cells(board: Leaderboard, row: Standing) -> tuple[str, ...]:
         f"{row.feature_bytes:,}",
         f"{row.fit_seconds:.2f}",
     )
-
-
-def _number(metric: str, value: float) -> str:
-    return f"{100 * value:.1f} %" if any(share in metric for share in _SHARES) else f"{value:.3f}"
-
-
-def _interval(metric: str, interval: tuple[float, float] | None) -> str:
-    if interval is None:
-        return "-"
-    if any(share in metric for share in _SHARES):
-        return f"{100 * interval[0]:.1f} - {100 * interval[1]:.1f} %"
-    return f"{interval[0]:.3f} - {interval[1]:.3f}"
 
 
 def _rank(rank: int, tied: bool) -> str:

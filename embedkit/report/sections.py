@@ -9,34 +9,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from embedkit.render import interval_text, is_share, metric_title, number_text, params_text
 from embedkit.report import charts
 from embedkit.report.markup import details, lines, section, table, tag, text
 from embedkit.report.outcomes import class_outcomes, confused, is_classification, mistakes, sureness
 from embedkit.report.pictures import Thumbnails
 from embedkit.results import Comparison, CurveReport, EmbeddingMap, Leaderboard, NearestTrained, ProbeResult, Rows
 
-SHARES = frozenset(
-    {"accuracy", "mean_per_class_accuracy", "top5_accuracy", "macro_f1", "roc_auc", "average_precision"}
-    | {"map_11_point", "map_area", "ece"}
-)
-"""Metrics that are shown in per cent."""
-
 _MOST_MISTAKES, _MOST_OF_A_CELL, _MOST_CELLS = 24, 12, 400
-
-
-def number(metric: str, value: float | None) -> str:
-    """Write a value of a metric."""
-    if value is None:
-        return "undefined"
-    return f"{100 * value:.1f} %" if metric in SHARES else f"{value:.3f}"
-
-
-def span(metric: str, interval: tuple[float, float] | None) -> str:
-    """Write an interval of a metric."""
-    if interval is None:
-        return "none"
-    low, high = interval
-    return f"{100 * low:.1f} - {100 * high:.1f} %" if metric in SHARES else f"{low:.3f} - {high:.3f}"
 
 
 def results(found: Sequence[ProbeResult]) -> str:
@@ -50,21 +30,21 @@ def results(found: Sequence[ProbeResult]) -> str:
                 value=one.value,
                 interval=one.interval,
                 muted=one.floor,
-                said=f"{number(metric, one.value)} ({span(metric, one.interval)})",
+                said=f"{number_text(metric, one.value)} ({interval_text(metric, one.interval)})",
             )
             for one in of_metric
         ]
-        title = f"{_words(metric)} with 95 % intervals; grey: floors"
-        blocks.append(charts.intervals(marks, title=title, share=metric in SHARES))
+        title = f"{metric_title(metric)} with 95 % intervals; grey: floors"
+        blocks.append(charts.intervals(marks, title=title, share=is_share(metric)))
     header = ["features", "protocol", "estimator", "value", "95 % interval", "chosen", "train", "test"]
     rows = [
         [
             text(one.model + (" (floor)" if one.floor else "")),
             text(one.protocol),
             text(one.estimator),
-            number(one.metric, one.value) + ("" if one.converged else " (not converged)"),
-            span(one.metric, one.interval),
-            text(", ".join(f"{name}={_short(value)}" for name, value in one.params.items())),
+            number_text(one.metric, one.value) + ("" if one.converged else " (not converged)"),
+            interval_text(one.metric, one.interval),
+            text(params_text(one.params)),
             str(one.n_train),
             str(one.n_test),
         ]
@@ -77,26 +57,35 @@ def results(found: Sequence[ProbeResult]) -> str:
 
 def leaderboard(board: Leaderboard, place: int) -> str:
     """Show one leaderboard with its groups, the tests in pairs, and what each backbone costs."""
-    share = board.metric in SHARES
+    share = is_share(board.metric)
     marks = [
         charts.Mark(
             name=row.model if row.rank is None else f"{row.rank}{'=' if row.tied else ''} {row.model}",
             value=row.value,
             interval=row.interval,
             muted=row.floor,
-            said=f"{number(board.metric, row.value)} ({span(board.metric, row.interval)})",
+            said=f"{number_text(board.metric, row.value)} ({interval_text(board.metric, row.interval)})",
         )
         for row in board.rows
         if row.value is not None
     ]
-    header = ["rank", "features", _words(board.metric), "95 % interval", "chosen", "images/s", "parameters", "bytes"]
+    header = [
+        "rank",
+        "features",
+        metric_title(board.metric),
+        "95 % interval",
+        "chosen",
+        "images/s",
+        "parameters",
+        "bytes",
+    ]
     rows = [
         [
             "-" if row.rank is None else f"{row.rank}{'=' if row.tied else ''}",
             text(row.model + (" (floor)" if row.floor else "")),
-            number(board.metric, row.value),
-            span(board.metric, row.interval),
-            text(", ".join(f"{name}={_short(value)}" for name, value in row.params.items())),
+            number_text(board.metric, row.value),
+            interval_text(board.metric, row.interval),
+            text(params_text(row.params)),
             "" if row.images_per_second is None else f"{row.images_per_second:.0f}",
             "" if row.parameters is None else f"{row.parameters:,}",
             f"{row.feature_bytes:,}",
@@ -123,7 +112,9 @@ def leaderboard(board: Leaderboard, place: int) -> str:
     )
     return section(
         f"{board.data}: {board.protocol}",
-        charts.intervals(marks, title=f"{_words(board.metric)} with 95 % intervals", share=share) if marks else "",
+        charts.intervals(marks, title=f"{metric_title(board.metric)} with 95 % intervals", share=share)
+        if marks
+        else "",
         table(header, rows, caption=said, numeric=(0, 2, 3, 5, 6, 7)),
         lines([f"not ranked: {reason}" for reason in board.not_ranked] + board.notes),
         details("Tests in pairs", tests) if pairs else "",
@@ -141,9 +132,11 @@ def _costs(board: Leaderboard) -> list[str]:
             for row in board.rows
             if row.value is not None and getattr(row, name)
         ]
-        if len(points) > 1 and board.metric in SHARES:
+        if len(points) > 1 and is_share(board.metric):
             drawn.append(
-                charts.scatter(points, title=f"{_words(board.metric)} against {said}", across=said, up=board.metric)
+                charts.scatter(
+                    points, title=f"{metric_title(board.metric)} against {said}", across=said, up=board.metric
+                )
             )
     return [details("Accuracy against cost", *drawn)] if drawn else []
 
@@ -166,15 +159,20 @@ def few_shot(report: CurveReport) -> str:
             for curve in found
         ]
         metric = found[0].metric
-        title = f"{_words(metric)} by {across}; bands: 95 % intervals"
-        blocks.append(charts.curves(series, title=title, across=across, share=metric in SHARES))
+        title = f"{metric_title(metric)} by {across}; bands: 95 % intervals"
+        blocks.append(charts.curves(series, title=title, across=across, share=is_share(metric)))
         rows = [
-            [text(curve.model), f"{point.size:g}", number(metric, point.mean), span(metric, point.interval)]
+            [
+                text(curve.model),
+                f"{point.size:g}",
+                number_text(metric, point.mean),
+                interval_text(metric, point.interval),
+            ]
             for curve in found
             for point in curve.points
         ]
         blocks.append(
-            table(["features", across, _words(metric), "95 % interval"], rows, caption=title, numeric=(1, 2, 3))
+            table(["features", across, metric_title(metric), "95 % interval"], rows, caption=title, numeric=(1, 2, 3))
         )
     return section("How accuracy grows with labels", *blocks, id_="curves")
 
@@ -194,7 +192,7 @@ def chosen(found: Sequence[ProbeResult]) -> str:
         title = (
             f"{one.model}, {one.estimator}: score on the rows that choose, by {name}; chosen: {one.params.get(name)}"
         )
-        share = one.metric in SHARES
+        share = is_share(one.metric)
         blocks.append(charts.curves(series, title=title, across=name, share=share, logarithmic=min(sizes) > 0))
     return section("What was chosen from", *blocks, id_="chosen")
 
@@ -319,11 +317,3 @@ def costs_of(comparison: Comparison) -> str:
 
 def _name(one: ProbeResult, with_protocol: bool) -> str:
     return f"{one.model}, {one.protocol + ' ' if with_protocol else ''}{one.estimator}"
-
-
-def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _words(metric: str) -> str:
-    return metric.replace("_", " ")

@@ -121,7 +121,8 @@ def _build(kind: Any, value: Any, where: str) -> Any:
 
 def _record(kind: Any, record: dict[str, Any], where: str) -> Any:
     hints = _hints(kind)
-    names: tuple[str, ...] = tuple(getattr(kind, "__dataclass_fields__", ()) or kind._fields)
+    is_record = dataclasses.is_dataclass(kind)  # whose class variables are no fields
+    names: list[str] = [one.name for one in dataclasses.fields(kind)] if is_record else list(kind._fields)
     # What a newer version added is passed over; what it took away, or never wrote, is missed by the class itself.
     values = {name: _build(hints[name], record[name], f"{where}.{name}") for name in names if name in record}
     try:

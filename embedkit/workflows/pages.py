@@ -1,4 +1,4 @@
-"""report: results as one HTML page, with thumbnails of the images that they are about.
+"""write_page: results as one HTML page, with thumbnails of the images that they are about.
 
 Layer: workflows; imports everything below, never click.
 """
@@ -21,7 +21,7 @@ _MOST_THUMBNAILS = 4_000
 """Five megabytes hold some two thousand."""
 
 
-def report(
+def write_page(
     results: Record | str | os.PathLike[str] | Sequence[Record | str | os.PathLike[str]],
     output: str | os.PathLike[str],
     *,
@@ -61,7 +61,7 @@ def report(
 
     Examples
     --------
-    >>> report(probe("photos.h5"), "photos.html")  # doctest: +SKIP
+    >>> write_page(probe("photos.h5"), "photos.html")  # doctest: +SKIP
     """
     target = Path(output)
     if target.suffix.lower() not in (".html", ".htm"):

@@ -25,6 +25,7 @@ from embedkit.results import ProbeReport, ProbeResult
 from embedkit.workflows.attributed_notes import attributed
 from embedkit.workflows.origins import data_name, origin_of
 from embedkit.workflows.targets import NamedTable, open_store, open_target, tables_of
+from embedkit.workflows.views import map_of, nearest_trained
 
 
 def probe(
@@ -41,6 +42,7 @@ def probe(
     floors: bool = True,
     random_state: int = 0,
     device: str = "auto",
+    views: bool = False,
     progress: Progress | None = None,
 ) -> ProbeReport:
     """Train simple estimators on features and report their accuracy with its interval.
@@ -79,6 +81,9 @@ def probe(
         Where an estimator given by path or object is fitted, if scikit-learn can fit it on tensors: ``"auto"`` (a GPU
         where there is one, else NumPy), ``"cpu"`` (NumPy), ``"cuda"``, ``"cuda:0"``, ``"torch:cpu"``. A device that is
         named needs ``SCIPY_ARRAY_API=1`` in the environment.
+    views : bool
+        Keep what a page shows beside the numbers: a map of each model's features, and the training image nearest to
+        each tested one that was named wrong.
     progress : callable, optional
 
     Returns
@@ -125,7 +130,16 @@ def probe(
     notes += attributed((result.model, text) for result in results for text in result.notes or [""])
     notes += disagreements_of(results)
     data = data_name(tables.named[0])
+    models = [named for named in tables.named if not named.floor]
+    best = next((result for result in results if not result.floor), None)
     return ProbeReport(
+        maps=[map_of(named.name, named.table, random_state=random_state) for named in models] if views else [],
+        nearest=[
+            near
+            for named in models
+            if views and best is not None and named.name == best.model
+            for near in nearest_trained(named.table, best)
+        ],
         results=[dataclasses.replace(result, data=data) for result in results],
         skipped=tables.skipped,
         notes=notes,

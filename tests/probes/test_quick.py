@@ -94,11 +94,11 @@ def test_scores_of_pairs_of_classes_are_no_scores_of_classes():
 
 def test_metrics_that_would_hold_too_many_scores_are_left_out(monkeypatch):
     X, y = blobs(rows=20)
-    monkeypatch.setattr(sys.modules["embedkit.evaluation.evaluate"], "_MOST_SCORES", 179)
+    monkeypatch.setattr(sys.modules["embedkit.evaluation.evaluating"], "_MOST_SCORES", 179)
     found = quick(table_of(X, y), "knn", model="m")
     assert found.predicted.scores is None
     assert set(found.result.metrics) == {"mean_per_class_accuracy", "macro_f1"}
-    monkeypatch.setattr(sys.modules["embedkit.evaluation.evaluate"], "_MOST_SCORES", 180)
+    monkeypatch.setattr(sys.modules["embedkit.evaluation.evaluating"], "_MOST_SCORES", 180)
     assert quick(table_of(X, y), "knn", model="m").predicted.scores.shape == (60, 3)
     assert quick(table_of(X, y), "knn", model="m", further=False).result.metrics == {}
 

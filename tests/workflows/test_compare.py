@@ -11,7 +11,7 @@ import pytest
 from embedkit import FeatureRequest, FeatureTable, PreprocessOverrides, compare, extract
 from embedkit.errors import LabelsError, SplitError, UsageError
 from embedkit.render import as_csv, as_markdown, as_text
-from embedkit.workflows import leaderboard_entries as entries
+from embedkit.workflows import leaderboard_entries
 from tests.photos import MODEL, make_manifest
 
 FAST = {"precision": "fp32", "engine": "torch"}
@@ -36,13 +36,13 @@ def store(tmp_path_factory):
 def runs(monkeypatch):
     """Count the probes that are really run."""
     seen: list[tuple[str, int]] = []
-    run_protocol = entries.run_protocol
+    run_protocol = leaderboard_entries.run_protocol
 
     def counting(name, table, **options):
         seen.append((name, options["random_state"]))
         return run_protocol(name, table, **options)
 
-    monkeypatch.setattr(entries, "run_protocol", counting)
+    monkeypatch.setattr(leaderboard_entries, "run_protocol", counting)
     return seen
 
 

@@ -31,7 +31,7 @@ from embedkit.probes.protocols import (
     voc_svm,
 )
 from embedkit.probes.protocols.features import Prescription
-from embedkit.probes.quick import check_estimator, default_estimators, quick
+from embedkit.probes.protocols.quick import check_estimator, default_estimators, quick
 from embedkit.tables import FeatureTable
 
 __all__ = ["PROTOCOLS", "ProbeRun", "check_protocol", "run_protocol"]

@@ -8,7 +8,7 @@
 
 Without splits the same is done once a fold, and the predictions of all folds are judged together.
 
-Layer: probes; above the store and the estimators, below workflows.
+Layer: probes.protocols; above the engine of evaluation.
 """
 
 from __future__ import annotations
