@@ -124,16 +124,19 @@ def gather_overrides(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def backbones_from(models: tuple[str, ...], options: dict[str, Any]) -> list[BackboneRequest]:
-    """Return one request for each ``NAME`` or ``NAME=FILE`` and layer, with the other options given."""
+    """Return one request for each ``NAME`` or ``NAME=FILE`` and layer, with the other options given.
+
+    Without any of all that none: of a feature file nothing need be asked.
+    """
     from embedkit import BackboneRequest
 
-    named: tuple[str | None, ...] = models or ((None,) if options["weights"] == "bundled" else ())
     layers: list[tuple[int, ...]] = [(layer,) for layer in options["layers"]] or [()]
-    return [
+    requests = [
         BackboneRequest(model, **gather_overrides({**options, "weights": weights, "layers": layer}))
-        for model, weights in (weights_of(name, options["weights"]) for name in named)
+        for model, weights in (weights_of(name, options["weights"]) for name in models or (None,))
         for layer in layers
     ]
+    return requests if models or requests != [BackboneRequest()] else []
 
 
 def weights_of(model: str | None, weights: str) -> tuple[str | None, str]:

@@ -28,6 +28,10 @@ RESERVED_MODEL_ARGS = {
 }
 """Arguments of ``timm.create_model`` that embedkit decides itself, and what says the same here."""
 
+BUNDLED_MODELS = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")
+"""Those whose trained weights packages hold (`embedkit.backbones.bundled`). The first is a dependency, and the model
+where none is named."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreprocessOverrides:
@@ -85,11 +89,13 @@ class BackboneRequest:
     Parameters
     ----------
     model : str or None
-        A timm name, passed through unchanged (``arch``, ``arch.tag``, ``hf-hub:org/name``, ``local-dir:folder``), a
-        pseudo-backbone (``"pixels32"``, ``"colour-histogram"``), or None or ``"bundled"`` with ``weights="bundled"``.
+        A timm name, passed through unchanged (``arch``, ``arch.tag``, ``hf-hub:org/name``, ``local-dir:folder``), or a
+        pseudo-backbone (``"pixels32"``, ``"colour-histogram"``). None and ``"bundled"`` become the backbone that comes
+        with embedkit, ``"tf_efficientnet_lite0"``, and their weights ``"bundled"``.
     weights : str
-        ``"pretrained"`` (timm's own, from the hub or its cache), ``"random"``, ``"bundled"``, or the path of a
-        ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file.
+        ``"pretrained"`` (timm's own, from a data package that is installed, the hub's cache or the hub), ``"random"``,
+        ``"bundled"`` (from a data package, for `BUNDLED_MODELS`), or the path of a ``.safetensors``, ``.pth``, ``.pt``
+        or ``.bin`` file.
     model_args : mapping
         Further arguments of ``timm.create_model``; JSON values.
     layer : int or None
@@ -114,7 +120,7 @@ class BackboneRequest:
         A value that no backbone could honour.
     """
 
-    model: str | None
+    model: str | None = None
     weights: str = "pretrained"
     model_args: Mapping[str, Json] = dataclasses.field(default_factory=dict[str, Json])
     layer: int | None = None
@@ -130,19 +136,19 @@ class BackboneRequest:
         self._check_types()
         if not self.weights:
             raise UsageError("weights is empty, expected pretrained, random, bundled or the path of a file")
-        if self.weights == "bundled":
-            if self.model not in (None, "bundled"):
+        if self.model in (None, "bundled"):
+            if self.weights not in ("pretrained", "bundled"):
                 raise UsageError(
-                    f"model {self.model!r} was given with the weights 'bundled', which come with their own "
-                    "model: leave one out"
+                    f"no model was given for the weights {self.weights!r}: name it (`embedkit models` lists them), or "
+                    "leave the weights out too for the bundled backbone"
                 )
-        elif self.model == "bundled":
-            raise UsageError(f"model 'bundled' was given with the weights {self.weights!r}, expected 'bundled'")
+            # One name for one thing, whoever asks for it in whatever words.
+            object.__setattr__(self, "model", BUNDLED_MODELS[0])
+            object.__setattr__(self, "weights", "bundled")
         elif not self.model:
-            raise UsageError(
-                "no model was given: name one (`embedkit models` lists them), or choose the weights 'bundled', which "
-                "come with their own"
-            )
+            raise UsageError("model is empty: name one (`embedkit models` lists them), or leave it out")
+        elif self.weights == "bundled" and self.model.partition(".")[0] not in BUNDLED_MODELS:
+            raise UsageError(f"no bundled weights of {self.model!r}; there are those of {', '.join(BUNDLED_MODELS)}")
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise UsageError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(choices)}")

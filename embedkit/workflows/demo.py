@@ -72,7 +72,7 @@ def demo(folder: str | os.PathLike[str] = "embedkit-demo", *, progress: Progress
     if not manifest.exists():
         _render_digits(manifest)
     feature_file, store = folder / "digits.h5", folder / "store"
-    extraction = extract(manifest, None, weights="bundled", store=store, output=feature_file, progress=progress)
+    extraction = extract(manifest, store=store, output=feature_file, progress=progress)
     report = probe(feature_file, estimator=("logistic", "svm", "pca+logistic"), store=store, progress=progress)
     return DemoResult(
         manifest=str(manifest), feature_file=str(feature_file), store=str(store), extraction=extraction, report=report

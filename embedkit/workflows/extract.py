@@ -92,7 +92,7 @@ class ExtractResult:
 
 def extract(
     source: Any,
-    model: str | None,
+    model: str | None = None,
     *,
     weights: str = "pretrained",
     model_args: Mapping[str, Json] | None = None,
@@ -120,7 +120,7 @@ def extract(
     source : path, or sequence of images
         A folder (sub-folders are classes), a manifest (``path,label,split`` and further columns), or images in memory.
     model : str or None
-        A timm name, ``"pixels32"`` or ``"colour-histogram"``; None with ``weights="bundled"``.
+        A timm name, ``"pixels32"`` or ``"colour-histogram"``; None is the bundled backbone.
     weights, model_args, layer, pool, precision, engine, device, preprocess, resize
         As in `BackboneRequest`; but `device` may name several (``"cuda:0,cuda:1"``), and ``"cuda"`` is all that are
         visible: each has a process of its own.

@@ -112,8 +112,7 @@ def open_target(
                 check_labels(table.target_type)
         named = NamedTable(name=_model_name(table), table=table, floor=table.spec.backbone.architecture in PSEUDO)
         return _with_floors_of_file(named, store, progress) if floors else Target(tables=[named])
-    if not models:
-        raise UsageError(f"{target} is a source of images, so a model is needed: name one of `embedkit models`")
+    models = models or [BackboneRequest()]
     source = open_source(target, label_column=label_column)
     if check_labels is not None:
         with about(source.name):

@@ -15,11 +15,11 @@ from embedkit.specs import canonical_json
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"model": None}, "no model was given"),
-        ({"model": ""}, "no model was given: .* or choose the weights 'bundled', which come with their own$"),
+        ({"weights": "random"}, "no model was given for the weights 'random': name it"),
+        ({"model": "bundled", "weights": "a.pth"}, "no model was given for the weights 'a.pth': name it"),
+        ({"model": ""}, "model is empty"),
         ({"model": "resnet18", "weights": ""}, "weights is empty"),
-        ({"model": "resnet18", "weights": "bundled"}, "come with their own model: leave one out"),
-        ({"model": "bundled"}, "with the weights 'pretrained', expected 'bundled'"),
+        ({"model": "resnet18", "weights": "bundled"}, "no bundled weights of 'resnet18'; there are .*lite0.*lite2"),
         ({"model": "resnet18", "pool": "mean"}, "expected one of auto, avg"),
         ({"model": "resnet18", "precision": "int8"}, "expected one of auto, fp32"),
         ({"model": "resnet18", "engine": "onnx"}, "expected one of auto, torch"),
@@ -34,6 +34,12 @@ from embedkit.specs import canonical_json
 def test_what_no_backbone_could_honour(fields: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         BackboneRequest(**fields)
+
+
+def test_the_backbone_that_is_asked_for_without_a_name_has_one() -> None:
+    asked = [BackboneRequest(), BackboneRequest(None, "bundled"), BackboneRequest("bundled")]
+    assert {(request.model, request.weights) for request in asked} == {("tf_efficientnet_lite0", "bundled")}
+    assert asked[0] == asked[1] == asked[2] == BackboneRequest("tf_efficientnet_lite0", "bundled")
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ import sklearn.metrics as reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from embedkit.evaluation import metrics
 from embedkit.evaluation.judging import METRICS, applicable, further_metrics, judge
 from embedkit.evaluation.predictions import Predicted, predicted_classes
 from embedkit.evaluation.statistics import wilson_interval
-from embedkit.evaluation import metrics
 
 
 def classified(seed: int, n: int = 120, classes: int = 7) -> tuple[Any, Predicted]:
