@@ -129,21 +129,20 @@ def transformers(job: Job) -> Work:
 
 def embedkit(job: Job) -> Work:
     """Run embedkit into an empty store; what ``auto`` takes is what it takes for a long job."""
-    from embedkit.backbones import BackboneRequest, load_backbone
-    from embedkit.extraction import ExtractionRequest, run
+    from embedkit.backbones import FeatureRequest, load_backbone
+    from embedkit.extraction import run
     from embedkit.images import open_source
     from embedkit.store import FeatureStore
 
-    asked = BackboneRequest(
+    asked = FeatureRequest(
         job["architecture"], weights=job["weights"], precision=job["precision"], engine=job["engine"],
-        expected_images=1_000_000,
     )  # fmt: skip
-    backbone = load_backbone(asked)
+    backbone = load_backbone(asked, expected_images=1_000_000)
     store = FeatureStore(Path(job["store"]))
     job["said"] = backbone.choice
 
     def work() -> Any:
-        extraction = run(open_source(job["paths"]), ExtractionRequest(backbone=asked), store, backbone=backbone)
+        extraction = run(open_source(job["paths"]), asked, store, backbone=backbone)
         assert extraction.forward_passes == len(job["paths"]), "the store was not empty"
         return extraction.features.get(extraction.digests)
 
@@ -170,13 +169,13 @@ def decode_only(job: Job) -> Work:
     """Read, decode and preprocess on all cores as embedkit does, and stop there."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from embedkit.backbones import BackboneRequest, load_backbone
-    from embedkit.extraction import ExtractionRequest
+    from embedkit.backbones import FeatureRequest, load_backbone
+    from embedkit.extraction import Resolution
     from embedkit.images import decode, read_bytes
     from embedkit.preprocess import Preprocessor
 
-    asked = BackboneRequest(job["architecture"], weights=job["weights"], precision="fp32", engine="torch")
-    spec = ExtractionRequest(backbone=asked).feature_spec(load_backbone(asked))
+    asked = FeatureRequest(job["architecture"], weights=job["weights"], precision="fp32", engine="torch")
+    spec = Resolution.of(asked, load_backbone(asked)).spec
     preprocessor = Preprocessor(spec.preprocess)
 
     def one(path: str) -> Any:
@@ -193,14 +192,13 @@ def forward_only(job: Job) -> Work:
     """Run the network alone on pixels in memory, in the engine and on the cores that embedkit takes."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from embedkit.backbones import BackboneRequest, load_backbone
+    from embedkit.backbones import FeatureRequest, load_backbone
     from embedkit.backbones.threads import use_one_thread
 
-    asked = BackboneRequest(
+    asked = FeatureRequest(
         job["architecture"], weights=job["weights"], precision=job["precision"], engine=job["engine"],
-        expected_images=1_000_000,
     )  # fmt: skip
-    backbone = load_backbone(asked)
+    backbone = load_backbone(asked, expected_images=1_000_000)
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (len(job["paths"]), 3, *backbone.preprocess.input_size), dtype=np.uint8)
     step = backbone.batch_size

@@ -181,8 +181,8 @@ class _SlowDisk(Disk):
         super().sync(descriptor)
         self._pause()
 
-    def rename(self, source: Path, target: Path) -> None:
-        super().rename(source, target)
+    def rename(self, source: Path, target: Path, at: int | None = None, to: int | None = None) -> None:
+        super().rename(source, target, at, to)
         self._pause()
 
     def _pause(self) -> None:

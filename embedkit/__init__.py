@@ -9,11 +9,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from embedkit.backbones import BackboneRequest, ModelInfo, PreprocessOverrides, list_models
+    from embedkit.backbones import FeatureRequest, ModelInfo, PreprocessOverrides, list_models
     from embedkit.embedder import ImageEmbedder
     from embedkit.errors import EmbedkitError
     from embedkit.extraction import Tick, default_store
     from embedkit.persistence import Model, load_model, save_model
+    from embedkit.results import (
+        Comparison,
+        CurveReport,
+        DemoResult,
+        ExtractResult,
+        FitResult,
+        PlanResult,
+        PlanStatus,
+        Predictions,
+        ProbeReport,
+        ProbeResult,
+        load_result,
+    )
     from embedkit.specs import FeatureSpec
     from embedkit.store import FeatureStore
     from embedkit.tables import FeatureTable, export, info
@@ -21,12 +34,11 @@ if TYPE_CHECKING:
     from embedkit.workflows.curve import curve
     from embedkit.workflows.demo import demo
     from embedkit.workflows.export_model import export_model
-    from embedkit.workflows.extract import ExtractResult, extract
+    from embedkit.workflows.extract import extract
     from embedkit.workflows.extract_several import extract_several
     from embedkit.workflows.fit import fit
+    from embedkit.workflows.pages import write_page
     from embedkit.workflows.plans import (
-        PlanResult,
-        PlanStatus,
         extract_planned,
         extract_unit,
         extraction_status,
@@ -36,18 +48,25 @@ if TYPE_CHECKING:
     from embedkit.workflows.probe import probe
 else:
     _HOMES = {
-        "BackboneRequest": "embedkit.backbones",
+        "Comparison": "embedkit.results",
+        "CurveReport": "embedkit.results",
+        "DemoResult": "embedkit.results",
         "EmbedkitError": "embedkit.errors",
-        "ExtractResult": "embedkit.workflows.extract",
+        "ExtractResult": "embedkit.results",
+        "FeatureRequest": "embedkit.backbones",
         "FeatureSpec": "embedkit.specs",
         "FeatureStore": "embedkit.store",
         "FeatureTable": "embedkit.tables",
+        "FitResult": "embedkit.results",
         "ImageEmbedder": "embedkit.embedder",
         "Model": "embedkit.persistence",
         "ModelInfo": "embedkit.backbones",
-        "PlanResult": "embedkit.workflows.plans",
-        "PlanStatus": "embedkit.workflows.plans",
+        "PlanResult": "embedkit.results",
+        "PlanStatus": "embedkit.results",
+        "Predictions": "embedkit.results",
         "PreprocessOverrides": "embedkit.backbones",
+        "ProbeReport": "embedkit.results",
+        "ProbeResult": "embedkit.results",
         "Tick": "embedkit.extraction",
         "compare": "embedkit.workflows.compare",
         "curve": "embedkit.workflows.curve",
@@ -64,10 +83,12 @@ else:
         "info": "embedkit.tables",
         "list_models": "embedkit.backbones",
         "load_model": "embedkit.persistence",
+        "load_result": "embedkit.results",
         "plan_extraction": "embedkit.workflows.plans",
         "predict": "embedkit.workflows.predict",
         "probe": "embedkit.workflows.probe",
         "save_model": "embedkit.persistence",
+        "write_page": "embedkit.workflows.pages",
     }
 
     def __getattr__(name: str) -> Any:
@@ -82,18 +103,25 @@ else:
 
 
 __all__ = [
-    "BackboneRequest",
+    "Comparison",
+    "CurveReport",
+    "DemoResult",
     "EmbedkitError",
     "ExtractResult",
+    "FeatureRequest",
     "FeatureSpec",
     "FeatureStore",
     "FeatureTable",
+    "FitResult",
     "ImageEmbedder",
     "Model",
     "ModelInfo",
     "PlanResult",
     "PlanStatus",
+    "Predictions",
     "PreprocessOverrides",
+    "ProbeReport",
+    "ProbeResult",
     "Tick",
     "compare",
     "curve",
@@ -110,8 +138,10 @@ __all__ = [
     "info",
     "list_models",
     "load_model",
+    "load_result",
     "plan_extraction",
     "predict",
     "probe",
     "save_model",
+    "write_page",
 ]

@@ -10,7 +10,6 @@ import dataclasses
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, cast
 
@@ -19,11 +18,9 @@ import numpy.typing as npt
 from sklearn import get_config
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from embedkit.backbones import Backbone, BackboneRequest
-from embedkit.backbones.request import check_batch_size
+from embedkit.backbones import Backbone, FeatureRequest, PreprocessOverrides, check_batch_size
 from embedkit.errors import ImageError, UsageError
-from embedkit.extraction import Extraction, ExtractionRequest, default_store, overrides_from, resolve, run
-from embedkit.extraction.recall import recall
+from embedkit.extraction import Extraction, KeptBackbone, default_store, recall, resolve, run
 from embedkit.images import ImageSource, digests_of, rows_of
 from embedkit.specs import Dtype, Engine, FeatureSpec, Json, Pool, Precision, require_equal
 from embedkit.store import FeatureStore
@@ -49,10 +46,11 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         / ``.pth`` file.
     model_args : mapping, optional
         Further arguments of ``timm.create_model``.
-    layer : int, optional
+    layer : int or sequence of int, optional
         Index into the model's intermediate layers, negative from the end; by default the output before the classifier.
-    pool : {"auto", "avg", "cls", "cls+avg", "max", "gem"}, default="auto"
-        How a layer's map or tokens become one vector.
+        Several give a block of columns each, from one pass.
+    pool : {"auto", "avg", "cls", "cls+avg", "max", "gem"} or sequence of them, default="auto"
+        How a layer's map or tokens become one vector; several go with as many layers, or with a single one.
     precision : {"auto", "fp32", "bf16", "fp16"}, default="auto"
     dtype : {"float32", "float16"}, default="float32"
         The type in which features are stored; `transform` always returns float32.
@@ -61,7 +59,7 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
     engine : {"auto", "torch", "openvino"}, default="auto"
     resize : {"fast", "exact"}, default="fast"
         ``"exact"`` decodes and resizes with Pillow, equal to timm's own transform.
-    preprocess : mapping, optional
+    preprocess : mapping or PreprocessOverrides, optional
         What replaces parts of the model's own preprocessing, as `PreprocessOverrides` names them:
         ``{"input_size": (96, 96), "crop_pct": 1.0}``.
     store : str or Path, optional
@@ -107,16 +105,16 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         self,
         model: str | None = None,
         *,
-        weights: str = "pretrained",
+        weights: str | os.PathLike[str] = "pretrained",
         model_args: Mapping[str, Json] | None = None,
-        layer: int | None = None,
-        pool: Pool = "auto",
+        layer: int | None | Sequence[int | None] = None,
+        pool: Pool | Sequence[Pool] = "auto",
         precision: Precision | Literal["auto"] = "auto",
         dtype: Dtype = "float32",
         device: str = "auto",
         engine: Engine | Literal["auto"] = "auto",
         resize: Literal["fast", "exact"] = "fast",
-        preprocess: Mapping[str, Any] | None = None,
+        preprocess: PreprocessOverrides | Mapping[str, Any] | None = None,
         store: str | os.PathLike[str] | None = None,
         batch_size: int | None = None,
         root: str | os.PathLike[str] | None = None,
@@ -128,7 +126,7 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         self.weights = weights
         self.model_args = model_args
         self.layer = layer
-        self.pool: Pool = pool
+        self.pool: Pool | Sequence[Pool] = pool
         self.precision: Precision | Literal["auto"] = precision
         self.dtype: Dtype = dtype
         self.device = device
@@ -141,6 +139,48 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         self.input: Literal["path", "key"] = input
         self.on_error: Literal["raise", "nan"] = on_error
         self.output: Literal["numpy", "torch"] = output
+
+    @classmethod
+    def from_spec(
+        cls,
+        spec: FeatureSpec,
+        request: FeatureRequest | Mapping[str, Any] | None = None,
+        *,
+        weights: str | os.PathLike[str] | None = None,
+        device: str = "auto",
+        store: str | os.PathLike[str] | None = None,
+        batch_size: int | None = None,
+        root: str | os.PathLike[str] | None = None,
+        input: Literal["path", "key"] = "path",
+        on_error: Literal["raise", "nan"] = "raise",
+        output: Literal["numpy", "torch"] = "numpy",
+    ) -> Self:
+        """Return an embedder, fitted, that gives exactly the features of a spec, or an error.
+
+        Parameters
+        ----------
+        spec : FeatureSpec
+        request : FeatureRequest or its record, optional
+            What the features were asked for by, such as a table's ``provenance["request"]``; by default the spec's
+            architecture with timm's own weights.
+        weights : str or path, optional
+            Where the weights are now. They have to be those of the spec.
+        device, store, batch_size, root, input, on_error, output
+            As of the class.
+        """
+        asked = request if isinstance(request, FeatureRequest) else FeatureRequest.of_spec(spec, request)
+        asked = dataclasses.replace(asked.pinned(spec), weights=weights or asked.weights, device=device)
+        embedder = cls(
+            **asked.parts(),
+            store=store,
+            batch_size=batch_size,
+            root=root,
+            input=input,
+            on_error=on_error,
+            output=output,
+        )
+        embedder.spec_ = spec
+        return embedder
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Settle what `auto` stands for; nothing is learned from the images.
@@ -157,7 +197,11 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         """
         rows = len(digests_of(X) if self._takes_keys() else self._source(X))
         self._take_columns(X)
-        self.spec_ = self._resolve(rows)
+        request, store = self.request(), self._store()
+        kept = self._backbone_of(request)
+        resolution, backbone = resolve(request, store, expected_images=rows, batch_size=self.batch_size, backbone=kept)
+        self._keep(request, resolution.spec, backbone)
+        self.spec_ = resolution.spec
         return self
 
     def fit_transform(  # pyright: ignore[reportIncompatibleMethodOverride]  # fit takes no further parameters
@@ -203,8 +247,7 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         spec: FeatureSpec | None = getattr(self, "spec_", None)
         if spec is None:
             # The width is the same in every engine and precision; what `auto` stands for is for `fit` to settle.
-            backbone = dataclasses.replace(self.request().backbone, precision="fp32", engine="torch")
-            request = dataclasses.replace(self.request(), backbone=backbone)
+            request = dataclasses.replace(self.request(), precision="fp32", engine="torch")
             spec = resolve(request, self._store())[0].spec
         prefix = type(self).__name__.lower()
         return np.array([f"{prefix}{number}" for number in range(spec.backbone.width)], dtype=object)
@@ -227,6 +270,8 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         state.pop("_loaded", None)
         for name in ("weights", "store", "root"):
             state[name] = os.fspath(state[name]) if isinstance(state[name], os.PathLike) else state[name]
+        if isinstance(self.preprocess, PreprocessOverrides):
+            state["preprocess"] = self.preprocess.given()
         if "spec_" in state:
             state["spec_"] = state["spec_"].to_dict()
         return state
@@ -236,7 +281,7 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
             state = {**state, "spec_": FeatureSpec.from_dict(state["spec_"])}
         cast(Any, super()).__setstate__(state)
 
-    def request(self) -> ExtractionRequest:
+    def request(self) -> FeatureRequest:
         """Return what the parameters ask of an extraction.
 
         Raises
@@ -245,27 +290,8 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
             A parameter is out of its range.
         """
         check_batch_size(self.batch_size)
-        try:
-            preprocess = overrides_from({} if self.preprocess is None else self.preprocess)
-        except TypeError as error:
-            raise UsageError(
-                f"preprocess is {self.preprocess!r}; expected fields of PreprocessOverrides: {error}"
-            ) from error
-        return ExtractionRequest(
-            backbone=BackboneRequest(
-                self.model,
-                weights=os.fspath(self.weights) if isinstance(self.weights, os.PathLike) else self.weights,
-                model_args=dict(self.model_args or {}),
-                layer=self.layer,
-                pool=self.pool,
-                precision=self.precision,
-                engine=self.engine,
-                device=self.device,
-                preprocess=preprocess,
-                resize=self.resize,
-            ),
-            dtype=self.dtype,
-        )
+        parts = [field.name for field in dataclasses.fields(FeatureRequest)]  # each is a parameter here
+        return FeatureRequest(**{name: getattr(self, name) for name in parts})
 
     def _check_output(self) -> None:
         """Refuse what cannot be given before any image is looked at."""
@@ -290,18 +316,6 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
     def _store(self) -> FeatureStore:
         return FeatureStore(default_store() if self.store is None else Path(self.store))
 
-    def _resolve(self, expected_images: int) -> FeatureSpec:
-        request = self.request()
-        resolution, backbone = resolve(
-            request,
-            self._store(),
-            expected_images=expected_images,
-            batch_size=self.batch_size,
-            backbone=self._backbone_of(request),
-        )
-        self._keep(request, resolution.spec, backbone)
-        return resolution.spec
-
     def _embed(
         self, X: Any, fitted: FeatureSpec | None, keys: Sequence[str] | None
     ) -> tuple[npt.NDArray[np.float32], FeatureSpec]:
@@ -317,13 +331,15 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
                 fitted,
                 "these are no longer the features that this embedder was fitted with, fit it again to change to them",
             )
-        self._check_failures(extraction, names if keys is None else _as_names(keys, len(extraction.digests)))
+        if keys is not None and len(keys) != len(names):
+            raise UsageError(f"{len(keys)} keys were given for {len(names)} images, expected one each")
+        self._check_failures(extraction, names if keys is None else keys)
         rows = extraction.rows
         features = np.full((len(extraction.digests), spec.backbone.width), np.nan, dtype=np.float32)
         features[rows] = extraction.features.get(extraction.digests[rows])
         return features, spec
 
-    def _extract(self, X: Any, request: ExtractionRequest) -> tuple[Extraction, Sequence[str]]:
+    def _extract(self, X: Any, request: FeatureRequest) -> tuple[Extraction, Sequence[str]]:
         """Return where the features of images are, computed if need be, and names of the rows."""
         store, backbone = self._store(), self._backbone_of(request)
         if self._takes_keys():
@@ -369,37 +385,13 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         if names is not None and fitted is not None and names != fitted.tolist():
             raise UsageError(f"X has the columns {names!r}, expected {fitted.tolist()!r} as in fit; select that one")
 
-    def _backbone_of(self, request: ExtractionRequest) -> Backbone | None:
-        """Return the network of an earlier call, if it was for the same request and its files are as they were."""
-        loaded: _Loaded | None = getattr(self, "_loaded", None)
-        if loaded is None or (request.to_dict(), self.batch_size) not in loaded.asked or loaded.changed():
-            return None
-        return loaded.backbone
+    def _backbone_of(self, request: FeatureRequest) -> Backbone | None:
+        kept: KeptBackbone | None = getattr(self, "_loaded", None)
+        return None if kept is None else kept.of(request, self.batch_size)
 
-    def _keep(self, request: ExtractionRequest, spec: FeatureSpec, backbone: Backbone | None) -> None:
+    def _keep(self, request: FeatureRequest, spec: FeatureSpec, backbone: Backbone | None) -> None:
         if backbone is not None and backbone is not self._backbone_of(request):
-            asked = [(one.to_dict(), self.batch_size) for one in (request, request.settled(spec))]
-            self._loaded = _Loaded(asked, backbone, [_file_state(path) for path in backbone.weights_files])
-
-
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    """A network that was loaded, what was asked for, and how its files of weights were then."""
-
-    asked: list[tuple[dict[str, Any], int | None]]
-    backbone: Backbone
-    files: list[tuple[int, ...] | None]
-
-    def changed(self) -> bool:
-        return [_file_state(path) for path in self.backbone.weights_files] != self.files
-
-
-def _file_state(path: Path) -> tuple[int, ...] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+            self._loaded = KeptBackbone([request, request.settled(spec)], self.batch_size, backbone)
 
 
 def _columns(X: Any) -> list[str] | None:
@@ -407,10 +399,3 @@ def _columns(X: Any) -> list[str] | None:
     if not (hasattr(X, "columns") and hasattr(X, "shape")):
         return None
     return [str(name) for name in X.columns]
-
-
-def _as_names(keys: Sequence[str], rows: int) -> Sequence[str]:
-    names = list(keys)
-    if len(names) != rows:
-        raise UsageError(f"{len(names)} keys were given for {rows} images, expected one each")
-    return names

@@ -5,6 +5,7 @@
     EmbedkitError
     ├── UsageError (ValueError)                     an argument that cannot be honoured
     ├── MissingExtraError (ImportError)             an optional dependency is not installed
+    ├── UnreadableFileError (ValueError)            a small file that is damaged, or no file of its kind
     ├── SourceError (ValueError)                    a source of images as a whole
     │   ├── SourceNotFoundError (FileNotFoundError)
     │   ├── EmptySourceError                        no image in it
@@ -22,6 +23,7 @@
     ├── StoreError
     │   ├── StoreNotFoundError (FileNotFoundError)
     │   ├── StoreFormatError (ValueError)           not a store, or one of a newer major version
+    │   ├── StoreLostError (OSError)                its folder is gone, or another one: a lost mount
     │   ├── StoreWriteError (OSError)               disk full, read-only folder, ...: committed rows are intact
     │   ├── DamagedPartError (OSError)              a part whose bytes do not match its name
     │   └── MissingRowsError (KeyError)             digests that the store does not hold
@@ -39,6 +41,7 @@
     ├── ProbeError (ValueError)                     features on which the question asked has no answer
     │   ├── LabelsError                             labels missing, or of one class only
     │   └── SplitError                              no usable train and test split
+    ├── ResultFileError (ValueError)                a saved result that cannot be read: damaged, newer, or none
     └── ModelFileError
         ├── ModelFileNotFoundError (FileNotFoundError)
         ├── ModelFileFormatError (ValueError)
@@ -70,6 +73,10 @@ class UsageError(EmbedkitError, ValueError):
 
 class MissingExtraError(EmbedkitError, ImportError):
     """An optional dependency is needed and not installed."""
+
+
+class UnreadableFileError(EmbedkitError, ValueError):
+    """A small file beside the features (a memo, a record, a result) that is damaged, or none of its kind."""
 
 
 class SourceError(EmbedkitError, ValueError):
@@ -150,6 +157,10 @@ class StoreFormatError(StoreError, ValueError):
     """Not a store, or one written by a newer major version."""
 
 
+class StoreLostError(StoreError, OSError):
+    """The folder of a store is no longer the one that was opened; what was acknowledged is where it was written."""
+
+
 class StoreWriteError(StoreError, OSError):
     """A part could not be committed; everything committed before is intact."""
 
@@ -216,6 +227,10 @@ class LabelsError(ProbeError):
 
 class SplitError(ProbeError):
     """There is no usable train and test split."""
+
+
+class ResultFileError(EmbedkitError, ValueError):
+    """A saved result cannot be read: it is damaged, of a newer schema, or no result at all."""
 
 
 class ModelFileError(EmbedkitError):

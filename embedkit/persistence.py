@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import io
-import json
 import os
 import zipfile
 from collections.abc import Iterator
@@ -39,7 +38,7 @@ from embedkit.errors import (
     UntrustedModelError,
     UsageError,
 )
-from embedkit.files import commit_to
+from embedkit.files import commit_to, parse_json
 from embedkit.specs import FeatureSpec, canonical_json
 
 _RECORD = "embedkit.json"
@@ -337,7 +336,7 @@ def fitted_parts(one: Any) -> Iterator[tuple[str, Any]]:
 def _check_record(content: bytes, path: Path) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            number = int(json.loads(archive.read(_RECORD))["format"])
+            number = int(parse_json(archive.read(_RECORD))["format"])
     except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
         raise ModelFileFormatError(
             f"{path} is not a model file of embedkit ({error}); `embedkit fit` and embedkit.save_model write one"

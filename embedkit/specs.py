@@ -1,7 +1,8 @@
 """What features are: frozen records that say how they were made, their canonical JSON and their fingerprint.
 
 Two arrays of features may be mixed exactly when their fingerprints are equal. Whatever changes a feature is a field of
-a spec; whatever does not (labels, file names, library versions, batch size, device) is not.
+a spec; whatever does not (labels, file names, library versions, batch size, device) is not. A field that a later
+version adds is left out of the JSON at its default, so that what was computed before keeps its fingerprint.
 
 Layer: above errors, below every room. Reads no file, no environment variable.
 """
@@ -33,6 +34,11 @@ Dtype = Literal["float32", "float16"]
 def canonical_json(value: object) -> str:
     """Return the one JSON text of a value: keys sorted, no spaces, ASCII, shortest floats; NaN is an error."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def _later(default: Any) -> Any:
+    """Declare a field that older specs do not have, and that means nothing at its default."""
+    return dataclasses.field(default=default, metadata={"later": True})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,24 +109,27 @@ class BackboneSpec:
         Arguments of ``timm.create_model`` beside the defaults; JSON values.
     weights : str
         ``"sha256:<hex>"`` over the backbone's tensors (classifier left out), or ``"none"``.
-    layer : int or None
+    layer : int, None, or tuple of them
         Index into ``forward_intermediates``; None is the model's own output before the classifier.
-    pool : str
+    pool : str or tuple of str
         ``"auto"`` (only without a layer: the model's own), ``"avg"``, ``"cls"``, ``"cls+avg"``, ``"max"``, ``"gem"``.
     precision, engine : str
         What computed the features.
     width : int
         Number of features of one image, as measured.
+    blocks : tuple of int
+        Where `layer` and `pool` are tuples, the width of the block of columns of each pair, in their order; else empty.
     """
 
     architecture: str
     weights: str
     width: int
     model_args: Mapping[str, Json] = dataclasses.field(default_factory=dict[str, Json])
-    layer: int | None = None
-    pool: Pool = "auto"
+    layer: int | None | tuple[int | None, ...] = None
+    pool: Pool | tuple[Pool, ...] = "auto"
     precision: Precision = "fp32"
     engine: Engine = "torch"
+    blocks: tuple[int, ...] = _later(())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,16 +167,13 @@ class FeatureSpec:
             A field is missing or unknown: the record was written by another version of embedkit, or by hand.
         """
         try:
-            preprocess = dict(record["preprocess"])
-            for name in ("input_size", "mean", "std"):
-                preprocess[name] = tuple(preprocess[name])
             return cls(
-                backbone=BackboneSpec(**record["backbone"]),
-                preprocess=PreprocessSpec(**preprocess),
+                backbone=BackboneSpec(**_with_tuples(record["backbone"], "layer", "pool", "blocks")),
+                preprocess=PreprocessSpec(**_with_tuples(record["preprocess"], "input_size", "mean", "std")),
                 decode=DecodeSpec(**record["decode"]),
-                **{name: value for name, value in record.items() if name not in ("backbone", "preprocess", "decode")},
+                **{name: value for name, value in record.items() if name not in _PARTS},
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise UsageError(
                 f"not a feature spec of format {FORMAT_VERSION}: {error}; it was written by another version of embedkit"
             ) from error
@@ -228,7 +234,22 @@ def describe_differences(found: list[tuple[str, object, object]]) -> str:
 def _as_dict(spec: FeatureSpec) -> dict[str, Any]:
     record = dataclasses.asdict(spec)
     record["backbone"]["model_args"] = dict(spec.backbone.model_args)
+    for part, fields in ((record, spec), *((record[name], getattr(spec, name)) for name in _PARTS)):
+        for field in dataclasses.fields(fields):
+            if "later" in field.metadata and part[field.name] == field.default:
+                del part[field.name]
     return record
+
+
+_PARTS = ("backbone", "preprocess", "decode")
+
+
+def _with_tuples(record: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Turn the lists of a JSON record into the tuples that they were."""
+    return {
+        name: tuple(cast(list[Any], value)) if name in names and isinstance(value, list) else value
+        for name, value in record.items()
+    }
 
 
 def _flatten(record: Mapping[str, Any], prefix: str = "") -> dict[str, object]:

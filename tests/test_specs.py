@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -43,6 +45,23 @@ def test_the_fingerprint_is_the_one_written_down():
     assert SPEC.fingerprint == "f1440a4fd125c0b890b26ca58da9ff1490a2e9e2ffbf2888fdc09666a6bbd6be"
 
 
+@pytest.mark.parametrize(
+    "known", json.loads((Path(__file__).parent / "golden" / "fingerprints-1.json").read_text()), ids=lambda _: ""
+)
+def test_fingerprints_of_version_1_stay(known):
+    spec = FeatureSpec.from_dict(known["spec"])
+    assert (spec.canonical, spec.fingerprint) == (known["canonical"], known["fingerprint"])
+    assert spec.model_identity == known["model_identity"]
+
+
+def test_a_later_field_is_in_the_fingerprint_only_where_it_says_something():
+    assert "blocks" not in SPEC.canonical
+    several = dataclasses.replace(SPEC.backbone, layer=(3, None), pool=("avg", "auto"), blocks=(256, 256))
+    spec = dataclasses.replace(SPEC, backbone=several)
+    assert '"blocks":[256,256]' in spec.canonical
+    assert FeatureSpec.from_dict(json.loads(spec.canonical)) == spec
+
+
 def test_the_order_of_model_args_does_not_matter():
     other = dataclasses.replace(SPEC, backbone=dataclasses.replace(SPEC.backbone, model_args={"a": [1, "x"], "b": 1}))
     assert other.fingerprint == SPEC.fingerprint
@@ -61,6 +80,7 @@ CHANGES = [
     ("backbone", "model_args", {}, True),
     ("backbone", "layer", 3, True),
     ("backbone", "pool", "avg", True),
+    ("backbone", "blocks", (256, 256), True),
     ("backbone", "precision", "bf16", False),
     ("backbone", "engine", "openvino", False),
     ("preprocess", "input_size", (224, 256), True),

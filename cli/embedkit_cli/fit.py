@@ -7,8 +7,14 @@ from typing import Any
 import click
 
 from embedkit_cli.grids import ESTIMATORS, param_option
-from embedkit_cli.options import backbone_options, backbones_from, json_option, label_option, store_option
-from embedkit_cli.output import note, params_text, percent, print_facts, print_json, say_failures
+from embedkit_cli.options import (
+    backbone_options,
+    estimator_device_option,
+    requests_beside,
+    result_options,
+    target_options,
+)
+from embedkit_cli.output import check_outputs, finish
 from embedkit_cli.progress import ProgressBar
 
 
@@ -28,10 +34,12 @@ from embedkit_cli.progress import ProgressBar
     "-o", "--output", type=click.Path(), required=True, metavar="MODEL.skops", help="The model file to write."
 )
 @click.option("--folds", type=int, default=5, show_default=True, help="For a target without splits.")
-@click.option("--force", is_flag=True, help="Replace an existing model file.")
-@label_option
-@store_option
-@json_option
+@estimator_device_option
+@click.option(
+    "--result", "record", type=click.Path(), metavar="R.json", help="Save the result, with each row's outcome."
+)
+@result_options
+@target_options
 def command(
     target: str,
     model: str | None,
@@ -39,6 +47,9 @@ def command(
     params: dict[str, list[Any]],
     output: str,
     folds: int,
+    estimator_device: str,
+    record: str | None,
+    page: str | None,
     force: bool,
     label_column: str | None,
     store: str | None,
@@ -54,12 +65,13 @@ def command(
     """
     from embedkit import fit
 
-    backbones = backbones_from((model,) if model else (), backbone)
-    if len(backbones) > 1:
+    check_outputs(output, record, page, force=force)
+    requests = requests_beside((model,) if model else (), backbone)
+    if len(requests) > 1:
         raise click.UsageError("a pipeline takes one --layer, and several are named")
     result = fit(
         target,
-        backbones[0] if backbones else None,
+        requests[0] if requests else None,
         estimator=estimator,
         params=params,
         output=output,
@@ -67,26 +79,7 @@ def command(
         force=force,
         label_column=label_column,
         store=store,
-        device=backbone["device"],
+        device=estimator_device,
         progress=ProgressBar(),
     )
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        found = result.result
-        print_facts(
-            [
-                ("model file", result.output),
-                ("pipeline", " -> ".join(result.steps)),
-                ("classes", len(result.classes)),
-                ("accuracy", f"{percent(found.value)} ({100 * found.interval[0]:.1f} - {percent(found.interval[1])})"),
-                ("reported on", found.reported_on),
-                ("chosen", params_text(found.params)),
-                ("chosen on", found.selected_on),
-                ("converged", None if found.converged else "no: treat the number with care"),
-            ]
-        )
-    for text in result.result.notes:
-        note(text)
-    say_failures(result.skipped)
-    return 3 if result.skipped else 0
+    return finish(result, as_json, output=record, page=page, force=force, store=store)

@@ -9,6 +9,7 @@ Layer: the top. Imports public names of embedkit, inside the commands only, so t
 from __future__ import annotations
 
 import importlib
+import json
 import logging
 import os
 import signal
@@ -27,6 +28,7 @@ _COMMANDS = {
     "compare": "embedkit_cli.compare",
     "fit": "embedkit_cli.fit",
     "predict": "embedkit_cli.predict",
+    "report": "embedkit_cli.report",
     "info": "embedkit_cli.info",
     "store": "embedkit_cli.store",
     "export": "embedkit_cli.export",
@@ -68,12 +70,14 @@ def main() -> None:
     try:
         code = cli.main(prog_name="embedkit", standalone_mode=False)
     except click.ClickException as error:
+        _say_as_json(error, error.format_message())
         error.show()
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         _say("interrupted: features that were committed stay; run the same command again to go on")
         code = 130
     except EmbedkitError as error:
+        _say_as_json(error, str(error))
         _say(str(error))
         code = 1
     except BrokenPipeError:
@@ -81,6 +85,13 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say_as_json(error: Exception, message: str) -> None:
+    """Where JSON was asked for, a program gets the error as one, too: on stdout, in place of the result."""
+    if "--json" in sys.argv[1:]:
+        said = {"type": type(error).__name__, "message": " ".join(message.split())}
+        click.echo(json.dumps({"error": said}, indent=2))
 
 
 def _say(message: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from embedkit import BackboneRequest
+    from embedkit import FeatureRequest
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -104,39 +104,45 @@ _BACKBONE_OPTIONS = [
 ]
 
 
+def backbone_of(options: dict[str, Any]) -> dict[str, Any]:
+    """Return those of a command's options that a `FeatureRequest` is made of."""
+    mine = ("weights", "model_args", "layers", "pool", "precision", "engine", "device", "resize", "dtype", *_OVERRIDES)
+    return {name: options[name] for name in mine if name in options}
+
+
 def backbone_options(command: _Command) -> _Command:
-    """Add the options of a `BackboneRequest` to a command, which receives them as ``**backbone``."""
+    """Add the options of a `FeatureRequest` to a command, which receives them as ``**backbone``."""
     for option in reversed(_BACKBONE_OPTIONS):
         command = option(command)
     return command
 
 
-def gather_overrides(options: dict[str, Any]) -> dict[str, Any]:
-    """Put the options that override the model's own preprocessing together, as `extract` takes them."""
-    from embedkit import PreprocessOverrides
+def requests_from(models: tuple[str, ...], options: dict[str, Any], *, blocks: bool = False) -> list[FeatureRequest]:
+    """Return a request for each ``NAME`` or ``NAME=FILE`` and each layer; with `blocks` one for all layers of a model.
 
-    parts = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
-    overrides = PreprocessOverrides(**{name: options[name] for name in parts})
-    rest = {name: value for name, value in options.items() if name not in (*parts, "layers")}
-    if len(options["layers"]) > 1:
-        raise click.UsageError("one --layer can be had here, and several are named")
-    return {**rest, "layer": options["layers"][0] if options["layers"] else None, "preprocess": overrides}
-
-
-def backbones_from(models: tuple[str, ...], options: dict[str, Any]) -> list[BackboneRequest]:
-    """Return one request for each ``NAME`` or ``NAME=FILE`` and layer, with the other options given.
-
-    Without any of all that none: of a feature file nothing need be asked.
+    Without a name it is the bundled backbone.
     """
-    from embedkit import BackboneRequest
+    from embedkit import FeatureRequest, PreprocessOverrides
 
-    layers: list[tuple[int, ...]] = [(layer,) for layer in options["layers"]] or [()]
-    requests = [
-        BackboneRequest(model, **gather_overrides({**options, "weights": weights, "layers": layer}))
-        for model, weights in (weights_of(name, options["weights"]) for name in models or (None,))
-        for layer in layers
+    overrides = PreprocessOverrides(**{name: options[name] for name in _OVERRIDES})
+    rest = {name: value for name, value in options.items() if name not in (*_OVERRIDES, "layers", "weights")}
+    layers: tuple[Any, ...] = options["layers"] or (None,)
+    return [
+        FeatureRequest(name, weights, layer=layer, preprocess=overrides, **rest)
+        for name, weights in (weights_of(model, options["weights"]) for model in models or (None,))
+        for layer in ([layers] if blocks else layers)
     ]
-    return requests if models or requests != [BackboneRequest()] else []
+
+
+def requests_beside(models: tuple[str, ...], options: dict[str, Any]) -> list[FeatureRequest]:
+    """Return what `requests_from` does beside a TARGET; none where nothing is said of a backbone but its device."""
+    from embedkit import FeatureRequest
+
+    asked = requests_from(models, options)
+    return [] if not models and asked == [FeatureRequest(device=options["device"])] else asked
+
+
+_OVERRIDES = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
 
 
 def weights_of(model: str | None, weights: str) -> tuple[str | None, str]:
@@ -160,3 +166,43 @@ trust_pickle_option = click.option(
     is_flag=True,
     help="Load a model that joblib or pickle wrote. It can run any code: only if you know its whole way here.",
 )
+
+
+def _grouped(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    def add(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+result_options = _grouped(
+    click.option(
+        "--report", "page", type=click.Path(), metavar="PAGE.html", help="Write a page with charts and pictures, too."
+    ),
+    click.option("--force", is_flag=True, help="Replace existing outputs."),
+)
+target_options = _grouped(label_option, store_option, json_option)
+evaluation_options = _grouped(
+    click.option("--folds", type=int, default=5, show_default=True, help="For a target without splits."),
+    click.option("--no-floors", is_flag=True, help="Leave out raw pixels, colour histograms, random weights."),
+)
+protocol_options = _grouped(
+    click.option(
+        "--protocol", "protocols", default="quick", show_default=True, metavar="A,B", help="Several by commas."
+    ),
+    click.option("--as-published", is_flag=True, help="Solve each protocol by its original's solver and stop rule."),
+)
+estimator_device_option = click.option(
+    "--estimator-device",
+    default="auto",
+    show_default=True,
+    metavar="D",
+    help="Where an estimator by path is fitted: auto, cpu, cuda or torch:cpu.",
+)
+
+
+def split_names(names: str) -> list[str]:
+    """Read names separated by commas."""
+    return [name.strip() for name in names.split(",")]

@@ -62,4 +62,4 @@ save_model(model.fit(frame, frame["dear"]), folder / "model.skops")
 print(load_model(folder / "model.skops").pipeline.predict(frame[:4]))
 
 frame[:4].to_csv(folder / "new.csv", index=False)
-predict(folder / "model.skops", folder / "new.csv").rows
+predict(folder / "model.skops", folder / "new.csv").predictions

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from embedkit.backbones.models import KnownModel, resolve_model
 from embedkit.backbones.pretrained import package_of, pretrained_file
-from embedkit.backbones.request import BackboneRequest
+from embedkit.backbones.request import FeatureRequest
 from embedkit.backbones.weights import count_classes, describe_misfit, read_weights
 from embedkit.errors import UsageError, WeightsError, WeightsNotFoundError
 from embedkit.specs import Json
@@ -54,7 +54,7 @@ class Built:
     note: str
 
 
-def build_model(request: BackboneRequest) -> Built:
+def build_model(request: FeatureRequest) -> Built:
     """Create the model that a request names, with the weights it names.
 
     Draws from torch's global generator, and seeds it for random weights: the caller forks it.
@@ -72,8 +72,8 @@ def build_model(request: BackboneRequest) -> Built:
     """
     assert request.model is not None
     known = resolve_model(request.model)
-    arguments = {**known.model_args, **request.model_args}
-    size = request.preprocess.input_size
+    arguments = {**known.model_args, **(request.model_args or {})}
+    size = request.overrides.input_size
     takes_size = known.config.get("fixed_input_size") and "img_size" not in arguments
     if takes_size and size is not None and size != tuple(known.config["input_size"][1:]):
         arguments["img_size"] = list(size)
@@ -84,7 +84,7 @@ def build_model(request: BackboneRequest) -> Built:
         model = _create(known.timm_name, arguments, 0)
         note = f"random weights (seed {RANDOM_SEED}): a floor, not a backbone"
     else:
-        file, weights, note = _find_weights(known, request.weights)
+        file, weights, note = _find_weights(known, str(request.weights))
         files = (file,)
         model = _with_weights(known, arguments, file, weights)
 

@@ -5,26 +5,29 @@ Layer: backbones, its top. Imports torch and timm, unless a pseudo-backbone is a
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 from embedkit.backbones.backbone import Backbone
 from embedkit.backbones.pseudo import PSEUDO_BACKBONES, load_pseudo
-from embedkit.backbones.request import BackboneRequest, check_batch_size
+from embedkit.backbones.request import FeatureRequest, check_batch_size
 from embedkit.errors import UsageError
 
 
-def load_backbone(request: BackboneRequest, *, batch_size: int | None = None) -> Backbone:
+def load_backbone(
+    request: FeatureRequest, *, batch_size: int | None = None, expected_images: int | None = None
+) -> Backbone:
     """Load a frozen backbone.
 
     Parameters
     ----------
-    request : BackboneRequest
+    request : FeatureRequest
     batch_size : int or None
         Images that go through the network at once, 256 at most on a CPU and 4,096 on a GPU. Every pass then has
         exactly this many, a short batch being filled up, and features do not depend on the batch to the last bit (in
         fp32). None takes what suits the device, and fills short batches up to a power of two only: then features of
         one image agree to about 1e-6.
+    expected_images : int or None
+        How many images will be run, if known: it only helps ``auto`` to judge whether an engine pays for its start.
 
     Returns
     -------
@@ -45,22 +48,24 @@ def load_backbone(request: BackboneRequest, *, batch_size: int | None = None) ->
     UsageError
         The model has no such layer, pool or argument.
     """
-    return load_backbones([request], batch_size=batch_size)[0]
+    return load_backbones([request], batch_size=batch_size, expected_images=expected_images)[0]
 
 
-def load_backbones(requests: Sequence[BackboneRequest], *, batch_size: int | None = None) -> list[Backbone]:
-    """Load several outputs of one network: backbones that differ in layer and pool alone and share each pass.
+def load_backbones(
+    requests: Sequence[FeatureRequest], *, batch_size: int | None = None, expected_images: int | None = None
+) -> list[Backbone]:
+    """Load several outputs of one network: backbones that differ in layer, pool and dtype alone and share each pass.
 
     `embedkit.backbones.run_together` computes their features at once.
 
     Parameters
     ----------
-    requests : sequence of BackboneRequest
-        At least one; equal but for `layer` and `pool`.
-    batch_size : int or None
+    requests : sequence of FeatureRequest
+        At least one; equal but for `layer`, `pool` and `dtype`.
+    batch_size, expected_images
         As for `load_backbone`, which also lists what is raised.
     """
-    networks = [dataclasses.replace(request, layer=None, pool="auto") for request in requests]
+    networks = [request.network for request in requests]
     if not networks or any(network != networks[0] for network in networks):
         raise UsageError("backbones that share a network may differ in layer and pool alone: load others one by one")
     check_batch_size(batch_size)
@@ -68,4 +73,4 @@ def load_backbones(requests: Sequence[BackboneRequest], *, batch_size: int | Non
         return [load_pseudo(request) for request in requests]
     from embedkit.backbones.network import load_network
 
-    return load_network(requests, batch_size=batch_size)
+    return load_network(requests, batch_size, expected_images)

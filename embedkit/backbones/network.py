@@ -21,12 +21,12 @@ from embedkit.backbones.devices import resolve_device
 from embedkit.backbones.features import FrozenFeatures, Tap
 from embedkit.backbones.folding import fold_batch_norms
 from embedkit.backbones.models import quiet_timm
-from embedkit.backbones.request import BackboneRequest
+from embedkit.backbones.request import FeatureRequest
 from embedkit.backbones.threads import keep_thread_count, use_one_thread
 from embedkit.backbones.transform import resolve_preprocess
 from embedkit.backbones.weights import backbone_digest
 from embedkit.errors import UsageError
-from embedkit.specs import BackboneSpec, Json, PreprocessSpec
+from embedkit.specs import BackboneSpec, Json, Pool, PreprocessSpec
 
 CPU_BATCH_SIZE = 8
 CUDA_BATCH_SIZE = 128
@@ -42,7 +42,9 @@ its memory kills the process instead of saying that there is none."""
 _LOADING = threading.Lock()
 
 
-def load_network(requests: Sequence[BackboneRequest], *, batch_size: int | None) -> list[Backbone]:
+def load_network(
+    requests: Sequence[FeatureRequest], batch_size: int | None, expected_images: int | None
+) -> list[Backbone]:
     """Load the network that the requests name; see `embedkit.backbones.load.load_backbones`."""
     request = requests[0]
     device = resolve_device(request.device)
@@ -51,14 +53,12 @@ def load_network(requests: Sequence[BackboneRequest], *, batch_size: int | None)
         if device == "cpu":
             use_one_thread()
         built = build_model(request)
-        preprocess = resolve_preprocess(built.architecture, built.config, request.preprocess, request.resize)
+        preprocess = resolve_preprocess(built.architecture, built.config, request.overrides, request.resize)
         weights = backbone_digest(built.model)
         parameters = sum(parameter.numel() for parameter in built.model.parameters())
+        taps = _resolve_taps(built.model.eval(), requests, preprocess)
         module = FrozenFeatures(
-            built.model,
-            mean=preprocess.mean,
-            std=preprocess.std,
-            taps=_resolve_taps(built.model.eval(), requests, preprocess),
+            built.model, mean=preprocess.mean, std=preprocess.std, taps=[tap for several in taps for tap in several]
         )
         widths = _measure_widths(module, preprocess)
         fold_batch_norms(module, _blank(preprocess) + 128)
@@ -66,15 +66,19 @@ def load_network(requests: Sequence[BackboneRequest], *, batch_size: int | None)
             engine=request.engine,
             precision=request.precision,
             device=device,
-            expected_images=request.expected_images,
+            expected_images=expected_images,
             input_size=preprocess.input_size,
         )
         choice = choose_engine(module, wanted)
     size = default_batch_size(device) if batch_size is None else min(batch_size, largest_batch_size(device))
     runner = BatchRunner(choice.engine, size, fixed=batch_size is not None)
     backbones: list[Backbone] = []
-    start = 0
-    for tap, width in zip(module.taps, widths, strict=True):
+    measured, start = iter(widths), 0
+    for own in taps:
+        blocks = tuple(next(measured) for _ in own)
+        layers: tuple[int | None, ...] = tuple([tap.layer for tap in own])
+        pools: tuple[Pool, ...] = tuple([tap.pool for tap in own])
+        width, several = sum(blocks), len(own) > 1
         backbones.append(
             Backbone(
                 spec=BackboneSpec(
@@ -82,10 +86,11 @@ def load_network(requests: Sequence[BackboneRequest], *, batch_size: int | None)
                     weights=weights,
                     width=width,
                     model_args=built.model_args,
-                    layer=tap.layer,
-                    pool=tap.pool,
+                    layer=layers if several else layers[0],
+                    pool=pools if several else pools[0],
                     precision=choice.precision,
                     engine=choice.name,
+                    blocks=blocks if several else (),
                 ),
                 preprocess=preprocess,
                 runner=runner,
@@ -111,23 +116,25 @@ def largest_batch_size(device: str) -> int:
     return LARGEST_CPU_BATCH if device == "cpu" else LARGEST_CUDA_BATCH
 
 
-def _resolve_taps(model: nn.Module, requests: Sequence[BackboneRequest], preprocess: PreprocessSpec) -> list[Tap]:
+def _resolve_taps(model: nn.Module, requests: Sequence[FeatureRequest], preprocess: PreprocessSpec) -> list[list[Tap]]:
     """Count layers from the front: -1 and 11 of twelve layers are the same features and must have one name."""
-    if all(request.layer is None for request in requests):
-        return [Tap(None, request.pool) for request in requests]
+    asked = [request.outputs for request in requests]
+    if all(layer is None for outputs in asked for layer, _ in outputs):
+        return [[Tap(None, pool) for _, pool in outputs] for outputs in asked]
     if not hasattr(model, "forward_intermediates"):
         raise UsageError(f"a layer was named, but {type(model).__name__} gives no intermediate layers: leave it out")
     with torch.inference_mode():
         images = torch.zeros(1, 3, *preprocess.input_size)
         layers = len(cast(Any, model).forward_intermediates(images, intermediates_only=True))
-    taps: list[Tap] = []
-    for request in requests:
-        if request.layer is not None and not -layers <= request.layer < layers:
+    for layer in (layer for outputs in asked for layer, _ in outputs):
+        if layer is not None and not -layers <= layer < layers:
             raise UsageError(
-                f"layer is {request.layer}, expected {-layers} to {layers - 1}: "
-                f"{type(model).__name__} has {layers} layers"
+                f"layer is {layer}, expected {-layers} to {layers - 1}: {type(model).__name__} has {layers} layers"
             )
-        taps.append(Tap(None if request.layer is None else request.layer % layers, request.pool))
+    taps = [[Tap(None if layer is None else layer % layers, pool) for layer, pool in outputs] for outputs in asked]
+    for request, own in zip(requests, taps, strict=True):
+        if len(set(own)) < len(own):
+            raise UsageError(f"layer {request.layer} names a layer twice: {type(model).__name__} has {layers} layers")
     return taps
 
 
@@ -149,10 +156,10 @@ def _blank(preprocess: PreprocessSpec) -> torch.Tensor:
     return torch.zeros(1, 3, *preprocess.input_size, dtype=torch.uint8)
 
 
-def _provenance(request: BackboneRequest, built: Built, choice: Choice) -> dict[str, Json]:
+def _provenance(request: FeatureRequest, built: Built, choice: Choice) -> dict[str, Json]:
     record: dict[str, Json] = {
         "model": request.model,
-        "weights": request.weights,
+        "weights": str(request.weights),
         "weights_files": [str(file) for file in built.files],
         "torch": torch.__version__,
         "timm": version("timm"),

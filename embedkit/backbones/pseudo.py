@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from embedkit.backbones.backbone import Backbone
 from embedkit.backbones.batching import BatchRunner
-from embedkit.backbones.request import BackboneRequest
+from embedkit.backbones.request import FeatureRequest
 from embedkit.errors import DeviceError, UsageError
 from embedkit.specs import BackboneSpec, PreprocessSpec
 
@@ -74,7 +74,7 @@ class PseudoEngine:
         return self._function(pixels)
 
 
-def load_pseudo(request: BackboneRequest) -> Backbone:
+def load_pseudo(request: FeatureRequest) -> Backbone:
     """Build the pseudo-backbone that a request names.
 
     Raises
@@ -88,7 +88,7 @@ def load_pseudo(request: BackboneRequest) -> Backbone:
         "layer": request.layer is not None,
         "pool": request.pool != "auto",
         "model_args": bool(request.model_args),
-        "preprocess": bool(request.preprocess.given()),
+        "preprocess": bool(request.overrides.given()),
     }
     for name, given in asked.items():
         if given:

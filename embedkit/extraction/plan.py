@@ -15,7 +15,6 @@ import base64
 import dataclasses
 import hashlib
 import importlib.metadata
-import json
 import os
 import posixpath
 import uuid
@@ -27,10 +26,17 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.errors import OutputExistsError, PlanFormatError, PlanNotFoundError, SourceError, UsageError
-from embedkit.extraction.request import ExtractionRequest
+from embedkit.backbones import FeatureRequest
+from embedkit.errors import (
+    OutputExistsError,
+    PlanFormatError,
+    PlanNotFoundError,
+    SourceError,
+    UnreadableFileError,
+    UsageError,
+)
 from embedkit.extraction.resolution import Resolution
-from embedkit.files import commit_to
+from embedkit.files import commit_to, read_json
 from embedkit.images import ArchiveMember, ImageRef, ImageSource, is_url, open_source
 from embedkit.specs import FeatureSpec, canonical_json
 from embedkit.store import FeatureStore
@@ -41,6 +47,9 @@ PLAN_FORMAT = 1
 _CONTENT = "embedkit extraction plan"
 
 _FILES_OF_ROWS = (".csv", ".tsv", ".parquet", ".pq", ".tar", ".zip")
+
+# A hundred million keys.
+_MOST_BYTES = 1 << 33
 
 _LOCAL_FOLDER = "local-dir:"  # timm's scheme for a model in a folder
 
@@ -101,7 +110,7 @@ class Plan:
         The rows, as they were when the plan was made.
     sizes : list of int or None
         Bytes of each image; None where they are unknown.
-    request : ExtractionRequest
+    request : FeatureRequest
         What was asked for; `auto` is still in it.
     resolution : Resolution
         What it was resolved to.
@@ -116,7 +125,7 @@ class Plan:
     id: str
     source: ImageSource
     sizes: list[int | None]
-    request: ExtractionRequest
+    request: FeatureRequest
     resolution: Resolution
     store: Path
     units: int
@@ -136,18 +145,16 @@ class Plan:
         rows = len(self.source)
         return range((number - 1) * rows // count, number * rows // count)
 
-    def pinned(self, device: str | None = None) -> ExtractionRequest:
+    def pinned(self, device: str | None = None) -> FeatureRequest:
         """Return the request with everything resolved, for a device of this machine."""
         request = self.request.pinned(self.resolution.spec)
-        if device is None:
-            return request
-        return dataclasses.replace(request, backbone=dataclasses.replace(request.backbone, device=device))
+        return request if device is None else dataclasses.replace(request, device=device)
 
 
 def write_plan(
     path: Path,
     source: ImageSource,
-    request: ExtractionRequest,
+    request: FeatureRequest,
     resolution: Resolution,
     store: FeatureStore,
     *,
@@ -161,7 +168,7 @@ def write_plan(
     path : Path
     source : ImageSource
         Files, URLs, members of archives, or one array or table on disk: something that other processes can open.
-    request : ExtractionRequest
+    request : FeatureRequest
     resolution : Resolution
         Of that request, for that store.
     store : FeatureStore
@@ -221,25 +228,22 @@ def default_units(rows: int) -> int:
     return max(1, -(-rows // _ROWS_A_UNIT))
 
 
-def _anywhere(request: ExtractionRequest) -> ExtractionRequest:
+def _anywhere(request: FeatureRequest) -> FeatureRequest:
     """Return a request that means the same in every working folder."""
-    scheme, found, folder = (request.backbone.model or "").partition(_LOCAL_FOLDER)
+    scheme, found, folder = (request.model or "").partition(_LOCAL_FOLDER)
     if scheme or not found:
         return request
-    model = _LOCAL_FOLDER + os.path.abspath(folder)
-    return dataclasses.replace(request, backbone=dataclasses.replace(request.backbone, model=model))
+    return dataclasses.replace(request, model=_LOCAL_FOLDER + os.path.abspath(folder))
 
 
 def _read(path: Path) -> tuple[dict[str, Any], str]:
     """Return the record of a plan and its digest, which agree."""
     try:
-        envelope: Any = json.loads(path.read_bytes())
+        envelope = read_json(path, _MOST_BYTES)
     except FileNotFoundError:
         raise PlanNotFoundError(f"no plan at {path}; `embedkit extract SOURCE --plan {path}` makes one") from None
-    except OSError as error:
-        raise PlanFormatError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise PlanFormatError(f"{path} is not a plan, or was cut short: {error}; make it again") from error
+    except UnreadableFileError as error:
+        raise PlanFormatError(f"{error}: it is not a plan, or was cut short; make it again") from error
     if not isinstance(envelope, dict) or cast(dict[str, Any], envelope).get("content") != _CONTENT:
         raise PlanFormatError(f"{path} is not a plan; `embedkit extract SOURCE --plan FILE` makes one")
     fields = cast(dict[str, Any], envelope)
@@ -259,9 +263,9 @@ def _read(path: Path) -> tuple[dict[str, Any], str]:
 def _plan_of(record: Mapping[str, Any], digest: str, file: PlanFile) -> Plan:
     rows: dict[str, Any] = record["source"]
     root: str = rows["root"] if file.root is None else file.root
-    request = ExtractionRequest.from_dict(record["request"])
+    request = FeatureRequest.from_dict(record["request"])
     if file.weights is not None:
-        request = dataclasses.replace(request, backbone=dataclasses.replace(request.backbone, weights=file.weights))
+        request = dataclasses.replace(request, weights=file.weights)
     return Plan(
         id=digest,
         source=ImageSource(

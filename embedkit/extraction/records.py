@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import logging
 import os
 import re
@@ -30,7 +29,7 @@ import numpy.typing as npt
 
 from embedkit.errors import StoreWriteError
 from embedkit.extraction.plan import Plan
-from embedkit.files import commit_to
+from embedkit.files import commit_to, read_json
 from embedkit.specs import canonical_json
 from embedkit.store import FeatureSet, Leases
 
@@ -260,13 +259,13 @@ def standing(plan: Plan, records: list[UnitRecord], features: FeatureSet) -> Sta
 def _read(path: Path) -> UnitRecord | None:
     """Return a record; None where there is none or it cannot be believed."""
     try:
-        envelope: Any = json.loads(path.read_bytes())
+        envelope = read_json(path)
         record = envelope["record"]
         if envelope["sha256"] != hashlib.sha256(canonical_json(record).encode("ascii")).hexdigest():
             raise ValueError("its content does not match its SHA-256")
         return UnitRecord.from_dict(record)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         log.warning("the record %s cannot be read (%s): its images are read again", path, error)
         return None

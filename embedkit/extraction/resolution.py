@@ -7,26 +7,22 @@ Layer: extraction; above the rooms, below the embedder.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import hashlib
 import importlib.metadata
-import json
 import logging
-import os
 import platform
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from embedkit.backbones import Backbone, BackboneRequest
-from embedkit.errors import DeviceError, EmbedkitError, MissingExtraError
-from embedkit.extraction.request import ExtractionRequest
-from embedkit.specs import FeatureSpec, canonical_json
-from embedkit.store import FeatureStore, MemoryFeatureStore
+from embedkit.backbones import Backbone, FeatureRequest
+from embedkit.errors import DeviceError, MissingExtraError
+from embedkit.files import Witness, recall_json, remember_json
+from embedkit.specs import DecodeSpec, FeatureSpec, canonical_json
+from embedkit.store import FeatureStore
 
 log = logging.getLogger("embedkit")
 
@@ -62,14 +58,26 @@ class Resolution:
     provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @classmethod
-    def of(cls, request: ExtractionRequest, backbone: Backbone) -> Resolution:
+    def of(cls, request: FeatureRequest, backbone: Backbone) -> Resolution:
         """Return what a loaded backbone makes of a request."""
         return cls(
-            spec=request.feature_spec(backbone),
+            spec=feature_spec(request, backbone),
             choice=backbone.choice,
             drift=backbone.drift,
             provenance={**backbone.provenance, "request": request.to_dict()},
         )
+
+
+def feature_spec(request: FeatureRequest, backbone: Backbone) -> FeatureSpec:
+    """Return the spec of the features that a loaded backbone computes for a request.
+
+    Images are decoded as timm does, through Pillow, where the resize does so too; else JPEGs by simplejpeg, scaled.
+    """
+    if backbone.preprocess.resize == "exact":
+        decode = DecodeSpec(decoder="pillow", scale=0)
+    else:
+        decode = DecodeSpec(decoder="simplejpeg", scale=2)
+    return FeatureSpec(backbone=backbone.spec, preprocess=backbone.preprocess, decode=decode, dtype=request.dtype)
 
 
 class RequestMemo:
@@ -85,11 +93,11 @@ class RequestMemo:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def lookup(self, request: ExtractionRequest) -> Resolution | None:
+    def lookup(self, request: FeatureRequest) -> Resolution | None:
         """Return the resolution of a request, or None when it is unknown or no longer holds."""
         return self._read(self._path(request))
 
-    def others(self, request: ExtractionRequest) -> list[Resolution]:
+    def others(self, request: FeatureRequest) -> list[Resolution]:
         """Return what requests were resolved to that differ in engine and precision alone, where this one has ``auto``.
 
         Only what is known to be close to fp32 torch: what ``auto`` had measured, and fp32 torch itself.
@@ -101,66 +109,55 @@ class RequestMemo:
                 continue
             record = resolution.provenance["request"]
             spec = resolution.spec.backbone
-            open_fields = {name: "auto" for name in _SETTLED if getattr(request.backbone, name) == "auto"}
-            as_asked = {**record, "backbone": {**record["backbone"], **open_fields}}
+            open_fields = {name: "auto" for name in _SETTLED if getattr(request, name) == "auto"}
             close = resolution.drift is not None or (spec.engine, spec.precision) == ("torch", "fp32")
-            if close and as_asked == request.to_dict():
+            if close and {**record, **open_fields} == request.to_dict():
                 found.append(resolution)
         return found
 
     def _read(self, path: Path) -> Resolution | None:
+        entry = recall_json(path, "the backbone is loaded again")
+        if entry is None:
+            return None
         try:
-            entry = json.loads(path.read_text("utf-8"))
-            if not all(_unchanged(file) for file in entry["weights_files"]):
+            seen = [Witness.from_dict(file) for file in entry["weights_files"]]
+            now = [witness.again() for witness in seen]
+            if not all(now):
                 return None
-            return Resolution(
+            resolution = Resolution(
                 spec=FeatureSpec.from_dict(entry["spec"]),
                 choice=entry["choice"],
                 drift=entry["drift"],
-                provenance=entry["provenance"],
+                provenance=dict(entry["provenance"]),
             )
-        except FileNotFoundError:
+        except (ValueError, KeyError, TypeError) as error:
+            log.warning("%s cannot be understood (%s): the backbone is loaded again", path, error)
             return None
-        except (OSError, ValueError, KeyError, TypeError, EmbedkitError) as error:
-            log.warning("the memory of requests %s cannot be read (%s): the backbone is loaded again", path, error)
-            return None
+        if now != seen:  # touched, or too young to be trusted when it was recorded: do not read it every time
+            remember_json(path, {**entry, "weights_files": [witness.to_dict() for witness in now if witness]})
+        return resolution
 
-    def record(self, request: ExtractionRequest, resolution: Resolution, weights_files: Sequence[Path]) -> None:
+    def record(self, request: FeatureRequest, resolution: Resolution, weights_files: Sequence[Path]) -> None:
         """Remember a resolution; a failure to write costs the next run a loading of the backbone, no more."""
         entry = {
             "spec": resolution.spec.to_dict(),
             "choice": resolution.choice,
             "drift": resolution.drift,
             "provenance": dict(resolution.provenance),
-            "weights_files": [_identity(path.absolute()) for path in weights_files],
+            "weights_files": [Witness.of(path).to_dict() for path in weights_files],
         }
         # An embedder that was fitted with `auto` asks for what that was settled as from then on.
         for path in {self._path(request), self._path(request.settled(resolution.spec))}:
-            self._write(path, canonical_json(entry))
+            remember_json(path, entry)
 
-    def _write(self, path: Path, text: str) -> None:
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=".tmp-")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    file.write(text)
-                os.replace(temporary, path)
-            except BaseException:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(temporary)
-                raise
-        except OSError as error:
-            log.warning("the resolution of the request is not remembered: %s", error)
-
-    def _path(self, request: ExtractionRequest) -> Path:
+    def _path(self, request: FeatureRequest) -> Path:
         key = {"request": request.to_dict(), "libraries": _versions(), "machine": platform.machine()}
         return self._folder / f"request-{hashlib.sha256(canonical_json(key).encode()).hexdigest()[:32]}.json"
 
 
 def resolve(
-    request: ExtractionRequest,
-    store: FeatureStore | MemoryFeatureStore,
+    request: FeatureRequest,
+    store: FeatureStore,
     *,
     expected_images: int | None = None,
     batch_size: int | None = None,
@@ -170,8 +167,8 @@ def resolve(
 
     Parameters
     ----------
-    request : ExtractionRequest
-    store : FeatureStore or MemoryFeatureStore
+    request : FeatureRequest
+    store : FeatureStore
     expected_images : int, optional
         Lets ``auto`` judge whether an engine pays for its start.
     batch_size : int, optional
@@ -186,8 +183,8 @@ def resolve(
         None where the memo answered and no backbone was given.
     """
     if backbone is not None:
-        held = RequestMemo(store.memo_folder).lookup(request) if isinstance(store, FeatureStore) else None
-        if held is not None and held.spec == request.feature_spec(backbone):
+        held = RequestMemo(store.memo_folder).lookup(request)
+        if held is not None and held.spec == feature_spec(request, backbone):
             return held, backbone
         return _remember(request, store, backbone), backbone
     [resolved] = resolve_together([request], store, expected_images=expected_images, batch_size=batch_size)
@@ -195,8 +192,8 @@ def resolve(
 
 
 def resolve_together(
-    requests: Sequence[ExtractionRequest],
-    store: FeatureStore | MemoryFeatureStore,
+    requests: Sequence[FeatureRequest],
+    store: FeatureStore,
     *,
     expected_images: int | None = None,
     batch_size: int | None = None,
@@ -209,10 +206,10 @@ def resolve_together(
     Parameters and results are those of `resolve`, one for each request. Of one network either all backbones are
     given or none.
     """
-    memo = RequestMemo(store.memo_folder) if isinstance(store, FeatureStore) else None
+    memo = RequestMemo(store.memo_folder)
     resolved: dict[int, tuple[Resolution, Backbone | None]] = {}
-    for members in by_network([request.backbone for request in requests]):
-        remembered = [memo.lookup(requests[place]) if memo is not None else None for place in members]
+    for members in by_network(requests):
+        remembered = [memo.lookup(requests[place]) for place in members]
         known = [resolution for resolution in remembered if resolution is not None]
         if len(known) == len(members):
             for place, resolution in zip(members, known, strict=True):
@@ -227,11 +224,9 @@ def resolve_together(
     return [resolved[place] for place in range(len(requests))]
 
 
-def _held(
-    request: ExtractionRequest, store: FeatureStore | MemoryFeatureStore, expected_images: int | None
-) -> Resolution | None:
+def _held(request: FeatureRequest, store: FeatureStore, expected_images: int | None) -> Resolution | None:
     """Return the resolution that ``auto`` should follow because the store holds much of what it would compute again."""
-    if isinstance(store, MemoryFeatureStore) or all(getattr(request.backbone, name) != "auto" for name in _SETTLED):
+    if all(getattr(request, name) != "auto" for name in _SETTLED):
         return None
     there = set(store.fingerprints())
     held = [
@@ -247,48 +242,46 @@ def _held(
 
 
 def _load_as(
-    kept: Resolution | None, asked: list[ExtractionRequest], expected_images: int | None, batch_size: int | None
+    kept: Resolution | None, asked: list[FeatureRequest], expected_images: int | None, batch_size: int | None
 ) -> list[Backbone]:
     """Load the outputs of one network, in the engine and precision of a resolution where this machine has them."""
     if kept is not None:
         try:
-            pinned = [request.pinned(kept.spec).backbone for request in asked]
+            like_kept = {name: getattr(kept.spec.backbone, name) for name in _SETTLED}
+            pinned = [dataclasses.replace(request, **like_kept) for request in asked]
             return load(pinned, expected_images, batch_size)
         except (DeviceError, MissingExtraError) as error:
             log.warning("features of this model are in the store, but not as this machine computes them: %s", error)
-    return load([request.backbone for request in asked], expected_images, batch_size)
+    return load(asked, expected_images, batch_size)
 
 
-def by_network(requests: Sequence[BackboneRequest]) -> list[list[int]]:
-    """Group the places of requests that one network serves: equal but for layer and pool."""
+def by_network(requests: Sequence[FeatureRequest]) -> list[list[int]]:
+    """Group the places of requests that one network serves: equal but for layer, pool and dtype."""
     networks: dict[str, list[int]] = {}
     for place, request in enumerate(requests):
-        network = dataclasses.replace(request, layer=None, pool="auto")
-        networks.setdefault(canonical_json(network.to_dict()), []).append(place)
+        networks.setdefault(canonical_json(request.network.to_dict()), []).append(place)
     return list(networks.values())
 
 
 def load(
-    requests: Sequence[BackboneRequest], expected_images: int | None = None, batch_size: int | None = None
+    requests: Sequence[FeatureRequest], expected_images: int | None = None, batch_size: int | None = None
 ) -> list[Backbone]:
     """Load the outputs of one network; only here are torch and timm imported."""
     from embedkit.backbones import load_backbones
 
-    asked = [dataclasses.replace(request, expected_images=expected_images) for request in requests]
-    return load_backbones(asked, batch_size=batch_size)
+    return load_backbones(requests, batch_size=batch_size, expected_images=expected_images)
 
 
 def _remember(
-    request: ExtractionRequest,
-    store: FeatureStore | MemoryFeatureStore,
+    request: FeatureRequest,
+    store: FeatureStore,
     backbone: Backbone,
     kept: Resolution | None = None,
 ) -> Resolution:
     resolution = Resolution.of(request, backbone)
     if kept is not None and resolution.spec == kept.spec:
         resolution = dataclasses.replace(resolution, choice=kept.choice, drift=kept.drift)
-    if isinstance(store, FeatureStore):
-        RequestMemo(store.memo_folder).record(request, resolution, backbone.weights_files)
+    RequestMemo(store.memo_folder).record(request, resolution, backbone.weights_files)
     return resolution
 
 
@@ -301,21 +294,3 @@ def _versions() -> dict[str, str | None]:
         except importlib.metadata.PackageNotFoundError:
             versions[name] = None
     return versions
-
-
-def _identity(path: Path) -> dict[str, Any]:
-    return {"path": str(path), "stat": _stat(path), "sha256": _sha256(path)}
-
-
-def _unchanged(file: Mapping[str, Any]) -> bool:
-    return _stat(file["path"]) == file["stat"] or _sha256(file["path"]) == file["sha256"]
-
-
-def _stat(path: str | Path) -> list[int]:
-    found = os.stat(path)
-    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
-
-
-def _sha256(path: str | Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,99 +5,14 @@ Layer: extraction; above the rooms, below the embedder.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 
 from embedkit.errors import IncompletePlanError
 from embedkit.extraction.plan import Plan
 from embedkit.extraction.records import Records, standing
 from embedkit.extraction.report import Extraction
+from embedkit.results import PlanStatus, UnitStatus
 from embedkit.store import FeatureStore
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnitStatus:
-    """Where one unit stands.
-
-    Attributes
-    ----------
-    number, count : int
-        The unit, from 1, of how many.
-    rows : int
-        Images in it.
-    done : int
-        Rows in the store. What a unit that is under way has committed counts when it ends.
-    failed : int
-        Images that have a reason instead.
-    unread : int
-        Of these failed: those that the unit tries again when it is run, mostly since their bytes could not be had.
-    worker : str or None
-        ``host:process`` of who works on it now, by the leases; None where nobody does.
-    settled : int or None
-        Rows that this worker has done or given up, committed or not, as it last said.
-    """
-
-    number: int
-    count: int
-    rows: int
-    done: int
-    failed: int
-    unread: int
-    worker: str | None
-    settled: int | None
-
-    @property
-    def complete(self) -> bool:
-        """Whether every image is a row or a failure."""
-        return self.done + self.failed >= self.rows and self.worker is None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanStatus:
-    """Where a plan stands.
-
-    Attributes
-    ----------
-    images, done, failed, missing, unread : int
-        Rows of the plan; those in the store; those with a reason instead; those that no unit has settled; of those that
-        failed, the ones that their units try again, as in `UnitStatus`. The first is the sum of the next three.
-    fingerprint, store : str
-    units : list of UnitStatus
-        Divided as the workers do, or as the plan proposes while there are none.
-    """
-
-    images: int
-    done: int
-    failed: int
-    missing: int
-    unread: int
-    fingerprint: str
-    store: str
-    units: list[UnitStatus]
-
-    @property
-    def complete(self) -> bool:
-        """Whether the table can be written."""
-        return self.missing == 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        record = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "units"}
-        units = [
-            {
-                "unit": f"{unit.number}/{unit.count}",
-                "rows": unit.rows,
-                "done": unit.done,
-                "failed": unit.failed,
-                "unread": unit.unread,
-                "worker": unit.worker,
-                "settled": unit.settled,
-            }
-            for unit in self.units
-        ]
-        return {**record, "complete": self.complete, "units": units}
 
 
 def plan_status(plan: Plan, store: FeatureStore) -> PlanStatus:

@@ -1,30 +1,52 @@
-"""Files, on the ground floor: committed whole or not at all.
+"""Files, on the ground floor: committed whole or not at all, recognised, and read as if a stranger had written them.
 
 Layer: above errors, below everything else. Standard library and NumPy only.
 """
 
-from embedkit.files.commit import (
-    DISK,
-    MAGIC,
+from embedkit.files.commit import DISK, MAGIC, TRAILER, Buffer, Disk, check_trailer, commit_bytes, commit_to, seal
+from embedkit.files.folder import Folder, NotRegularError, open_regular
+from embedkit.files.identity import TICK_NS, FileIdentity, Witness
+from embedkit.files.small import SMALL, parse_json, read_json, read_small, recall_json, remember_json, write_small
+from embedkit.files.temporary import (
     TEMPORARY_PREFIX,
-    TRAILER,
-    Buffer,
-    Disk,
-    check_trailer,
-    commit_bytes,
-    commit_to,
-    seal,
+    UNKNOWN_HOME,
+    file_system_time,
+    home,
+    is_abandoned,
+    is_gone,
+    remove_abandoned,
+    temporary_name,
 )
 
 __all__ = [
     "Buffer",
     "DISK",
     "Disk",
+    "FileIdentity",
+    "Folder",
     "MAGIC",
+    "NotRegularError",
+    "SMALL",
     "TEMPORARY_PREFIX",
+    "TICK_NS",
     "TRAILER",
+    "UNKNOWN_HOME",
+    "Witness",
     "check_trailer",
     "commit_bytes",
     "commit_to",
+    "file_system_time",
+    "home",
+    "is_abandoned",
+    "is_gone",
+    "open_regular",
+    "parse_json",
+    "read_json",
+    "read_small",
+    "recall_json",
+    "remember_json",
+    "remove_abandoned",
     "seal",
+    "temporary_name",
+    "write_small",
 ]

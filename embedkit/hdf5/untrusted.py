@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import functools
 import io
-import json
 import math
 import os
 import zlib
@@ -32,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import EmbedkitError, FeatureFileFormatError
+from embedkit.files import parse_json
 from embedkit.hdf5.building import CHUNK_BYTES, ArrayType, stored_type
 from embedkit.hdf5.inspection import check_header, checked_datasets, filters_of, is_plain, refused
 from embedkit.hdf5.text import MAX_TEXT
@@ -171,8 +171,8 @@ class UntrustedFile:
             raise refused(self._name, f"{path} claims more than {_MAX_JSON} bytes of JSON")
         text = self.array(path, "uint8").tobytes()
         try:
-            return cast(Json, json.loads(text))
-        except (ValueError, RecursionError) as error:
+            return cast(Json, parse_json(text))
+        except ValueError as error:
             raise self._malformed(f"{path} is no JSON: {error}") from error
 
     def text(self, path: str) -> list[str]:

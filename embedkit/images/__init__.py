@@ -15,6 +15,7 @@ from embedkit.images.reading import ArchiveMember, EncodedRef, ImageRef, PixelRe
 from embedkit.images.remote import is_url
 from embedkit.images.source import Column, ImageSource, Labels
 from embedkit.images.sources import open_source
+from embedkit.images.thumbnails import thumbnails_of
 
 __all__ = [
     "ArchiveMember",
@@ -37,5 +38,6 @@ __all__ = [
     "read_bytes",
     "rows_of",
     "scale_factor",
+    "thumbnails_of",
     "to_rgb",
 ]

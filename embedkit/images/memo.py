@@ -1,10 +1,7 @@
 """StatMemo: the digests of files that have not changed, so that a warm run reads none of them.
 
-A file is recognised by its path, device, inode, size, mtime_ns and ctime_ns. That cannot see a change within one tick
-of the file system's clock, so a file is only recorded when both its times were older than the memo by more than the
-coarsest tick in use; the next run reads it once more. This is the racy rule of git (Documentation/technical/racy-git),
-held against the moment before the first file was read instead of the moment of writing, since a file may also
-change between being read and the memo being written.
+A file is recognised by its path and its `FileIdentity`. The racy rule is held against the moment before the first file
+was read instead of the moment of writing, since a file may also change between being read and the memo being written.
 
 The memo is never authoritative: rows that do not check, and files that are no memo, count as absent. Deleting it loses
 nothing.
@@ -12,7 +9,7 @@ nothing.
 The file is a plain ``.npy`` array of unsigned 64-bit integers, one column an entry: two of the path's hash (columns
 sorted by the first), device, inode, size, mtime_ns, ctime_ns, four of the digest, and a checksum of the others.
 
-Layer: images. NumPy only.
+Layer: images, above files. NumPy only.
 """
 
 from __future__ import annotations
@@ -22,24 +19,25 @@ import io
 import logging
 import os
 import struct
-import tempfile
 import time
 from array import array
 from collections.abc import Sequence
-from contextlib import suppress
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from embedkit.errors import UnreadableFileError
+from embedkit.files import TICK_NS, FileIdentity, read_small, write_small
 from embedkit.images.reading import ArchiveMember
 
 _log = logging.getLogger("embedkit")
 
 _Words = npt.NDArray[np.uint64]
 
-# Two seconds is the granularity of times on FAT, the coarsest in use; local Linux file systems tick every 1 to 10 ms.
-_TICK_NS = 2_000_000_000
+# 340 million entries.
+_MOST_BYTES = 1 << 35
 _KEY, _STAT, _DIGEST, _CHECK = slice(0, 2), slice(2, 7), slice(7, 11), 11
 _ROWS = 12
 _MASK = (1 << 64) - 1
@@ -118,9 +116,9 @@ class StatMemo:
         digest : bytes
             32 bytes.
         """
-        if max(stat.st_mtime_ns, stat.st_ctime_ns) >= self._opened_ns - _TICK_NS:
-            return
-        self._new.extend((*_words_of(_path_hash(ref)), *_stat_words(stat), *_words_of(digest)))
+        identity = FileIdentity.of(stat)
+        if identity.older_than(self._opened_ns - TICK_NS):
+            self._new.extend((*_words_of(_path_hash(ref)), *_identity_words(identity), *_words_of(digest)))
 
     def save(self) -> None:
         """Write what was recorded, together with what the file holds by now, by one rename.
@@ -164,21 +162,13 @@ def _status(ref: str | ArchiveMember, archives: dict[str, tuple[int, ...] | None
 
 
 def _look(path: str) -> tuple[int, ...] | None:
-    try:
-        return _stat_words(os.stat(path))
-    except (OSError, ValueError):
-        return None
+    identity = FileIdentity.at(path)
+    return None if identity is None else _identity_words(identity)
 
 
-def _stat_words(stat: os.stat_result) -> tuple[int, ...]:
+def _identity_words(identity: FileIdentity) -> tuple[int, ...]:
     # Times before 1970 are negative; the mask keeps them apart all the same.
-    return (
-        stat.st_dev & _MASK,
-        stat.st_ino & _MASK,
-        stat.st_size,
-        stat.st_mtime_ns & _MASK,
-        stat.st_ctime_ns & _MASK,
-    )
+    return tuple([number & _MASK for number in identity])
 
 
 def _words_of(digest: bytes) -> tuple[int, ...]:
@@ -205,11 +195,10 @@ def _load(file: str) -> _Words:
     empty = np.empty((_ROWS, 0), dtype=np.uint64)
     try:
         # Read, not mapped: a mapped file that vanishes on a network disk would kill the process.
-        with open(file, "rb") as opened:
-            words: object = np.load(io.BytesIO(opened.read()), allow_pickle=False)
+        words: object = np.load(io.BytesIO(read_small(file, _MOST_BYTES)), allow_pickle=False)
     except FileNotFoundError:
         return empty
-    except (OSError, ValueError, EOFError, SyntaxError, MemoryError) as error:
+    except (UnreadableFileError, ValueError, EOFError, SyntaxError, MemoryError) as error:
         _log.warning("stat memo %s cannot be read (%s); every file is read again", file, error)
         return empty
     if isinstance(words, np.ndarray):
@@ -221,14 +210,8 @@ def _load(file: str) -> _Words:
 
 
 def _replace(file: str, words: _Words) -> None:
-    folder = os.path.dirname(os.path.abspath(file))
-    os.makedirs(folder, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".tmp-", suffix=".npy")
-    try:
-        with os.fdopen(descriptor, "wb") as opened:
-            np.save(opened, words.astype("<u8", copy=False), allow_pickle=False)
-        os.replace(temporary, file)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
+    content = io.BytesIO()
+    np.save(content, words.astype("<u8", copy=False), allow_pickle=False)
+    path = Path(file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_small(path, content.getbuffer())

@@ -13,82 +13,20 @@ import copy
 import dataclasses
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import LabelsError, UsageError
-from embedkit.evaluation import FeatureRows, Rows, Split, leaks, make_splits, mean_interval
-from embedkit.probes.about import about
-from embedkit.probes.quick import quick
+from embedkit.evaluation import FeatureRows, Rows, Split, about, leaks, make_splits, mean_interval
+from embedkit.probes.protocols.quick import quick
+from embedkit.results import Curve, Point
 from embedkit.tables import FeatureTable
 
 CLASS_MEAN = "class-mean"
 """The nearest mean of a class after centring and L2 normalisation (SimpleShot): it chooses nothing, so that one image a
 class is enough."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """One size of the training part.
-
-    Attributes
-    ----------
-    size : int or float
-        Images a class, or the fraction of the training rows.
-    n_train : float
-        Training images, mean over seeds.
-    values : list of float
-        The metric, one a seed.
-    mean : float
-    interval : (float, float) or None
-        95 % interval of the mean over draws (Student), held to [0, 1] for accuracies; None for a single seed.
-    converged : bool
-    """
-
-    size: int | float
-    n_train: float
-    values: list[float]
-    mean: float
-    interval: tuple[float, float] | None
-    converged: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Curve:
-    """Points in ascending order of size.
-
-    Attributes
-    ----------
-    model, estimator, metric : str
-    kind : {"shots", "fractions"}
-    seeds : int
-    n_test : int
-    reported_on : str
-    points : list of Point
-    floor : bool
-    notes : list of str
-    leaks : dict of str to int
-        `Leaks` of the training images that are drawn from to the tested ones, of the first seed.
-    """
-
-    model: str
-    estimator: str
-    metric: str
-    kind: Literal["shots", "fractions"]
-    seeds: int
-    n_test: int
-    reported_on: str
-    points: list[Point]
-    floor: bool = False
-    notes: list[str] = field(default_factory=list[str])
-    leaks: dict[str, int] = field(default_factory=dict[str, int])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return dataclasses.asdict(self)
 
 
 def few_shot_curve(
@@ -287,7 +225,7 @@ def _judge(table: FeatureTable, train: Rows, test: Rows, estimator: str, seed: i
 def _divided(table: FeatureTable, train: Rows, test: Rows) -> FeatureTable:
     """Return the table of some rows, split into training and test ones."""
     part = table[np.concatenate([train, test])]
-    head = copy.copy(part.head)
+    head = copy.copy(part.metadata)
     head.split = np.array(["train"] * len(train) + ["test"] * len(test), dtype=object)
     stored = cast(npt.NDArray[np.float32], part.X.astype(head.spec.dtype))
     return FeatureTable(head, stored)

@@ -4,11 +4,10 @@ A committed file is compared with the length and the SHA-256 in its name before 
 takes a second for a gigabyte or two, so what was found whole is remembered by device, inode, size, modification and
 change time: in this process, and with ``verify="first"`` also in ``checked.json`` beside the files.
 
-The memo is derived: deleting it costs hashing and nothing else. It follows git's racy rule (git documentation,
-"racy-git"): a file rewritten within the clock tick of its last change looks untouched, so a file is remembered only if
-its times are older than the moment at which hashing began, by the clock of the file system that sets those times.
+The memo is derived: deleting it costs hashing and nothing else. The racy rule is held against the moment at which
+hashing began, by the clock of the file system that sets the files' times.
 
-Layer: above layout. Standard library, errors and specs only.
+Layer: above layout. Standard library, errors, files and specs only.
 """
 
 from __future__ import annotations
@@ -19,12 +18,14 @@ import json
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Literal
 
-from embedkit.errors import DamagedPartError, StoreError, UsageError
-from embedkit.store.layout import CHECKED, CommittedName, file_system_time, write_derived
+from embedkit.errors import DamagedPartError, StoreError, UnreadableFileError, UsageError
+from embedkit.files import FileIdentity, Folder, NotRegularError, file_system_time, open_regular, read_json, write_small
+from embedkit.store.layout import CHECKED, CommittedName
 
 Verify = Literal["first", "always", "size"]
 
@@ -35,34 +36,24 @@ _DAMAGE = {errno.EIO, getattr(errno, "EUCLEAN", errno.EIO), getattr(errno, "EBAD
 _THREADS = 4
 
 
-class Identity(NamedTuple):
-    """By what a file is recognised as untouched; times in nanoseconds."""
-
-    device: int
-    inode: int
-    size: int
-    modified: int
-    changed: int
-
-
 class CheckedFiles:
     """The committed files of one folder that were seen to match their names.
 
     Parameters
     ----------
-    folder : Path
+    folder : Folder or Path
     verify : {"first", "always", "size"}
         ``"first"``: hash a file unless this process or the memo has seen it whole. ``"always"``: hash it once in every
         process, whatever the memo says. ``"size"``: compare lengths only; a flipped bit is served.
     """
 
-    def __init__(self, folder: Path, verify: Verify) -> None:
+    def __init__(self, folder: Folder | Path, verify: Verify) -> None:
         if verify not in ("first", "always", "size"):
             raise UsageError(f"verify is {verify!r}; expected 'first', 'always' or 'size'")
-        self._folder = folder
+        self._folder = Folder.of(folder)
         self._verify = verify
-        self._seen: dict[str, Identity] = {}
-        self._remembered: dict[str, Identity] = self._load() if verify == "first" else {}
+        self._seen: dict[str, FileIdentity] = {}
+        self._remembered: dict[str, FileIdentity] = self._load() if verify == "first" else {}
 
     def check(self, name: str) -> None:
         """Make sure that a file matches its name.
@@ -78,7 +69,7 @@ class CheckedFiles:
         """
         path = self._folder / name
         try:
-            with path.open("rb", buffering=0) as file:
+            with open_regular(path, follow=False) as file:
                 self._check_open(path, file)
         except FileNotFoundError:
             raise
@@ -110,7 +101,7 @@ class CheckedFiles:
         claim = CommittedName.parse(path.name)
         if claim is None:
             raise DamagedPartError(f"{path} has no name of a committed file")
-        identity = _identity(os.fstat(file.fileno()))
+        identity = FileIdentity.of(os.fstat(file.fileno()))
         if identity.size != claim.length:
             raise damaged(path, f"it has {identity.size} bytes, and its name says {claim.length}")
         if identity in (self._seen.get(path.name), self._remembered.get(path.name)):
@@ -119,22 +110,25 @@ class CheckedFiles:
             raise damaged(path, "its bytes do not have the SHA-256 in its name")
         self._seen[path.name] = identity
 
-    def _load(self) -> dict[str, Identity]:
+    def _load(self) -> dict[str, FileIdentity]:
         try:
-            record = cast(dict[str, Any], json.loads((self._folder / CHECKED).read_bytes()))
-            return {str(name): Identity(*map(int, entry)) for name, entry in record["checked"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            checked = read_json(self._folder / CHECKED, follow=False)["checked"]
+            return {name: FileIdentity(*map(int, entry)) for name, entry in checked.items()}
+        except (FileNotFoundError, UnreadableFileError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
             return {}
 
     def _remember(self, names: Iterable[str], began: int) -> None:
         """Add to the memo what is now known to be whole and was not touched since hashing began."""
         seen = {name: self._seen[name] for name in names if name in self._seen}
-        new = {name: entry for name, entry in seen.items() if max(entry.modified, entry.changed) < began}
+        new = {name: entry for name, entry in seen.items() if entry.older_than(began)}
         if all(self._remembered.get(name) == entry for name, entry in new.items()):
             return
         entries = {**self._load(), **new}  # others may have added theirs
-        self._remembered = {name: entry for name, entry in entries.items() if (self._folder / name).exists()}
-        write_derived(self._folder / CHECKED, json.dumps({"checked": self._remembered}, indent=0).encode())
+        there = set(self._folder.names())
+        self._remembered = {name: entry for name, entry in entries.items() if name in there}
+        with suppress(OSError):  # a store that is only readable is checked again by the next process
+            content = json.dumps({"checked": self._remembered}, indent=0).encode()
+            write_small(self._folder / CHECKED, content, self._folder)
 
 
 def damaged(path: Path, reason: str) -> DamagedPartError:
@@ -151,8 +145,6 @@ def reading_error(path: Path, error: OSError) -> StoreError:
     """Return what an OSError while reading a committed file means: damage, or a reader who may not or cannot."""
     if error.errno in _DAMAGE:
         return damaged(path, f"it cannot be read ({error.strerror})")
+    if error.errno == errno.ELOOP or isinstance(error, NotRegularError):
+        return damaged(path, "it is a link or no regular file")
     return StoreError(f"cannot read {path}: {error.strerror or error}; check permissions and limits, and run again")
-
-
-def _identity(status: os.stat_result) -> Identity:
-    return Identity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,15 +25,16 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import DamagedPartError, MissingRowsError
-from embedkit.files import DISK, Disk
+from embedkit.files import DISK, Disk, Folder
 from embedkit.specs import FeatureSpec
 from embedkit.store.checked import CheckedFiles, Verify
 from embedkit.store.feature_set import Digests, Features, Mask, as_digests, missing_rows
 from embedkit.store.index import DigestIndex, Places, ReadDigests, by_part
 from embedkit.store.layout import committed_names
 from embedkit.store.leases import TTL
-from embedkit.store.parts import BLOCK_BYTES, Part, PartMaps, read_part
+from embedkit.store.parts import BLOCK_BYTES, Part, PartMaps, most_mapped, read_part
 from embedkit.store.undecodable import merge_reasons, read_undecodable, select_reasons
+from embedkit.store.uses import Uses
 from embedkit.store.writer import COMMIT_BYTES, COMMIT_SECONDS, StoredWriter
 
 _log = logging.getLogger(__name__)
@@ -77,7 +79,7 @@ class StoredFeatureSet:
 
     Parameters
     ----------
-    folder : Path
+    folder : Folder
         Of the fingerprint. It need not exist until something is written.
     spec : FeatureSpec
     verify : {"first", "always", "size"}
@@ -86,13 +88,15 @@ class StoredFeatureSet:
         The calls that change the disk.
     """
 
-    def __init__(self, folder: Path, spec: FeatureSpec, verify: Verify = "first", disk: Disk = DISK) -> None:
+    def __init__(self, folder: Folder, spec: FeatureSpec, verify: Verify = "first", disk: Disk = DISK) -> None:
         self._folder = folder
         self._spec = spec
         self._fingerprint = spec.fingerprint
         self._disk = disk
         self._checked = CheckedFiles(folder, verify)
         self._maps = PartMaps(folder, self._checked)
+        self._uses = Uses(folder)
+        weakref.finalize(self, self._uses.save)
         self._lock = threading.Lock()
         self._next_number = 0
         self._stale = True
@@ -116,7 +120,7 @@ class StoredFeatureSet:
     @property
     def folder(self) -> Path:
         """Where the parts lie."""
-        return self._folder
+        return self._folder.path
 
     def refresh(self) -> None:
         """See what others have committed since this set was opened or refreshed."""
@@ -296,16 +300,22 @@ class StoredFeatureSet:
     def _rows(self, snapshot: Snapshot, digests: Digests) -> Features:
         places = self._find(snapshot, digests)
         if (places < 0).any():
-            raise missing_rows(digests, places >= 0, str(self._folder))
+            raise missing_rows(digests, places >= 0, str(self._folder.path))
         rows = np.empty((len(places), self.width), np.dtype(self._spec.dtype))
         runs: list[tuple[Features, Features]] = []
+        used: list[str] = []
         for positions, number, sources in by_part(places):
+            used.append(snapshot.parts[number].name)
             features = self._maps[snapshot.parts[number]].features
+            if len(runs) >= most_mapped():  # each of them keeps a part mapped
+                _copy_runs(runs)
+                runs = []
             if _is_run(positions) and _is_run(sources):
                 runs.append((features[sources[0] :][: len(sources)], rows[positions[0] :][: len(sources)]))
             else:
                 _gather(features, sources, rows, positions)
         _copy_runs(runs)
+        self._uses.note(used)
         return rows
 
     def _reasons(self, snapshot: Snapshot, digests: Digests) -> dict[bytes, str]:

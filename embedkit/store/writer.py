@@ -13,14 +13,13 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 
-from embedkit.errors import EmbedkitError, StoreWriteError, UsageError
-from embedkit.files import Disk
+from embedkit.errors import EmbedkitError, StoreLostError, StoreWriteError, UsageError
+from embedkit.files import Disk, Folder
 from embedkit.store.feature_set import Digests, Features, FeatureSet, Mask, as_digest, as_digests, check_rows, keys_of
 from embedkit.store.layout import LEASES, committed_length, ensure_features_folder, touch_last_use
 from embedkit.store.leases import Leases
@@ -42,7 +41,7 @@ class StoredWriter:
     ----------
     features : FeatureSet
         What is written to.
-    folder : Path
+    folder : Folder
         Where its parts lie.
     committed : callable
         Called when something new is in the folder.
@@ -55,7 +54,7 @@ class StoredWriter:
     def __init__(
         self,
         features: FeatureSet,
-        folder: Path,
+        folder: Folder,
         committed: Callable[[], None],
         *,
         commit_bytes: int,
@@ -70,7 +69,7 @@ class StoredWriter:
         self._commit_seconds = commit_seconds
         self._disk = disk
         self._row_bytes = row_bytes(features.spec)
-        self._leases = Leases(folder / LEASES, lease_seconds)
+        self._leases = Leases(folder.child(LEASES), lease_seconds)
         self._buffer = RowBuffer(features.spec, min(commit_bytes, COMMIT_BYTES))
         self._added: set[bytes] = set()
         self._reasons: dict[bytes, str] = {}
@@ -179,7 +178,7 @@ class StoredWriter:
         try:
             self.commit()
         except (EmbedkitError, OSError) as second:
-            if not isinstance(error, StoreWriteError):
+            if not isinstance(error, StoreWriteError | StoreLostError):
                 count = len(self._buffer)
                 _log.warning("%d rows could not be committed after %s: %s", count, type(error).__name__, second)
 

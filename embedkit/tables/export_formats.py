@@ -62,7 +62,7 @@ def csv_chunks(head: TableHead, batches: Iterable[Features]) -> Generator[bytes]
     Several labels of a row are joined by ``|``; unknown labels are empty. Text that a spreadsheet would take for a
     formula (`FORMULA_STARTS`) gets an apostrophe in front.
     """
-    columns = _flat_columns(head)
+    columns = flat_columns(head)
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     names = [*columns, "digest", *(f"feature_{i}" for i in range(head.spec.backbone.width))]
@@ -91,7 +91,7 @@ def parquet_chunks(head: TableHead, batches: Iterable[Features]) -> Generator[by
         pyarrow is not installed.
     """
     pyarrow, parquet = _import_pyarrow()
-    columns = _flat_columns(head)
+    columns = flat_columns(head)
     width = head.spec.backbone.width
     described = canonical_json(
         {
@@ -189,7 +189,7 @@ def _arrays(head: TableHead) -> dict[str, Array]:
     return arrays | {f"columns/{link_name(name)}": column for name, column in head.columns.items()}
 
 
-def _flat_columns(head: TableHead) -> dict[str, Array]:
+def flat_columns(head: TableHead) -> dict[str, Array]:
     """Return key, label, split, groups and the further columns; these as ``columns.NAME`` where the name is taken."""
     flat: dict[str, Array] = {"key": np.array(head.keys, dtype=object)}
     if head.y is not None and head.target_type == "multilabel":

@@ -30,7 +30,7 @@ from embedkit.errors import (
     FeatureFileNotFoundError,
     UsageError,
 )
-from embedkit.files import MAGIC, TRAILER, check_trailer
+from embedkit.files import MAGIC, TICK_NS, TRAILER, FileIdentity, check_trailer
 from embedkit.hdf5 import UntrustedFile, open_untrusted
 from embedkit.specs import FeatureSpec, Json
 from embedkit.tables.feature_layout import (
@@ -51,10 +51,8 @@ compare its length only."""
 
 Batch = npt.NDArray[np.float32] | npt.NDArray[np.float16]
 
-# Files that this process has found whole: (device, inode, size, mtime_ns, ctime_ns).
-_whole: set[tuple[int, ...]] = set()
-# A file whose change time is younger than this may change again without its times showing it (git's racy rule).
-_RACY_NS = 2_000_000_000
+# Files that this process has found whole.
+_whole: set[FileIdentity] = set()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,9 +211,8 @@ def _open(path: str | os.PathLike[str], verify: Verify) -> Generator[tuple[io.Fi
 def _checked_length(raw: io.FileIO, verify: Verify, name: str) -> int:
     """Return the number of bytes of the HDF5 file proper, after the whole file was checked as asked."""
     started = time.time_ns()
-    status = os.fstat(raw.fileno())
-    identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    length = status.st_size - TRAILER.size
+    identity = FileIdentity.of(os.fstat(raw.fileno()))
+    length = identity.size - TRAILER.size
     raw.seek(max(0, length))
     if raw.read(len(MAGIC)) != MAGIC:
         raise _no_trailer(raw, name)
@@ -229,7 +226,7 @@ def _checked_length(raw: io.FileIO, verify: Verify, name: str) -> int:
         reason = check_trailer(cast(BinaryIO, raw))
     if reason:
         raise DamagedFeatureFileError(f"{name} is damaged: {reason}; get it again, or extract it again")
-    if verify != "size" and started - max(status.st_mtime_ns, status.st_ctime_ns) > _RACY_NS:
+    if verify != "size" and identity.older_than(started - TICK_NS):
         _whole.add(identity)
     return length
 

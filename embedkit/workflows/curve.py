@@ -7,51 +7,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from embedkit.backbones import BackboneRequest
+from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import UsageError
 from embedkit.extraction import Progress
-from embedkit.probes.curves import CLASS_MEAN, Curve, few_shot_curve, learning_curve
-from embedkit.probes.quick import check_estimator
-from embedkit.workflows.notes import attributed
-from embedkit.workflows.targets import NamedTable, open_store, open_target
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CurveReport:
-    """Curves, the one that ends highest first.
-
-    Attributes
-    ----------
-    curves : list of Curve
-    skipped : list of (key, reason)
-        Images that have no features and are in no number.
-    unavailable : list of (name, reason)
-        Floors that cannot be had.
-    notes : list of str
-        What a reader should know before quoting them; of some features only where it names them.
-    """
-
-    curves: list[Curve]
-    skipped: list[tuple[str, str]]
-    unavailable: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    notes: list[str] = field(default_factory=list[str])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {
-            "curves": [curve.to_dict() for curve in self.curves],
-            "skipped": [{"key": key, "reason": reason} for key, reason in self.skipped],
-            "unavailable": [{"model": name, "reason": reason} for name, reason in self.unavailable],
-            "notes": self.notes,
-        }
+from embedkit.probes import CLASS_MEAN, check_estimator, few_shot_curve, learning_curve
+from embedkit.results import Curve, CurveReport
+from embedkit.workflows.attributed_notes import attributed
+from embedkit.workflows.origins import data_name, origin_of
+from embedkit.workflows.targets import NamedTable, open_store, open_target, tables_of
 
 
 def curve(
     target: Any,
-    model: str | BackboneRequest | Sequence[str | BackboneRequest] = (),
+    model: str | FeatureRequest | Sequence[str | FeatureRequest] | None = None,
     *,
     shots: Sequence[int] = (),
     fractions: Sequence[float] = (),
@@ -94,11 +64,8 @@ def curve(
         raise UsageError("a curve is over shots or over fractions; give one of the two")
     if estimator not in (None, CLASS_MEAN):
         check_estimator(estimator, None)
-    models = [model] if isinstance(model, str | BackboneRequest) else list(model)
-    requests = [BackboneRequest(name) if isinstance(name, str) else name for name in models]
-    opened = open_target(
-        target, requests, open_store(store), floors=floors, label_column=label_column, progress=progress
-    )
+    opened = open_target(target, label_column=label_column)
+    tables = tables_of(opened, as_requests(model), open_store(store), floors=floors, progress=progress)
 
     def of(named: NamedTable) -> Curve:
         of_labels = "ridge" if named.table.target_type == "value" else "logistic"
@@ -108,11 +75,25 @@ def curve(
             return few_shot_curve(named.table, shots, model=named.name, **options)
         return learning_curve(named.table, fractions, model=named.name, **options)
 
-    curves = [of(named) for named in opened.tables]
-    skipped = {failure.key: failure.reason for named in opened.tables for failure in named.table.failures}
+    curves = [of(named) for named in tables.named]
     return CurveReport(
         curves=sorted(curves, key=lambda one: -one.points[-1].mean),
-        skipped=sorted(skipped.items()),
-        unavailable=opened.unavailable,
+        skipped=tables.skipped,
+        unavailable=tables.unavailable,
         notes=attributed((one.model, note) for one in curves for note in one.notes or [""]),
+        origin=origin_of(
+            "probe",
+            {
+                "target": target,
+                "model": model or None,
+                "shots": list(shots) or None,
+                "fractions": list(fractions) or None,
+                "seeds": seeds,
+                "estimator": estimator,
+                "folds": folds,
+                "label_column": label_column,
+            },
+            {data_name(tables.named[0]): tables.named},
+            seeds=range(seeds),
+        ),
     )

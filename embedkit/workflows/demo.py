@@ -7,49 +7,20 @@ from __future__ import annotations
 
 import csv
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from embedkit.extraction import Progress
-from embedkit.workflows.extract import ExtractResult, extract
-from embedkit.workflows.probe import ProbeReport, probe
+from embedkit.results import DemoResult
+from embedkit.workflows.extract import extract
+from embedkit.workflows.probe import probe
 
 # scikit-learn's digits are 8 x 8 pixels of 17 grey levels; as files they are scaled up, so that people can see them.
 _SCALE = 8
 _GREY_LEVELS = 16
 _TEST_FRACTION = 0.3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DemoResult:
-    """What the demonstration wrote and measured.
-
-    Attributes
-    ----------
-    manifest, feature_file, store : str
-        Paths.
-    extraction : ExtractResult
-    report : ProbeReport
-    """
-
-    manifest: str
-    feature_file: str
-    store: str
-    extraction: ExtractResult
-    report: ProbeReport
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {
-            "manifest": self.manifest,
-            "feature_file": self.feature_file,
-            "store": self.store,
-            "extraction": self.extraction.to_dict(),
-            **self.report.to_dict(),
-        }
 
 
 def demo(folder: str | os.PathLike[str] = "embedkit-demo", *, progress: Progress | None = None) -> DemoResult:
@@ -75,7 +46,12 @@ def demo(folder: str | os.PathLike[str] = "embedkit-demo", *, progress: Progress
     extraction = extract(manifest, store=store, output=feature_file, progress=progress)
     report = probe(feature_file, estimator=("logistic", "svm", "pca+logistic"), store=store, progress=progress)
     return DemoResult(
-        manifest=str(manifest), feature_file=str(feature_file), store=str(store), extraction=extraction, report=report
+        manifest=str(manifest),
+        feature_file=str(feature_file),
+        store=str(store),
+        extraction=extraction,
+        report=report,
+        origin=report.origin,
     )
 
 

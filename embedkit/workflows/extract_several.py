@@ -7,27 +7,23 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from embedkit.backbones import BackboneRequest
+from embedkit.backbones import FeatureRequest, as_requests, check_batch_size
 from embedkit.errors import UsageError
-from embedkit.extraction import ExtractionRequest, Progress, resolve_together, run_many
+from embedkit.extraction import Progress, resolve_together
 from embedkit.images import open_source
-from embedkit.specs import Dtype
-from embedkit.tables import check_output, write_feature_file
-from embedkit.workflows.extract import ExtractResult, describe
-from embedkit.workflows.tables import feature_batches, table_head
+from embedkit.results import ExtractResult
+from embedkit.workflows.one_process import extract_here
 from embedkit.workflows.targets import backbone_names, open_store
 
 
 def extract_several(
     source: Any,
-    models: Sequence[BackboneRequest],
+    models: Sequence[str | FeatureRequest],
     *,
-    dtype: Dtype = "float32",
     store: str | os.PathLike[str] | None = None,
     output: str | os.PathLike[str] | None = None,
     force: bool = False,
@@ -45,12 +41,12 @@ def extract_several(
     ----------
     source : path, or sequence of images
         As in `extract`.
-    models : sequence of BackboneRequest
+    models : sequence of str or FeatureRequest
         At least one.
     output : path, optional
         A folder, created if it is missing: one feature file for each request goes into it, named by the model, and by
         layer, pool or weights where they differ. Without it features go to the store only.
-    dtype, store, force, label_column, batch_size, rehash, progress
+    store, force, label_column, batch_size, rehash, progress
         As in `extract`, which also lists what is raised.
 
     Returns
@@ -58,37 +54,32 @@ def extract_several(
     list of ExtractResult
         One a request; `seconds` is that of the whole pass.
     """
-    started = time.monotonic()
     folder = None if output is None else Path(output)
     if folder is not None and (folder.suffix.lower() in (".h5", ".hdf5") or folder.is_file()):
         raise UsageError(f"{folder} names one file, and several kinds of features were asked for; name a folder")
-    rows, opened = open_source(source, label_column=label_column), open_store(store)
-    requests = [ExtractionRequest(backbone=model, dtype=dtype) for model in models]
-    resolved = resolve_together(requests, opened, expected_images=len(rows.keys), batch_size=batch_size)
-    specs = [resolution.spec for resolution, _ in resolved]
+    check_batch_size(batch_size)
+    images, opened, requests = open_source(source, label_column=label_column), open_store(store), as_requests(models)
+    resolved = resolve_together(requests, opened, expected_images=len(images), batch_size=batch_size)
     outputs: list[Path | None] = [None] * len(requests)
     if folder is not None:
-        names = [_file_name(name) for name in backbone_names(list(models), specs)]
+        names = [_file_name(name) for name in backbone_names(requests, [resolution.spec for resolution, _ in resolved])]
         if len(set(names)) < len(names):
             raise UsageError(f"two requests would be written to {folder / names[0]}; ask for each once")
         if not folder.parent.is_dir():
             raise UsageError(f"the folder {folder.parent} does not exist, so {folder.name} cannot be made in it")
         folder.mkdir(exist_ok=True)
         outputs = [folder / name for name in names]
-        for path, spec in zip(outputs, specs, strict=True):
-            if path is not None:
-                check_output(path, spec, rows.keys, force=force)
-    extractions = run_many(
-        rows, requests, opened, resolved=resolved, batch_size=batch_size, rehash=rehash, progress=progress
+    return extract_here(
+        images,
+        requests,
+        opened,
+        outputs,
+        force=force,
+        batch_size=batch_size,
+        rehash=rehash,
+        progress=progress,
+        resolved=resolved,
     )
-    for path, extraction in zip(outputs, extractions, strict=True):
-        if path is not None:
-            write_feature_file(path, table_head(rows, extraction), feature_batches(extraction), force=force)
-    seconds = time.monotonic() - started
-    return [
-        describe(rows, request, extraction, opened, output=path, seconds=seconds)
-        for request, extraction, path in zip(requests, extractions, outputs, strict=True)
-    ]
 
 
 def _file_name(name: str) -> str:

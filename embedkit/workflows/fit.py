@@ -5,64 +5,26 @@ Layer: workflows; imports everything below, never click.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embedkit.backbones import BackboneRequest
-from embedkit.embedder import ImageEmbedder
+from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import LabelsError, OutputExistsError, UsageError
-from embedkit.extraction import ExtractionRequest, Progress
+from embedkit.extraction import Progress
 from embedkit.persistence import Model, save_model
-from embedkit.probes import ProbeResult, check_estimator, quick
+from embedkit.probes import check_estimator, quick
+from embedkit.results import FitResult, Origin, ProbeResult, Skipped
 from embedkit.tables import FeatureTable
-from embedkit.workflows.targets import open_store, open_target
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FitResult:
-    """A model file, and how good the model in it is.
-
-    Attributes
-    ----------
-    output : str
-        The model file.
-    pipeline : sklearn.pipeline.Pipeline
-        What was saved: an `ImageEmbedder` and the fitted steps.
-    classes : list of str
-    result : ProbeResult
-        The accuracy on rows that the pipeline was not fitted on.
-    skipped : list of (key, reason)
-        Images that have no features.
-    """
-
-    output: str
-    pipeline: Any
-    classes: list[str]
-    result: ProbeResult
-    skipped: list[tuple[str, str]]
-
-    @property
-    def steps(self) -> list[str]:
-        """The types of the pipeline's steps."""
-        return [type(step).__name__ for _, step in self.pipeline.steps]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {
-            "output": self.output,
-            "steps": self.steps,
-            "classes": self.classes,
-            "result": self.result.to_dict(),
-            "skipped": [{"key": key, "reason": reason} for key, reason in self.skipped],
-        }
+from embedkit.workflows.origins import data_name, origin_of
+from embedkit.workflows.targets import open_store, open_target, tables_of
 
 
 def fit(
     target: Any,
-    model: str | BackboneRequest | None = None,
+    model: str | FeatureRequest | None = None,
     *,
     estimator: Any = "logistic",
     params: Mapping[str, Sequence[Any]] | None = None,
@@ -81,8 +43,8 @@ def fit(
     ----------
     target : path, or sequence of images
         A feature file, or a source of images.
-    model : str or BackboneRequest, optional
-        Needed for a source of images, not allowed for a feature file.
+    model : str or FeatureRequest, optional
+        For a source of images, by default the bundled backbone; not allowed for a feature file.
     estimator : str or estimator of scikit-learn
         ``"logistic"``, ``"pca+logistic"``, ``"svm"``, ``"knn"``, ``"ridge"``, ``"lda"``, the dotted path of a
         classifier such as ``"sklearn.svm.SVC"``, or an object.
@@ -120,13 +82,13 @@ def fit(
         raise UsageError(
             f"the folder {output.parent} does not exist, so {output.name} cannot be written; create it first"
         )
-    requests = [] if model is None else [BackboneRequest(model) if isinstance(model, str) else model]
-    [named] = open_target(target, requests, open_store(store), label_column=label_column, progress=progress).tables
-    if named.table.target_type in ("value", "multilabel"):
+    opened = open_target(target, label_column=label_column)
+    if opened.target_type in ("value", "multilabel"):
         raise LabelsError(
             f"a model file holds a classifier of one class an image, and the labels are of type "
-            f"{named.table.target_type!r}; probe them, or name a column of classes by label_column"
+            f"{opened.target_type!r}; probe them, or name a column of classes by label_column"
         )
+    [named] = tables_of(opened, as_requests(model), open_store(store), progress=progress).named
     fitted = quick(
         named.table,
         estimator,
@@ -140,50 +102,41 @@ def fit(
         raise UsageError(
             f"a model of {estimator} would hold all {len(named.table)} rows of features; fit another estimator"
         )
-    return save_fitted(named.table, fitted.steps, fitted.result, output)
+    data = data_name(named)
+    origin = origin_of(
+        "fit",
+        {
+            "target": target,
+            "model": model,
+            "estimator": estimator,
+            "params": None if params is None else dict(params),
+            "output": output,
+            "label_column": label_column,
+            "folds": folds,
+            "random_state": random_state,
+        },
+        {data: [named]},
+        seeds=[random_state],
+    )
+    result = dataclasses.replace(fitted.result, data=data)
+    return _saved(named.table, fitted.steps, result, output, origin)
 
 
-def save_fitted(table: FeatureTable, steps: list[tuple[str, Any]], result: ProbeResult, output: Path) -> FitResult:
+def _saved(
+    table: FeatureTable, steps: list[tuple[str, Any]], result: ProbeResult, output: Path, origin: Origin
+) -> FitResult:
     """Put the embedder of a table before fitted steps, and save them."""
     from sklearn.pipeline import Pipeline
 
-    pipeline = Pipeline([("embed", embedder_of(table)), *steps])
+    steps = [("embed", table.embedder()), *steps]
+    pipeline = Pipeline(steps)
     save_model(pipeline, output)
     return FitResult(
         output=str(output),
+        origin=origin,
         pipeline=pipeline,
         classes=Model(pipeline=pipeline).classes,
         result=result,
-        skipped=[(failure.key, failure.reason) for failure in table.failures],
+        steps=[type(step).__name__ for _, step in steps],
+        skipped=[Skipped(failure.key, failure.reason) for failure in table.failures],
     )
-
-
-def embedder_of(table: FeatureTable) -> ImageEmbedder:
-    """Return the embedder that makes a table's features, fitted.
-
-    Raises
-    ------
-    UsageError
-        The table does not say which model was asked for.
-    """
-    recorded = table.provenance.get("request")
-    if not isinstance(recorded, dict):
-        raise UsageError(
-            "the feature file does not record the request it answers, so no model can be made of it; extract again"
-        )
-    backbone = ExtractionRequest.from_dict(recorded).backbone
-    embedder = ImageEmbedder(
-        backbone.model,
-        weights=backbone.weights,
-        model_args=dict(backbone.model_args) or None,
-        layer=backbone.layer,
-        pool=backbone.pool,
-        precision=backbone.precision,
-        dtype=table.spec.dtype,
-        device="auto",
-        engine=backbone.engine,
-        preprocess=backbone.preprocess.given() or None,
-        resize=backbone.resize,
-    )
-    embedder.spec_ = table.spec
-    return embedder

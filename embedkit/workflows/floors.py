@@ -12,9 +12,10 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from embedkit.backbones import Backbone, BackboneRequest
+from embedkit.backbones import Backbone, FeatureRequest
 from embedkit.errors import EmbedkitError
-from embedkit.extraction import ExtractionRequest, Resolution, resolve_together
+from embedkit.extraction import Resolution, resolve_together
+from embedkit.results import Unavailable
 from embedkit.specs import FeatureSpec
 from embedkit.store import FeatureStore
 from embedkit.tables import FeatureTable
@@ -29,19 +30,19 @@ class Floors:
 
     Attributes
     ----------
-    requests : dict of str to ExtractionRequest
+    requests : dict of str to FeatureRequest
         By the name that a table of results gives them.
     resolved : list of (Resolution, Backbone or None)
         One a request.
-    unavailable : list of (str, str)
+    unavailable : list of Unavailable
         Floors that cannot be had, and why.
     """
 
-    requests: dict[str, ExtractionRequest] = field(default_factory=dict[str, ExtractionRequest])
+    requests: dict[str, FeatureRequest] = field(default_factory=dict[str, FeatureRequest])
     resolved: list[tuple[Resolution, Backbone | None]] = field(
         default_factory=list[tuple[Resolution, "Backbone | None"]]
     )
-    unavailable: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    unavailable: list[Unavailable] = field(default_factory=list[Unavailable])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,7 @@ class Contender:
     """A backbone that floors are wanted for; without a request where a feature file does not record it."""
 
     name: str
-    request: ExtractionRequest | None
+    request: FeatureRequest | None
     spec: FeatureSpec
 
 
@@ -60,19 +61,21 @@ def resolve_floors(
     floors = Floors()
     if any(contender.spec.backbone.architecture in PSEUDO for contender in contenders):
         return floors
-    wanted = {name: ExtractionRequest(backbone=BackboneRequest(name)) for name in PSEUDO}
+    wanted = {name: FeatureRequest(name) for name in PSEUDO}
     for contender in contenders:
         name = f"{contender.name} random weights"
         if contender.request is None:
-            floors.unavailable.append((name, "the feature file does not record the request it answers: extract again"))
-        elif contender.request.backbone.weights != "random":
+            floors.unavailable.append(
+                Unavailable(name, "the feature file does not record the request it answers: extract again")
+            )
+        elif contender.request.weights != "random":
             wanted[name] = _with_random_weights(contender.request, contender.spec)
     seen = {contender.spec.fingerprint for contender in contenders}
     for name, request in wanted.items():
         try:
             [one] = resolve_together([request], store, expected_images=expected_images, batch_size=batch_size)
         except EmbedkitError as error:
-            floors.unavailable.append((name, str(error)))
+            floors.unavailable.append(Unavailable(name, str(error)))
             continue
         if one[0].spec.fingerprint not in seen:
             seen.add(one[0].spec.fingerprint)
@@ -81,17 +84,15 @@ def resolve_floors(
     return floors
 
 
-def recorded_request(table: FeatureTable) -> ExtractionRequest | None:
+def recorded_request(table: FeatureTable) -> FeatureRequest | None:
     """Return the request that a table answers, where it records one that this version understands."""
     record = table.provenance.get("request")
     try:
-        return ExtractionRequest.from_dict(record) if isinstance(record, Mapping) else None
+        return FeatureRequest.from_dict(record) if isinstance(record, Mapping) else None
     except EmbedkitError:
         return None
 
 
-def _with_random_weights(request: ExtractionRequest, spec: FeatureSpec) -> ExtractionRequest:
+def _with_random_weights(request: FeatureRequest, spec: FeatureSpec) -> FeatureRequest:
     """Ask for the same network untrained, computed in the same way."""
-    pinned = request.pinned(spec)
-    model = pinned.backbone.model if pinned.backbone.weights != "bundled" else spec.backbone.architecture
-    return dataclasses.replace(pinned, backbone=dataclasses.replace(pinned.backbone, model=model, weights="random"))
+    return dataclasses.replace(request.pinned(spec), weights="random")

@@ -8,20 +8,20 @@ Layer: workflows; imports everything below, never click.
 
 from __future__ import annotations
 
+import copy
 import csv
 import dataclasses
 import io
-import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.pipeline import Pipeline
 
-from embedkit.backbones import Backbone, BackboneRequest
+from embedkit.backbones import Backbone, FeatureRequest
 from embedkit.embedder import ImageEmbedder
 from embedkit.errors import (
     DeviceError,
@@ -31,73 +31,16 @@ from embedkit.errors import (
     UsageError,
     WeightsNotFoundError,
 )
-from embedkit.extraction import Extraction, ExtractionRequest, Progress, Resolution, resolve_together, run_many
+from embedkit.extraction import Extraction, Progress, Resolution, resolve_together, run_many
 from embedkit.files import commit_to
 from embedkit.images import ImageSource
 from embedkit.persistence import Model, load_model
+from embedkit.results import Prediction, Predictions, Skipped
 from embedkit.specs import FeatureSpec, describe_differences, differences
 from embedkit.store import FeatureStore
 from embedkit.workflows.model_inputs import ModelRows, inputs_of, open_rows
+from embedkit.workflows.origins import origin_of
 from embedkit.workflows.targets import open_store
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """One image's class.
-
-    Attributes
-    ----------
-    path : str
-        The image's key in its source; of a table, what its first column of images says.
-    predicted : str
-    score : float or None
-        Probability of the class, or the value of the decision function for it; None where the estimator has neither.
-    """
-
-    path: str
-    predicted: str
-    score: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Predictions:
-    """The classes of a source's images.
-
-    Attributes
-    ----------
-    rows : list of Prediction
-    score_name : {"probability", "decision value", "score"}
-    skipped : list of (key, reason)
-        Images that have no features, hence no class.
-    notes : list of str
-        Where the features were computed in another way than those of the fit.
-    output : str or None
-        The file that was written.
-    """
-
-    rows: list[Prediction]
-    score_name: str
-    skipped: list[tuple[str, str]]
-    notes: list[str]
-    output: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {
-            "predictions": [dataclasses.asdict(row) for row in self.rows],
-            "score": self.score_name,
-            "skipped": [{"path": key, "reason": reason} for key, reason in self.skipped],
-            "notes": self.notes,
-            "output": self.output,
-        }
-
-    def to_csv(self) -> str:
-        """Return the rows as CSV with the columns path, predicted and the score's name."""
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(("path", "predicted", self.score_name))
-        writer.writerows((row.path, row.predicted, "" if row.score is None else repr(row.score)) for row in self.rows)
-        return buffer.getvalue()
 
 
 def predict(
@@ -167,33 +110,55 @@ def predict(
     notes: list[str] = []
     digests: dict[str | None, npt.NDArray[np.uint8]] = {}
     failures: dict[int, str] = {}
+    finding: dict[int, ImageEmbedder] = {}
     for column, images in rows.sources.items():
-        names = [name for name, taken in inputs.columns.items() if taken == column]
-        asked = {name: requests[name] for name in names}
-        for extraction in _extract(loaded, asked, images, feature_store, notes, progress):
+        asked = {name: requests[name] for name, taken in inputs.columns.items() if taken == column}
+        extracted = _extract(loaded.specs, asked, images, feature_store, notes, progress)
+        for name, (request, extraction) in extracted.items():
+            embedder, spec = loaded.embedders[name], extraction.resolution.spec
+            finding[id(embedder)] = _finding(embedder, request.settled(spec), spec, feature_store)
             digests[column] = extraction.digests
             for row, reason in extraction.failures.items():
                 failures.setdefault(row, reason if len(rows.sources) == 1 else f"{column}: {reason}")
     there = np.setdiff1d(np.arange(len(rows.keys)), list(failures))
-    labels, scores, score_name = _classify(loaded.pipeline, rows.as_input(digests, there), len(there))
+    # A copy with other embedders in the place of the model's own, wherever in it they are.
+    pipeline = copy.deepcopy(loaded.pipeline, cast(Any, finding))
+    labels, scores, score_name = _classify(pipeline, rows.as_input(digests, there), len(there))
     result = Predictions(
-        rows=[
+        predictions=[
             Prediction(rows.keys[row], labels[place], None if scores is None else float(scores[place]))
             for place, row in enumerate(cast(list[int], there.tolist()))
         ],
-        score_name=score_name,
+        score=score_name,
         skipped=_skipped(rows, failures),
         notes=notes,
         output=None if output is None else str(output),
+        origin=origin_of(
+            "predict",
+            {"model_file": model, "source": source, "weights": weights, "device": device, "output": output},
+            fingerprints={name: spec.fingerprint for name, spec in loaded.specs.items()},
+        ),
     )
     if output is not None:
         is_csv = Path(output).suffix.lower() == ".csv"
-        text = result.to_csv() if is_csv else json.dumps(result.to_dict(), indent=2, allow_nan=False)
-        commit_to(Path(output), [text.encode("utf-8")], sealed=False)
+        if is_csv:
+            commit_to(Path(output), [_as_csv(result).encode("utf-8")], sealed=False)
+        else:
+            result.save(output, force=True)
     return result
 
 
-def _requests(loaded: Model, weights: str | Mapping[str, str] | None, device: str) -> dict[str, ExtractionRequest]:
+def _as_csv(result: Predictions) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(("path", "predicted", result.score))
+    writer.writerows(
+        (row.path, row.predicted, "" if row.score is None else repr(row.score)) for row in result.predictions
+    )
+    return buffer.getvalue()
+
+
+def _requests(loaded: Model, weights: str | Mapping[str, str] | None, device: str) -> dict[str, FeatureRequest]:
     """Return what each embedder asks for, with the weights and the device of here."""
     specs = {name: spec for name, spec in loaded.specs.items() if spec.backbone.weights != "none"}
     if isinstance(weights, str | os.PathLike):
@@ -207,48 +172,44 @@ def _requests(loaded: Model, weights: str | Mapping[str, str] | None, device: st
     unknown = sorted(named.keys() - loaded.specs.keys())
     if unknown:
         raise UsageError(f"the model has no embedder {unknown[0]!r} to give weights; it has {', '.join(loaded.specs)}")
-    requests: dict[str, ExtractionRequest] = {}
+    requests: dict[str, FeatureRequest] = {}
     for name, embedder in loaded.embedders.items():
         request = embedder.request()
-        backbone = request.backbone
-        backbone = dataclasses.replace(backbone, device=device, weights=named.get(name, backbone.weights))
-        requests[name] = dataclasses.replace(request, backbone=backbone)
+        requests[name] = dataclasses.replace(request, device=device, weights=named.get(name, request.weights))
     return requests
 
 
 def _extract(
-    loaded: Model,
-    requests: dict[str, ExtractionRequest],
+    specs: Mapping[str, FeatureSpec],
+    requests: dict[str, FeatureRequest],
     images: ImageSource,
     store: FeatureStore,
     notes: list[str],
     progress: Progress | None,
-) -> list[Extraction]:
-    """Compute the features of images for some of the embedders, in one pass, and let the embedders find them.
+) -> dict[str, tuple[FeatureRequest, Extraction]]:
+    """Compute the features of images for some of the embedders, in one pass, as the fit did where this machine can.
 
     What differs from the fit is noted.
     """
-    fitted = {name: loaded.specs[name] for name in requests}
-    asked = {name: request.pinned(fitted[name]) for name, request in requests.items()}
+    asked = {name: request.pinned(specs[name]) for name, request in requests.items()}
     try:
         resolved = _resolve([*asked.values()], store, images)
     except DeviceError as error:
-        asked = requests
+        asked = {
+            name: dataclasses.replace(request, engine="auto", precision="auto") for name, request in requests.items()
+        }
         resolved = _resolve([*asked.values()], store, images)
         notes.append(f"this machine cannot compute features as the fit did ({error})")
-    for (resolution, _), spec in zip(resolved, fitted.values(), strict=True):
-        note = _compare(resolution.spec, spec)
+    for name, (resolution, _) in zip(asked, resolved, strict=True):
+        note = _compare(resolution.spec, specs[name])
         if note is not None and note not in notes:
             notes.append(note)
     extractions = run_many(images, [*asked.values()], store, resolved=resolved, progress=progress)
-    for (name, request), extraction in zip(asked.items(), extractions, strict=True):
-        spec = extraction.resolution.spec
-        _find_in(store, loaded.embedders[name], request.settled(spec).backbone, spec)
-    return extractions
+    return {name: (asked[name], extraction) for name, extraction in zip(asked, extractions, strict=True)}
 
 
 def _resolve(
-    requests: list[ExtractionRequest], store: FeatureStore, images: ImageSource
+    requests: list[FeatureRequest], store: FeatureStore, images: ImageSource
 ) -> list[tuple[Resolution, Backbone | None]]:
     try:
         return resolve_together(requests, store, expected_images=len(images))
@@ -270,36 +231,42 @@ def _compare(found: FeatureSpec, fitted: FeatureSpec) -> str | None:
     return f"features differ from those of the fit within the drift bound: {describe_differences(different)}"
 
 
-def _find_in(store: FeatureStore, embedder: ImageEmbedder, backbone: BackboneRequest, spec: FeatureSpec) -> None:
-    """Let an embedder find features in the store, by their digests: those that this machine has computed."""
-    cast(Any, embedder).set_params(
-        weights=backbone.weights,
-        device=backbone.device,
-        engine=backbone.engine,
-        precision=backbone.precision,
-        resize=backbone.resize,
+def _finding(embedder: ImageEmbedder, request: FeatureRequest, spec: FeatureSpec, store: FeatureStore) -> ImageEmbedder:
+    """Return an embedder that finds in the store, by their digests, the features that this machine has computed."""
+    finding = copy.copy(embedder)
+    cast(Any, finding).set_params(
+        weights=request.weights,
+        device=request.device,
+        engine=request.engine,
+        precision=request.precision,
+        resize=request.resize,
         dtype=spec.dtype,
         store=store.path,
         input="key",
         on_error="raise",
         output="numpy",
     )
-    embedder.spec_ = spec
+    finding.spec_ = spec
+    return finding
 
 
-def _skipped(rows: ModelRows, failures: dict[int, str]) -> list[tuple[str, str]]:
-    beside = [failure for images in rows.sources.values() for failure in images.failures]
-    return [*beside, *((rows.keys[row], failures[row]) for row in sorted(failures))]
+def _skipped(rows: ModelRows, failures: dict[int, str]) -> list[Skipped]:
+    beside = [Skipped(*failure) for images in rows.sources.values() for failure in images.failures]
+    return [*beside, *(Skipped(rows.keys[row], failures[row]) for row in sorted(failures))]
 
 
-def _classify(pipeline: Any, X: Any, rows: int) -> tuple[list[str], npt.NDArray[np.float64] | None, str]:
+def _classify(pipeline: Any, taken: Any, rows: int) -> tuple[list[str], npt.NDArray[np.float64] | None, str]:
     """Return the class of each row and how sure the estimator is of it."""
     if not rows:
         return [], None, "score"
     if not hasattr(pipeline, "predict"):
         raise UsageError("the model ends without a classifier or regressor and predicts nothing; fit one behind it")
+    estimator: Any = pipeline
     try:
-        outcome = np.asarray(pipeline.predict(X))
+        if isinstance(pipeline, Pipeline) and len(pipeline) > 1:  # the features are looked up and reduced once
+            steps, estimator = cast(tuple[Any, Any], (pipeline[:-1], pipeline[-1]))
+            taken = steps.transform(taken)
+        outcome = np.asarray(estimator.predict(taken))
     except EmbedkitError:
         raise
     except (TypeError, ValueError) as error:  # of an encoder that meets a category it does not know, for one
@@ -307,17 +274,17 @@ def _classify(pipeline: Any, X: Any, rows: int) -> tuple[list[str], npt.NDArray[
     predicted = [str(label) for label in outcome.tolist()]
     if outcome.ndim != 1:  # several outputs
         return predicted, None, "score"
-    if hasattr(pipeline, "predict_proba"):
+    if hasattr(estimator, "predict_proba"):
         return (
             predicted,
-            _of_predicted(np.asarray(pipeline.predict_proba(X)), pipeline.classes_, predicted),
+            _of_predicted(np.asarray(estimator.predict_proba(taken)), estimator.classes_, predicted),
             "probability",
         )
-    if hasattr(pipeline, "decision_function"):
-        values = np.asarray(pipeline.decision_function(X))
+    if hasattr(estimator, "decision_function"):
+        values = np.asarray(estimator.decision_function(taken))
         if values.ndim == 1:  # of the second of two classes
             values = np.stack([-values, values], axis=1)
-        return predicted, _of_predicted(values, pipeline.classes_, predicted), "decision value"
+        return predicted, _of_predicted(values, estimator.classes_, predicted), "decision value"
     return predicted, None, "score"
 
 

@@ -5,59 +5,32 @@ Layer: workflows; imports everything below, never click.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from embedkit.backbones import BackboneRequest
+from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import UsageError
-from embedkit.evaluation import TargetType
+from embedkit.evaluation import about, disagreements_of
 from embedkit.extraction import Progress
 from embedkit.probes import (
     PROTOCOLS,
-    ProbeResult,
     check_estimator,
     check_protocol,
     default_estimators,
     run_protocol,
 )
-from embedkit.workflows.notes import attributed
-from embedkit.workflows.targets import NamedTable, open_store, open_target
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProbeReport:
-    """Results, best first, and what a reader should know before quoting them.
-
-    Attributes
-    ----------
-    results : list of ProbeResult
-    skipped : list of (key, reason)
-        Images that have no features and are in no number.
-    notes : list of str
-    unavailable : list of (name, reason)
-        Floors that cannot be had.
-    """
-
-    results: list[ProbeResult]
-    skipped: list[tuple[str, str]]
-    notes: list[str]
-    unavailable: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {
-            "results": [result.to_dict() for result in self.results],
-            "skipped": [{"key": key, "reason": reason} for key, reason in self.skipped],
-            "notes": self.notes,
-            "unavailable": [{"model": name, "reason": reason} for name, reason in self.unavailable],
-        }
+from embedkit.results import ProbeReport, ProbeResult
+from embedkit.workflows.attributed_notes import attributed
+from embedkit.workflows.origins import data_name, origin_of
+from embedkit.workflows.targets import NamedTable, open_store, open_target, tables_of
+from embedkit.workflows.views import map_of, nearest_trained
 
 
 def probe(
     target: Any,
-    model: str | BackboneRequest | Sequence[str | BackboneRequest] = (),
+    model: str | FeatureRequest | Sequence[str | FeatureRequest] | None = None,
     *,
     protocol: str | Sequence[str] = "quick",
     as_published: bool = False,
@@ -69,6 +42,7 @@ def probe(
     floors: bool = True,
     random_state: int = 0,
     device: str = "auto",
+    views: bool = False,
     progress: Progress | None = None,
 ) -> ProbeReport:
     """Train simple estimators on features and report their accuracy with its interval.
@@ -81,8 +55,8 @@ def probe(
     ----------
     target : path, or sequence of images
         A feature file, or a source of images.
-    model : str, BackboneRequest, or sequence of them
-        Needed for a source of images, not allowed for a feature file.
+    model : str, FeatureRequest, or sequence of them, optional
+        For a source of images, by default the bundled backbone; not allowed for a feature file.
     protocol : str or sequence of str
         Of `embedkit.probes.PROTOCOLS`. A note says where several disagree on the best model.
     as_published : bool
@@ -107,6 +81,9 @@ def probe(
         Where an estimator given by path or object is fitted, if scikit-learn can fit it on tensors: ``"auto"`` (a GPU
         where there is one, else NumPy), ``"cpu"`` (NumPy), ``"cuda"``, ``"cuda:0"``, ``"torch:cpu"``. A device that is
         named needs ``SCIPY_ARRAY_API=1`` in the environment.
+    views : bool
+        Keep what a page shows beside the numbers: a map of each model's features, and the training image nearest to
+        each tested one that was named wrong.
     progress : callable, optional
 
     Returns
@@ -127,45 +104,63 @@ def probe(
         raise UsageError(f"parameters are for one estimator, and {len(asked)} are named; name one by its dotted path")
     for one in asked:
         check_estimator(one, params)
-    models = [model] if isinstance(model, str | BackboneRequest) else list(model)
-    requests = [BackboneRequest(name) if isinstance(name, str) else name for name in models]
-    feature_store = open_store(store)
-
-    def check_labels(target_type: TargetType) -> None:
+    requests = as_requests(model)
+    feature_store, opened = open_store(store), open_target(target, label_column=label_column)
+    with about(opened.name):
         for name in protocols:
             for one in (asked or [None]) if name == "quick" else [None]:
-                check_protocol(name, target_type, one, params if one is not None else None)
-
-    opened = open_target(
-        target,
-        requests,
-        feature_store,
-        floors=floors,
-        label_column=label_column,
-        check_labels=check_labels,
-        progress=progress,
-    )
-    tables = opened.tables
+                check_protocol(name, opened.target_type, one, params if one is not None else None)
+    tables = tables_of(opened, requests, feature_store, floors=floors, progress=progress)
     notes: list[str] = []
     results: list[ProbeResult] = []
     for name in protocols:
         found: list[ProbeResult] = []
-        for named in tables:
+        for named in tables.named:
             if name != "quick":
                 found.append(_run(name, named, None, None, as_published, folds, random_state, device))
                 continue
             suitable = default_estimators(named.table)
             # A floor is judged by the strongest of the linear estimators on raw features.
-            wanted = suitable[:1] if named.floor and len(tables) > 1 else asked or suitable
+            wanted = suitable[:1] if named.floor and len(tables.named) > 1 else asked or suitable
             grid = None if wanted is not asked else params
             found += [_run(name, named, one, grid, False, folds, random_state, device) for one in wanted]
             if wanted is suitable and "svm" not in suitable and named.table.target_type == "class":
                 notes.append(f"{named.name}: svm is left out, its {len(named.table)} rows would have to be in memory")
         results += sorted(found, key=lambda result: -result.value)
     notes += attributed((result.model, text) for result in results for text in result.notes or [""])
-    notes += disagreements(results)
-    skipped = {failure.key: failure.reason for named in tables for failure in named.table.failures}
-    return ProbeReport(results=results, skipped=sorted(skipped.items()), notes=notes, unavailable=opened.unavailable)
+    notes += disagreements_of(results)
+    data = data_name(tables.named[0])
+    models = [named for named in tables.named if not named.floor]
+    best = next((result for result in results if not result.floor), None)
+    return ProbeReport(
+        maps=[map_of(named.name, named.table, random_state=random_state) for named in models] if views else [],
+        nearest=[
+            near
+            for named in models
+            if views and best is not None and named.name == best.model
+            for near in nearest_trained(named.table, best)
+        ],
+        results=[dataclasses.replace(result, data=data) for result in results],
+        skipped=tables.skipped,
+        notes=notes,
+        unavailable=tables.unavailable,
+        origin=origin_of(
+            "probe",
+            {
+                "target": target,
+                "model": model or None,
+                "protocol": protocols,
+                "as_published": as_published,
+                "estimator": estimator,
+                "params": None if params is None else dict(params),
+                "label_column": label_column,
+                "folds": folds,
+                "random_state": random_state,
+            },
+            {data: tables.named},
+            seeds=[random_state],
+        ),
+    )
 
 
 def _are_several(estimator: Any) -> bool:
@@ -204,33 +199,3 @@ def _run(
         random_state=random_state,
         device=device,
     ).result
-
-
-def disagreements(results: Sequence[ProbeResult]) -> list[str]:
-    """Say in a line where protocols disagree on the best model, floors aside.
-
-    Two protocols disagree where each has a best model that is better than the other's best by so much that their
-    intervals do not overlap. (Intervals of the same images overlap sooner than a paired test would allow: `compare`.)
-    """
-    best: dict[str, dict[str, ProbeResult]] = {}
-    for result in results:
-        if not result.floor:
-            models = best.setdefault(result.protocol, {})
-            if result.model not in models or models[result.model].value < result.value:
-                models[result.model] = result
-    winners = {protocol: max(models.values(), key=lambda result: result.value) for protocol, models in best.items()}
-    disagreeing = {
-        name
-        for one, first in winners.items()
-        for other, second in winners.items()
-        if _beats(first, best[one].get(second.model)) and _beats(second, best[other].get(first.model))
-        for name in (one, other)
-    }
-    if not disagreeing:
-        return []
-    said = ", ".join(f"{name}: {winners[name].model}" for name in winners if name in disagreeing)
-    return [f"protocols disagree on the winner, beyond their intervals: {said}; `embedkit compare` tests in pairs"]
-
-
-def _beats(winner: ProbeResult, other: ProbeResult | None) -> bool:
-    return other is not None and winner.interval[0] > other.interval[1]

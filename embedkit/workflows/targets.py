@@ -7,22 +7,45 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from embedkit.backbones import BackboneRequest
-from embedkit.errors import EmbedkitError, UsageError
+from embedkit.backbones import FeatureRequest
+from embedkit.errors import EmbedkitError, SourceError, UsageError
 from embedkit.evaluation import TargetType
-from embedkit.extraction import Extraction, ExtractionRequest, Progress, default_store, resolve_together, run_many
-from embedkit.images import open_source
-from embedkit.probes.about import about
+from embedkit.extraction import Extraction, Progress, default_store, image_digests, resolve_together, run_many
+from embedkit.images import ImageSource, open_source
+from embedkit.results import Skipped, Unavailable
 from embedkit.specs import FeatureSpec
 from embedkit.store import FeatureStore
 from embedkit.tables import FeatureTable
 from embedkit.workflows.floors import PSEUDO, Contender, Floors, recorded_request, resolve_floors
 from embedkit.workflows.tables import table_in_memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A feature file or a source of images, opened; no feature is computed yet.
+
+    Attributes
+    ----------
+    name : str
+    table : FeatureTable or None
+        Of a feature file.
+    images : ImageSource or None
+        Of anything else.
+    """
+
+    name: str
+    table: FeatureTable | None = None
+    images: ImageSource | None = None
+
+    @property
+    def target_type(self) -> TargetType:
+        """What the labels are."""
+        return self.table.target_type if self.table is not None else cast(ImageSource, self.images).target_type
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,19 +69,25 @@ class NamedTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class Tables:
     """What a target and its floors come down to.
 
     Attributes
     ----------
-    tables : list of NamedTable
+    named : list of NamedTable
         The models' first, then the floors'.
-    unavailable : list of (str, str)
+    unavailable : list of Unavailable
         Floors that cannot be had, and why.
     """
 
-    tables: list[NamedTable]
-    unavailable: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    named: list[NamedTable]
+    unavailable: list[Unavailable] = field(default_factory=list[Unavailable])
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        """The images that have no features in some table, each once, sorted, with the reason."""
+        reasons = {failure.key: failure.reason for one in self.named for failure in one.table.failures}
+        return [Skipped(*item) for item in sorted(reasons.items())]
 
 
 def open_store(store: str | os.PathLike[str] | None) -> FeatureStore:
@@ -80,140 +109,178 @@ def is_feature_file(target: Any) -> bool:
         return False
 
 
-def open_target(
-    target: Any,
-    models: list[BackboneRequest],
+def open_target(target: Any, *, label_column: str | None = None) -> Target:
+    """Open a feature file or a source of images, and take labels from a column of it."""
+    if is_feature_file(target):
+        return Target(name=str(target), table=FeatureTable.open(target, label_column=label_column))
+    images = open_source(target, label_column=label_column)
+    return Target(name=images.name, images=images)
+
+
+def images_of(target: Target, store: FeatureStore) -> ImageSource:
+    """Return the images of a target; of a feature file those that it was made from, row for row.
+
+    Raises
+    ------
+    SourceError
+        They are gone, or some have changed since.
+    UsageError
+        The feature file does not say which they are.
+    """
+    if target.table is None:
+        return cast(ImageSource, target.images)
+    table, recorded = target.table, _recorded_images(target.table)
+    row_of = {digest.tobytes(): row for row, digest in enumerate(image_digests(recorded, store))}
+    rows = [row_of.get(digest.tobytes()) for digest in table.digests]
+    if lost := rows.count(None):
+        raise SourceError(f"{target.name}: {_lost(lost, table)}; extract {recorded.name} again")
+    return ImageSource(
+        name=recorded.name,
+        keys=table.keys,
+        images=[recorded.images[row] for row in rows if row is not None],
+        labels=None if table.y is None else table.y.tolist() if table.target_type == "class" else table.y,
+        label_classes=table.classes,
+        split=None if table.split is None else table.split.tolist(),
+        groups=None if table.groups is None else table.groups.tolist(),
+    )
+
+
+def tables_of(
+    target: Target,
+    requests: Sequence[FeatureRequest],
     store: FeatureStore,
     *,
     floors: bool = False,
-    label_column: str | None = None,
-    check_labels: Callable[[TargetType], None] | None = None,
     batch_size: int | None = None,
     progress: Progress | None = None,
-) -> Target:
-    """Return the tables that a target stands for: the feature file's one, or one a model; on request their floors.
+) -> Tables:
+    """Return the tables that a target stands for: the feature file's one, or one a request; if asked, their floors.
 
-    A source of images is passed over once for all of them. The floors of a feature file are extracted from its recorded
-    source. What `check_labels` raises on the type of the labels is raised before features are computed.
+    A source of images is passed over once for all of them; without a request its features are the bundled backbone's.
+    The floors of a feature file are extracted from its recorded source.
 
     Raises
     ------
     UsageError
-        Models are named beside a feature file, or none beside images.
+        Models are named beside a feature file.
     """
-    if is_feature_file(target):
-        if models:
+    if target.table is not None:
+        if requests:
             raise UsageError(
-                f"{target} is a feature file and has its model already; leave the model out, or name images"
+                f"{target.name} is a feature file and has its model already; leave the model out, or name images"
             )
-        table = FeatureTable.open(target, label_column=label_column)
-        if check_labels is not None:
-            with about(str(target)):
-                check_labels(table.target_type)
-        named = NamedTable(name=_model_name(table), table=table, floor=table.spec.backbone.architecture in PSEUDO)
-        return _with_floors_of_file(named, store, progress) if floors else Target(tables=[named])
-    models = models or [BackboneRequest()]
-    source = open_source(target, label_column=label_column)
-    if check_labels is not None:
-        with about(source.name):
-            check_labels(source.target_type)
-    images = len(source.keys)
-    requests = [ExtractionRequest(backbone=model) for model in models]
-    resolved = resolve_together(requests, store, expected_images=images, batch_size=batch_size)
-    names = backbone_names(models, [resolution.spec for resolution, _ in resolved])
+        pseudo = target.table.spec.backbone.architecture in PSEUDO
+        tables = Tables(named=[NamedTable(name=_model_name(target.table), table=target.table, floor=pseudo)])
+        return with_floors(tables, store, progress=progress) if floors else tables
+    images = cast(ImageSource, target.images)
+    asked = list(requests) or [FeatureRequest()]
+    resolved = resolve_together(asked, store, expected_images=len(images), batch_size=batch_size)
+    names = backbone_names(asked, [resolution.spec for resolution, _ in resolved])
     beside = Floors()
     if floors:
         contenders = [
             Contender(name=name, request=request, spec=resolution.spec)
-            for name, request, (resolution, _) in zip(names, requests, resolved, strict=True)
+            for name, request, (resolution, _) in zip(names, asked, resolved, strict=True)
         ]
-        beside = resolve_floors(contenders, store, expected_images=images, batch_size=batch_size)
+        beside = resolve_floors(contenders, store, expected_images=len(images), batch_size=batch_size)
     extractions = run_many(
-        source,
-        [*requests, *beside.requests.values()],
+        images,
+        [*asked, *beside.requests.values()],
         store,
         resolved=[*resolved, *beside.resolved],
         batch_size=batch_size,
         progress=progress,
     )
-    tables = [
+    named = [
         NamedTable(
             name=name,
-            table=table_in_memory(source, extraction),
+            table=table_in_memory(images, extraction),
             floor=extraction.resolution.spec.backbone.architecture in PSEUDO,
             pace=extraction.pace,
         )
         for name, extraction in zip(names, extractions, strict=False)
     ]
-    return _append_floors(Target(tables=tables, unavailable=beside.unavailable), beside, extractions[len(requests) :])
+    return _append_floors(Tables(named=named, unavailable=beside.unavailable), beside, extractions[len(asked) :])
 
 
-def _with_floors_of_file(named: NamedTable, store: FeatureStore, progress: Progress | None) -> Target:
-    contender = Contender(name=named.name, request=recorded_request(named.table), spec=named.table.spec)
-    recorded = named.table.provenance.get("source")
+def with_floors(tables: Tables, store: FeatureStore, *, progress: Progress | None = None) -> Tables:
+    """Add the floors of tables, extracted from the images that the first of them was made from."""
+    contenders = [
+        Contender(name=one.name, request=recorded_request(one.table), spec=one.table.spec) for one in tables.named
+    ]
     try:
-        if not isinstance(recorded, str):
-            raise UsageError("the table does not say which images it was made from")
-        source = open_source(recorded)
+        images = _recorded_images(tables.named[0].table)
     except EmbedkitError as error:
         reason = f"the images it was made from cannot be had: {error}"
-        names = () if named.floor else (*PSEUDO, f"{named.name} random weights")
-        return Target(tables=[named], unavailable=[(name, reason) for name in names])
-    floors = resolve_floors([contender], store, expected_images=len(source.keys))
-    target = Target(tables=[named], unavailable=floors.unavailable)
+        models = [one.name for one in tables.named if not one.floor]
+        names = [*PSEUDO, *(f"{name} random weights" for name in models)] if models else []
+        lost = [Unavailable(name, reason) for name in names]
+        return Tables(named=tables.named, unavailable=[*tables.unavailable, *lost])
+    floors = resolve_floors(contenders, store, expected_images=len(images))
+    found = Tables(named=tables.named, unavailable=[*tables.unavailable, *floors.unavailable])
     if not floors.requests:
-        return target
-    extractions = run_many(source, [*floors.requests.values()], store, resolved=floors.resolved, progress=progress)
-    return _append_floors(target, floors, extractions)
+        return found
+    extractions = run_many(images, [*floors.requests.values()], store, resolved=floors.resolved, progress=progress)
+    return _append_floors(found, floors, extractions)
 
 
-def _append_floors(target: Target, floors: Floors, extractions: list[Extraction]) -> Target:
+def _append_floors(tables: Tables, floors: Floors, extractions: list[Extraction]) -> Tables:
     """Add tables of floors for the very images of the first table.
 
     Rows are looked up by the digests in that table, so a file that changed since cannot stand in for itself.
     """
-    first = target.tables[0].table
-    tables, unavailable = list(target.tables), list(target.unavailable)
+    first = tables.named[0].table
+    named, unavailable = list(tables.named), list(tables.unavailable)
     for name, extraction in zip(floors.requests, extractions, strict=True):
         there = extraction.features.contains(first.digests)
         if not there.all():
-            lost = int((~there).sum())
-            reason = f"{lost} of {len(first)} images have changed since, are gone, or failed"
-            unavailable.append((name, reason))
+            unavailable.append(Unavailable(name, _lost(int((~there).sum()), first)))
             continue
-        head = copy.copy(first.head)
+        head = copy.copy(first.metadata)
         head.spec = extraction.resolution.spec
         head.provenance = {**first.provenance, **extraction.resolution.provenance}
         table = FeatureTable(head, extraction.features.get(first.digests))
-        tables.append(NamedTable(name=name, table=table, floor=True, pace=extraction.pace))
-    return Target(tables=tables, unavailable=unavailable)
+        named.append(NamedTable(name=name, table=table, floor=True, pace=extraction.pace))
+    return Tables(named=named, unavailable=unavailable)
 
 
-def backbone_names(models: list[BackboneRequest], specs: list[FeatureSpec]) -> list[str]:
+def _recorded_images(table: FeatureTable) -> ImageSource:
+    recorded = table.provenance.get("source")
+    if not isinstance(recorded, str):
+        raise UsageError("the table does not say which images it was made from")
+    return open_source(recorded)
+
+
+def _lost(number: int, table: FeatureTable) -> str:
+    return f"{number} of {len(table)} images have changed since, are gone, or failed"
+
+
+def backbone_names(requests: Sequence[FeatureRequest], specs: Sequence[FeatureSpec]) -> list[str]:
     """Call each backbone by its model, and by its layer, pool or weights where that tells it from another."""
-    names = [model.model or spec.backbone.architecture for model, spec in zip(models, specs, strict=True)]
-    for part in (_output, _weights, _arguments):
+    names = [request.model or spec.backbone.architecture for request, spec in zip(requests, specs, strict=True)]
+    outputs = [_output(request.layer, request.pool) for request in requests]
+    weights = [f" {request.weights}" for request in requests]
+    arguments = [f" {dict(request.model_args or {})}" for request in requests]
+    for parts in (outputs, weights, arguments):
         if len(set(names)) < len(names):
-            names = [name + part(model) for name, model in zip(names, models, strict=True)]
+            names = [name + part for name, part in zip(names, parts, strict=True)]
     return names
 
 
-def _output(model: BackboneRequest) -> str:
-    layer = "" if model.layer is None else f" layer {model.layer}"
-    return layer if model.pool == "auto" else f"{layer} {model.pool}"
+def _output(layer: Any, pool: Any) -> str:
+    """Name the layer and the pool of features that are not the model's own output."""
+    layers, pools = _joined(layer), _joined(pool)
+    return (f" layer {layers}" if layers else "") + (f" {pools}" if pools else "")
 
 
-def _weights(model: BackboneRequest) -> str:
-    return f" {model.weights}"
-
-
-def _arguments(model: BackboneRequest) -> str:
-    return f" {dict(model.model_args)}"
+def _joined(parts: Any) -> str:
+    several = cast(tuple[Any, ...], parts if isinstance(parts, tuple) else (parts,))
+    if set(several) <= {None, "auto"}:
+        return ""
+    return ",".join(str(part) for part in (several if len(set(several)) > 1 else several[:1]))
 
 
 def _model_name(table: FeatureTable) -> str:
     """Return the model that a table names, and the layer where its features are not the model's own output."""
-    recorded = table.provenance.get("model")
-    name = recorded if isinstance(recorded, str) else table.spec.backbone.architecture
-    layer, pool = table.spec.backbone.layer, table.spec.backbone.pool
-    return name + ("" if layer is None else f" layer {layer}") + ("" if pool == "auto" else f" {pool}")
+    recorded, backbone = table.provenance.get("model"), table.spec.backbone
+    return (recorded if isinstance(recorded, str) else backbone.architecture) + _output(backbone.layer, backbone.pool)

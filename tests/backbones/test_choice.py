@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from embedkit.backbones import BackboneRequest, PreprocessOverrides, choice, load_backbone
+from embedkit.backbones import FeatureRequest, PreprocessOverrides, choice, load_backbone
 from embedkit.backbones.choice import Wanted, choose_engine
 from embedkit.backbones.drift import drift_images
 from embedkit.backbones.features import FrozenFeatures, Tap
@@ -149,7 +149,7 @@ def test_an_engine_that_is_not_installed(workshop: Workshop, monkeypatch: pytest
 def test_a_named_engine_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "openvino", None)
     with pytest.raises(MissingExtraError, match=r"pip install openvino"):
-        load_backbone(BackboneRequest("resnet10t", "random", engine="openvino"))
+        load_backbone(FeatureRequest("resnet10t", "random", engine="openvino"))
 
 
 class Brittle(nn.Module):
@@ -173,7 +173,7 @@ def test_real_engines_refuse_a_precision_that_loses_the_signal(expected_images: 
 
 def test_auto_on_a_real_model_says_what_it_measured() -> None:
     small = PreprocessOverrides(input_size=(64, 64))
-    backbone = load_backbone(BackboneRequest("resnet10t", "random", preprocess=small, engine="torch"))
+    backbone = load_backbone(FeatureRequest("resnet10t", "random", preprocess=small, engine="torch"))
     assert backbone.choice.startswith(f"torch in {backbone.spec.precision}: torch fp32 ")
     assert "torch bf16" in backbone.choice
     if backbone.spec.precision == "bf16":
@@ -181,5 +181,5 @@ def test_auto_on_a_real_model_says_what_it_measured() -> None:
         assert backbone.drift >= 0.99
         assert backbone.module.dtype == torch.bfloat16
     features = backbone(drift_images(64, 64))
-    fp32 = load_backbone(BackboneRequest("resnet10t", "random", preprocess=small, engine="torch", precision="fp32"))
+    fp32 = load_backbone(FeatureRequest("resnet10t", "random", preprocess=small, engine="torch", precision="fp32"))
     np.testing.assert_allclose(features, fp32(drift_images(64, 64)), atol=0.05 * np.abs(features).max())

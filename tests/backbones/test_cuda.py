@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from embedkit.backbones import Backbone, BackboneRequest, PreprocessOverrides, load_backbone
+from embedkit.backbones import Backbone, FeatureRequest, PreprocessOverrides, load_backbone
 from embedkit.backbones.drift import drift_images, measure_drift
 from embedkit.errors import DeviceError
 
@@ -23,7 +23,7 @@ PIXELS = drift_images(224, 224)
 
 
 def load(name: str, precision: Any, device: str = "cuda", batch_size: int | None = None, **fields: Any) -> Backbone:
-    request = BackboneRequest(name, "random", device=device, precision=precision, engine="torch", **fields)
+    request = FeatureRequest(name, "random", device=device, precision=precision, engine="torch", **fields)
     return load_backbone(request, batch_size=batch_size)
 
 
@@ -62,17 +62,17 @@ def test_threads_get_what_one_thread_gets() -> None:
 
 
 def test_auto_takes_a_lower_precision_and_says_why() -> None:
-    backbone = load_backbone(BackboneRequest("resnet18", "random", expected_images=10_000))
+    backbone = load_backbone(FeatureRequest("resnet18", "random"), expected_images=10_000)
     assert backbone.device == "cuda:0"
     assert backbone.spec.precision in ("bf16", "fp16")
     assert backbone.drift is not None
     assert backbone.drift >= 0.99
-    assert load_backbone(BackboneRequest("resnet18", "random", expected_images=10)).spec.precision == "fp32"
+    assert load_backbone(FeatureRequest("resnet18", "random"), expected_images=10).spec.precision == "fp32"
 
 
 def test_openvino_is_for_cpus() -> None:
     with pytest.raises(DeviceError, match="runs on the CPU only"):
-        load_backbone(BackboneRequest("resnet18", "random", engine="openvino"))
+        load_backbone(FeatureRequest("resnet18", "random", engine="openvino"))
 
 
 def test_running_out_of_memory_halves_the_batch(caplog: pytest.LogCaptureFixture) -> None:

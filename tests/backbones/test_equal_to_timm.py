@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file
 
-from embedkit.backbones import BackboneRequest, load_backbone
+from embedkit.backbones import FeatureRequest, load_backbone
 from embedkit.backbones.drift import centred_cosines
 from tests.backbones.scenes import features_by_timm, pictures, pixels_for, timm_model
 
@@ -35,7 +35,7 @@ def check(got: NDArray[np.float32], expected: NDArray[np.float32], exchanged: ND
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_random_weights(name: str, resize: Resize) -> None:
     images = pictures(8)
-    backbone = load_backbone(BackboneRequest(name, "random", precision="fp32", engine="torch", resize=resize))
+    backbone = load_backbone(FeatureRequest(name, "random", precision="fp32", engine="torch", resize=resize))
     pixels = pixels_for(backbone, images)
     expected = features_by_timm(timm_model(name), images)
     check(backbone(pixels), expected, backbone(pixels[:, ::-1]))
@@ -45,7 +45,7 @@ def test_random_weights_that_magnify_single_grey_levels() -> None:
     """mobilenetv2 at random turns one level in one of 250 pixels into 0.9998: exact pixels must bring it back."""
     images = pictures(8)
     backbone = load_backbone(
-        BackboneRequest("mobilenetv2_100", "random", precision="fp32", engine="torch", resize="exact")
+        FeatureRequest("mobilenetv2_100", "random", precision="fp32", engine="torch", resize="exact")
     )
     pixels = pixels_for(backbone, images)
     check(backbone(pixels), features_by_timm(timm_model("mobilenetv2_100"), images), backbone(pixels[:, ::-1]))
@@ -56,7 +56,7 @@ def test_random_weights_that_magnify_single_grey_levels() -> None:
 def test_real_weights(name: str, resize: Resize, assets: Path) -> None:
     file = assets / "weights" / f"{name}.safetensors"
     images = photos(assets)
-    backbone = load_backbone(BackboneRequest(name, str(file), precision="fp32", engine="torch", resize=resize))
+    backbone = load_backbone(FeatureRequest(name, str(file), precision="fp32", engine="torch", resize=resize))
     anything: Any = timm
     model = anything.create_model(name, num_classes=1000)
     model.load_state_dict(load_file(file), strict=True)
@@ -72,13 +72,13 @@ def test_the_recorded_features_of_real_weights(name: str, resize: Resize, assets
     folder = assets / "data" / "imagenet_sample"
     images = [np.asarray(Image.open(folder / str(path)).convert("RGB")) for path in recorded["path"]]
     file = assets / "weights" / f"{name}.safetensors"
-    backbone = load_backbone(BackboneRequest(name, str(file), precision="fp32", engine="torch", resize=resize))
+    backbone = load_backbone(FeatureRequest(name, str(file), precision="fp32", engine="torch", resize=resize))
     pixels = pixels_for(backbone, images)
     check(backbone(pixels), recorded[f"{name}/features"], backbone(pixels[:, ::-1]))
 
 
 def test_normalisation_is_totensor_and_normalize_to_rounding() -> None:
-    backbone = load_backbone(BackboneRequest("resnet10t", "random", precision="fp32", engine="torch"))
+    backbone = load_backbone(FeatureRequest("resnet10t", "random", precision="fp32", engine="torch"))
     pixels = np.arange(256, dtype=np.uint8).repeat(3).reshape(256, 1, 3).transpose(2, 0, 1)
     anything: Any = timm.data
     transform = anything.create_transform(

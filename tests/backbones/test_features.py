@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from embedkit.backbones import Backbone, BackboneRequest, load_backbone, load_backbones, run_together
+from embedkit.backbones import Backbone, FeatureRequest, load_backbone, load_backbones, run_together
 from embedkit.errors import UsageError
 from tests.backbones.scenes import pictures, pixels_for, timm_model
 
@@ -17,8 +17,8 @@ TINY: dict[str, Any] = {"depth": 3, "embed_dim": 48, "num_heads": 3}
 VIT = "vit_tiny_patch16_224"
 
 
-def request(name: str, **fields: Any) -> BackboneRequest:
-    return BackboneRequest(name, "random", precision="fp32", engine="torch", **fields)
+def request(name: str, **fields: Any) -> FeatureRequest:
+    return FeatureRequest(name, "random", precision="fp32", engine="torch", **fields)
 
 
 def normalised(backbone: Backbone, pixels: NDArray[np.uint8]) -> torch.Tensor:

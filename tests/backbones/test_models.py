@@ -12,7 +12,7 @@ import timm.models
 import torch
 from safetensors.torch import save_file
 
-from embedkit.backbones import BackboneRequest, load_backbone
+from embedkit.backbones import FeatureRequest, load_backbone
 from embedkit.backbones.models import list_models, resolve_model
 from embedkit.errors import UnknownModelError, UsageError, WeightsError, WeightsNotFoundError
 
@@ -57,7 +57,7 @@ def saved_model(folder: Path, classes: int = 7, **arguments: Any) -> Path:
 
 def test_unknown_models_come_with_their_nearest_names() -> None:
     with pytest.raises(UnknownModelError, match="nearest names are .*resnet50") as caught:
-        load_backbone(BackboneRequest("resnet_50", "random"))
+        load_backbone(FeatureRequest("resnet_50", "random"))
     assert isinstance(caught.value, LookupError)
     assert "\n" not in str(caught.value)
     with pytest.raises(UnknownModelError, match="no name is near"):
@@ -75,7 +75,7 @@ def test_names_that_look_like_something_else(name: str) -> None:
 def test_missing_pretrained_weights_fail_at_once_and_say_what_to_do(no_hub: Path) -> None:
     began = time.perf_counter()
     with pytest.raises(WeightsNotFoundError) as caught:
-        load_backbone(BackboneRequest("resnet18.a1_in1k"))
+        load_backbone(FeatureRequest("resnet18.a1_in1k"))
     assert time.perf_counter() - began < 8
     message = str(caught.value)
     for words in ("timm/resnet18.a1_in1k/model.safetensors", str(no_hub), "--weights FILE", "HF_HUB_CACHE"):
@@ -86,7 +86,7 @@ def test_missing_pretrained_weights_fail_at_once_and_say_what_to_do(no_hub: Path
 def test_offline_is_said(no_hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(WeightsNotFoundError, match="HF_HUB_OFFLINE is set"):
-        load_backbone(BackboneRequest("resnet18.a1_in1k"))
+        load_backbone(FeatureRequest("resnet18.a1_in1k"))
 
 
 def test_weights_in_the_hubs_cache_need_no_hub(no_hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,8 +97,8 @@ def test_weights_in_the_hubs_cache_need_no_hub(no_hub: Path, tmp_path: Path, mon
     tagged = f"{repository}resnet10t.{name.tag}" if repository.endswith("/") else repository
     put_into_cache(no_hub, tagged, file)
     monkeypatch.setattr(socket.socket, "connect", _refuse)
-    cached = load_backbone(BackboneRequest("resnet10t", precision="fp32", engine="torch"))
-    given = load_backbone(BackboneRequest("resnet10t", str(file), precision="fp32", engine="torch"))
+    cached = load_backbone(FeatureRequest("resnet10t", precision="fp32", engine="torch"))
+    given = load_backbone(FeatureRequest("resnet10t", str(file), precision="fp32", engine="torch"))
     assert cached.spec == given.spec
     assert no_hub in cached.weights_files[0].parents
 
@@ -113,16 +113,16 @@ def test_weights_that_are_only_at_an_address(no_hub: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
     with pytest.raises(WeightsNotFoundError, match=r"gcvit_tiny_224_nvidia-.*\.pth is neither in .*no route to host"):
-        load_backbone(BackboneRequest("gcvit_tiny"))
+        load_backbone(FeatureRequest("gcvit_tiny"))
     file = no_hub.parent / "torch" / "checkpoints" / "gcvit_tiny_224_nvidia-ac783954.pth"
     file.write_bytes(b"cut")
     with pytest.raises(WeightsError, match="cut short or damaged|are damaged"):
-        load_backbone(BackboneRequest("gcvit_tiny"))
+        load_backbone(FeatureRequest("gcvit_tiny"))
 
 
 def test_an_architecture_without_pretrained_weights() -> None:
     with pytest.raises(WeightsError, match="no pretrained weights of resnet10t_nothing|no pretrained weights of"):
-        load_backbone(BackboneRequest(untrained()))
+        load_backbone(FeatureRequest(untrained()))
 
 
 def untrained() -> str:
@@ -132,11 +132,11 @@ def untrained() -> str:
 
 def test_a_folder_that_timm_saved(tmp_path: Path) -> None:
     folder = saved_model(tmp_path / "mine", stem_width=16)
-    backbone = load_backbone(BackboneRequest(f"local-dir:{folder}", precision="fp32", engine="torch"))
+    backbone = load_backbone(FeatureRequest(f"local-dir:{folder}", precision="fp32", engine="torch"))
     assert backbone.spec.architecture == "resnet10t"
     assert backbone.spec.model_args == {"stem_width": 16}
     assert backbone.weights_files == (folder / "model.safetensors",)
-    named = BackboneRequest(
+    named = FeatureRequest(
         "resnet10t",
         str(folder / "model.safetensors"),
         model_args={"stem_width": 16},
@@ -146,23 +146,23 @@ def test_a_folder_that_timm_saved(tmp_path: Path) -> None:
     assert load_backbone(named).spec == backbone.spec, "two names of the same thing"
     (folder / "model.safetensors").unlink()
     with pytest.raises(WeightsNotFoundError, match="no weights in"):
-        load_backbone(BackboneRequest(f"local-dir:{folder}"))
+        load_backbone(FeatureRequest(f"local-dir:{folder}"))
     (folder / "config.json").write_text("{")
     with pytest.raises(WeightsNotFoundError, match="config.json could not be read"):
-        load_backbone(BackboneRequest(f"local-dir:{folder}"))
+        load_backbone(FeatureRequest(f"local-dir:{folder}"))
     with pytest.raises(WeightsNotFoundError, match="config.json could not be read"):
-        load_backbone(BackboneRequest(f"local-dir:{tmp_path / 'none'}"))
+        load_backbone(FeatureRequest(f"local-dir:{tmp_path / 'none'}"))
 
 
 def test_a_repository_in_the_hubs_cache(no_hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = saved_model(tmp_path / "mine")
     with pytest.raises(WeightsNotFoundError, match="someone/model/config.json is neither in"):
-        load_backbone(BackboneRequest("hf-hub:someone/model"))
+        load_backbone(FeatureRequest("hf-hub:someone/model"))
     for name in ("config.json", "model.safetensors"):
         put_into_cache(no_hub, "someone/model", folder / name)
     monkeypatch.setattr(socket.socket, "connect", _refuse)
-    there = load_backbone(BackboneRequest("hf-hub:someone/model", precision="fp32", engine="torch"))
-    here = load_backbone(BackboneRequest(f"local-dir:{folder}", precision="fp32", engine="torch"))
+    there = load_backbone(FeatureRequest("hf-hub:someone/model", precision="fp32", engine="torch"))
+    here = load_backbone(FeatureRequest(f"local-dir:{folder}", precision="fp32", engine="torch"))
     assert there.spec == here.spec
 
 
@@ -188,5 +188,5 @@ def test_models_are_listed_without_weights_or_network(
 )
 def test_the_listed_width_is_the_measured_one(name: str) -> None:
     infos = [info for info in list_models(f"{name}.*") if info.name.split(".")[0] == name]
-    backbone = load_backbone(BackboneRequest(name, "random", precision="fp32", engine="torch"))
+    backbone = load_backbone(FeatureRequest(name, "random", precision="fp32", engine="torch"))
     assert {info.width for info in infos} == {backbone.spec.width}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embedkit.backbones import Backbone, BackboneRequest, PreprocessOverrides, load_backbone
+from embedkit.backbones import Backbone, FeatureRequest, PreprocessOverrides, load_backbone
 from embedkit.backbones.drift import drift_images, measure_drift
 from embedkit.errors import DeviceError
 
@@ -21,7 +21,7 @@ PIXELS = drift_images(64, 64)
 def load(name: str, engine: Any, precision: Any) -> Backbone:
     arguments: Any = {"depth": 2} if name.startswith("vit") else {}
     return load_backbone(
-        BackboneRequest(name, "random", arguments, engine=engine, precision=precision, preprocess=SMALL)
+        FeatureRequest(name, "random", arguments, engine=engine, precision=precision, preprocess=SMALL)
     )
 
 
@@ -59,8 +59,8 @@ def test_precisions_that_openvino_does_not_have() -> None:
 
 def test_the_converter_sends_no_telemetry():
     code = (
-        "import torch, timm; from embedkit.backbones import BackboneRequest, load_backbone;"
-        "load_backbone(BackboneRequest('test_resnet', weights='random', engine='openvino', precision='fp32'));"
+        "import torch, timm; from embedkit.backbones import FeatureRequest, load_backbone;"
+        "load_backbone(FeatureRequest('test_resnet', weights='random', engine='openvino', precision='fp32'));"
         "import sys; print(sys.modules['openvino_telemetry'], 'openvino.tools.ovc.telemetry_stub' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embedkit.backbones import BackboneRequest, PreprocessOverrides, load_backbone
+from embedkit.backbones import FeatureRequest, PreprocessOverrides, load_backbone
 from embedkit.errors import DeviceError, UsageError
 from embedkit.preprocess import Preprocessor
 
@@ -13,7 +13,7 @@ IMAGE = np.random.default_rng(4).integers(0, 256, (90, 60, 3), dtype=np.uint8)
 
 
 def test_pixels32_is_the_image_itself() -> None:
-    backbone = load_backbone(BackboneRequest("pixels32"))
+    backbone = load_backbone(FeatureRequest("pixels32"))
     pixels = Preprocessor(backbone.preprocess)(IMAGE)[None]
     features = backbone(pixels)
     assert (features.dtype, features.shape, backbone.spec.width) == (np.float32, (1, 3072), 3072)
@@ -22,7 +22,7 @@ def test_pixels32_is_the_image_itself() -> None:
 
 
 def test_the_histogram_counts_colours() -> None:
-    backbone = load_backbone(BackboneRequest("colour-histogram"))
+    backbone = load_backbone(FeatureRequest("colour-histogram"))
     height, width = backbone.preprocess.input_size
     pixels = np.zeros((2, 3, height, width), np.uint8)
     pixels[0, :, :, : width // 4] = np.array([255, 32, 0])[:, None, None]
@@ -38,7 +38,7 @@ def test_the_histogram_counts_colours() -> None:
 
 @pytest.mark.parametrize("name", ["pixels32", "colour-histogram"])
 def test_pseudo_backbones_describe_themselves(name: str) -> None:
-    backbone = load_backbone(BackboneRequest(name, weights="random"))
+    backbone = load_backbone(FeatureRequest(name, weights="random"))
     assert backbone.spec.architecture == name
     assert backbone.spec.weights == "none"
     assert backbone.module is None
@@ -61,4 +61,4 @@ def test_pseudo_backbones_describe_themselves(name: str) -> None:
 )
 def test_what_only_a_network_has_is_refused(fields: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error, match="pixels32"):
-        load_backbone(BackboneRequest("pixels32", **fields))
+        load_backbone(FeatureRequest("pixels32", **fields))

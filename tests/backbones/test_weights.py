@@ -9,7 +9,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from embedkit.backbones import BackboneRequest, load_backbone
+from embedkit.backbones import FeatureRequest, load_backbone
 from embedkit.backbones.weights import backbone_digest, read_weights
 from embedkit.errors import WeightsError, WeightsNotFoundError
 from tests.backbones.scenes import timm_model
@@ -19,7 +19,7 @@ create: Any = timm.create_model
 
 
 def digest_of(file: Path, name: str = NAME) -> str:
-    return load_backbone(BackboneRequest(name, str(file), precision="fp32", engine="torch")).spec.weights
+    return load_backbone(FeatureRequest(name, str(file), precision="fp32", engine="torch")).spec.weights
 
 
 def trained(classes: int = 10) -> dict[str, torch.Tensor]:
@@ -92,7 +92,7 @@ def test_the_number_of_classes_is_read_from_the_weights(tmp_path: Path) -> None:
     for classes in (2, 37):
         file = tmp_path / f"{classes}.pth"
         torch.save(trained(classes), file)
-        backbone = load_backbone(BackboneRequest(NAME, str(file), precision="fp32", engine="torch"))
+        backbone = load_backbone(FeatureRequest(NAME, str(file), precision="fp32", engine="torch"))
         features.append(backbone(np.zeros((1, 3, 176, 176), np.uint8)))
         digests.add(backbone.spec.weights)
         assert backbone.weights_files == (file,)
@@ -103,7 +103,7 @@ def test_position_embeddings_follow_the_input_size(assets: Path) -> None:
     file = assets / "weights" / "vit_tiny_patch16_224.safetensors"
     from embedkit.backbones import PreprocessOverrides
 
-    request = BackboneRequest(
+    request = FeatureRequest(
         "vit_tiny_patch16_224",
         str(file),
         precision="fp32",
@@ -166,20 +166,20 @@ def test_a_file_without_tensors(content: Any, tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(WeightsNotFoundError, match="no such file") as caught:
-        load_backbone(BackboneRequest(NAME, str(tmp_path / "none.pth")))
+        load_backbone(FeatureRequest(NAME, str(tmp_path / "none.pth")))
     assert isinstance(caught.value, FileNotFoundError)
     with pytest.raises(WeightsNotFoundError, match="a folder"):
-        load_backbone(BackboneRequest(NAME, str(tmp_path)))
+        load_backbone(FeatureRequest(NAME, str(tmp_path)))
     (tmp_path / "a.npz").write_bytes(b"x")
     with pytest.raises(WeightsError, match="end in '.npz', expected .safetensors"):
-        load_backbone(BackboneRequest(NAME, str(tmp_path / "a.npz")))
+        load_backbone(FeatureRequest(NAME, str(tmp_path / "a.npz")))
 
 
 def test_weights_of_another_architecture_name_the_keys_and_the_likely_one(tmp_path: Path) -> None:
     file = tmp_path / "resnet18.some_tag.pth"
     torch.save(create("resnet18", num_classes=5).state_dict(), file)
     with pytest.raises(WeightsError) as caught:
-        load_backbone(BackboneRequest(NAME, str(file)))
+        load_backbone(FeatureRequest(NAME, str(file)))
     message = str(caught.value)
     assert "do not fit resnet10t" in message
     assert "missing: conv1.0.weight" in message
@@ -201,17 +201,17 @@ def test_one_key_too_many_or_too_few_does_not_pass(tmp_path: Path) -> None:
     for words, changed in cases.items():
         torch.save(changed, tmp_path / "a.pth")
         with pytest.raises(WeightsError, match=words):
-            load_backbone(BackboneRequest(NAME, str(tmp_path / "a.pth")))
+            load_backbone(FeatureRequest(NAME, str(tmp_path / "a.pth")))
 
 
 def test_random_weights_are_the_same_each_time_and_leave_the_generator_alone() -> None:
     torch.manual_seed(11)
     expected = torch.rand(3)
     torch.manual_seed(11)
-    first = load_backbone(BackboneRequest(NAME, "random", precision="fp32", engine="torch"))
+    first = load_backbone(FeatureRequest(NAME, "random", precision="fp32", engine="torch"))
     assert torch.equal(torch.rand(3), expected)
     torch.manual_seed(12)
-    second = load_backbone(BackboneRequest(NAME, "random", precision="fp32", engine="torch"))
+    second = load_backbone(FeatureRequest(NAME, "random", precision="fp32", engine="torch"))
     assert first.spec == second.spec
     assert first.spec.weights == backbone_digest(timm_model(NAME))
     assert "floor" in first.provenance["note"]

@@ -139,8 +139,8 @@ def test_a_poison_image_ends_in_the_ledger_of_a_unit_that_is_only_repeated(cli, 
     ran = cli("extract", "--plan", "P.json", "-o", "f.h5", "--json")
     record = json.loads(ran.out)
     assert (ran.code, record["images"], record["failed"]) == (3, 32, 1)
-    assert record["failures"][0]["key"] == "red/005.png"
-    assert "kills the process that reads it" in record["failures"][0]["reason"]
+    assert record["skipped"][0]["key"] == "red/005.png"
+    assert "kills the process that reads it" in record["skipped"][0]["reason"]
 
 
 def test_a_poison_image_that_takes_the_whole_container_along(tmp_path, photos, environment, cli):
@@ -158,7 +158,7 @@ def test_a_poison_image_that_takes_the_whole_container_along(tmp_path, photos, e
     assert codes == [-9] * 5 + [3]
     [key] = [
         failure["key"]
-        for failure in json.loads(cli("extract", "--plan", "P.json", "--json", "-o", "f.h5").out)["failures"]
+        for failure in json.loads(cli("extract", "--plan", "P.json", "--json", "-o", "f.h5").out)["skipped"]
     ]
     assert key == "red/005.png"
 
@@ -223,8 +223,8 @@ def test_a_cluster_whose_workers_are_killed(cluster, cli, tmp_path, photos, envi
     assert ran.code == 3, ran.err
     assert killed
     record = json.loads(ran.out)
-    assert [failure["key"] for failure in record["failures"]] == ["red/009.png"]
-    assert "kills the process that reads it" in record["failures"][0]["reason"]
+    assert [failure["key"] for failure in record["skipped"]] == ["red/009.png"]
+    assert "kills the process that reads it" in record["skipped"][0]["reason"]
     plain, table = FeatureTable.open(tmp_path / "plain.h5"), FeatureTable.open(tmp_path / "f.h5")
     expected = plain.select(keys=[key for key in plain.keys if key != "red/009.png"])
     assert table.keys == expected.keys

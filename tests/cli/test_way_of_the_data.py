@@ -121,7 +121,7 @@ def test_what_cannot_be_read_is_listed_and_exits_with_3(cli, manifest, tmp_path)
     assert ran.code == 3
     report = json.loads(ran.out)
     assert report["failed"] == 2
-    assert [failure["key"] for failure in report["failures"]] == ["red/000.png", "red/001.png"]
+    assert [failure["key"] for failure in report["skipped"]] == ["red/000.png", "red/001.png"]
     with h5py.File(tmp_path / "photos.h5") as file:
         assert file["features"].shape[0] == 25
         assert len(file["failures/key"]) == 2

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedkit.backbones import BackboneRequest
+from embedkit.backbones import FeatureRequest
 from embedkit.errors import UsageError, WeightsError, WorkerDiedError
-from embedkit.extraction import ExtractionRequest, Tick, engines, resolve, run
+from embedkit.extraction import Tick, engines, resolve, run
 from embedkit.extraction.engines import (
     ATTEMPTS,
     all_devices,
@@ -27,11 +27,12 @@ from embedkit.extraction.plan import write_plan
 from embedkit.extraction.status import plan_status, planned_extraction
 from embedkit.extraction.units import UnitResult
 from embedkit.images import open_source
-from embedkit.store import FeatureStore, MemoryFeatureStore
+from embedkit.store import FeatureStore
 from tests.deadly import deadly_path, killing, poison
 from tests.photos import make_folder
+from tests.stores import new_store
 
-REQUEST = ExtractionRequest(backbone=BackboneRequest("pixels32"))
+REQUEST = FeatureRequest("pixels32")
 
 
 @pytest.fixture
@@ -165,7 +166,7 @@ def test_processes_that_are_killed_while_they_work(tmp_path, folder, monkeypatch
     done = planned_extraction(plan, store)
     assert list(done.failures) == [row]
     monkeypatch.undo()
-    expected = run(plan.source, REQUEST, MemoryFeatureStore())
+    expected = run(plan.source, REQUEST, new_store())
     np.testing.assert_array_equal(
         done.features.get(done.digests[done.rows]), expected.features.get(expected.digests[done.rows])
     )

@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedkit.backbones import BackboneRequest
+from embedkit.backbones import FeatureRequest
 from embedkit.errors import OutputExistsError, PlanFormatError, PlanNotFoundError, UsageError
-from embedkit.extraction import ExtractionRequest, resolve
+from embedkit.extraction import resolve
 from embedkit.extraction.plan import PLAN_FORMAT, PlanFile, write_plan
 from embedkit.images import open_source, read_bytes
 from embedkit.store import FeatureStore
 from tests.photos import make_folder, make_manifest, make_photo
 
-REQUEST = ExtractionRequest(backbone=BackboneRequest("pixels32"))
+REQUEST = FeatureRequest("pixels32")
 
 
 @pytest.fixture
@@ -136,9 +136,9 @@ def test_store_weights_and_paths_are_absolute(make, tmp_path, monkeypatch):
     monkeypatch.chdir("/")
     again = PlanFile(path=plan.file.path, store="/elsewhere").read()
     monkeypatch.chdir(tmp_path)
-    local = ExtractionRequest(backbone=BackboneRequest("local-dir:models/mine", weights="mine.safetensors"))
+    local = FeatureRequest("local-dir:models/mine", weights="mine.safetensors")
     resolution, store = resolve(REQUEST, FeatureStore(tmp_path / "store"))[0], FeatureStore("store")
-    backbone = write_plan(tmp_path / "Q.json", open_source("photos"), local, resolution, store).request.backbone
+    backbone = write_plan(tmp_path / "Q.json", open_source("photos"), local, resolution, store).request
     assert backbone.model == f"local-dir:{tmp_path}/models/mine"
     assert backbone.weights == str(tmp_path / "mine.safetensors")
     assert plan.store == tmp_path / "store"

@@ -10,20 +10,19 @@ import pytest
 import timm
 from safetensors.torch import save_file
 
-from embedkit.backbones import BackboneRequest, PreprocessOverrides
+from embedkit.backbones import FeatureRequest, PreprocessOverrides
 from embedkit.backbones.devices import available_precisions
 from embedkit.errors import UsageError
-from embedkit.extraction import ExtractionRequest, resolve, run
+from embedkit.extraction import resolve, run
 from embedkit.images import rows_of
 from embedkit.specs import FeatureSpec, differences
 from embedkit.store import FeatureStore
 from tests.photos import MODEL, make_photo
 
 
-def request_for(weights: object, **more) -> ExtractionRequest:
+def request_for(weights: object, **more) -> FeatureRequest:
     # What `auto` decides is tested with the backbones.
-    backbone = BackboneRequest(MODEL, weights=str(weights), precision="fp32", engine="torch", **more)
-    return ExtractionRequest(backbone=backbone)
+    return FeatureRequest(MODEL, weights=str(weights), precision="fp32", engine="torch", **more)
 
 
 @pytest.fixture
@@ -101,19 +100,19 @@ def test_every_part_of_a_request_counts(store, weights):
 def test_requests_and_specs_survive_json(store, weights):
     request = request_for(weights, layer=-1, preprocess=PreprocessOverrides(input_size=(64, 96), crop_pct=0.5))
     record = json.loads(json.dumps(request.to_dict()))
-    assert ExtractionRequest.from_dict(record) == request
+    assert FeatureRequest.from_dict(record) == request
     spec = resolve(request, store)[0].spec
     assert FeatureSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
-    with pytest.raises(UsageError, match="backbone"):
-        ExtractionRequest.from_dict({})
+    with pytest.raises(UsageError, match="model"):
+        FeatureRequest.from_dict({})
     with pytest.raises(UsageError, match="dtype"):
-        ExtractionRequest(backbone=BackboneRequest(MODEL), dtype="int8")
+        FeatureRequest(MODEL, dtype="int8")
 
 
 def test_auto_keeps_to_what_the_store_holds(store):
     photos = [make_photo(number) for number in range(8)]
-    auto = ExtractionRequest(backbone=BackboneRequest(MODEL, weights="random"))
-    named = dataclasses.replace(auto, backbone=dataclasses.replace(auto.backbone, precision="fp32", engine="torch"))
+    auto = FeatureRequest(MODEL, weights="random")
+    named = dataclasses.replace(auto, precision="fp32", engine="torch")
     run(rows_of(photos), named, store)
     resolution, _ = resolve(auto, store, expected_images=32)
     assert resolution.choice == "torch in fp32: the store holds 8 images of it"
@@ -122,15 +121,15 @@ def test_auto_keeps_to_what_the_store_holds(store):
 
 
 def test_auto_does_not_keep_to_a_handful(store):
-    auto = ExtractionRequest(backbone=BackboneRequest(MODEL, weights="random"))
-    named = dataclasses.replace(auto, backbone=dataclasses.replace(auto.backbone, precision="fp32", engine="torch"))
+    auto = FeatureRequest(MODEL, weights="random")
+    named = dataclasses.replace(auto, precision="fp32", engine="torch")
     run(rows_of([make_photo(0)]), named, store)
     assert "the store holds" not in resolve(auto, store, expected_images=10_000)[0].choice
 
 
 @pytest.mark.skipif("bf16" not in available_precisions("cpu"), reason="this CPU has no bf16")
 def test_auto_does_not_keep_to_a_precision_whose_drift_nobody_measured(store):
-    auto = ExtractionRequest(backbone=BackboneRequest(MODEL, weights="random"))
-    named = dataclasses.replace(auto, backbone=dataclasses.replace(auto.backbone, precision="bf16", engine="torch"))
+    auto = FeatureRequest(MODEL, weights="random")
+    named = dataclasses.replace(auto, precision="bf16", engine="torch")
     run(rows_of([make_photo(number) for number in range(8)]), named, store)
     assert "the store holds" not in resolve(auto, store, expected_images=8)[0].choice

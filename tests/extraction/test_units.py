@@ -8,19 +8,20 @@ import zipfile
 import numpy as np
 import pytest
 
-from embedkit.backbones import BackboneRequest
+from embedkit.backbones import FeatureRequest
 from embedkit.errors import IncompletePlanError, SourceNotFoundError, SpecMismatchError
-from embedkit.extraction import ExtractionRequest, resolve, run
+from embedkit.extraction import resolve, run
 from embedkit.extraction.plan import PlanFile, write_plan
 from embedkit.extraction.records import Records
 from embedkit.extraction.status import plan_status, planned_extraction
 from embedkit.extraction.units import DEATHS, UnitResult, UnitWorker
 from embedkit.images import open_source
-from embedkit.store import FeatureStore, MemoryFeatureStore
+from embedkit.store import FeatureStore
 from tests.deadly import deadly_path, poison
 from tests.photos import MODEL, make_folder, make_manifest, make_photo
+from tests.stores import new_store
 
-REQUEST = ExtractionRequest(backbone=BackboneRequest("pixels32"))
+REQUEST = FeatureRequest("pixels32")
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def make(tmp_path, target, request=REQUEST, **options):
 
 
 def expected_features(plan):
-    done = run(plan.source, REQUEST, MemoryFeatureStore())
+    done = run(plan.source, REQUEST, new_store())
     return done.features.get(done.digests[done.rows])
 
 
@@ -333,8 +334,8 @@ def test_who_computes_other_features_fails(tmp_path, folder):
 
     for name in ("first", "second"):
         save_file(timm.create_model(MODEL, pretrained=False).state_dict(), tmp_path / f"{name}.safetensors")
-    first = BackboneRequest(MODEL, weights=str(tmp_path / "first.safetensors"), precision="fp32", engine="torch")
-    plan = make(tmp_path, folder, ExtractionRequest(backbone=first))
+    first = FeatureRequest(MODEL, weights=str(tmp_path / "first.safetensors"), precision="fp32", engine="torch")
+    plan = make(tmp_path, folder, first)
     other = PlanFile(path=plan.file.path, weights=str(tmp_path / "second.safetensors"))
     with pytest.raises(SpecMismatchError, match=r"cannot honour .*P.json: backbone.weights is .*, expected"):
         UnitWorker(other).extract(1, 1)

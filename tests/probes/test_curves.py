@@ -11,6 +11,7 @@ from embedkit.errors import LabelsError, SplitError, UsageError
 from embedkit.evaluation.statistics import mean_interval
 from embedkit.probes import curves
 from embedkit.probes.curves import few_shot_curve, learning_curve
+from embedkit.results.plain import to_plain
 from embedkit.specs import BackboneSpec, DecodeSpec, FeatureSpec, PreprocessSpec
 from embedkit.tables import FeatureTable, TableHead
 
@@ -81,7 +82,7 @@ def test_a_point_is_the_mean_over_draws():
         assert point.n_train == 4 * point.size
     assert curve.n_test == 40
     assert curve.reported_on == "test split (40 images)"
-    json.dumps(curve.to_dict(), allow_nan=False)
+    json.dumps(to_plain(curve), allow_nan=False)
 
 
 def test_draws_are_nested_and_never_tested(drawn):

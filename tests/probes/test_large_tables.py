@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from embedkit.errors import UsageError
+from embedkit.evaluation import feature_rows as features
+from embedkit.evaluation import neighbours
 from embedkit.evaluation.feature_rows import FeatureRows
-from embedkit.probes import default_estimators, features, neighbours, quick
+from embedkit.probes import default_estimators, quick
 from embedkit.tables import FeatureTable
 from tests.probes.samples import blobs, table_of
 

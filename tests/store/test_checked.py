@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from embedkit.errors import DamagedPartError, StoreError, UsageError
+from embedkit.files import FileIdentity
 from embedkit.store import checked as checked_module
 from embedkit.store.checked import CheckedFiles, Verify
 from embedkit.store.layout import committed_name
@@ -141,8 +142,8 @@ def test_a_rewrite_within_the_tick_of_the_last_change_is_found(tmp_path: Path, m
     path = make_file(tmp_path)
     status = path.stat()
     monkeypatch.setattr(checked_module, "file_system_time", lambda _: max(status.st_mtime_ns, status.st_ctime_ns))
-    frozen = checked_module.Identity(1, 2, 7, status.st_mtime_ns, status.st_ctime_ns)
-    monkeypatch.setattr(checked_module, "_identity", lambda _: frozen)
+    frozen = FileIdentity(1, 2, 7, status.st_mtime_ns, status.st_ctime_ns)
+    monkeypatch.setattr(FileIdentity, "of", lambda _: frozen)
     assert check(tmp_path, path) is None
     rewrite_in_place(path)
     assert check(tmp_path, path) is not None
@@ -180,10 +181,10 @@ def test_gone_damaged_and_unreadable_are_three_things(tmp_path: Path, monkeypatc
         return open_
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", failing(5))
+        patch.setattr(checked_module, "open_regular", failing(5))
         with pytest.raises(DamagedPartError, match="cannot be read"):
             one.check(path.name)
-        patch.setattr(Path, "open", failing(24))
+        patch.setattr(checked_module, "open_regular", failing(24))
         with pytest.raises(StoreError, match="Too many open files.*limits") as caught:
             one.check(path.name)
         assert not isinstance(caught.value, DamagedPartError), "a limit of this process is no damage"

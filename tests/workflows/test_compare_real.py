@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from embedkit import BackboneRequest, compare
+from embedkit import FeatureRequest, compare
 
 pytestmark = pytest.mark.assets
 
@@ -47,7 +47,7 @@ def reproducible(comparison) -> list:
 
 def test_ordering_intervals_and_p_values_are_reproduced_bit_for_bit(assets, manifests, tmp_path):
     models = [
-        BackboneRequest(model, weights=str(assets / "weights" / f"{model}.safetensors"))
+        FeatureRequest(model, weights=str(assets / "weights" / f"{model}.safetensors"))
         for model in ("mobilenetv2_100", "vit_tiny_patch16_224")
     ]
     first = compare(manifests, models, store=tmp_path / "one")

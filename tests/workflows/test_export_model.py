@@ -249,7 +249,7 @@ def test_features_of_another_precision_are_said(photos, store, tmp_path):
 def test_the_command(tmp_path, monkeypatch):
     folder = make_folder(tmp_path / "photos", {"blue": 8, "red": 8})
     monkeypatch.setenv("EMBEDKIT_STORE", str(tmp_path / "store"))
-    backbone = make_embedder("test_vit", "").request().backbone
+    backbone = make_embedder("test_vit", "").request()
     fit(folder, backbone, estimator="svm", folds=2, output=tmp_path / "m.skops")
     target = str(tmp_path / "m.pt2")
     arguments = ["export", str(tmp_path / "m.skops"), "-o", target, "--images", str(folder)]
@@ -257,9 +257,9 @@ def test_the_command(tmp_path, monkeypatch):
     assert (ran.return_value, ran.stdout) == (0, "")
     assert "16 images get the same classes as from the model" in ran.stderr
     said = predict(tmp_path / "m.skops", folder, store=tmp_path / "store")
-    files = [str(folder / row.path) for row in said.rows]
+    files = [str(folder / row.path) for row in said.predictions]
     _, predicted = run_file(tmp_path / "m.pt2", pixels_of(_loaded(tmp_path / "m.skops"), files))
-    assert [("blue", "red")[number] for number in predicted] == [row.predicted for row in said.rows]
+    assert [("blue", "red")[number] for number in predicted] == [row.predicted for row in said.predictions]
     for wrong in (["a.skops", "b.skops", "-o", "c.onnx"], ["a.h5", "-o", "a.csv", "--trust-pickle"]):
         ran = CliRunner().invoke(commands, ["export", *wrong])
         assert ran.exit_code == 2

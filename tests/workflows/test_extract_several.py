@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from embedkit import BackboneRequest, FeatureTable, extract, extract_several
+from embedkit import FeatureRequest, FeatureTable, extract, extract_several
 from embedkit.errors import OutputExistsError, UsageError
 from embedkit.extraction import pipeline
 from tests.photos import MODEL, make_manifest
@@ -18,8 +18,8 @@ def manifest(tmp_path):
     return make_manifest(tmp_path / "photos", {"red": 4, "green": 4}, test=1)
 
 
-def ask(model: str = MODEL, **options) -> BackboneRequest:
-    return BackboneRequest(model, **{**FAST, **options})
+def ask(model: str = MODEL, **options) -> FeatureRequest:
+    return FeatureRequest(model, **{**FAST, **options})
 
 
 def test_one_file_each_from_one_reading(manifest, tmp_path, monkeypatch):

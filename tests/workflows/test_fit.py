@@ -10,7 +10,8 @@ from sklearn.naive_bayes import GaussianNB
 
 from embedkit import extract, fit, predict
 from embedkit.errors import LabelsError, UsageError
-from embedkit.probes import ESTIMATORS, features
+from embedkit.evaluation import feature_rows as features
+from embedkit.probes import ESTIMATORS
 from tests.photos import make_manifest
 
 
@@ -29,7 +30,7 @@ def test_fit_and_predict_agree_with_the_report(folder, tmp_path, estimator):
     with manifest.open(newline="") as file:
         labels = {row["path"]: row["label"] for row in csv.DictReader(file) if row["split"] == "test"}
     predictions = predict(tmp_path / "model.skops", manifest, store=folder / "store")
-    right = [row.predicted == labels[row.path] for row in predictions.rows if row.path in labels]
+    right = [row.predicted == labels[row.path] for row in predictions.predictions if row.path in labels]
     assert np.mean(right) == pytest.approx(fitted.result.value)
     assert fitted.classes == ["blue", "green", "red"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from embedkit import BackboneRequest, FeatureTable, extract, probe
+from embedkit import FeatureRequest, FeatureTable, extract, probe
 from embedkit.extraction import runner
-from embedkit.workflows.targets import open_store, open_target
+from embedkit.workflows.targets import open_store, open_target, tables_of
 from tests.photos import MODEL, make_manifest, make_photo
 
 FAST = {"precision": "fp32", "engine": "torch"}
@@ -34,9 +34,9 @@ def test_floors_come_with_the_models_in_one_pass(manifest, weights, tmp_path, mo
     run_many = runner._Pass.execute
     monkeypatch.setattr(runner._Pass, "execute", lambda self, *rest: (passes.append(1), run_many(self, *rest))[1])
     store = open_store(tmp_path / "store")
-    models = [BackboneRequest(MODEL, weights=weights, **FAST), BackboneRequest(MODEL, weights=weights, layer=1, **FAST)]
-    target = open_target(manifest, models, store, floors=True)
-    names = [(named.name, named.floor) for named in target.tables]
+    models = [FeatureRequest(MODEL, weights=weights, **FAST), FeatureRequest(MODEL, weights=weights, layer=1, **FAST)]
+    target = tables_of(open_target(manifest), models, store, floors=True)
+    names = [(named.name, named.floor) for named in target.named]
     assert names == [
         (MODEL, False),
         (f"{MODEL} layer 1", False),
@@ -47,27 +47,28 @@ def test_floors_come_with_the_models_in_one_pass(manifest, weights, tmp_path, mo
     ]
     assert len(passes) == 1
     assert target.unavailable == []
-    for named in target.tables:
-        assert named.table.keys == target.tables[0].table.keys
-        assert (named.table.digests == target.tables[0].table.digests).all()
+    for named in target.named:
+        assert named.table.keys == target.named[0].table.keys
+        assert (named.table.digests == target.named[0].table.digests).all()
         assert named.pace is not None
-    random = {named.name: named.table.spec for named in target.tables}[f"{MODEL} random weights"]
-    trained = target.tables[0].table.spec
+    random = {named.name: named.table.spec for named in target.named}[f"{MODEL} random weights"]
+    trained = target.named[0].table.spec
     assert random.backbone.weights != trained.backbone.weights
     assert random.preprocess == trained.preprocess
-    warm = open_target(manifest, models, store, floors=True)
-    assert all(named.pace is None for named in warm.tables)  # nothing was computed again
+    warm = tables_of(open_target(manifest), models, store, floors=True)
+    assert all(named.pace is None for named in warm.named)  # nothing was computed again
 
 
 def test_random_weights_are_their_own_floor(manifest, tmp_path):
-    models = [BackboneRequest(MODEL, weights="random", **FAST)]
-    target = open_target(manifest, models, open_store(tmp_path / "store"), floors=True)
-    assert [named.name for named in target.tables] == [MODEL, "pixels32", "colour-histogram"]
+    models = [FeatureRequest(MODEL, weights="random", **FAST)]
+    target = tables_of(open_target(manifest), models, open_store(tmp_path / "store"), floors=True)
+    assert [named.name for named in target.named] == [MODEL, "pixels32", "colour-histogram"]
 
 
 def test_pseudo_backbones_have_no_floors(manifest, tmp_path):
-    target = open_target(manifest, [BackboneRequest("pixels32")], open_store(tmp_path / "store"), floors=True)
-    assert [(named.name, named.floor) for named in target.tables] == [("pixels32", True)]
+    models = [FeatureRequest("pixels32")]
+    target = tables_of(open_target(manifest), models, open_store(tmp_path / "store"), floors=True)
+    assert [(named.name, named.floor) for named in target.named] == [("pixels32", True)]
 
 
 def test_the_floors_of_a_feature_file(manifest, weights, tmp_path):
@@ -85,7 +86,7 @@ def test_images_that_changed_have_no_floors(manifest, weights, tmp_path):
     make_photo(99).save(manifest.parent / "red" / "000.png")
     report = probe(tmp_path / "photos.h5", estimator="logistic", store=store)
     assert not any(result.floor for result in report.results)
-    reasons = dict(report.unavailable)
+    reasons = {one.model: one.reason for one in report.unavailable}
     assert set(reasons) == {"pixels32", "colour-histogram", f"{MODEL} random weights"}
     assert all(reason == "1 of 10 images have changed since, are gone, or failed" for reason in reasons.values())
     assert [floor["model"] for floor in report.to_dict()["unavailable"]] == list(reasons)
@@ -96,8 +97,8 @@ def test_a_source_that_is_gone_has_no_floors(manifest, tmp_path):
     extract(manifest, MODEL, weights="random", store=store, output=tmp_path / "photos.h5", **FAST)
     manifest.unlink()
     report = probe(tmp_path / "photos.h5", estimator="logistic", store=store)
-    assert [name for name, _ in report.unavailable] == ["pixels32", "colour-histogram", f"{MODEL} random weights"]
-    assert all("the images it was made from cannot be had" in reason for _, reason in report.unavailable)
+    assert [one.model for one in report.unavailable] == ["pixels32", "colour-histogram", f"{MODEL} random weights"]
+    assert all("the images it was made from cannot be had" in one.reason for one in report.unavailable)
     assert not any(result.floor for result in report.results)
 
 
@@ -105,10 +106,10 @@ def test_a_file_that_does_not_say_its_request_has_no_random_floor(manifest, weig
     store = tmp_path / "store"
     extract(manifest, MODEL, weights=weights, store=store, output=tmp_path / "photos.h5", **FAST)
     table = FeatureTable.open(tmp_path / "photos.h5")
-    del table.head.provenance["request"]
+    del table.metadata.provenance["request"]
     table.write(tmp_path / "foreign.h5")
     report = probe(tmp_path / "foreign.h5", estimator="logistic", store=store)
     assert {result.model for result in report.results if result.floor} == {"pixels32", "colour-histogram"}
-    [(name, reason)] = report.unavailable
+    [(name, reason, _)] = report.unavailable
     assert name == f"{MODEL} random weights"
     assert reason == "the feature file does not record the request it answers: extract again"

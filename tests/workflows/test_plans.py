@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from embedkit import EmbedkitError, extract, extract_planned, extract_unit, plan_extraction
-from embedkit.backbones import BackboneRequest
+from embedkit.backbones import FeatureRequest
 from embedkit.backbones.choice import FEW_IMAGES
 from embedkit.errors import UsageError
-from embedkit.extraction import ExtractionRequest, RequestMemo, engines, resolve
+from embedkit.extraction import RequestMemo, engines, resolve
 from embedkit.store import FeatureStore
-from embedkit.workflows import plans
+from embedkit.workflows import workers
 from tests.photos import MODEL, make_folder, make_photo
 
 
@@ -40,7 +40,7 @@ def test_nobody_is_started_when_all_is_there(photos, tmp_path, monkeypatch, nobo
     monkeypatch.setattr(time, "time_ns", lambda: now() + 60_000_000_000)  # files are not remembered while they are new
     first = extract(photos, "pixels32", store=tmp_path / "store")
     again = extract(photos, "pixels32", store=tmp_path / "store", device="cpu,cpu", output=tmp_path / "f.h5")
-    assert (first.forward_passes, again.forward_passes, again.cache_hits, len(again.failures)) == (39, 0, 39, 1)
+    assert (first.forward_passes, again.forward_passes, again.cache_hits, len(again.skipped)) == (39, 0, 39, 1)
     for changed in ({"rehash": True}, {"resize": "exact"}):
         with pytest.raises(AssertionError, match="a worker was started"):
             extract(photos, "pixels32", store=tmp_path / "store", device="cpu,cpu", **changed)
@@ -72,8 +72,8 @@ def test_the_numbers_of_a_report_add_up(photos, tmp_path, device):
     (photos / "red" / "002.png").symlink_to("gone.png")
     for passes in (37, 0):
         done = extract(photos, "pixels32", store=tmp_path / "store", device=device)
-        assert (done.images, done.forward_passes, len(done.failures)) == (41, passes, 2)
-        assert done.images == done.forward_passes + done.cache_hits + done.copies + len(done.failures)
+        assert (done.images, done.forward_passes, len(done.skipped)) == (41, passes, 2)
+        assert done.images == done.forward_passes + done.cache_hits + done.copies + len(done.skipped)
         assert done.to_dict()["copies"] == done.copies
 
 
@@ -122,14 +122,14 @@ def test_nobody_asks_for_gpus_when_all_is_there(photos, tmp_path, monkeypatch, n
     monkeypatch.setattr(time, "time_ns", lambda: now() + 60_000_000_000)  # files are not remembered while they are new
     store = FeatureStore(tmp_path / "store")
     extract(photos, "pixels32", store=store.path)
-    on_gpu = ExtractionRequest(backbone=BackboneRequest("pixels32", device="cuda"))
-    resolution, _ = resolve(ExtractionRequest(backbone=BackboneRequest("pixels32")), store)
+    on_gpu = FeatureRequest("pixels32", device="cuda")
+    resolution, _ = resolve(FeatureRequest("pixels32"), store)
     RequestMemo(store.memo_folder).record(on_gpu, resolution, [])  # as if this machine had one
 
     def asked(names):
         raise AssertionError("devices were asked for")
 
-    monkeypatch.setattr(plans, "all_devices", asked)
+    monkeypatch.setattr(workers, "all_devices", asked)
     assert extract(photos, "pixels32", store=store.path, device="cuda").cache_hits == 39
     with pytest.raises(AssertionError, match="devices were asked for"):
         extract(photos, "pixels32", store=store.path, device="cuda", rehash=True)

@@ -112,16 +112,16 @@ def test_a_model_that_takes_images_takes_any_source_of_them(embed, images, paths
             archive.write(path, path.rpartition("/")[2])
     for source in (images, tmp_path / "images.zip", [make_photo(number, tint=number) for number in range(N)]):
         predictions = predict(file, source, store=tmp_path / "store")
-        assert [row.predicted for row in predictions.rows] == fitted.predict(paths).tolist()
-        assert [row.score for row in predictions.rows] == pytest.approx(fitted.predict_proba(paths).max(axis=1))
-        assert (predictions.score_name, predictions.notes, predictions.skipped) == ("probability", [], [])
+        assert [row.predicted for row in predictions.predictions] == fitted.predict(paths).tolist()
+        assert [row.score for row in predictions.predictions] == pytest.approx(fitted.predict_proba(paths).max(axis=1))
+        assert (predictions.score, predictions.notes, predictions.skipped) == ("probability", [], [])
 
 
 def test_values(embed, images, paths, tmp_path):
     fitted = make_pipeline(FeatureUnion([("a", embed())]), Ridge()).fit(paths, np.arange(N))
     predictions = predict(saved(fitted, tmp_path), images, store=tmp_path / "store")
-    assert [float(row.predicted) for row in predictions.rows] == pytest.approx(fitted.predict(paths), rel=1e-4)
-    assert {row.score for row in predictions.rows} == {None}
+    assert [float(row.predicted) for row in predictions.predictions] == pytest.approx(fitted.predict(paths), rel=1e-4)
+    assert {row.score for row in predictions.predictions} == {None}
 
 
 @pytest.fixture(scope="module")
@@ -142,10 +142,10 @@ def test_a_model_of_photos_beside_a_table_takes_a_table(table_model, frame, fold
     elif kind.startswith("table"):
         reordered.to_csv(source, sep="\t" if kind.endswith("tsv") else ",", index=False)
     predictions = predict(file, source, store=store)
-    assert [row.path for row in predictions.rows] == NAMES[::-1]
-    assert [row.predicted for row in predictions.rows] == fitted.predict(frame)[::-1].tolist()
+    assert [row.path for row in predictions.predictions] == NAMES[::-1]
+    assert [row.predicted for row in predictions.predictions] == fitted.predict(frame)[::-1].tolist()
     expected = fitted.predict_proba(frame).max(axis=1)[::-1]
-    assert [row.score for row in predictions.rows] == pytest.approx(expected)
+    assert [row.score for row in predictions.predictions] == pytest.approx(expected)
 
 
 def test_rows_whose_image_cannot_be_read_are_skipped(table_model, frame, folder, store):
@@ -156,9 +156,9 @@ def test_rows_whose_image_cannot_be_read_are_skipped(table_model, frame, folder,
     predictions = predict(file, folder / "broken.csv", store=store)
     assert [key for key, _ in predictions.skipped] == ["broken.jpg", "gone.jpg", "2"]
     assert predictions.skipped[2][1] == "no image is given"
-    assert [row.path for row in predictions.rows] == [*NAMES[3:-1], f"{NAMES[3]}#2"]
+    assert [row.path for row in predictions.predictions] == [*NAMES[3:-1], f"{NAMES[3]}#2"]
     kept = broken.iloc[3:]
-    assert [row.predicted for row in predictions.rows] == fitted.predict(kept).tolist()
+    assert [row.predicted for row in predictions.predictions] == fitted.predict(kept).tolist()
 
 
 def test_what_a_table_must_hold_is_said_in_one_line(table_model, frame, images, folder, tmp_path):
@@ -191,7 +191,7 @@ def test_columns_that_go_as_a_frame(embed, frame, folder, store, tmp_path):
     fitted = make_pipeline(columns.set_output(transform="pandas"), logistic()).fit(frame, Y)
     frame.to_csv(folder / "frame.csv", index=False)
     predictions = predict(saved(fitted, tmp_path), folder / "frame.csv", store=store)
-    assert [row.predicted for row in predictions.rows] == fitted.predict(frame).tolist()
+    assert [row.predicted for row in predictions.predictions] == fitted.predict(frame).tolist()
 
 
 def test_a_table_of_photos_alone_may_be_a_folder(embed, frame, images, paths, folder, store, tmp_path):
@@ -201,7 +201,7 @@ def test_a_table_of_photos_alone_may_be_a_folder(embed, frame, images, paths, fo
     frame[["front"]].to_csv(folder / "front.csv", index=False)
     for source in (images, folder / "front.csv"):
         predictions = predict(file, source, store=store)
-        assert [row.predicted for row in predictions.rows] == fitted.predict(frame).tolist()
+        assert [row.predicted for row in predictions.predictions] == fitted.predict(frame).tolist()
 
 
 def test_photos_in_two_columns(embed, frame, folder, store, tmp_path):
@@ -210,7 +210,7 @@ def test_photos_in_two_columns(embed, frame, folder, store, tmp_path):
     short = frame.assign(back=["gone.jpg", *frame["back"][1:]])
     short.to_csv(folder / "two.csv", index=False)
     predictions = predict(saved(fitted, tmp_path), folder / "two.csv", store=store)
-    assert [row.predicted for row in predictions.rows] == fitted.predict(frame)[1:].tolist()
+    assert [row.predicted for row in predictions.predictions] == fitted.predict(frame)[1:].tolist()
     [(key, reason)] = predictions.skipped
     assert key == NAMES[0]
     assert reason.startswith("back: ")
@@ -265,7 +265,7 @@ def test_weights_of_several_backbones_are_named_and_checked(embed, images, paths
     with pytest.raises(SpecMismatchError, match=r"backbone\.weights is 'sha256:"):
         predict(file, images, store=tmp_path / "other", weights=exchanged)
     predictions = predict(file, images, store=tmp_path / "other", weights=moved)
-    assert [row.predicted for row in predictions.rows] == expected
+    assert [row.predicted for row in predictions.predictions] == expected
 
 
 def test_features_that_this_machine_cannot_compute_are_replaced_and_noted(embed, images, paths, tmp_path):
@@ -277,7 +277,20 @@ def test_features_that_this_machine_cannot_compute_are_replaced_and_noted(embed,
     backbone = dataclasses.replace(spec.backbone, precision="fp16")  # which no CPU has
     embedder.spec_ = dataclasses.replace(spec, backbone=backbone)
     predictions = predict(saved(fitted, tmp_path), images, device="cpu", store=tmp_path / "store")
-    assert [row.predicted for row in predictions.rows] == expected
+    assert [row.predicted for row in predictions.predictions] == expected
     cannot, differ = predictions.notes
     assert cannot.startswith("this machine cannot compute features as the fit did")
     assert differ.endswith("within the drift bound: backbone.precision is 'fp32', expected 'fp16'")
+
+
+def test_features_are_looked_up_once(embed, paths, images, store, tmp_path, monkeypatch):
+    from embedkit import embedder
+
+    model = make_pipeline(embed(), StandardScaler(), LogisticRegression(max_iter=1000)).fit(paths, Y)
+    save_model(model, tmp_path / "model.skops")
+    lookups, recall = [], embedder.recall
+    monkeypatch.setattr(embedder, "recall", lambda *args, **more: (lookups.append(1), recall(*args, **more))[1])
+    result = predict(tmp_path / "model.skops", images, store=store)
+    assert [one.predicted for one in result.predictions] == model.predict(paths).tolist()
+    assert result.score == "probability"
+    assert len(lookups) == 1

@@ -93,9 +93,9 @@ def test_fit_and_predict_agree_with_the_report(assets, folder):
     with (assets / "data" / "pacs" / "split.csv").open(newline="") as file:
         labels = {row["path"]: row["label"] for row in csv.DictReader(file) if row["split"] == "test"}
     predictions = predict(folder / "model.skops", assets / "data" / "pacs" / "split.csv", store=folder / "store")
-    right = [row.predicted == labels[row.path] for row in predictions.rows if row.path in labels]
+    right = [row.predicted == labels[row.path] for row in predictions.predictions if row.path in labels]
     assert np.mean(right) == pytest.approx(fitted.result.value)
-    assert predictions.score_name == "decision value"
+    assert predictions.score == "decision value"
 
 
 @pytest.mark.parametrize("model", ["vit_tiny_patch16_224", "mobilenetv2_100"])

@@ -1,0 +1,52 @@
+"""What a measurement leaves behind: plain, versioned records with the outcome of each row, and everything to repeat it.
+
+Layer: above files and specs, below everything that computes. Standard library and NumPy only.
+"""
+
+from embedkit.results.comparison import AverageRanks, Comparison, Leaderboard, Pair, Standing
+from embedkit.results.curve import Curve, CurveReport, Point
+from embedkit.results.extraction import ExtractResult, PlanResult, PlanStatus, Stage, Stages, UnitStatus
+from embedkit.results.loading import load_result, result_from
+from embedkit.results.models import DemoResult, FitResult, Prediction, Predictions
+from embedkit.results.plain import as_packed, from_plain, to_plain
+from embedkit.results.probe import Candidate, ProbeReport, ProbeResult
+from embedkit.results.record import Origin, Record, Skipped, Unavailable, html_table
+from embedkit.results.rows import Rows
+from embedkit.results.views import EmbeddingMap, NearestTrained
+
+__all__ = [
+    "AverageRanks",
+    "Candidate",
+    "Comparison",
+    "Curve",
+    "CurveReport",
+    "DemoResult",
+    "EmbeddingMap",
+    "ExtractResult",
+    "FitResult",
+    "Leaderboard",
+    "NearestTrained",
+    "Origin",
+    "Pair",
+    "PlanResult",
+    "PlanStatus",
+    "Point",
+    "Prediction",
+    "Predictions",
+    "ProbeReport",
+    "ProbeResult",
+    "Record",
+    "Rows",
+    "Skipped",
+    "Stage",
+    "Stages",
+    "Standing",
+    "Unavailable",
+    "UnitStatus",
+    "as_packed",
+    "from_plain",
+    "html_table",
+    "load_result",
+    "result_from",
+    "to_plain",
+]

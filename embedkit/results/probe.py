@@ -1,0 +1,135 @@
+"""What `probe` leaves behind: numbers with everything needed to believe them, and the outcome of each row.
+
+Layer: results; above record and rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from embedkit.results.plain import to_plain
+from embedkit.results.record import Record
+from embedkit.results.rows import Rows
+from embedkit.results.views import EmbeddingMap, NearestTrained
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """Values of hyper-parameters that were chosen from, and how they did on the rows that choose.
+
+    Attributes
+    ----------
+    params : dict
+    score : float
+        Larger is better: accuracy of classes, R2 of values, average precision of several labels.
+    """
+
+    params: dict[str, float | int | str]
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeResult:
+    """One number with everything needed to believe it.
+
+    Attributes
+    ----------
+    model, protocol, estimator, metric : str
+    value : float
+        A fraction, 0 to 1; R2 may be below 0.
+    interval : (float, float)
+        95 % interval of `value` over test images; over draws of the training images for few-shot protocols.
+    n_train, n_test, n_classes : int
+        Rows the reported estimator was fitted on, rows it was judged on, classes in the training rows.
+    params : dict
+        The hyper-parameters that were chosen.
+    at_edge : bool
+        A chosen value lies at an end of its grid: a wider grid might do better.
+    converged : bool
+        Every fit that was chosen from, and the reported one, reached its optimum.
+    selected_on, reported_on : str
+        Which rows chose the hyper-parameters, and which gave `value`.
+    floor : bool
+        The features are a floor (raw pixels, colour histogram), not a backbone's.
+    notes : list of str
+        What a reader should know before quoting the number.
+    fit_seconds : float
+        Wall clock of selection and fitting.
+    metrics : dict
+        Further metrics by name, as far as the predictions allow (docs/protocols.md): ``{"value": float, "interval":
+        (float, float)}``, None where they are not defined.
+    leaks : dict
+        What tested images share with training images: counts of ``copies``, ``near_duplicates`` (among ``compared``)
+        and ``shared_groups``, of ``tested`` images. Empty where it was not looked for.
+    as_published : bool
+        Solved by the solver and the stop rule of the protocol's original, not to the optimum.
+    data : str
+        The data set.
+    fingerprint : str
+        Of the features.
+    seed : int
+    candidates : list of Candidate
+        What the hyper-parameters were chosen from, first fold; empty where nothing was chosen.
+    rows : Rows or None
+        The outcome of each tested row; None where they were not kept.
+    """
+
+    model: str
+    protocol: str
+    estimator: str
+    metric: str
+    value: float
+    interval: tuple[float, float]
+    n_train: int
+    n_test: int
+    n_classes: int
+    params: dict[str, float | int | str]
+    at_edge: bool
+    converged: bool
+    selected_on: str
+    reported_on: str
+    floor: bool = False
+    notes: list[str] = field(default_factory=list[str])
+    fit_seconds: float = 0.0
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    as_published: bool = False
+    leaks: dict[str, int] = field(default_factory=dict[str, int])
+    data: str = ""
+    fingerprint: str = ""
+    seed: int = 0
+    candidates: list[Candidate] = field(default_factory=list[Candidate])
+    rows: Rows | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values, without the rows."""
+        return {name: value for name, value in to_plain(self).items() if name != "rows"}
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a table shows of it."""
+        names = ("data", "model", "protocol", "estimator", "metric", "value", "interval", "params", "n_train", "n_test")
+        return {name: getattr(self, name) for name in (*names, "converged", "floor")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeReport(Record):
+    """Results, best first, and what a reader should know before quoting them.
+
+    Attributes
+    ----------
+    results : list of ProbeResult
+    maps : list of EmbeddingMap
+        Of the models' features, where a page was asked for.
+    nearest : list of NearestTrained
+        Of tested images that were named wrong, where a page was asked for.
+    """
+
+    kind: ClassVar[str] = "probe"
+
+    results: list[ProbeResult]
+    maps: list[EmbeddingMap] = field(default_factory=list[EmbeddingMap])
+    nearest: list[NearestTrained] = field(default_factory=list[NearestTrained])
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return one row a result."""
+        return [result.summary() for result in self.results]

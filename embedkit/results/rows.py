@@ -1,0 +1,74 @@
+"""The outcome of each tested row: what a confusion matrix, the worst mistakes and any paired test are made from.
+
+Layer: results; NumPy only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Tested rows, one behind the other; protocols of several draws have each row once a draw.
+
+    Attributes
+    ----------
+    keys : list of str
+        Of the images.
+    y_true : ndarray of shape (n,), str or float64, or of shape (n, n_classes), bool
+    y_pred : ndarray of the same shape and type
+    scores : ndarray of shape (n, n_classes), float64, or None
+        Larger is more likely; the columns are `classes`.
+    probabilities : bool
+        Whether the scores are probabilities.
+    classes : list of str
+        Empty for values.
+    fold : ndarray of shape (n,), int64
+        The fold in which a row was tested; of protocols of several draws, the draw. 0 where there is one.
+    """
+
+    keys: list[str]
+    y_true: npt.NDArray[Any]
+    y_pred: npt.NDArray[Any]
+    scores: npt.NDArray[Any] | None = None
+    probabilities: bool = False
+    classes: list[str]
+    fold: npt.NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def confusion(self) -> npt.NDArray[np.int64]:
+        """Count rows by true class (row) and predicted class (column), in the order of `classes`.
+
+        Raises
+        ------
+        ValueError
+            The labels are values, or several a row.
+        """
+        if self.y_true.ndim != 1 or self.y_true.dtype.kind not in "UO":
+            raise ValueError("a confusion matrix is of one class a row, and these labels are not")
+        places = {name: place for place, name in enumerate(self.classes)}
+        counts = np.zeros((len(places), len(places)), np.int64)
+        np.add.at(counts, ([places[one] for one in self.y_true], [places[one] for one in self.y_pred]), 1)
+        return counts
+
+    def per_image(self) -> dict[str, float]:
+        """Give what paired tests compare, by key: the share of draws (and of labels) in which a row is right.
+
+        Of values it is minus the squared error, mean over draws.
+        """
+        if self.y_true.dtype.kind == "f":
+            score = -((self.y_true - self.y_pred) ** 2)
+        else:
+            right = self.y_true == self.y_pred
+            score = (right if right.ndim == 1 else right.mean(axis=1)).astype(np.float64)
+        totals: dict[str, list[float]] = {}
+        for key, one in zip(self.keys, score.tolist(), strict=True):
+            totals.setdefault(key, []).append(one)
+        return {key: float(np.mean(values)) for key, values in totals.items()}
