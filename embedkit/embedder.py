@@ -38,9 +38,12 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
     ----------
     model : str or None
         A timm name, passed through unchanged: ``"resnet50.a1_in1k"``, ``"hf-hub:org/name"``, ``"local-dir:/folder"``;
-        or ``"pixels32"``, ``"colour-histogram"``, the floors that need no weights; by default the bundled backbone.
+        or ``"pixels32"``, ``"colour-histogram"``, the floors that need no weights. None is the backbone that comes with
+        embedkit, ``"tf_efficientnet_lite0"`` trained on ImageNet.
     weights : str, default="pretrained"
-        ``"pretrained"`` (timm's own), ``"random"``, ``"bundled"``, or a ``.safetensors`` / ``.pth`` file.
+        ``"pretrained"`` (timm's own), ``"random"``, ``"bundled"`` (from the data packages of
+        ``"tf_efficientnet_lite0"``, ``"tf_efficientnet_lite1"`` and ``"tf_efficientnet_lite2"``), or a ``.safetensors``
+        / ``.pth`` file.
     model_args : mapping, optional
         Further arguments of ``timm.create_model``.
     layer : int or sequence of int, optional

@@ -158,7 +158,7 @@ def _blank(preprocess: PreprocessSpec) -> torch.Tensor:
 
 def _provenance(request: FeatureRequest, built: Built, choice: Choice) -> dict[str, Json]:
     record: dict[str, Json] = {
-        "model": request.model or "bundled",
+        "model": request.model,
         "weights": str(request.weights),
         "weights_files": [str(file) for file in built.files],
         "torch": torch.__version__,

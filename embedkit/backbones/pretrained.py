@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import torch.hub
 
+from embedkit.backbones.bundled import PACKAGES, WeightsPackage
 from embedkit.backbones.hub import cached_hub_file, hub_file
 from embedkit.backbones.models import KnownModel
 from embedkit.errors import WeightsError, WeightsNotFoundError
@@ -46,12 +47,21 @@ def pretrained_file(model: KnownModel) -> Path:
 
 def pretrained_file_at_hand(model: KnownModel) -> Path | None:
     """Return the file of a model's own weights if it is on this machine; asks no network."""
+    package = package_of(model)
+    path = None if package is None else package.path()
+    if path is not None:
+        return path
     config = model.config
     if config.get("hf_hub_id"):
         return cached_hub_file(str(config["hf_hub_id"]), _filenames(model))
     if config.get("source") == "local-dir":
         return _in_folder(Path(config["file"]))
     return _downloaded(str(config["url"])) if config.get("url") else None
+
+
+def package_of(model: KnownModel) -> WeightsPackage | None:
+    """Return the package that may hold a model's weights; a repository or folder that is named goes by its own."""
+    return None if ":" in model.name else PACKAGES.get(model.architecture)
 
 
 def _filenames(model: KnownModel) -> tuple[str, ...]:

@@ -29,6 +29,10 @@ RESERVED_MODEL_ARGS = {
 }
 """Arguments of ``timm.create_model`` that embedkit decides itself, and what says the same here."""
 
+BUNDLED_MODELS = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")
+"""Those whose trained weights packages hold (`embedkit.backbones.bundled`). The first is a dependency, and the model
+where none is named."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreprocessOverrides:
@@ -89,12 +93,13 @@ class FeatureRequest:
     Parameters
     ----------
     model : str or None
-        A timm name, passed through unchanged (``arch``, ``arch.tag``, ``hf-hub:org/name``, ``local-dir:folder``), a
-        pseudo-backbone (``"pixels32"``, ``"colour-histogram"``), or None or ``"bundled"``, the backbone that comes with
-        embedkit.
+        A timm name, passed through unchanged (``arch``, ``arch.tag``, ``hf-hub:org/name``, ``local-dir:folder``), or a
+        pseudo-backbone (``"pixels32"``, ``"colour-histogram"``). None and ``"bundled"`` become the backbone that comes
+        with embedkit, ``"tf_efficientnet_lite0"``, and their weights ``"bundled"``.
     weights : str or path
-        ``"pretrained"`` (timm's own, from the hub or its cache), ``"random"``, ``"bundled"`` (as without a model), or
-        the path of a ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file.
+        ``"pretrained"`` (timm's own, from a data package that is installed, the hub's cache or the hub), ``"random"``,
+        ``"bundled"`` (from a data package, for `BUNDLED_MODELS`), or the path of a ``.safetensors``, ``.pth``, ``.pt``
+        or ``.bin`` file.
     model_args : mapping, optional
         Further arguments of ``timm.create_model``; JSON values.
     layer : int, None, or sequence of them
@@ -147,7 +152,9 @@ class FeatureRequest:
             if isinstance(value, list | tuple):
                 parts = tuple(cast(list[Any], value))
                 self._settle(name, parts[0] if len(parts) == 1 else parts)
-        if self.model in (None, "bundled") and self.weights == "pretrained":
+        if self.model in (None, "bundled") and self.weights in ("pretrained", "bundled"):
+            # One name for one thing, whoever asks for it in whatever words.
+            self._settle("model", BUNDLED_MODELS[0])
             self._settle("weights", "bundled")
         self._check_types()
         self._check_weights()
@@ -176,19 +183,15 @@ class FeatureRequest:
     def _check_weights(self) -> None:
         if not self.weights:
             raise UsageError("weights is empty, expected pretrained, random, bundled or the path of a file")
-        if self.weights == "bundled":
-            if self.model not in (None, "bundled"):
-                raise UsageError(
-                    f"model {self.model!r} was given with the weights 'bundled', which come with their own "
-                    "model: leave one out"
-                )
-        elif self.model == "bundled":
-            raise UsageError(f"model 'bundled' was given with the weights {self.weights!r}, expected 'bundled'")
-        elif not self.model:
+        if self.model in (None, "bundled"):
             raise UsageError(
-                f"no model was given for the weights {self.weights!r}: name one (`embedkit models` lists them), or "
-                "leave the weights out to take the bundled backbone"
+                f"no model was given for the weights {self.weights!r}: name it (`embedkit models` lists them), or "
+                "leave the weights out too, for the bundled backbone"
             )
+        if not self.model:
+            raise UsageError("model is empty: name one (`embedkit models` lists them), or leave it out")
+        if self.weights == "bundled" and self.model.partition(".")[0] not in BUNDLED_MODELS:
+            raise UsageError(f"no bundled weights of {self.model!r}; there are those of {', '.join(BUNDLED_MODELS)}")
 
     def _check_types(self) -> None:
         expected: dict[str, tuple[tuple[type, ...], str]] = {

@@ -7,6 +7,8 @@ timm, h5py or scikit-learn.
 from embedkit.images.decoding import decode, to_rgb
 from embedkit.images.identity import digest_bytes, digest_pixels
 from embedkit.images.jpeg import scale_factor
+from embedkit.images.labels import TargetOption
+from embedkit.images.layout import LAYOUTS, Layout
 from embedkit.images.limits import Limits
 from embedkit.images.manifest import DELIMITERS
 from embedkit.images.memo import StatMemo
@@ -15,11 +17,13 @@ from embedkit.images.reading import ArchiveMember, EncodedRef, ImageRef, PixelRe
 from embedkit.images.remote import is_url
 from embedkit.images.source import Column, ImageSource, Labels
 from embedkit.images.sources import open_source
+from embedkit.images.summary import Contradiction, SourceSummary, contradictions, describe
 from embedkit.images.thumbnails import thumbnails_of
 
 __all__ = [
     "ArchiveMember",
     "Column",
+    "Contradiction",
     "DELIMITERS",
     "EncodedRef",
     "ImageRef",
@@ -27,8 +31,14 @@ __all__ = [
     "Labels",
     "Limits",
     "PixelRef",
+    "LAYOUTS",
+    "Layout",
+    "SourceSummary",
     "StatMemo",
+    "TargetOption",
+    "contradictions",
     "decode",
+    "describe",
     "digest_bytes",
     "digest_pixels",
     "digests_of",

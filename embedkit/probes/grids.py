@@ -86,10 +86,8 @@ def search(
 
 def _plain(params: Params) -> dict[str, Param]:
     """Return values that a record can hold."""
-    plain: Params = {
-        name: to_plain(value) if isinstance(value, np.generic) else value for name, value in params.items()
-    }
-    return {name: value if isinstance(value, Param) else repr(value) for name, value in plain.items()}
+    plain: Params = {name: to_plain(value) for name, value in params.items()}
+    return {name: value if isinstance(value, Param) else repr(params[name]) for name, value in plain.items()}
 
 
 def _at_edge(value: Any, values: Sequence[Any]) -> bool:

@@ -97,6 +97,10 @@ class CheckedFiles:
             self._remember(names, began)
         return found
 
+    def remembered(self, name: str) -> FileIdentity | None:
+        """Return as what a file was seen to match its name, if that may be believed by others; see `identity`."""
+        return self._remembered.get(name)
+
     def _check_open(self, path: Path, file: FileIO) -> None:
         claim = CommittedName.parse(path.name)
         if claim is None:

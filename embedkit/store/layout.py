@@ -6,6 +6,7 @@
     STORE/features/<fingerprint>/undecodable-<id>.<length>.<sha256>.json
     STORE/features/<fingerprint>/.tmp-*             not committed (yet)
     STORE/features/<fingerprint>/checked.json       derived: which files were seen to match their names
+    STORE/features/<fingerprint>/parts.index        derived: where the rows of small parts are
     STORE/features/<fingerprint>/last-use           its modification time is the last use
     STORE/features/<fingerprint>/maintenance.lock   held by whoever removes committed files
     STORE/features/<fingerprint>/leases/            advisory: who computes what
@@ -44,6 +45,7 @@ MARKER = "embedkit-store.json"
 SPEC = "spec.json"
 CHECKED = "checked.json"
 LAST_USE = "last-use"
+PART_INDEX = "parts.index"
 LOCK = "maintenance.lock"
 LEASES = "leases"
 FEATURES = "features"

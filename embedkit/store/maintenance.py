@@ -28,6 +28,7 @@ from embedkit.store.layout import (
     LOCK,
     MARKER,
     MEMO,
+    PART_INDEX,
     SPEC,
     CommittedName,
     committed_length,
@@ -55,7 +56,7 @@ GRACE = 3600.0
 _STALE_SECONDS = 86_400.0
 
 # What embedkit puts into the folder of a fingerprint, beside committed files.
-_OURS = (SPEC, CHECKED, LAST_USE, LOCK, f"{LEASES}.lock")
+_OURS = (SPEC, CHECKED, PART_INDEX, LAST_USE, LOCK, f"{LEASES}.lock")
 
 _log = logging.getLogger(__name__)
 

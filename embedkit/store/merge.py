@@ -125,8 +125,8 @@ def remove_files(folder: Folder, names: Sequence[str], disk: Disk) -> None:
         raise
     except OSError as error:
         raise StoreWriteError(
-            f"cannot remove merged files from {folder.path}: {error.strerror}; until `gc` does, their rows are "
-            "stored twice"
+            f"cannot remove merged files from {folder.path}: {error.strerror}; until `gc` does, their rows are stored "
+            "twice"
         ) from error
 
 

@@ -18,7 +18,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +68,14 @@ class Part:
     name : str
         Of the file.
     digests, features : Extent
+    held : ndarray of shape (n, 32), uint8, optional
+        The digests, where an index holds them.
     """
 
     name: str
     digests: Extent
     features: Extent
+    held: Digests | None = field(default=None, compare=False, repr=False)
 
     @property
     def rows(self) -> int:
@@ -92,6 +95,10 @@ class MappedPart:
 
     digests: Digests
     features: Features
+
+
+class FalseIndexError(Exception):
+    """An index that names other digests than the part holds; never leaves the store."""
 
 
 def write_part(
@@ -218,7 +225,10 @@ class PartMaps:
             found = self._maps.get(part.name)
             if found is None:
                 self._checked.check(part.name)
-                found = self._maps[part.name] = map_part(self._folder / part.name, part)
+                found = map_part(self._folder / part.name, part)
+                if part.held is not None and not np.array_equal(found.digests, part.held):
+                    raise FalseIndexError(f"{self._folder / part.name} does not hold the digests that its index names")
+                self._maps[part.name] = found
                 if len(self._maps) > most_mapped():
                     self._maps.popitem(last=False)
             else:

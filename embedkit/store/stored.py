@@ -14,7 +14,7 @@ import logging
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,14 +25,21 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import DamagedPartError, MissingRowsError
-from embedkit.files import DISK, Disk, Folder
+from embedkit.files import DISK, Disk, FileIdentity, Folder
 from embedkit.specs import FeatureSpec
 from embedkit.store.checked import CheckedFiles, Verify
 from embedkit.store.feature_set import Digests, Features, Mask, as_digests, missing_rows
 from embedkit.store.index import DigestIndex, Places, ReadDigests, by_part
-from embedkit.store.layout import committed_names
+from embedkit.store.layout import PART_INDEX, committed_names
 from embedkit.store.leases import TTL
-from embedkit.store.parts import BLOCK_BYTES, Part, PartMaps, most_mapped, read_part
+from embedkit.store.part_index import (
+    INDEXED_ROWS,
+    IndexedPart,
+    indexed_part,
+    read_part_index,
+    write_part_index,
+)
+from embedkit.store.parts import BLOCK_BYTES, FalseIndexError, Part, PartMaps, most_mapped, read_part
 from embedkit.store.undecodable import merge_reasons, read_undecodable, select_reasons
 from embedkit.store.uses import Uses
 from embedkit.store.writer import COMMIT_BYTES, COMMIT_SECONDS, StoredWriter
@@ -43,6 +50,9 @@ _log = logging.getLogger(__name__)
 _ATTEMPTS = 10
 
 _THREADS = 4
+
+# So many parts are worth an index, and so many new ones a new index.
+_WORTH_AN_INDEX = 16
 
 Rows = npt.NDArray[np.int64]
 Positions = npt.NDArray[np.intp]
@@ -94,6 +104,8 @@ class StoredFeatureSet:
         self._fingerprint = spec.fingerprint
         self._disk = disk
         self._checked = CheckedFiles(folder, verify)
+        self._verify = verify
+        self._indexing = True
         self._maps = PartMaps(folder, self._checked)
         self._uses = Uses(folder)
         weakref.finalize(self, self._uses.save)
@@ -142,7 +154,10 @@ class StoredFeatureSet:
         try:
             return self._reading(lambda snapshot: self._rows(snapshot, wanted))
         except MissingRowsError:
-            # Whoever asks for rows believes them to be there: others may have committed them since the last look.
+            # Whoever asks for rows believes them to be there: others may have committed them since the last look, or
+            # the index of small parts does not name them.
+            if any(part.held is not None for part in self._snapshot.parts.values()):
+                self._leave_index()
             self.refresh()
             return self._reading(lambda snapshot: self._rows(snapshot, wanted))
 
@@ -233,6 +248,8 @@ class StoredFeatureSet:
                 return read(self._snapshot)
             except FileNotFoundError:
                 self.refresh()
+            except FalseIndexError as error:
+                self._forget_index(error)
             except DamagedPartError as error:
                 self._drop(error)
         return read(self._snapshot)
@@ -248,6 +265,11 @@ class StoredFeatureSet:
         reasons = {name: reason for name, reason in old.reasons.items() if name in listed}
         damaged = {name: error for name, error in old.damaged.items() if name in listed}
         complete, kept = True, len(parts)
+        for part in self._recalled(new):
+            parts[self._next_number] = part
+            self._next_number += 1
+        recalled = {part.name for part in parts.values()}
+        new = [name for name in new if name not in recalled]
         wrong = self._checked.check_all(new)
         for name in new:
             try:
@@ -266,7 +288,48 @@ class StoredFeatureSet:
         unchanged = kept == len(old.parts)
         index = self._extend(old.index if unchanged else DigestIndex.empty(), parts, kept if unchanged else 0)
         self._snapshot = Snapshot(parts, index, reasons, damaged)
+        self._index_parts(parts.values(), new)
         return complete
+
+    def _recalled(self, names: list[str]) -> list[Part]:
+        """Return those of many parts that are as the index of small parts remembers them."""
+        if self._verify != "first" or not self._indexing or len(names) < _WORTH_AN_INDEX:
+            return []
+        known = read_part_index(self._folder, self._spec)
+        stats = self._folder.stats([name for name in names if name in known])
+        sound = {name for name, status in stats.items() if FileIdentity.of(status) == known[name].identity}
+        return [known[name].part for name in names if name in sound]
+
+    def _index_parts(self, parts: Iterable[Part], opened: list[str]) -> None:
+        """Remember small parts where enough of them had to be opened; what is remembered was seen to be whole."""
+        if self._verify != "first" or not self._indexing or len(opened) < _WORTH_AN_INDEX:
+            return
+        known: dict[str, IndexedPart] = {}
+        for part in parts:
+            identity = self._checked.remembered(part.name)
+            if identity is not None and 0 < part.rows <= INDEXED_ROWS:
+                digests = self._digests_of(part).copy()
+                entry = indexed_part(part.name, self._spec, digests, part.digests.offset)
+                if entry is not None and entry.features == part.features:
+                    known[part.name] = IndexedPart(identity, entry)
+        if len(known) >= _WORTH_AN_INDEX:
+            write_part_index(self._folder, self._spec, known)
+
+    def _digests_of(self, part: Part) -> Digests:
+        return self._maps[part].digests if part.held is None else part.held
+
+    def _forget_index(self, error: FalseIndexError) -> None:
+        """Open every part again, since the index of small parts has named a wrong one."""
+        _log.warning("%s; the index is thrown away, and every part opened again", error)
+        with suppress(OSError), self._folder.opened() as at:
+            self._disk.remove(self._folder / PART_INDEX, at)
+        self._leave_index()
+        self.refresh()
+
+    def _leave_index(self) -> None:
+        with self._lock:
+            self._indexing = False
+            self._snapshot = Snapshot()
 
     def _extend(self, index: DigestIndex, parts: dict[int, Part], start: int) -> DigestIndex:
         """Add the parts from the given position on to an index."""
@@ -274,7 +337,7 @@ class StoredFeatureSet:
         for rank, number in enumerate(sorted(parts, key=lambda number: parts[number].name)):
             ranks[number] = rank
         added = list(parts.items())[start:]
-        return index.with_parts(((number, self._maps[part].digests) for number, part in added), ranks)
+        return index.with_parts(((number, self._digests_of(part)) for number, part in added), ranks)
 
     def _drop(self, error: DamagedPartError) -> None:
         """Take a part that was sound when it was checked out of the snapshot."""
@@ -288,7 +351,7 @@ class StoredFeatureSet:
 
     def _read_digests(self, snapshot: Snapshot) -> ReadDigests:
         def read(number: int, rows: Rows | slice) -> Digests:
-            digests = self._maps[snapshot.parts[number]].digests
+            digests = self._digests_of(snapshot.parts[number])
             # np.take copies rows several times as fast as indexing does.
             return digests[rows] if isinstance(rows, slice) else np.take(digests, rows, axis=0)
 
