@@ -13,6 +13,9 @@ from embedkit.results.record import Record
 from embedkit.results.rows import Rows
 from embedkit.results.views import EmbeddingMap, NearestTrained
 
+Param = float | int | str | bool | None
+"""The value of a hyper-parameter; what is nothing of this kind stands as its repr."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
@@ -25,7 +28,7 @@ class Candidate:
         Larger is better: accuracy of classes, R2 of values, average precision of several labels.
     """
 
-    params: dict[str, float | int | str]
+    params: dict[str, Param]
     score: float
 
 
@@ -84,7 +87,7 @@ class ProbeResult:
     n_train: int
     n_test: int
     n_classes: int
-    params: dict[str, float | int | str]
+    params: dict[str, Param]
     at_edge: bool
     converged: bool
     selected_on: str
@@ -99,11 +102,11 @@ class ProbeResult:
     fingerprint: str = ""
     seed: int = 0
     candidates: list[Candidate] = field(default_factory=list[Candidate])
-    rows: Rows | None = None
+    rows: Rows | None = field(default=None, metadata={"rows": True})
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, without the rows."""
-        return {name: value for name, value in to_plain(self).items() if name != "rows"}
+        return to_plain(self, rows=False)
 
     def summary(self) -> dict[str, Any]:
         """Return what a table shows of it."""
@@ -127,8 +130,8 @@ class ProbeReport(Record):
     kind: ClassVar[str] = "probe"
 
     results: list[ProbeResult]
-    maps: list[EmbeddingMap] = field(default_factory=list[EmbeddingMap])
-    nearest: list[NearestTrained] = field(default_factory=list[NearestTrained])
+    maps: list[EmbeddingMap] = field(default_factory=list[EmbeddingMap], metadata={"rows": True})
+    nearest: list[NearestTrained] = field(default_factory=list[NearestTrained], metadata={"rows": True})
 
     def table(self) -> list[dict[str, Any]]:
         """Return one row a result."""
