@@ -6,6 +6,7 @@ Layer: report; above charts, outcomes and pictures.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 
@@ -186,8 +187,8 @@ def chosen(found: Sequence[ProbeResult]) -> str:
         if one.floor or len(one.candidates) < 2 or len(names) != 1 or not numeric:
             continue
         [name] = names
-        ordered = sorted(one.candidates, key=lambda candidate: float(candidate.params[name]))
-        sizes = [float(candidate.params[name]) for candidate in ordered]
+        ordered = sorted(one.candidates, key=lambda candidate: cast(float, candidate.params[name]))
+        sizes = [float(cast(float, candidate.params[name])) for candidate in ordered]
         series = [(one.estimator, sizes, [candidate.score for candidate in ordered], [None] * len(ordered), False)]
         title = (
             f"{one.model}, {one.estimator}: score on the rows that choose, by {name}; chosen: {one.params.get(name)}"
