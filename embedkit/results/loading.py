@@ -14,7 +14,7 @@ from typing import Any, cast
 from embedkit.errors import ResultFileError
 from embedkit.results.comparison import Comparison
 from embedkit.results.curve import CurveReport
-from embedkit.results.extraction import ExtractResult, PlanResult, PlanStatus
+from embedkit.results.extraction import ExtractResult, Forecast, PlanResult, PlanStatus
 from embedkit.results.models import DemoResult, FitResult, Predictions
 from embedkit.results.probe import ProbeReport
 from embedkit.results.record import Record
@@ -25,6 +25,7 @@ _RECORDS: tuple[type[Record], ...] = (
     DemoResult,
     ExtractResult,
     FitResult,
+    Forecast,
     PlanResult,
     PlanStatus,
     Predictions,
