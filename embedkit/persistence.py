@@ -16,6 +16,7 @@ from __future__ import annotations
 import importlib.metadata
 import io
 import os
+import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -183,13 +184,13 @@ def save_model(model: Any, path: str | os.PathLike[str]) -> None:
     StoreWriteError
         The file cannot be written.
     """
-    import skops.io
+    skops_io = _skops_io()
 
     kept = model if isinstance(model, Model) else Model(pipeline=model)
     lack = _lack(kept)
     if lack is not None:
         raise UsageError(f"a {type(kept.pipeline).__name__} {lack}")
-    content = skops.io.dumps(kept.pipeline, compression=zipfile.ZIP_DEFLATED)
+    content = skops_io.dumps(kept.pipeline, compression=zipfile.ZIP_DEFLATED)
     _require_trusted(
         content,
         "the pipeline",
@@ -232,7 +233,7 @@ def load_model(path: str | os.PathLike[str], *, trust_pickle: bool = False) -> M
     UntrustedModelError
         It holds types outside the allow-list, or is a pickle and `trust_pickle` was not given.
     """
-    import skops.io
+    skops_io = _skops_io()
 
     path = Path(path)
     try:
@@ -251,7 +252,7 @@ def load_model(path: str | os.PathLike[str], *, trust_pickle: bool = False) -> M
     _check_record(content, path)
     _require_trusted(content, f"the model file {path}", "load it with skops yourself if you trust where it comes from")
     try:
-        model = Model(pipeline=skops.io.loads(content, trusted=sorted(TRUSTED_TYPES)))
+        model = Model(pipeline=skops_io.loads(content, trusted=sorted(TRUSTED_TYPES)))
         lack = _lack(model)
     except Exception as error:  # skops builds objects from the archive: a damaged one may raise anything
         raise ModelFileFormatError(
@@ -261,6 +262,23 @@ def load_model(path: str | os.PathLike[str], *, trust_pickle: bool = False) -> M
     if lack is not None:
         raise ModelFileFormatError(f"{path} holds a {type(model.pipeline).__name__} {lack}")
     return model
+
+
+def _skops_io() -> Any:
+    """Import skops, which imports every module of scikit-learn, but not those that import torch and dask in their turn.
+
+    A prediction from features that the store holds takes half the time then.
+    """
+    held = [f"sklearn.externals.array_api_compat.{name}" for name in ("torch", "dask")]
+    held = [name for name in held if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(held))  # pyright: ignore[reportArgumentType, reportCallIssue]
+    try:
+        import skops.io
+
+        return skops.io
+    finally:
+        for name in held:
+            del sys.modules[name]
 
 
 def _is_pickle(content: bytes, path: Path) -> bool:
@@ -348,10 +366,10 @@ def _check_record(content: bytes, path: Path) -> None:
 
 
 def _require_trusted(content: bytes, what: str, advice: str) -> None:
-    import skops.io
+    skops_io = _skops_io()
 
     try:
-        unknown = set(skops.io.get_untrusted_types(data=content)) - TRUSTED_TYPES
+        unknown = set(skops_io.get_untrusted_types(data=content)) - TRUSTED_TYPES
     except Exception as error:  # the same as in load_model
         raise ModelFileFormatError(f"{what} cannot be read: {type(error).__name__}: {error}") from error
     if unknown:
