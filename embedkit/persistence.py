@@ -263,6 +263,23 @@ def load_model(path: str | os.PathLike[str], *, trust_pickle: bool = False) -> M
     return model
 
 
+def _skops_io() -> Any:
+    """Import skops, which imports every module of scikit-learn, but not those that import torch and dask in their turn.
+
+    A prediction from features that the store holds takes half the time then.
+    """
+    held = [f"sklearn.externals.array_api_compat.{name}" for name in ("torch", "dask")]
+    held = [name for name in held if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(held))  # pyright: ignore[reportArgumentType, reportCallIssue]
+    try:
+        import skops.io
+
+        return skops.io
+    finally:
+        for name in held:
+            del sys.modules[name]
+
+
 def _is_pickle(content: bytes, path: Path) -> bool:
     """Whether a file is for pickle or joblib to load: by how it begins or, where that says nothing, by its ending."""
     if content.startswith(_ZIP):
