@@ -13,9 +13,11 @@ Layer: above the embedder, beside probes. Never imports h5py.
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import io
 import os
+import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -183,13 +185,13 @@ def save_model(model: Any, path: str | os.PathLike[str]) -> None:
     StoreWriteError
         The file cannot be written.
     """
-    import skops.io
+    skops_io = _skops_io()
 
     kept = model if isinstance(model, Model) else Model(pipeline=model)
     lack = _lack(kept)
     if lack is not None:
         raise UsageError(f"a {type(kept.pipeline).__name__} {lack}")
-    content = skops.io.dumps(kept.pipeline, compression=zipfile.ZIP_DEFLATED)
+    content = skops_io.dumps(kept.pipeline, compression=zipfile.ZIP_DEFLATED)
     _require_trusted(
         content,
         "the pipeline",
@@ -232,8 +234,6 @@ def load_model(path: str | os.PathLike[str], *, trust_pickle: bool = False) -> M
     UntrustedModelError
         It holds types outside the allow-list, or is a pickle and `trust_pickle` was not given.
     """
-    import skops.io
-
     path = Path(path)
     try:
         content = path.read_bytes()
@@ -251,7 +251,7 @@ def load_model(path: str | os.PathLike[str], *, trust_pickle: bool = False) -> M
     _check_record(content, path)
     _require_trusted(content, f"the model file {path}", "load it with skops yourself if you trust where it comes from")
     try:
-        model = Model(pipeline=skops.io.loads(content, trusted=sorted(TRUSTED_TYPES)))
+        model = Model(pipeline=_skops_io().loads(content, trusted=sorted(TRUSTED_TYPES)))
         lack = _lack(model)
     except Exception as error:  # skops builds objects from the archive: a damaged one may raise anything
         raise ModelFileFormatError(
@@ -347,11 +347,24 @@ def _check_record(content: bytes, path: Path) -> None:
         )
 
 
+def _skops_io() -> Any:
+    """Return skops.io. Its import goes through all of scikit-learn; the one module that imports torch is left out."""
+    module = "sklearn.externals.array_api_compat.torch"
+    left_out = "torch" not in sys.modules and module not in sys.modules
+    if left_out:
+        cast(Any, sys.modules)[module] = None
+    try:
+        return importlib.import_module("skops.io")
+    finally:
+        if left_out:
+            del sys.modules[module]
+
+
 def _require_trusted(content: bytes, what: str, advice: str) -> None:
-    import skops.io
+    skops_io = _skops_io()
 
     try:
-        unknown = set(skops.io.get_untrusted_types(data=content)) - TRUSTED_TYPES
+        unknown = set(skops_io.get_untrusted_types(data=content)) - TRUSTED_TYPES
     except Exception as error:  # the same as in load_model
         raise ModelFileFormatError(f"{what} cannot be read: {type(error).__name__}: {error}") from error
     if unknown:

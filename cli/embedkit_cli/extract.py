@@ -12,8 +12,8 @@ from embedkit_cli.options import (
     backbone_of,
     backbone_options,
     json_option,
-    label_option,
     requests_from,
+    source_options,
     store_option,
 )
 from embedkit_cli.output import SKIPPED, finish, print_json
@@ -21,13 +21,15 @@ from embedkit_cli.planned import parse_unit, refuse_others
 from embedkit_cli.progress import ProgressBar
 
 if TYPE_CHECKING:
-    from embedkit import ExtractResult
+    from collections.abc import Sequence
+
+    from embedkit import ExtractResult, Forecast
 
 _PLACES = {"plan", "store", "root", "as_json"}
 
 
 @click.command("extract")
-@click.argument("source", type=click.Path(allow_dash=True), required=False)
+@click.argument("sources", type=click.Path(allow_dash=True), nargs=-1, metavar="[SOURCE]...")
 @click.option("--model", "models", multiple=True, metavar="NAME", help="A timm model name; repeat for several.")
 @backbone_options
 @click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True)
@@ -38,6 +40,12 @@ _PLACES = {"plan", "store", "root", "as_json"}
     metavar="FILE.h5",
     help="The feature file to write, several layers side by side; a folder for a file of each kind.",
 )
+@click.option(
+    "--update",
+    is_flag=True,
+    help="Bring an output of the same features to what SOURCE holds now; says what was added, removed and changed.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be read and done, and what it takes; write nothing.")
 @click.option("--force", is_flag=True, help="Replace an output that holds other features or other images.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images in one forward pass, at most 256 on a CPU.")
 @click.option("--rehash", is_flag=True, help="Read every file, whatever is remembered of its stamps.")
@@ -56,12 +64,12 @@ _PLACES = {"plan", "store", "root", "as_json"}
 )
 @click.option("--root", metavar="DIR", help="Where this machine sees the images of the plan.")
 @store_option
-@label_option
+@source_options
 @json_option
 @click.pass_context
 def command(
     ctx: click.Context,
-    source: str | None,
+    sources: tuple[str, ...],
     plan: str | None,
     unit: tuple[int, int] | None,
     status: str | None,
@@ -75,6 +83,8 @@ def command(
 
     \b
     embedkit extract photos/ --model resnet50.a1_in1k -o photos.h5
+    embedkit extract photos/ --dry-run
+    embedkit extract january/ february/ -o photos.h5
     embedkit extract split.csv --model mobilenetv2_100 --weights mobilenetv2_100.safetensors -o photos.h5
     embedkit extract photos/ --model resnet50.a1_in1k --layer 2 --layer 3 -o layers/
     embedkit extract photos/ --model resnet50.a1_in1k --layer 2 --layer 3 -o both.h5
@@ -87,15 +97,17 @@ def command(
     embedkit extract --status P.json
     embedkit extract --plan P.json -o photos.h5
     """
-    options = {name: value for name, value in ctx.params.items() if name not in ("source", "status", "unit")}
+    options = {name: value for name, value in ctx.params.items() if name not in ("sources", "status", "unit")}
     if status is not None:
         return _say_status(ctx, status or plan, options)
-    if source is None:
+    if not sources:
         return _carry_out(ctx, unit, options)
-    return _from_source(ctx, source, unit, options)
+    return _from_source(ctx, sources, unit, options)
 
 
-def _from_source(ctx: click.Context, source: str, unit: tuple[int, int] | None, options: dict[str, Any]) -> int:
+def _from_source(
+    ctx: click.Context, sources: tuple[str, ...], unit: tuple[int, int] | None, options: dict[str, Any]
+) -> int:
     """Extract the images of a source, one kind of features or several, or plan to."""
     import embedkit
 
@@ -105,22 +117,26 @@ def _from_source(ctx: click.Context, source: str, unit: tuple[int, int] | None, 
             raise click.UsageError(f"{name} belongs to a plan: leave SOURCE out and name the plan by --plan", ctx)
     in_one_file = output is not None and output.lower().endswith((".h5", ".hdf5"))
     requests = requests_from(options["models"], backbone_of(options), blocks=in_one_file)
-    asked: dict[str, Any] = {name: options[name] for name in ("store", "force", "label_column")}
+    reading = {name: options[name] for name in ("store", "label_column", "layout", "target_type", "image_column")}
+    images = _images(sources)
+    if options["dry_run"]:
+        return _finish_all(embedkit.forecast(images, requests, batch_size=options["batch_size"], **reading), options)
+    asked: dict[str, Any] = {**reading, "force": options["force"]}
     running: dict[str, Any] = {name: options[name] for name in ("output", "batch_size", "rehash")}
-    running |= {"progress": ProgressBar()}
+    running |= {"progress": ProgressBar(), "update": options["update"]}
     if len(requests) > 1:
         for name in ("plan", "cluster", "units"):
             if options[name] is not None:
                 raise click.UsageError(f"--{name} is for one kind of features; name one --model and --layer", ctx)
-        return _finish_all(embedkit.extract_several(_images(source), requests, **asked, **running), options["as_json"])
+        return _finish_all(embedkit.extract_several(images, requests, **asked, **running), options)
     if plan is not None:
         if output is not None or options["cluster"] is not None:
             raise click.UsageError("with SOURCE, --plan writes the plan only; then `--plan P.json -o FILE.h5`", ctx)
-        planned = embedkit.plan_extraction(_images(source), requests[0], plan, units=options["units"], **asked)
+        planned = embedkit.plan_extraction(images, requests[0], plan, units=options["units"], **asked)
         return finish(planned, options["as_json"])
     if options["units"] is not None:
         raise click.UsageError("--units belongs to --plan", ctx)
-    result = embedkit.extract(_images(source), requests[0], **asked, cluster=options["cluster"], **running)
+    result = embedkit.extract(images, requests[0], **asked, cluster=options["cluster"], **running)
     return finish(result, options["as_json"])
 
 
@@ -160,10 +176,12 @@ def _say_status(ctx: click.Context, plan: str | None, options: dict[str, Any]) -
     return finish(status, options["as_json"])
 
 
-def _images(source: str) -> str | list[str]:
-    """Return the source; for ``-`` the paths on standard input, one a line, or separated by NUL."""
-    if source != "-":
-        return source
+def _images(sources: tuple[str, ...]) -> str | list[str]:
+    """Return the sources; for ``-`` the paths on standard input, one a line, or separated by NUL."""
+    if "-" not in sources:
+        return sources[0] if len(sources) == 1 else list(sources)
+    if len(sources) > 1:
+        raise click.UsageError("SOURCE is - and others are named too; name one of them")
     if sys.stdin is None or sys.stdin.isatty():  # pyright: ignore[reportUnnecessaryComparison]
         raise click.UsageError("SOURCE is -, but nothing is piped in; `ls *.jpg | embedkit extract - ...`")
     text = sys.stdin.buffer.read()
@@ -172,7 +190,10 @@ def _images(source: str) -> str | list[str]:
     return [os.fsdecode(line) for line in text.splitlines() if line.strip()]
 
 
-def _finish_all(results: list[ExtractResult], as_json: bool) -> int:
+def _finish_all(results: Sequence[ExtractResult | Forecast], options: dict[str, Any]) -> int:
+    as_json = options["as_json"]
+    if len(results) == 1:
+        return finish(results[0], as_json)
     if as_json:
         print_json({"results": [result.to_dict(rows=False) for result in results]})
         return max(SKIPPED if result.skipped else 0 for result in results)

@@ -10,16 +10,17 @@ from embedkit_cli.grids import ESTIMATORS, param_option
 from embedkit_cli.options import (
     backbone_options,
     estimator_device_option,
+    read_options,
     requests_beside,
     result_options,
-    target_options,
+    target_from,
 )
 from embedkit_cli.output import check_outputs, finish
 from embedkit_cli.progress import ProgressBar
 
 
 @click.command("fit")
-@click.argument("target", type=click.Path())
+@click.argument("targets", type=click.Path(), nargs=-1, required=True, metavar="TARGET...")
 @click.option("--model", metavar="NAME", help="For a source of images.")
 @backbone_options
 @click.option(
@@ -39,9 +40,9 @@ from embedkit_cli.progress import ProgressBar
     "--result", "record", type=click.Path(), metavar="R.json", help="Save the result, with each row's outcome."
 )
 @result_options
-@target_options
+@read_options
 def command(
-    target: str,
+    targets: tuple[str, ...],
     model: str | None,
     estimator: str,
     params: dict[str, list[Any]],
@@ -52,6 +53,9 @@ def command(
     page: str | None,
     force: bool,
     label_column: str | None,
+    layout: str | None,
+    target_type: str | None,
+    image_column: str | None,
     store: str | None,
     as_json: bool,
     **backbone: Any,
@@ -69,6 +73,9 @@ def command(
     requests = requests_beside((model,) if model else (), backbone)
     if len(requests) > 1:
         raise click.UsageError("a pipeline takes one --layer, and several are named")
+    target, label_column = target_from(
+        targets, label_column=label_column, layout=layout, target_type=target_type, image_column=image_column
+    )
     result = fit(
         target,
         requests[0] if requests else None,

@@ -161,6 +161,23 @@ store_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 label_option = click.option("--label-column", metavar="C", help="The column that holds the labels.")
+_LAYOUTS = ("class", "split/class", "class/split", "flat")
+_SOURCE_OPTIONS = (
+    label_option,
+    click.option(
+        "--layout",
+        type=click.Choice(_LAYOUTS),
+        help="What folders are, from the first one down; by default their names say it.",
+    ),
+    click.option(
+        "--target-type",
+        type=click.Choice(["class", "value", "multilabel"]),
+        help="What labels are; by default numbers with a fractional part are values.",
+    ),
+    click.option(
+        "--image-column", metavar="C", help="The column of images or paths; in archives the ending, such as seg.png."
+    ),
+)
 trust_pickle_option = click.option(
     "--trust-pickle",
     is_flag=True,
@@ -183,7 +200,9 @@ result_options = _grouped(
     ),
     click.option("--force", is_flag=True, help="Replace existing outputs."),
 )
+source_options = _grouped(*_SOURCE_OPTIONS)
 target_options = _grouped(label_option, store_option, json_option)
+read_options = _grouped(*_SOURCE_OPTIONS, store_option, json_option)
 evaluation_options = _grouped(
     click.option("--folds", type=int, default=5, show_default=True, help="For a target without splits."),
     click.option("--no-floors", is_flag=True, help="Leave out raw pixels, colour histograms, random weights."),
@@ -206,3 +225,24 @@ estimator_device_option = click.option(
 def split_names(names: str) -> list[str]:
     """Read names separated by commas."""
     return [name.strip() for name in names.split(",")]
+
+
+def target_from(
+    targets: tuple[str, ...],
+    *,
+    label_column: str | None,
+    layout: str | None,
+    target_type: str | None,
+    image_column: str | None,
+) -> tuple[Any, str | None]:
+    """Return what TARGETs stand for, and the column of labels that is still to be chosen of it.
+
+    One path without further options stays a path, which may be a feature file; the images of others are listed now.
+    """
+    target = list(targets) if len(targets) > 1 else "".join(targets)
+    if len(targets) == 1 and layout is target_type is image_column is None:
+        return target, label_column
+    from embedkit import open_source
+
+    options: dict[str, Any] = {"layout": layout, "target_type": target_type, "image_column": image_column}
+    return open_source(target, label_column=label_column, **options), None

@@ -13,17 +13,18 @@ from embedkit_cli.options import (
     estimator_device_option,
     evaluation_options,
     protocol_options,
+    read_options,
     requests_beside,
     result_options,
     split_names,
-    target_options,
+    target_from,
 )
 from embedkit_cli.output import check_outputs, finish
 from embedkit_cli.progress import ProgressBar
 
 
 @click.command("probe")
-@click.argument("target", type=click.Path())
+@click.argument("targets", type=click.Path(), nargs=-1, required=True, metavar="TARGET...")
 @click.option("--model", "models", multiple=True, metavar="NAME", help="For a source of images; repeat for several.")
 @backbone_options
 @click.option(
@@ -40,9 +41,9 @@ from embedkit_cli.progress import ProgressBar
 @estimator_device_option
 @click.option("-o", "--output", type=click.Path(), metavar="R.json", help="Save the result, with each row's outcome.")
 @result_options
-@target_options
+@read_options
 def command(
-    target: str,
+    targets: tuple[str, ...],
     models: tuple[str, ...],
     estimators: tuple[str, ...],
     params: dict[str, list[Any]],
@@ -58,6 +59,9 @@ def command(
     page: str | None,
     force: bool,
     label_column: str | None,
+    layout: str | None,
+    target_type: str | None,
+    image_column: str | None,
     store: str | None,
     as_json: bool,
     **backbone: Any,
@@ -80,6 +84,9 @@ def command(
     from embedkit import curve, probe
 
     check_outputs(output, page, force=force)
+    target, label_column = target_from(
+        targets, label_column=label_column, layout=layout, target_type=target_type, image_column=image_column
+    )
     kept: dict[str, Any] = {"output": output, "page": page, "force": force, "store": store}
     if shots or fractions:
         if params or as_published or protocols != "quick" or len(estimators) > 1:

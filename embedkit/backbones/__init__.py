@@ -19,6 +19,7 @@ from embedkit.backbones.request import (
     check_batch_size,
 )
 from embedkit.backbones.threads import keep_thread_count, use_one_thread
+from embedkit.backbones.weights_file import check_weights_file
 
 if TYPE_CHECKING:
     from embedkit.backbones.devices import available_devices, resolve_device
@@ -46,6 +47,7 @@ __all__ = [
     "as_requests",
     "available_devices",
     "check_batch_size",
+    "check_weights_file",
     "drift_images",
     "keep_thread_count",
     "list_models",

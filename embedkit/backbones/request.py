@@ -12,6 +12,7 @@ import operator
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Self, cast, get_args
 
 from embedkit.errors import UsageError
@@ -176,6 +177,11 @@ class FeatureRequest:
             canonical_json(arguments)
         except (TypeError, ValueError) as error:
             raise UsageError(f"model_args are {arguments!r}, expected JSON values: {error}") from error
+
+    @property
+    def weights_file(self) -> Path | None:
+        """The file of weights, where one is named."""
+        return None if self.weights in _NAMED_WEIGHTS else Path(self.weights)
 
     def _settle(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)  # the one way to bring an argument of a frozen class into its one form

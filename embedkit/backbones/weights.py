@@ -16,11 +16,11 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from embedkit.errors import WeightsError, WeightsNotFoundError
+from embedkit.backbones.weights_file import SUFFIXES, check_weights_file
+from embedkit.errors import WeightsError
 
 _safetensors: Any = safetensors.torch
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
 """Keys under which training scripts keep the state dict, in timm's order (``timm.models.load_state_dict``)."""
 
@@ -51,9 +51,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     WeightsError
         The file is of another kind, cut short, a git-lfs pointer, holds objects besides tensors, or no tensors at all.
     """
-    if not path.is_file():
-        what = "a folder" if path.is_dir() else "no such file"
-        raise WeightsNotFoundError(f"weights {path}: {what}, expected a {', '.join(SUFFIXES)} file")
+    check_weights_file(path)
     if path.suffix not in SUFFIXES:
         raise WeightsError(f"weights {path} end in {path.suffix!r}, expected {', '.join(SUFFIXES)}")
     with path.open("rb") as file:

@@ -62,8 +62,10 @@ def recall(
     )
 
 
-def image_digests(source: ImageSource, store: FeatureStore) -> npt.NDArray[np.uint8]:
+def image_digests(source: ImageSource, store: FeatureStore, *, remember: bool = True) -> npt.NDArray[np.uint8]:
     """Return the digests of a source's images, read only where the stat memo of a store does not know them.
+
+    With `remember` the memo knows them then.
 
     Returns
     -------
@@ -81,5 +83,6 @@ def image_digests(source: ImageSource, store: FeatureStore) -> npt.NDArray[np.ui
             digests[row] = np.frombuffer(found.digest, np.uint8)
             if found.file is not None:
                 memo.record(*found.file, found.digest)
-    memo.save()
+    if remember:
+        memo.save()
     return digests

@@ -197,6 +197,7 @@ def resolve_together(
     *,
     expected_images: int | None = None,
     batch_size: int | None = None,
+    remember: bool = True,
 ) -> list[tuple[Resolution, Backbone | None]]:
     """Resolve several requests; those that differ in layer, pool and dtype alone get outputs of one network.
 
@@ -204,7 +205,7 @@ def resolve_together(
     that all come from one pass.
 
     Parameters and results are those of `resolve`, one for each request. Of one network either all backbones are
-    given or none.
+    given or none. Without `remember` nothing is written into the store's memo.
     """
     memo = RequestMemo(store.memo_folder)
     resolved: dict[int, tuple[Resolution, Backbone | None]] = {}
@@ -220,7 +221,10 @@ def resolve_together(
         kept = known[0] if known else _held(asked[0], store, expected_images)
         backbones = _load_as(kept, asked, expected_images, batch_size)
         for place, held, backbone in zip(members, remembered, backbones, strict=True):
-            resolved[place] = held or _remember(requests[place], store, backbone, kept), backbone
+            found = held or _resolution(requests[place], backbone, kept)
+            if held is None and remember:
+                RequestMemo(store.memo_folder).record(requests[place], found, backbone.weights_files)
+            resolved[place] = found, backbone
     return [resolved[place] for place in range(len(requests))]
 
 
@@ -267,21 +271,25 @@ def load(
     requests: Sequence[FeatureRequest], expected_images: int | None = None, batch_size: int | None = None
 ) -> list[Backbone]:
     """Load the outputs of one network; only here are torch and timm imported."""
-    from embedkit.backbones import load_backbones
+    from embedkit.backbones import check_weights_file, load_backbones
+
+    for request in requests:
+        if request.weights_file is not None:
+            check_weights_file(request.weights_file)
 
     return load_backbones(requests, batch_size=batch_size, expected_images=expected_images)
 
 
-def _remember(
-    request: FeatureRequest,
-    store: FeatureStore,
-    backbone: Backbone,
-    kept: Resolution | None = None,
-) -> Resolution:
+def _remember(request: FeatureRequest, store: FeatureStore, backbone: Backbone) -> Resolution:
+    resolution = Resolution.of(request, backbone)
+    RequestMemo(store.memo_folder).record(request, resolution, backbone.weights_files)
+    return resolution
+
+
+def _resolution(request: FeatureRequest, backbone: Backbone, kept: Resolution | None) -> Resolution:
     resolution = Resolution.of(request, backbone)
     if kept is not None and resolution.spec == kept.spec:
-        resolution = dataclasses.replace(resolution, choice=kept.choice, drift=kept.drift)
-    RequestMemo(store.memo_folder).record(request, resolution, backbone.weights_files)
+        return dataclasses.replace(resolution, choice=kept.choice, drift=kept.drift)
     return resolution
 
 

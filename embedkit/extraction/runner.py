@@ -32,6 +32,7 @@ from embedkit.extraction.network import Batch, Network, run_batch
 from embedkit.extraction.pipeline import Failed, Identified, Pixels, Ready, Recipe, identify, prefetch, prepare
 from embedkit.extraction.report import Extraction, Progress, Tick
 from embedkit.extraction.resolution import Resolution, by_network, resolve, resolve_together
+from embedkit.extraction.space import check_space
 from embedkit.extraction.stopwatch import Stopwatch
 from embedkit.images import ImageSource, StatMemo
 from embedkit.results import Stages
@@ -182,6 +183,7 @@ class _Pass:
                 job.recall(known)
             self._tick()
             if any(job.pending.any() for job in self.jobs):
+                check_space(self.store.path, [(job.spec, int(job.pending.sum())) for job in self.jobs])
                 with ThreadPoolExecutor(self.threads, thread_name_prefix="embedkit-decode") as executor:
                     try:
                         self._compute(executor)

@@ -51,7 +51,8 @@ def open_source(
         A folder of images (its sub-folders are classes, or splits of classes), a manifest (``.csv``, ``.tsv``,
         ``.jsonl``, ``.parquet`` with a column ``path``; or Parquet with image bytes), a ``.tar`` or ``.zip``, a folder
         or ``shard-{000..099}.tar`` or ``*.tar``, an ``.npy`` file, one image; the URL of any of these but ``.npy``;
-        several of these as a list; or in memory: whatever `rows_of` takes, and data sets by duck typing.
+        several of these as a list; or in memory: whatever `rows_of` takes, and data sets by duck typing. A source that
+        is opened already is returned.
     label_column : str, optional
         The column that holds the labels; by default ``label``.
     target_type : {"auto", "class", "value", "multilabel"}, optional
@@ -94,6 +95,10 @@ def open_source(
     options = _Options(
         label_column, target_type or "auto", layout, image_column, os.fspath(root) if root is not None else None
     )
+    if isinstance(target, ImageSource):
+        if options != _Options(None, "auto", None, None, None):
+            raise UsageError(f"{target.name} is opened already: give label_column and the like where it is opened")
+        return target
     source = _open(target, options)
     for note in source.notes:
         _log.warning("%s: %s", source.name, note)

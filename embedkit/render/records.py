@@ -22,6 +22,7 @@ from embedkit.results import (
     DemoResult,
     ExtractResult,
     FitResult,
+    Forecast,
     PlanResult,
     PlanStatus,
     Point,
@@ -55,6 +56,8 @@ def as_text(record: Record) -> str:
             lines = table_lines(("path", "predicted", record.score), rows)
         case ExtractResult():
             lines = _extraction(record)
+        case Forecast():
+            lines = _forecast(record)
         case PlanResult():
             lines = _plan(record)
         case PlanStatus():
@@ -65,7 +68,7 @@ def as_text(record: Record) -> str:
             lines = table_lines(
                 [*(record.table() or [{}])[0]], [list(map(str, row.values())) for row in record.table()]
             )
-    return "\n".join(lines)
+    return "\n".join([*lines, *record.read])
 
 
 def remarks(record: Record) -> list[str]:
@@ -171,6 +174,26 @@ def _extraction(result: ExtractResult) -> list[str]:
             ("fingerprint", result.fingerprint[:16]),
             ("store", result.store),
             ("output", result.output),
+            (
+                "changes",
+                None if result.changes is None else ", ".join(f"{n} {what}" for what, n in result.changes.items()),
+            ),
+        ]
+    )
+
+
+def _forecast(result: Forecast) -> list[str]:
+    return fact_lines(
+        [
+            ("rows", result.rows),
+            ("forward passes", result.forward_passes),
+            ("expected time", f"{result.seconds_expected:.0f} s"),
+            ("disk", f"{result.bytes_expected / 1e6:.1f} MB"),
+            ("memory", f"{result.memory_expected / 1e6:.0f} MB" if result.memory_expected else None),
+            ("model", f"{result.model}, {result.width} features an image"),
+            ("computed by", result.choice),
+            ("fingerprint", result.fingerprint[:16]),
+            ("store", result.store),
         ]
     )
 

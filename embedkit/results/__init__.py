@@ -5,7 +5,7 @@ Layer: above files and specs, below everything that computes. Standard library a
 
 from embedkit.results.comparison import AverageRanks, Comparison, Leaderboard, Pair, Standing
 from embedkit.results.curve import Curve, CurveReport, Point
-from embedkit.results.extraction import ExtractResult, PlanResult, PlanStatus, Stage, Stages, UnitStatus
+from embedkit.results.extraction import ExtractResult, Forecast, PlanResult, PlanStatus, Stage, Stages, UnitStatus
 from embedkit.results.loading import load_result, result_from
 from embedkit.results.models import DemoResult, FitResult, Prediction, Predictions
 from embedkit.results.plain import as_packed, from_plain, to_plain
@@ -24,6 +24,7 @@ __all__ = [
     "EmbeddingMap",
     "ExtractResult",
     "FitResult",
+    "Forecast",
     "Leaderboard",
     "NearestTrained",
     "Origin",

@@ -93,6 +93,8 @@ class Record:
     notes : list of str
         What a reader should know before quoting a number.
     unavailable : list of (model, reason, data)
+    read : list of str
+        What was read, a line for each data set: labels, splits, what was passed over.
     """
 
     kind: ClassVar[str] = ""
@@ -101,6 +103,7 @@ class Record:
     skipped: list[Skipped] = field(default_factory=list[Skipped])
     notes: list[str] = field(default_factory=list[str])
     unavailable: list[Unavailable] = field(default_factory=list[Unavailable])
+    read: list[str] = field(default_factory=list[str])
 
     def to_dict(self, *, rows: bool = True) -> dict[str, Any]:
         """Return plain JSON values.

@@ -134,14 +134,20 @@ def _check_superset(
     row_of = {key: row for row, key in enumerate(keys)}
     missing = [key for key in existing.keys if key not in row_of]
     if missing:
-        raise OutputExistsError(f"{path} holds {_count(missing)} that the new table lacks; {choices}")
+        raise OutputExistsError(
+            f"{path} holds {_count(missing)} that the new table lacks; bring it up to date with --update "
+            f"(update=True), {choices}"
+        )
     if digests is None:
         return
     rows = np.array([row_of[key] for key in existing.keys], dtype=np.intp)
     changed = np.flatnonzero((digests[rows] != existing.digests).any(axis=1))
     if len(changed):
         names = [existing.keys[row] for row in changed.tolist()]
-        raise OutputExistsError(f"{path} holds {_count(names)} made from other images than the new table's; {choices}")
+        raise OutputExistsError(
+            f"{path} holds {_count(names)} made from other images than the new table's; bring it up to date with "
+            f"--update (update=True), {choices}"
+        )
 
 
 def _check_folder(path: str | os.PathLike[str], folder: Path, disk: Disk) -> None:

@@ -19,6 +19,7 @@ from embedkit.probes import check_estimator, quick
 from embedkit.results import FitResult, Origin, ProbeResult, Skipped
 from embedkit.tables import FeatureTable
 from embedkit.workflows.origins import data_name, origin_of
+from embedkit.workflows.reading import summary_of
 from embedkit.workflows.targets import open_store, open_target, tables_of
 
 
@@ -119,7 +120,8 @@ def fit(
         seeds=[random_state],
     )
     result = dataclasses.replace(fitted.result, data=data)
-    return _saved(named.table, fitted.steps, result, output, origin)
+    fitted_model = _saved(named.table, fitted.steps, result, output, origin)
+    return dataclasses.replace(fitted_model, read=[summary_of(opened).line()])
 
 
 def _saved(

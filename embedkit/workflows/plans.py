@@ -25,7 +25,7 @@ from embedkit.extraction import (
     resolve,
     write_plan,
 )
-from embedkit.images import open_source
+from embedkit.images import Layout, TargetOption, open_source
 from embedkit.results import ExtractResult, PlanResult, PlanStatus, Skipped
 from embedkit.specs import Dtype, Engine, Json, Pool, Precision
 from embedkit.store import FeatureStore
@@ -56,12 +56,16 @@ def plan_extraction(
     store: AnyPath | None = None,
     force: bool = False,
     label_column: str | None = None,
+    layout: Layout | None = None,
+    target_type: TargetOption | None = None,
+    image_column: str | None = None,
 ) -> PlanResult:
     """List the images of a source, resolve what is to be computed, and write both into a plan. Nothing is extracted.
 
     Parameters
     ----------
-    source, model, weights, model_args, layer, pool, precision, engine, device, preprocess, resize, dtype, label_column
+    source, model, weights, model_args, layer, pool, precision, engine, device, preprocess, resize, dtype
+    label_column, layout, target_type, image_column
         As in `extract`. The images have to be files, members of archives or URLs.
     plan : path
         The file to write.
@@ -101,7 +105,10 @@ def plan_extraction(
         raise UsageError(
             f"device is {request.device!r}: a plan is made on one device; name several when it is carried out"
         )
-    images, opened = open_source(source, label_column=label_column), open_store(store)
+    opened = open_store(store)
+    images = open_source(
+        source, label_column=label_column, layout=layout, target_type=target_type, image_column=image_column
+    )
     # All of them, however they are divided: the same images must not get other features for another number of units.
     resolution, _ = resolve(request, opened, expected_images=len(images))
     written = write_plan(Path(plan), images, request, resolution, opened, units=units, force=force)

@@ -24,6 +24,7 @@ from embedkit.probes import (
 from embedkit.results import ProbeReport, ProbeResult
 from embedkit.workflows.attributed_notes import attributed
 from embedkit.workflows.origins import data_name, origin_of
+from embedkit.workflows.reading import summary_of
 from embedkit.workflows.targets import NamedTable, open_store, open_target, tables_of
 from embedkit.workflows.views import map_of, nearest_trained
 
@@ -142,6 +143,7 @@ def probe(
         ],
         results=[dataclasses.replace(result, data=data) for result in results],
         skipped=tables.skipped,
+        read=[summary_of(opened).line()],
         notes=notes,
         unavailable=tables.unavailable,
         origin=origin_of(
