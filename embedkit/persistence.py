@@ -364,19 +364,6 @@ def _check_record(content: bytes, path: Path) -> None:
         )
 
 
-def _skops_io() -> Any:
-    """Return skops.io. Its import goes through all of scikit-learn; the one module that imports torch is left out."""
-    module = "sklearn.externals.array_api_compat.torch"
-    left_out = "torch" not in sys.modules and module not in sys.modules
-    if left_out:
-        cast(Any, sys.modules)[module] = None
-    try:
-        return importlib.import_module("skops.io")
-    finally:
-        if left_out:
-            del sys.modules[module]
-
-
 def _require_trusted(content: bytes, what: str, advice: str) -> None:
     skops_io = _skops_io()
 
