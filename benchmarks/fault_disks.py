@@ -175,9 +175,9 @@ class _FailingDisk(Disk):
         if self.calls - 1 == self._at:
             raise OSError(self._error, os.strerror(self._error))
 
-    def create(self, path: Path) -> int:
+    def create(self, path: Path, at: int | None = None) -> int:
         self._count()
-        return super().create(path)
+        return super().create(path, at)
 
     def write(self, descriptor: int, data: memoryview) -> int:
         half = super().write(descriptor, data[: max(1, len(data) // 2)])
@@ -188,13 +188,13 @@ class _FailingDisk(Disk):
         self._count()
         super().sync(descriptor)
 
-    def rename(self, source: Path, target: Path) -> None:
+    def rename(self, source: Path, target: Path, at: int | None = None, to: int | None = None) -> None:
         self._count()
-        super().rename(source, target)
+        super().rename(source, target, at, to)
 
-    def sync_folder(self, folder: Path) -> None:
+    def sync_folder(self, folder: Path, at: int | None = None) -> None:
         self._count()
-        super().sync_folder(folder)
+        super().sync_folder(folder, at)
 
 
 class _RecordingDisk(Disk):
@@ -204,8 +204,8 @@ class _RecordingDisk(Disk):
         self.changes: list[Change] = []
         self._names: dict[int, Path] = {}
 
-    def create(self, path: Path) -> int:
-        descriptor = super().create(path)
+    def create(self, path: Path, at: int | None = None) -> int:
+        descriptor = super().create(path, at)
         self._names[descriptor] = path
         self.changes.append(("create", path, None))
         return descriptor
@@ -215,8 +215,8 @@ class _RecordingDisk(Disk):
         self.changes.append(("write", self._names[descriptor], bytes(data[:written])))
         return written
 
-    def rename(self, source: Path, target: Path) -> None:
-        super().rename(source, target)
+    def rename(self, source: Path, target: Path, at: int | None = None, to: int | None = None) -> None:
+        super().rename(source, target, at, to)
         self.changes.append(("rename", source, target))
 
 

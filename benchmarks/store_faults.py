@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.fault_disks import failures, flips, full_disks, prefixes
+from benchmarks.fault_mounts import clocks, links, mounts, signals
 from benchmarks.fault_rows import BATCH, DIGESTS, FAST, FEATURES, ROWS, SPEC, Counts, count_wrong, start, wait
 from embedkit.files.commit import Disk
 from embedkit.store.feature_store import FeatureStore
@@ -43,6 +44,8 @@ MUST_BE_0 = (
     "not_refused",
     "not_named",
     "rest_not_served",
+    "files_beneath_a_mount",
+    "strangers_files_touched",
 )
 
 
@@ -181,8 +184,8 @@ class _SlowDisk(Disk):
         super().sync(descriptor)
         self._pause()
 
-    def rename(self, source: Path, target: Path) -> None:
-        super().rename(source, target)
+    def rename(self, source: Path, target: Path, at: int | None = None, to: int | None = None) -> None:
+        super().rename(source, target, at, to)
         self._pause()
 
     def _pause(self) -> None:
@@ -222,6 +225,10 @@ FAULTS: dict[str, tuple[Callable[..., Counts], tuple[Any, ...], tuple[Any, ...]]
     "full_disks": (full_disks, (), ()),
     "flips": (flips, (4200,), (150,)),
     "traffic": (traffic, (60.0,), (4.0,)),
+    "mounts": (mounts, (40,), (3,)),
+    "links": (links, (), ()),
+    "clocks": (clocks, (20.0,), (2.0,)),
+    "signals": (signals, (90,), (6,)),
 }
 """What to do, with the arguments of the long and of the short form."""
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from embedkit.embedder import ImageEmbedder
     from embedkit.errors import EmbedkitError
     from embedkit.extraction import Tick, default_store
+    from embedkit.images import ImageSource, describe, open_source
     from embedkit.persistence import Model, load_model, save_model
     from embedkit.results import (
         Comparison,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         DemoResult,
         ExtractResult,
         FitResult,
+        Forecast,
         PlanResult,
         PlanStatus,
         Predictions,
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from embedkit.workflows.extract import extract
     from embedkit.workflows.extract_several import extract_several
     from embedkit.workflows.fit import fit
+    from embedkit.workflows.forecast import forecast
+    from embedkit.workflows.pages import write_page
     from embedkit.workflows.plans import (
         extract_planned,
         extract_unit,
@@ -57,6 +61,8 @@ else:
         "FeatureStore": "embedkit.store",
         "FeatureTable": "embedkit.tables",
         "FitResult": "embedkit.results",
+        "Forecast": "embedkit.results",
+        "ImageSource": "embedkit.images",
         "ImageEmbedder": "embedkit.embedder",
         "Model": "embedkit.persistence",
         "ModelInfo": "embedkit.backbones",
@@ -71,6 +77,7 @@ else:
         "curve": "embedkit.workflows.curve",
         "default_store": "embedkit.extraction",
         "demo": "embedkit.workflows.demo",
+        "describe": "embedkit.images",
         "export": "embedkit.tables",
         "export_model": "embedkit.workflows.export_model",
         "extract": "embedkit.workflows.extract",
@@ -78,15 +85,18 @@ else:
         "extract_several": "embedkit.workflows.extract_several",
         "extract_unit": "embedkit.workflows.plans",
         "extraction_status": "embedkit.workflows.plans",
+        "forecast": "embedkit.workflows.forecast",
         "fit": "embedkit.workflows.fit",
         "info": "embedkit.tables",
         "list_models": "embedkit.backbones",
         "load_model": "embedkit.persistence",
         "load_result": "embedkit.results",
+        "open_source": "embedkit.images",
         "plan_extraction": "embedkit.workflows.plans",
         "predict": "embedkit.workflows.predict",
         "probe": "embedkit.workflows.probe",
         "save_model": "embedkit.persistence",
+        "write_page": "embedkit.workflows.pages",
     }
 
     def __getattr__(name: str) -> Any:
@@ -111,7 +121,9 @@ __all__ = [
     "FeatureStore",
     "FeatureTable",
     "FitResult",
+    "Forecast",
     "ImageEmbedder",
+    "ImageSource",
     "Model",
     "ModelInfo",
     "PlanResult",
@@ -125,6 +137,7 @@ __all__ = [
     "curve",
     "default_store",
     "demo",
+    "describe",
     "export",
     "export_model",
     "extract",
@@ -133,12 +146,15 @@ __all__ = [
     "extract_unit",
     "extraction_status",
     "fit",
+    "forecast",
     "info",
     "list_models",
     "load_model",
     "load_result",
+    "open_source",
     "plan_extraction",
     "predict",
     "probe",
     "save_model",
+    "write_page",
 ]

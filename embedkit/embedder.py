@@ -38,9 +38,12 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
     ----------
     model : str or None
         A timm name, passed through unchanged: ``"resnet50.a1_in1k"``, ``"hf-hub:org/name"``, ``"local-dir:/folder"``;
-        or ``"pixels32"``, ``"colour-histogram"``, the floors that need no weights; by default the bundled backbone.
+        or ``"pixels32"``, ``"colour-histogram"``, the floors that need no weights. None is the backbone that comes with
+        embedkit, ``"tf_efficientnet_lite0"`` trained on ImageNet.
     weights : str, default="pretrained"
-        ``"pretrained"`` (timm's own), ``"random"``, ``"bundled"``, or a ``.safetensors`` / ``.pth`` file.
+        ``"pretrained"`` (timm's own), ``"random"``, ``"bundled"`` (from the data packages of
+        ``"tf_efficientnet_lite0"``, ``"tf_efficientnet_lite1"`` and ``"tf_efficientnet_lite2"``), or a ``.safetensors``
+        / ``.pth`` file.
     model_args : mapping, optional
         Further arguments of ``timm.create_model``.
     layer : int or sequence of int, optional
@@ -287,8 +290,7 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
             A parameter is out of its range.
         """
         check_batch_size(self.batch_size)
-        parts = [field.name for field in dataclasses.fields(FeatureRequest)]  # each is a parameter here
-        return FeatureRequest(**{name: getattr(self, name) for name in parts})
+        return FeatureRequest(**{field.name: getattr(self, field.name) for field in dataclasses.fields(FeatureRequest)})
 
     def _check_output(self) -> None:
         """Refuse what cannot be given before any image is looked at."""

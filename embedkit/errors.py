@@ -24,6 +24,7 @@
     ├── StoreError
     │   ├── StoreNotFoundError (FileNotFoundError)
     │   ├── StoreFormatError (ValueError)           not a store, or one of a newer major version
+    │   ├── StoreLostError (OSError)                its folder is gone, or another one: a lost mount
     │   ├── StoreWriteError (OSError)               disk full, read-only folder, ...: committed rows are intact
     │   ├── DamagedPartError (OSError)              a part whose bytes do not match its name
     │   └── MissingRowsError (KeyError)             digests that the store does not hold
@@ -159,6 +160,10 @@ class StoreNotFoundError(StoreError, FileNotFoundError):
 
 class StoreFormatError(StoreError, ValueError):
     """Not a store, or one written by a newer major version."""
+
+
+class StoreLostError(StoreError, OSError):
+    """The folder of a store is no longer the one that was opened; what was acknowledged is where it was written."""
 
 
 class StoreWriteError(StoreError, OSError):

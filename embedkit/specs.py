@@ -21,7 +21,7 @@ from embedkit.errors import SpecMismatchError, UsageError
 FORMAT_VERSION = 1
 """Major version of the spec, of the parts in a store and of the feature file (docs/format.md)."""
 
-DECODE_CONTRACT = 1
+DECODE_CONTRACT = 2
 """Raised whenever embedkit itself decodes some image to other pixels than before."""
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import click
 
-from embedkit.render import as_csv, as_markdown, as_text
+from embedkit.render import as_csv, as_markdown
 from embedkit_cli.grids import ESTIMATORS, param_option
-from embedkit_cli.options import backbone_options, json_option, label_option, requests_beside, store_option
-from embedkit_cli.output import note, printable, say_failures
+from embedkit_cli.options import (
+    backbone_options,
+    evaluation_options,
+    protocol_options,
+    requests_beside,
+    result_options,
+    split_names,
+    target_options,
+)
+from embedkit_cli.output import SKIPPED, check_outputs, finish, note, say_skipped
 from embedkit_cli.progress import ProgressBar
 
 
@@ -20,13 +27,11 @@ from embedkit_cli.progress import ProgressBar
 @click.argument("targets", nargs=-1, required=True, type=click.Path())
 @click.option("--model", "models", multiple=True, metavar="NAME", help="For sources of images; repeat for several.")
 @backbone_options
-@click.option("--protocol", "protocols", default="quick", show_default=True, metavar="A,B", help="Several by commas.")
+@protocol_options
 @click.option("--estimator", metavar="E", help=f"For the protocol quick: {ESTIMATORS}.  [default: logistic]")
 @param_option
-@click.option("--as-published", is_flag=True, help="Solve each protocol by its original's solver and stop rule.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Repeat: mean and interval.")
-@click.option("--folds", type=int, default=5, show_default=True, help="For targets without splits.")
-@click.option("--no-floors", is_flag=True, help="Leave out raw pixels, colour histograms, random weights.")
+@evaluation_options
 @click.option(
     "--format",
     "form",
@@ -40,10 +45,8 @@ from embedkit_cli.progress import ProgressBar
     metavar="FILE",
     help="Write the results to .json, .csv or .md, and print nothing but what --json asks for.",
 )
-@click.option("--force", is_flag=True, help="Replace an existing output.")
-@label_option
-@store_option
-@json_option
+@result_options
+@target_options
 def command(
     targets: tuple[str, ...],
     models: tuple[str, ...],
@@ -56,6 +59,7 @@ def command(
     no_floors: bool,
     form: str | None,
     output: str | None,
+    page: str | None,
     force: bool,
     label_column: str | None,
     store: str | None,
@@ -75,18 +79,15 @@ def command(
     embedkit compare resnet.h5 vit.h5 --estimator sklearn.svm.SVC --param C=1,10,100
     """
     from embedkit import compare
-    from embedkit.errors import OutputExistsError
 
     written, printed = _forms(form, output, as_json)
-    if output is not None and os.path.lexists(output):
-        if Path(output).resolve() in [Path(target).resolve() for target in targets]:
-            raise click.UsageError(f"{output} is one of the targets; name another file")
-        if not force:
-            raise OutputExistsError(f"{output} exists; name another file, or use --force to replace it")
+    if output is not None and Path(output).resolve() in [Path(target).resolve() for target in targets]:
+        raise click.UsageError(f"{output} is one of the targets; name another file")
+    check_outputs(output, page, force=force)
     comparison = compare(
         targets,
         requests_beside(models, backbone),
-        protocols=[name.strip() for name in protocols.split(",")],
+        protocols=split_names(protocols),
         estimator=estimator,
         params=params,
         as_published=as_published,
@@ -98,30 +99,23 @@ def command(
         progress=ProgressBar(),
         finished=lambda data, result: note(f"{data}: {result.model} by {result.protocol}: {result.value:.4g}"),
     )
-    if output is not None and written is not None:
+    if output is not None and written == "json":
+        comparison.save(output, force=force)
+    elif output is not None and written is not None:
         Path(output).write_text(_text(comparison, written), encoding="utf-8")
+    if output is not None:
         note(f"written to {output}")
-    if printed == "table":
-        print_comparison(comparison)
-    elif printed is not None:
-        click.echo(_text(comparison, printed), nl=False)
-    say_failures(comparison.skipped)
+    if printed == "table" or page is not None:
+        code = finish(comparison, printed == "json", page=page, force=force, store=store)
+    else:
+        if printed is not None:
+            click.echo(_text(comparison, printed), nl=False)
+        say_skipped(comparison.skipped)
+        code = SKIPPED if comparison.skipped else 0
     if not comparison.ranked:
         note("some numbers are not ranked, because they are not comparable")
         return 1
-    return 3 if comparison.skipped else 0
-
-
-def print_comparison(comparison: Any) -> None:
-    """Print a `Comparison` for a person: leaderboards on stdout, what to know about them on stderr."""
-    click.echo("\n".join(printable(line) for line in as_text(comparison).split("\n")), nl=False)
-    for name, reason, data in comparison.unavailable:
-        note(f"{data}: no floor {name}: {reason}")
-    for board in comparison.leaderboards:
-        for line in board.notes:
-            note(f"{board.data}: {line}")
-    for line in comparison.notes:
-        note(line)
+    return code
 
 
 def _text(comparison: Any, form: str) -> str:

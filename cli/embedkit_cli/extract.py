@@ -9,24 +9,27 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from embedkit_cli.options import (
+    backbone_of,
     backbone_options,
     json_option,
-    label_option,
     requests_from,
+    source_options,
     store_option,
 )
-from embedkit_cli.output import note, print_facts, print_json, say_failures
-from embedkit_cli.planned import parse_unit, print_plan, print_status, refuse_others
+from embedkit_cli.output import SKIPPED, finish, print_json
+from embedkit_cli.planned import parse_unit, refuse_others
 from embedkit_cli.progress import ProgressBar
 
 if TYPE_CHECKING:
-    from embedkit import ExtractResult
+    from collections.abc import Sequence
+
+    from embedkit import ExtractResult, Forecast
 
 _PLACES = {"plan", "store", "root", "as_json"}
 
 
 @click.command("extract")
-@click.argument("source", type=click.Path(allow_dash=True), required=False)
+@click.argument("sources", type=click.Path(allow_dash=True), nargs=-1, metavar="[SOURCE]...")
 @click.option("--model", "models", multiple=True, metavar="NAME", help="A timm model name; repeat for several.")
 @backbone_options
 @click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True)
@@ -37,6 +40,12 @@ _PLACES = {"plan", "store", "root", "as_json"}
     metavar="FILE.h5",
     help="The feature file to write, several layers side by side; a folder for a file of each kind.",
 )
+@click.option(
+    "--update",
+    is_flag=True,
+    help="Bring an output of the same features to what SOURCE holds now; says what was added, removed and changed.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be read and done, and what it takes; write nothing.")
 @click.option("--force", is_flag=True, help="Replace an output that holds other features or other images.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images in one forward pass, at most 256 on a CPU.")
 @click.option("--rehash", is_flag=True, help="Read every file, whatever is remembered of its stamps.")
@@ -55,28 +64,16 @@ _PLACES = {"plan", "store", "root", "as_json"}
 )
 @click.option("--root", metavar="DIR", help="Where this machine sees the images of the plan.")
 @store_option
-@label_option
+@source_options
 @json_option
 @click.pass_context
 def command(
     ctx: click.Context,
-    source: str | None,
-    models: tuple[str, ...],
-    dtype: Any,
-    output: str | None,
-    force: bool,
-    batch_size: int | None,
-    rehash: bool,
-    cluster: Any,
+    sources: tuple[str, ...],
     plan: str | None,
-    units: int | None,
     unit: tuple[int, int] | None,
     status: str | None,
-    root: str | None,
-    store: str | None,
-    label_column: str | None,
-    as_json: bool,
-    **backbone: Any,
+    **_: Any,
 ) -> int:
     """Compute the features of the images in SOURCE.
 
@@ -86,6 +83,8 @@ def command(
 
     \b
     embedkit extract photos/ --model resnet50.a1_in1k -o photos.h5
+    embedkit extract photos/ --dry-run
+    embedkit extract january/ february/ -o photos.h5
     embedkit extract split.csv --model mobilenetv2_100 --weights mobilenetv2_100.safetensors -o photos.h5
     embedkit extract photos/ --model resnet50.a1_in1k --layer 2 --layer 3 -o layers/
     embedkit extract photos/ --model resnet50.a1_in1k --layer 2 --layer 3 -o both.h5
@@ -98,78 +97,91 @@ def command(
     embedkit extract --status P.json
     embedkit extract --plan P.json -o photos.h5
     """
+    options = {name: value for name, value in ctx.params.items() if name not in ("sources", "status", "unit")}
+    if status is not None:
+        return _say_status(ctx, status or plan, options)
+    if not sources:
+        return _carry_out(ctx, unit, options)
+    return _from_source(ctx, sources, unit, options)
+
+
+def _from_source(
+    ctx: click.Context, sources: tuple[str, ...], unit: tuple[int, int] | None, options: dict[str, Any]
+) -> int:
+    """Extract the images of a source, one kind of features or several, or plan to."""
     import embedkit
 
-    if status is not None:
-        if not (status or plan):
-            raise click.UsageError("--status needs a plan: --status P.json", ctx)
-        refuse_others(ctx, _PLACES | {"status"}, "--status")
-        print_status(embedkit.extraction_status(status or str(plan), store=store, root=root), as_json)
-        return 0
-    if source is not None:
-        for name, value in (("--unit", unit), ("--root", root)):
-            if value is not None:
-                raise click.UsageError(f"{name} belongs to a plan: leave SOURCE out and name the plan by --plan", ctx)
-        in_one_file = output is not None and output.lower().endswith((".h5", ".hdf5"))
-        requests = requests_from(models, {**backbone, "dtype": dtype}, blocks=in_one_file)
-        if len(requests) > 1:
-            for name, value in (("--plan", plan), ("--cluster", cluster), ("--units", units)):
-                if value is not None:
-                    raise click.UsageError(f"{name} is for one kind of features; name one --model and --layer", ctx)
-            several = embedkit.extract_several(
-                _images(source),
-                requests,
-                store=store,
-                output=output,
-                force=force,
-                label_column=label_column,
-                batch_size=batch_size,
-                rehash=rehash,
-                progress=ProgressBar(),
-            )
-            return _print_several(several, as_json)
-        asked: dict[str, Any] = {"store": store, "force": force, "label_column": label_column}
-        if plan is not None:
-            if output is not None or cluster is not None:
-                raise click.UsageError("with SOURCE, --plan writes the plan only; then `--plan P.json -o FILE.h5`", ctx)
-            print_plan(embedkit.plan_extraction(_images(source), requests[0], plan, units=units, **asked), as_json)
-            return 0
-        if units is not None:
-            raise click.UsageError("--units belongs to --plan", ctx)
-        result = embedkit.extract(
-            _images(source),
-            requests[0],
-            **asked,
-            cluster=cluster,
-            output=output,
-            batch_size=batch_size,
-            rehash=rehash,
-            progress=ProgressBar(),
-        )
-        return _print(result, as_json)
+    plan, output = options["plan"], options["output"]
+    for name, value in (("--unit", unit), ("--root", options["root"])):
+        if value is not None:
+            raise click.UsageError(f"{name} belongs to a plan: leave SOURCE out and name the plan by --plan", ctx)
+    in_one_file = output is not None and output.lower().endswith((".h5", ".hdf5"))
+    requests = requests_from(options["models"], backbone_of(options), blocks=in_one_file)
+    reading = {name: options[name] for name in ("store", "label_column", "layout", "target_type", "image_column")}
+    images = _images(sources)
+    if options["dry_run"]:
+        return _finish_all(embedkit.forecast(images, requests, batch_size=options["batch_size"], **reading), options)
+    asked: dict[str, Any] = {**reading, "force": options["force"]}
+    running: dict[str, Any] = {name: options[name] for name in ("output", "batch_size", "rehash")}
+    running |= {"progress": ProgressBar(), "update": options["update"]}
+    if len(requests) > 1:
+        for name in ("plan", "cluster", "units"):
+            if options[name] is not None:
+                raise click.UsageError(f"--{name} is for one kind of features; name one --model and --layer", ctx)
+        return _finish_all(embedkit.extract_several(images, requests, **asked, **running), options)
+    if plan is not None:
+        if output is not None or options["cluster"] is not None:
+            raise click.UsageError("with SOURCE, --plan writes the plan only; then `--plan P.json -o FILE.h5`", ctx)
+        planned = embedkit.plan_extraction(images, requests[0], plan, units=options["units"], **asked)
+        return finish(planned, options["as_json"])
+    if options["units"] is not None:
+        raise click.UsageError("--units belongs to --plan", ctx)
+    result = embedkit.extract(images, requests[0], **asked, cluster=options["cluster"], **running)
+    return finish(result, options["as_json"])
+
+
+def _carry_out(ctx: click.Context, unit: tuple[int, int] | None, options: dict[str, Any]) -> int:
+    """Do a unit of a plan, or all of it."""
+    import embedkit
+
+    plan, output, cluster = options["plan"], options["output"], options["cluster"]
     if plan is None:
         raise click.UsageError("name a SOURCE of images, or a plan by --plan", ctx)
-    places: dict[str, Any] = {"store": store, "root": root, "batch_size": batch_size, "progress": ProgressBar()}
+    here: dict[str, Any] = {name: options[name] for name in ("store", "root", "batch_size")}
+    here |= {"progress": ProgressBar()}
     for name in ("device", "weights"):
         given = ctx.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
-        places[name] = backbone[name] if given else None
+        here[name] = options[name] if given else None
     if unit is not None:
         refuse_others(ctx, _PLACES | {"unit", "device", "weights", "batch_size"}, "--unit")
-        return _print(embedkit.extract_unit(plan, *unit, **places), as_json)
-    if output is None and cluster is None and places["device"] is None:
+        return finish(embedkit.extract_unit(plan, *unit, **here), options["as_json"])
+    if output is None and cluster is None and here["device"] is None:
         raise click.UsageError(
             "say what to do with the plan: --unit K/N, --status, --cluster, --device or -o FILE.h5", ctx
         )
     refuse_others(
         ctx, _PLACES | {"device", "weights", "batch_size", "cluster", "output", "force"}, "--plan without SOURCE"
     )
-    return _print(embedkit.extract_planned(plan, output=output, cluster=cluster, force=force, **places), as_json)
+    done = embedkit.extract_planned(plan, output=output, cluster=cluster, force=options["force"], **here)
+    return finish(done, options["as_json"])
 
 
-def _images(source: str) -> str | list[str]:
-    """Return the source; for ``-`` the paths on standard input, one a line, or separated by NUL."""
-    if source != "-":
-        return source
+def _say_status(ctx: click.Context, plan: str | None, options: dict[str, Any]) -> int:
+    import embedkit
+
+    if plan is None:
+        raise click.UsageError("--status needs a plan: --status P.json", ctx)
+    refuse_others(ctx, _PLACES | {"status"}, "--status")
+    status = embedkit.extraction_status(plan, store=options["store"], root=options["root"])
+    return finish(status, options["as_json"])
+
+
+def _images(sources: tuple[str, ...]) -> str | list[str]:
+    """Return the sources; for ``-`` the paths on standard input, one a line, or separated by NUL."""
+    if "-" not in sources:
+        return sources[0] if len(sources) == 1 else list(sources)
+    if len(sources) > 1:
+        raise click.UsageError("SOURCE is - and others are named too; name one of them")
     if sys.stdin is None or sys.stdin.isatty():  # pyright: ignore[reportUnnecessaryComparison]
         raise click.UsageError("SOURCE is -, but nothing is piped in; `ls *.jpg | embedkit extract - ...`")
     text = sys.stdin.buffer.read()
@@ -178,44 +190,16 @@ def _images(source: str) -> str | list[str]:
     return [os.fsdecode(line) for line in text.splitlines() if line.strip()]
 
 
-def _print_several(results: list[ExtractResult], as_json: bool) -> int:
+def _finish_all(results: Sequence[ExtractResult | Forecast], options: dict[str, Any]) -> int:
+    as_json = options["as_json"]
+    if len(results) == 1:
+        return finish(results[0], as_json)
     if as_json:
-        print_json({"results": [result.to_dict() for result in results]})
-        return max(3 if result.skipped else 0 for result in results)
+        print_json({"results": [result.to_dict(rows=False) for result in results]})
+        return max(SKIPPED if result.skipped else 0 for result in results)
     code = 0
     for place, result in enumerate(results):
         if place:
             click.echo()
-        code = max(code, _print(result, as_json))
+        code = max(code, finish(result, as_json))
     return code
-
-
-def _print(result: ExtractResult, as_json: bool) -> int:
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        rows = result.images - len(result.skipped)
-        rate = f" ({result.images / result.seconds:.0f} images/s)" if result.forward_passes else ""
-        print_facts(
-            [
-                ("images", f"{result.images} ({rows} rows, {len(result.skipped)} failed)"),
-                (
-                    "forward passes",
-                    f"{result.forward_passes}{rate}"
-                    + (": every feature was in the store" if result.cache_hits == rows > 0 else ""),
-                ),
-                ("found in store", result.cache_hits),
-                ("copies", f"{result.copies} (the same bytes as another image)" if result.copies else None),
-                ("model", f"{result.model}, {result.width} features an image"),
-                ("computed by", result.choice),
-                ("held up by", None if result.stages is None else result.stages.bottleneck),
-                ("worst cosine", None if result.drift is None else f"{result.drift:.5f} to fp32 torch"),
-                ("fingerprint", result.fingerprint[:16]),
-                ("store", result.store),
-                ("output", result.output),
-            ]
-        )
-    for text in result.notes:
-        note(text)
-    say_failures(result.skipped)
-    return 3 if result.skipped else 0

@@ -7,13 +7,20 @@ from typing import Any
 import click
 
 from embedkit_cli.grids import ESTIMATORS, param_option
-from embedkit_cli.options import backbone_options, json_option, label_option, requests_beside, store_option
-from embedkit_cli.output import note, params_text, percent, print_facts, print_json, say_failures
+from embedkit_cli.options import (
+    backbone_options,
+    estimator_device_option,
+    read_options,
+    requests_beside,
+    result_options,
+    target_from,
+)
+from embedkit_cli.output import check_outputs, finish
 from embedkit_cli.progress import ProgressBar
 
 
 @click.command("fit")
-@click.argument("target", type=click.Path())
+@click.argument("targets", type=click.Path(), nargs=-1, required=True, metavar="TARGET...")
 @click.option("--model", metavar="NAME", help="For a source of images.")
 @backbone_options
 @click.option(
@@ -28,19 +35,27 @@ from embedkit_cli.progress import ProgressBar
     "-o", "--output", type=click.Path(), required=True, metavar="MODEL.skops", help="The model file to write."
 )
 @click.option("--folds", type=int, default=5, show_default=True, help="For a target without splits.")
-@click.option("--force", is_flag=True, help="Replace an existing model file.")
-@label_option
-@store_option
-@json_option
+@estimator_device_option
+@click.option(
+    "--result", "record", type=click.Path(), metavar="R.json", help="Save the result, with each row's outcome."
+)
+@result_options
+@read_options
 def command(
-    target: str,
+    targets: tuple[str, ...],
     model: str | None,
     estimator: str,
     params: dict[str, list[Any]],
     output: str,
     folds: int,
+    estimator_device: str,
+    record: str | None,
+    page: str | None,
     force: bool,
     label_column: str | None,
+    layout: str | None,
+    target_type: str | None,
+    image_column: str | None,
     store: str | None,
     as_json: bool,
     **backbone: Any,
@@ -54,9 +69,13 @@ def command(
     """
     from embedkit import fit
 
+    check_outputs(output, record, page, force=force)
     requests = requests_beside((model,) if model else (), backbone)
     if len(requests) > 1:
         raise click.UsageError("a pipeline takes one --layer, and several are named")
+    target, label_column = target_from(
+        targets, label_column=label_column, layout=layout, target_type=target_type, image_column=image_column
+    )
     result = fit(
         target,
         requests[0] if requests else None,
@@ -67,26 +86,7 @@ def command(
         force=force,
         label_column=label_column,
         store=store,
-        device=backbone["device"],
+        device=estimator_device,
         progress=ProgressBar(),
     )
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        found = result.result
-        print_facts(
-            [
-                ("model file", result.output),
-                ("pipeline", " -> ".join(result.steps)),
-                ("classes", len(result.classes)),
-                ("accuracy", f"{percent(found.value)} ({100 * found.interval[0]:.1f} - {percent(found.interval[1])})"),
-                ("reported on", found.reported_on),
-                ("chosen", params_text(found.params)),
-                ("chosen on", found.selected_on),
-                ("converged", None if found.converged else "no: treat the number with care"),
-            ]
-        )
-    for text in result.result.notes:
-        note(text)
-    say_failures(result.skipped)
-    return 3 if result.skipped else 0
+    return finish(result, as_json, output=record, page=page, force=force, store=store)

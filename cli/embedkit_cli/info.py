@@ -38,6 +38,7 @@ def command(file: str, as_json: bool) -> int:
             ("labels", f"{found.target_type}, {found.classes} classes" if found.classes else found.target_type),
             ("splits", ", ".join(f"{name or '(none)'} {count}" for name, count in found.splits.items()) or None),
             ("columns", ", ".join(found.columns) or None),
+            ("read", found.read),
             ("failures", found.failures),
             ("source", found.source),
             ("created", found.created),

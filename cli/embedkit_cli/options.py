@@ -104,6 +104,12 @@ _BACKBONE_OPTIONS = [
 ]
 
 
+def backbone_of(options: dict[str, Any]) -> dict[str, Any]:
+    """Return those of a command's options that a `FeatureRequest` is made of."""
+    mine = ("weights", "model_args", "layers", "pool", "precision", "engine", "device", "resize", "dtype", *_OVERRIDES)
+    return {name: options[name] for name in mine if name in options}
+
+
 def backbone_options(command: _Command) -> _Command:
     """Add the options of a `FeatureRequest` to a command, which receives them as ``**backbone``."""
     for option in reversed(_BACKBONE_OPTIONS):
@@ -129,11 +135,11 @@ def requests_from(models: tuple[str, ...], options: dict[str, Any], *, blocks: b
 
 
 def requests_beside(models: tuple[str, ...], options: dict[str, Any]) -> list[FeatureRequest]:
-    """Return what `requests_from` does beside a TARGET; none where nothing is said of a backbone but its device."""
+    """Return what `requests_from` does beside a TARGET; none where nothing is said of a backbone."""
     from embedkit import FeatureRequest
 
     asked = requests_from(models, options)
-    return [] if not models and asked == [FeatureRequest(device=options["device"])] else asked
+    return [] if not models and asked == [FeatureRequest()] else asked
 
 
 _OVERRIDES = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
@@ -155,8 +161,88 @@ store_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 label_option = click.option("--label-column", metavar="C", help="The column that holds the labels.")
+_LAYOUTS = ("class", "split/class", "class/split", "flat")
+_SOURCE_OPTIONS = (
+    label_option,
+    click.option(
+        "--layout",
+        type=click.Choice(_LAYOUTS),
+        help="What folders are, from the first one down; by default their names say it.",
+    ),
+    click.option(
+        "--target-type",
+        type=click.Choice(["class", "value", "multilabel"]),
+        help="What labels are; by default numbers with a fractional part are values.",
+    ),
+    click.option(
+        "--image-column", metavar="C", help="The column of images or paths; in archives the ending, such as seg.png."
+    ),
+)
 trust_pickle_option = click.option(
     "--trust-pickle",
     is_flag=True,
     help="Load a model that joblib or pickle wrote. It can run any code: only if you know its whole way here.",
 )
+
+
+def _grouped(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    def add(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+result_options = _grouped(
+    click.option(
+        "--report", "page", type=click.Path(), metavar="PAGE.html", help="Write a page with charts and pictures, too."
+    ),
+    click.option("--force", is_flag=True, help="Replace existing outputs."),
+)
+source_options = _grouped(*_SOURCE_OPTIONS)
+target_options = _grouped(label_option, store_option, json_option)
+read_options = _grouped(*_SOURCE_OPTIONS, store_option, json_option)
+evaluation_options = _grouped(
+    click.option("--folds", type=int, default=5, show_default=True, help="For a target without splits."),
+    click.option("--no-floors", is_flag=True, help="Leave out raw pixels, colour histograms, random weights."),
+)
+protocol_options = _grouped(
+    click.option(
+        "--protocol", "protocols", default="quick", show_default=True, metavar="A,B", help="Several by commas."
+    ),
+    click.option("--as-published", is_flag=True, help="Solve each protocol by its original's solver and stop rule."),
+)
+estimator_device_option = click.option(
+    "--estimator-device",
+    default="auto",
+    show_default=True,
+    metavar="D",
+    help="Where an estimator by path is fitted: auto, cpu, cuda or torch:cpu.",
+)
+
+
+def split_names(names: str) -> list[str]:
+    """Read names separated by commas."""
+    return [name.strip() for name in names.split(",")]
+
+
+def target_from(
+    targets: tuple[str, ...],
+    *,
+    label_column: str | None,
+    layout: str | None,
+    target_type: str | None,
+    image_column: str | None,
+) -> tuple[Any, str | None]:
+    """Return what TARGETs stand for, and the column of labels that is still to be chosen of it.
+
+    One path without further options stays a path, which may be a feature file; the images of others are listed now.
+    """
+    target = list(targets) if len(targets) > 1 else "".join(targets)
+    if len(targets) == 1 and layout is target_type is image_column is None:
+        return target, label_column
+    from embedkit import open_source
+
+    options: dict[str, Any] = {"layout": layout, "target_type": target_type, "image_column": image_column}
+    return open_source(target, label_column=label_column, **options), None

@@ -1,4 +1,4 @@
-"""What commands print: tables for a person, one JSON object for a program, notes on stderr.
+"""How a command ends: its result as text or JSON, notes on stderr, and the exit code.
 
 Layer: cli; public names of embedkit only.
 """
@@ -6,10 +6,60 @@ Layer: cli; public names of embedkit only.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from embedkit.render import as_text, fact_lines, printable, remarks, table_lines
+
+if TYPE_CHECKING:
+    from embedkit.results import Record
+
+SKIPPED = 3
+"""Exit code of a command that finished, but without some images."""
+
+
+def check_outputs(*outputs: str | None, force: bool = False) -> None:
+    """Refuse outputs that are there already, or whose folder is not, before any work is done."""
+    from embedkit.errors import OutputExistsError, UsageError
+
+    for output in outputs:
+        if output is None:
+            continue
+        if os.path.lexists(output) and not force:
+            raise OutputExistsError(f"{output} exists; name another file, or use --force to replace it")
+        folder = os.path.dirname(os.path.abspath(output))
+        if not os.path.isdir(folder):
+            raise UsageError(f"the folder {folder} does not exist; create it first")
+
+
+def finish(
+    result: Record,
+    as_json: bool,
+    *,
+    output: str | None = None,
+    page: str | None = None,
+    force: bool = False,
+    store: str | None = None,
+) -> int:
+    """Write what was asked for, print a result, say what to know about it; return the exit code."""
+    if output is not None:
+        result.save(output, force=force)
+    if page is not None:
+        from embedkit import write_page
+
+        write_page(result, page, force=force, store=store)
+        note(f"page: {page}")
+    if as_json:
+        print_json(result.to_dict(rows=False))
+    else:
+        print_lines(as_text(result).split("\n"))
+    for line in remarks(result):
+        note(line)
+    say_skipped(result.skipped)
+    return SKIPPED if result.skipped else 0
 
 
 def print_json(record: Any) -> None:
@@ -17,28 +67,19 @@ def print_json(record: Any) -> None:
     click.echo(json.dumps(record, indent=2, allow_nan=False))
 
 
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines on stdout."""
+    click.echo("\n".join(printable(line) for line in lines).rstrip("\n"))
+
+
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print aligned columns on stdout; a column of numbers is right-aligned."""
-    cells = [list(header), *([printable(cell) for cell in row] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
-    numeric = [
-        len(cells) > 1 and all(row[column][:1] in "0123456789-+." for row in cells[1:] if row[column])
-        for column in range(len(header))
-    ]
-    for row in cells:
-        padded = [
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(row, widths, numeric, strict=True)
-        ]
-        click.echo("  ".join(padded).rstrip())
+    """Print aligned columns on stdout."""
+    print_lines(table_lines(header, rows))
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     """Print ``name  value`` lines on stdout, leaving out what is None."""
-    shown = [(name, value) for name, value in facts if value is not None]
-    width = max((len(name) for name, _ in shown), default=0)
-    for name, value in shown:
-        click.echo(f"{name.ljust(width)}  {printable(str(value))}")
+    print_lines(fact_lines(facts))
 
 
 def note(message: str) -> None:
@@ -46,29 +87,12 @@ def note(message: str) -> None:
     click.echo(f"embedkit: {printable(message)}", err=True)
 
 
-def say_failures(failures: Sequence[tuple[str, str]], shown: int = 10) -> None:
+def say_skipped(skipped: Sequence[tuple[str, str]], shown: int = 10) -> None:
     """List images without features on stderr, the first few by name."""
-    if not failures:
+    if not skipped:
         return
-    note(f"{len(failures)} image{'s' if len(failures) != 1 else ''} skipped:")
-    for key, reason in failures[:shown]:
+    note(f"{len(skipped)} image{'s' if len(skipped) != 1 else ''} skipped:")
+    for key, reason in skipped[:shown]:
         note(f"  {key}: {reason}")
-    if len(failures) > shown:
-        note(f"  ... and {len(failures) - shown} more (--json lists all)")
-
-
-def params_text(params: dict[str, Any]) -> str:
-    """Write chosen parameters: ``C=0.1, kernel=rbf``."""
-    return ", ".join(
-        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}" for name, value in params.items()
-    )
-
-
-def percent(value: float) -> str:
-    """Write a fraction as per cent with one decimal."""
-    return f"{100 * value:.1f} %"
-
-
-def printable(text: str) -> str:
-    """Return a text without control characters, which a file name may use to write on a terminal."""
-    return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
+    if len(skipped) > shown:
+        note(f"  ... and {len(skipped) - shown} more (--json lists all)")

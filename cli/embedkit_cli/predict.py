@@ -7,8 +7,8 @@ from typing import cast
 
 import click
 
-from embedkit_cli.options import json_option, store_option, trust_pickle_option
-from embedkit_cli.output import note, print_json, print_table, say_failures
+from embedkit_cli.options import json_option, result_options, store_option, trust_pickle_option
+from embedkit_cli.output import check_outputs, finish
 from embedkit_cli.progress import ProgressBar
 
 
@@ -22,8 +22,14 @@ from embedkit_cli.progress import ProgressBar
     help="Where the backbone's weights are now; they must be the same weights. Of several backbones: NAME=FILE.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:0.")
-@click.option("-o", "--output", type=click.Path(), metavar="FILE.csv", help="Write the table as CSV, or .json, too.")
-@click.option("--force", is_flag=True, help="Replace an existing output.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(),
+    metavar="FILE.csv",
+    help="Write the table as CSV, or the whole result as .json, too.",
+)
+@result_options
 @trust_pickle_option
 @store_option
 @json_option
@@ -33,6 +39,7 @@ def command(
     weights: tuple[str, ...],
     device: str,
     output: str | None,
+    page: str | None,
     force: bool,
     trust_pickle: bool,
     store: str | None,
@@ -49,6 +56,7 @@ def command(
     """
     from embedkit import predict
 
+    check_outputs(output, page, force=force)
     result = predict(
         model,
         source,
@@ -60,17 +68,7 @@ def command(
         trust_pickle=trust_pickle,
         progress=ProgressBar(),
     )
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        print_table(
-            ("path", "predicted", result.score),
-            [(row.path, row.predicted, "" if row.score is None else f"{row.score:.4f}") for row in result.predictions],
-        )
-    for text in result.notes:
-        note(text)
-    say_failures(result.skipped)
-    return 3 if result.skipped else 0
+    return finish(result, as_json, page=page, force=force, store=store)
 
 
 def _weights(values: tuple[str, ...]) -> str | dict[str, str] | None:

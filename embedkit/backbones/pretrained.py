@@ -6,13 +6,16 @@ Layer: backbones. Imports torch's folder of downloads and, through `hub`, huggin
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch.hub
 
+from embedkit.backbones.bundled import PACKAGES, WeightsPackage
 from embedkit.backbones.hub import cached_hub_file, hub_file
-from embedkit.backbones.models import KnownModel
 from embedkit.errors import WeightsError, WeightsNotFoundError
+
+if TYPE_CHECKING:
+    from embedkit.backbones.models import KnownModel
 
 FILENAMES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
 """The names under which timm and transformers keep weights in a repository or folder, the preferred one first."""
@@ -46,12 +49,21 @@ def pretrained_file(model: KnownModel) -> Path:
 
 def pretrained_file_at_hand(model: KnownModel) -> Path | None:
     """Return the file of a model's own weights if it is on this machine; asks no network."""
+    package = package_of(model)
+    path = None if package is None else package.path()
+    if path is not None:
+        return path
     config = model.config
     if config.get("hf_hub_id"):
         return cached_hub_file(str(config["hf_hub_id"]), _filenames(model))
     if config.get("source") == "local-dir":
         return _in_folder(Path(config["file"]))
     return _downloaded(str(config["url"])) if config.get("url") else None
+
+
+def package_of(model: KnownModel) -> WeightsPackage | None:
+    """Return the package that may hold a model's weights; a repository or folder that is named goes by its own."""
+    return None if ":" in model.name else PACKAGES.get(model.architecture)
 
 
 def _filenames(model: KnownModel) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import operator
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Self, cast, get_args
 
 from embedkit.errors import UsageError
@@ -28,6 +29,10 @@ RESERVED_MODEL_ARGS = {
     "in_chans": "nothing: images have three channels",
 }
 """Arguments of ``timm.create_model`` that embedkit decides itself, and what says the same here."""
+
+BUNDLED_MODELS = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")
+"""Those whose trained weights packages hold (`embedkit.backbones.bundled`). The first is a dependency, and the model
+where none is named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +94,13 @@ class FeatureRequest:
     Parameters
     ----------
     model : str or None
-        A timm name, passed through unchanged (``arch``, ``arch.tag``, ``hf-hub:org/name``, ``local-dir:folder``), a
-        pseudo-backbone (``"pixels32"``, ``"colour-histogram"``), or None or ``"bundled"``, the backbone that comes with
-        embedkit.
+        A timm name, passed through unchanged (``arch``, ``arch.tag``, ``hf-hub:org/name``, ``local-dir:folder``), or a
+        pseudo-backbone (``"pixels32"``, ``"colour-histogram"``). None and ``"bundled"`` become the backbone that comes
+        with embedkit, ``"tf_efficientnet_lite0"``, and their weights ``"bundled"``.
     weights : str or path
-        ``"pretrained"`` (timm's own, from the hub or its cache), ``"random"``, ``"bundled"`` (as without a model), or
-        the path of a ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file.
+        ``"pretrained"`` (timm's own, from a data package that is installed, the hub's cache or the hub), ``"random"``,
+        ``"bundled"`` (from a data package, for `BUNDLED_MODELS`), or the path of a ``.safetensors``, ``.pth``, ``.pt``
+        or ``.bin`` file.
     model_args : mapping, optional
         Further arguments of ``timm.create_model``; JSON values.
     layer : int, None, or sequence of them
@@ -147,7 +153,9 @@ class FeatureRequest:
             if isinstance(value, list | tuple):
                 parts = tuple(cast(list[Any], value))
                 self._settle(name, parts[0] if len(parts) == 1 else parts)
-        if self.model in (None, "bundled") and self.weights == "pretrained":
+        if self.model in (None, "bundled") and self.weights in ("pretrained", "bundled"):
+            # One name for one thing, whoever asks for it in whatever words.
+            self._settle("model", BUNDLED_MODELS[0])
             self._settle("weights", "bundled")
         self._check_types()
         self._check_weights()
@@ -170,25 +178,26 @@ class FeatureRequest:
         except (TypeError, ValueError) as error:
             raise UsageError(f"model_args are {arguments!r}, expected JSON values: {error}") from error
 
+    @property
+    def weights_file(self) -> Path | None:
+        """The file of weights, where one is named."""
+        return None if self.weights in _NAMED_WEIGHTS else Path(self.weights)
+
     def _settle(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)  # the one way to bring an argument of a frozen class into its one form
 
     def _check_weights(self) -> None:
         if not self.weights:
             raise UsageError("weights is empty, expected pretrained, random, bundled or the path of a file")
-        if self.weights == "bundled":
-            if self.model not in (None, "bundled"):
-                raise UsageError(
-                    f"model {self.model!r} was given with the weights 'bundled', which come with their own "
-                    "model: leave one out"
-                )
-        elif self.model == "bundled":
-            raise UsageError(f"model 'bundled' was given with the weights {self.weights!r}, expected 'bundled'")
-        elif not self.model:
+        if self.model in (None, "bundled"):
             raise UsageError(
-                f"no model was given for the weights {self.weights!r}: name one (`embedkit models` lists them), or "
-                "leave the weights out to take the bundled backbone"
+                f"no model was given for the weights {self.weights!r}: name it (`embedkit models` lists them), or "
+                "leave the weights out too, for the bundled backbone"
             )
+        if not self.model:
+            raise UsageError("model is empty: name one (`embedkit models` lists them), or leave it out")
+        if self.weights == "bundled" and self.model.partition(".")[0] not in BUNDLED_MODELS:
+            raise UsageError(f"no bundled weights of {self.model!r}; there are those of {', '.join(BUNDLED_MODELS)}")
 
     def _check_types(self) -> None:
         expected: dict[str, tuple[tuple[type, ...], str]] = {
@@ -196,7 +205,7 @@ class FeatureRequest:
             "weights": ((str,), "pretrained, random, bundled or the path of a file"),
             "model_args": ((Mapping,), "a mapping"),
             "layer": ((int, type(None), tuple), "a whole number, None, or a list of them"),
-            "device": ((str,), "auto, cpu, cuda or cuda:<index>"),
+            "device": ((str,), "names such as 'auto', 'cpu', 'cuda' or 'cuda:0'"),
         }
         for name, (types, described) in expected.items():
             value = getattr(self, name)

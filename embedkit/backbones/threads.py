@@ -5,7 +5,7 @@ load, they wait for the one that was not given a core: on four cores shared with
 images/s with two threads to 4 with four, while four passes of one thread each lost nothing. Passes of one thread also
 give the same bits on every number of cores.
 
-Layer: backbones. Imports torch.
+Layer: backbones. Imports torch when a thread is told.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
-
-import torch
 
 
 def available_cores() -> int:
@@ -24,6 +22,8 @@ def available_cores() -> int:
 
 def use_one_thread() -> None:
     """Let the calling thread compute alone from now on."""
+    import torch
+
     if torch.get_num_threads() != 1:
         torch.set_num_threads(1)
 
@@ -31,6 +31,8 @@ def use_one_thread() -> None:
 @contextmanager
 def keep_thread_count() -> Generator[None]:
     """Restore the number of threads that later threads begin with; `use_one_thread` changes it for all of them."""
+    import torch
+
     count = torch.get_num_threads()
     try:
         yield

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -16,11 +17,12 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from embedkit.errors import WeightsError, WeightsNotFoundError
+from embedkit.backbones.weights_file import SUFFIXES, check_weights_file
+from embedkit.errors import WeightsError
+from embedkit.files import inflated_limit
 
 _safetensors: Any = safetensors.torch
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
 """Keys under which training scripts keep the state dict, in timm's order (``timm.models.load_state_dict``)."""
 
@@ -51,9 +53,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     WeightsError
         The file is of another kind, cut short, a git-lfs pointer, holds objects besides tensors, or no tensors at all.
     """
-    if not path.is_file():
-        what = "a folder" if path.is_dir() else "no such file"
-        raise WeightsNotFoundError(f"weights {path}: {what}, expected a {', '.join(SUFFIXES)} file")
+    check_weights_file(path)
     if path.suffix not in SUFFIXES:
         raise WeightsError(f"weights {path} end in {path.suffix!r}, expected {', '.join(SUFFIXES)}")
     with path.open("rb") as file:
@@ -125,7 +125,22 @@ def _read_safetensors(path: Path) -> Any:
         raise WeightsError(f"weights {path} are no readable safetensors file, cut short or damaged: {error}") from error
 
 
+def _check_inflated(path: Path) -> None:
+    """Refuse a zip of torch that says it becomes much more than it is: torch stores its tensors as they are."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            total = sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OverflowError):
+        return  # torch says what is wrong with it
+    stored = path.stat().st_size
+    if total > inflated_limit(stored):
+        raise WeightsError(f"weights {path} say that their {stored:,} bytes become {total:,}: they are made up")
+
+
 def _read_torch(path: Path) -> Any:
+    _check_inflated(path)
     # weights_only reads tensors and plain containers and refuses every other object; embedkit never falls back.
     try:
         return torch.load(path, map_location="cpu", weights_only=True)  # pyright: ignore[reportUnknownMemberType]

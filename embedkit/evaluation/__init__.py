@@ -1,11 +1,21 @@
-"""From a fitted thing to a number that can be believed: splits, metrics, statistics, duplicates.
+"""From a fitted thing to a number that can be believed: splits, metrics, statistics, duplicates, comparisons.
 
-Layer: above tables and estimators, below probes. Never imports timm or Pillow.
+Layer: above tables, estimators and results, below probes. Never imports timm or Pillow.
 """
 
+from embedkit.evaluation.comparison import (
+    Conditions,
+    Entry,
+    average_ranks,
+    disagreements,
+    disagreements_of,
+    make_leaderboard,
+)
 from embedkit.evaluation.duplicates import Leaks, leaks
+from embedkit.evaluation.evaluating import ProbeRun, Protocol, evaluate
 from embedkit.evaluation.feature_rows import FeatureRows, is_large
 from embedkit.evaluation.judging import further_metrics, judge, per_image
+from embedkit.evaluation.labels import Kind, Predictions, TableLabels, TargetType, encoded, labels_of
 from embedkit.evaluation.metrics import Metric, accuracy, mean_average_precision, mean_average_precision_11
 from embedkit.evaluation.neighbours import nearest
 from embedkit.evaluation.predictions import Float64, Predicted, Targets, joined, predicted_classes, spread
@@ -19,24 +29,39 @@ from embedkit.evaluation.statistics import (
     paired_permutation_test,
     rank_groups,
 )
-from embedkit.evaluation.task import Kind, Predictions, TargetType, Task, encoded, task_of
+from embedkit.evaluation.subjects import about
+from embedkit.evaluation.task import NOTHING_SELECTED, Labelled, Outcome, Steps, Task, tasks_of
 
 __all__ = [
+    "Conditions",
+    "Entry",
     "FeatureRows",
     "Float64",
     "Kind",
+    "Labelled",
     "Labels",
     "Leaks",
     "Metric",
+    "NOTHING_SELECTED",
+    "Outcome",
     "Predicted",
     "Predictions",
+    "ProbeRun",
+    "Protocol",
     "Rows",
     "Split",
+    "Steps",
+    "TableLabels",
     "TargetType",
     "Targets",
     "Task",
+    "about",
     "accuracy",
+    "average_ranks",
+    "disagreements",
+    "disagreements_of",
     "encoded",
+    "evaluate",
     "final_split",
     "friedman_test",
     "further_metrics",
@@ -44,7 +69,9 @@ __all__ = [
     "is_large",
     "joined",
     "judge",
+    "labels_of",
     "leaks",
+    "make_leaderboard",
     "make_splits",
     "mcnemar_test",
     "mean_average_precision",
@@ -57,5 +84,5 @@ __all__ = [
     "predicted_classes",
     "rank_groups",
     "spread",
-    "task_of",
+    "tasks_of",
 ]

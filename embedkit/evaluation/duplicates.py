@@ -5,7 +5,7 @@ known by its features alone: its nearest training image is very near, and far ne
 different pictures of one thing look like. Features of random networks and of simple drawings are all near each other,
 so that nearness alone would flag them.
 
-Layer: probes; above probes.features and the estimators.
+Layer: evaluation; above feature_rows and the estimators.
 """
 
 from __future__ import annotations

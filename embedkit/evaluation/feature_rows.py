@@ -3,7 +3,7 @@
 What is fitted from sums over rows (ridge, discriminant analysis, PCA) or by search (neighbours) asks for `batches`;
 what goes over its rows again and again asks for `arranged`, an array in memory or in a scratch file.
 
-Layer: probes; above the store's tables.
+Layer: evaluation; above the tables.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Judge predictions: the protocol's own metric with its interval, and every other metric that the predictions allow.
 
-Layer: probes; above probes.metrics and probes.statistics.
+Layer: evaluation; above metrics and statistics.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a model says of rows: targets, and scores of the classes.
 
-Layer: probes; NumPy only.
+Layer: evaluation; NumPy only.
 """
 
 from __future__ import annotations

@@ -5,26 +5,53 @@ scikit-learn or click, never prints.
 """
 
 from embedkit.extraction.defaults import default_store
+from embedkit.extraction.engines import (
+    Cluster,
+    all_devices,
+    check_cluster,
+    extract_on_cluster,
+    extract_on_devices,
+    parse_devices,
+    suggest_units,
+)
 from embedkit.extraction.kept import KeptBackbone
-from embedkit.extraction.recall import image_digests, recall
+from embedkit.extraction.plan import Plan, PlanFile, write_plan
+from embedkit.extraction.recalling import image_digests, recall
+from embedkit.extraction.records import Records, plans_folder
 from embedkit.extraction.report import Extraction, Progress, Tick
 from embedkit.extraction.resolution import RequestMemo, Resolution, resolve, resolve_together
 from embedkit.extraction.runner import run, run_many
-from embedkit.extraction.stages import Stages
+from embedkit.extraction.status import plan_status, planned_extraction
+from embedkit.extraction.units import UnitResult, UnitWorker
 
 __all__ = [
+    "Cluster",
     "Extraction",
     "KeptBackbone",
+    "Plan",
+    "PlanFile",
     "Progress",
+    "Records",
     "RequestMemo",
     "Resolution",
-    "Stages",
     "Tick",
+    "UnitResult",
+    "UnitWorker",
+    "all_devices",
+    "check_cluster",
     "default_store",
+    "extract_on_cluster",
+    "extract_on_devices",
     "image_digests",
+    "parse_devices",
+    "plan_status",
+    "planned_extraction",
+    "plans_folder",
     "recall",
     "resolve",
     "resolve_together",
     "run",
     "run_many",
+    "suggest_units",
+    "write_plan",
 ]

@@ -71,7 +71,7 @@ def all_devices(names: list[str]) -> list[str]:
     """Return ``["cuda"]`` as all GPUs that are visible; anything else, or where there is none, as it is."""
     if names != ["cuda"]:
         return names
-    from embedkit.backbones.devices import available_devices
+    from embedkit.backbones import available_devices
 
     return [name for name in available_devices() if name.startswith("cuda")] or names
 
@@ -121,7 +121,7 @@ def extract_on_devices(
     """
     for device in devices:
         if device not in ("auto", "cpu"):  # said at once, and even when the others would have been enough
-            from embedkit.backbones.devices import resolve_device
+            from embedkit.backbones import resolve_device
 
             resolve_device(device)
     shares = _share_cores(len(devices))

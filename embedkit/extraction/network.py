@@ -1,71 +1,75 @@
 """One network of a pass over images, whose forward pass serves several outputs, and the batches that it is given.
 
-Layer: extraction; above the pipeline and tasks, below the runner.
+Layer: extraction; above the pipeline and jobs, below the runner.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from embedkit.backbones import Backbone, run_together
+from embedkit.extraction.job import Features, Job
 from embedkit.extraction.pipeline import Ready, Recipe
 from embedkit.extraction.resolution import feature_spec, load
-from embedkit.extraction.task import Features, Task
 from embedkit.specs import require_equal
 
 
 class Network:
-    """The tasks that outputs of one network serve, in one way of preprocessing."""
+    """The jobs that outputs of one network serve, in one way of preprocessing."""
 
-    def __init__(self, tasks: list[Task], backbones: list[Backbone] | None, batch_size: int | None) -> None:
-        self.tasks = tasks
-        spec = tasks[0].spec
+    def __init__(
+        self, jobs: list[Job], backbones: list[Backbone] | None, batch_size: int | None, memo_folder: Path
+    ) -> None:
+        self.jobs = jobs
+        spec = jobs[0].spec
         self.recipe = Recipe(spec.decode, spec.preprocess)
         self.images = 0
         self.seconds = 0.0
         self._backbones = backbones
         self._batch_size = batch_size
+        self._memo_folder = memo_folder
 
     @property
     def needs_torch(self) -> bool:
         """Whether it is more than a function of NumPy's."""
-        return self.tasks[0].spec.backbone.weights != "none"
+        return self.jobs[0].spec.backbone.weights != "none"
 
     def loaded(self) -> list[Backbone]:
-        """Return one backbone a task, from memory or from its weights."""
+        """Return one backbone a job, from memory or from its weights."""
         if self._backbones is None:
-            asked = [task.request.pinned(task.spec) for task in self.tasks]
-            self._backbones = load(asked, batch_size=self._batch_size)
-            for task, backbone in zip(self.tasks, self._backbones, strict=True):
+            asked = [job.request.pinned(job.spec) for job in self.jobs]
+            self._backbones = load(asked, self._memo_folder, batch_size=self._batch_size)
+            for job, backbone in zip(self.jobs, self._backbones, strict=True):
                 require_equal(
-                    feature_spec(task.request, backbone),
-                    task.spec,
+                    feature_spec(job.request, backbone),
+                    job.spec,
                     "the backbone is not the one that the memo of requests promised; run again with --rehash",
                 )
         return self._backbones
 
-    def backbone_of(self, task: Task) -> Backbone | None:
-        """Return the backbone of a task, if it was loaded."""
-        return None if self._backbones is None else self._backbones[self.tasks.index(task)]
+    def backbone_of(self, job: Job) -> Backbone | None:
+        """Return the backbone of a job, if it was loaded."""
+        return None if self._backbones is None else self._backbones[self.jobs.index(job)]
 
 
 @dataclass(slots=True)
 class Batch:
-    """Images for one network, each with the tasks that wait for it."""
+    """Images for one network, each with the jobs that wait for it."""
 
     network: Network
     images: list[Ready]
-    tasks: list[list[Task]]
+    jobs: list[list[Job]]
 
 
 def run_batch(batch: Batch, images: int) -> tuple[Batch, list[Features], float]:
-    """Return a batch of a run over so many images, the features for each of its network's tasks, and the seconds."""
+    """Return a batch of a run over so many images, the features for each of its network's jobs, and the seconds."""
     backbones = batch.network.loaded()
     if batch.network.needs_torch:
-        from embedkit.backbones.threads import use_one_thread
+        from embedkit.backbones import use_one_thread
 
         use_one_thread()
     started = time.perf_counter()

@@ -148,9 +148,7 @@ class Plan:
     def pinned(self, device: str | None = None) -> FeatureRequest:
         """Return the request with everything resolved, for a device of this machine."""
         request = self.request.pinned(self.resolution.spec)
-        if device is None:
-            return request
-        return dataclasses.replace(request, device=device)
+        return request if device is None else dataclasses.replace(request, device=device)
 
 
 def write_plan(

@@ -13,11 +13,11 @@ Layer: extraction; above the rooms, below the embedder.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import logging
 import os
 import re
-import shutil
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from embedkit.errors import StoreWriteError
 from embedkit.extraction.plan import Plan
-from embedkit.files import commit_to, read_json
+from embedkit.files import DISK, TEMPORARY_PREFIX, Folder, commit_to, read_json
 from embedkit.specs import canonical_json
 from embedkit.store import FeatureSet, Leases
 
@@ -122,11 +122,17 @@ def plans_folder(memo_folder: Path) -> Path:
     ------
     StoreWriteError
     """
-    folder = memo_folder / "plans"
+    return _made(memo_folder, "plans").path
+
+
+def _made(memo_folder: Path, *names: str) -> Folder:
+    """Return a folder among the memos, made when needed; the store itself must be there."""
+    folder = Folder(memo_folder.parent, (memo_folder.name, *names))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        for above in folder.way():
+            above.make()
     except OSError as error:
-        raise StoreWriteError(f"cannot create {folder}: {error.strerror}; check the disk") from error
+        raise StoreWriteError(f"cannot create {folder.path}: {error.strerror}; check the disk") from error
     return folder
 
 
@@ -142,11 +148,12 @@ class Records:
 
     def __init__(self, plan: Plan, memo_folder: Path) -> None:
         self._plan = plan
-        self._folder = memo_folder / "plans" / plan.id[:32]
+        self._memo_folder = memo_folder
+        self._folder = Folder(memo_folder.parent, (memo_folder.name, "plans", plan.id[:32]))
 
     def leases(self) -> Leases:
         """Return leases on units, for one worker."""
-        return Leases(self._folder / "leases")
+        return Leases(self._folder.child("leases"))
 
     def read(self, number: int, count: int) -> UnitRecord:
         """Return the record of a unit, a blank one where there is none."""
@@ -169,11 +176,7 @@ class Records:
 
     def units(self) -> list[tuple[int, int]]:
         """Return the units that have a record, as (number, count)."""
-        try:
-            names = sorted(os.listdir(self._folder))
-        except FileNotFoundError:
-            return []
-        found = [match for name in names if (match := _NAME.fullmatch(name)) is not None]
+        found = [match for name in sorted(self._folder.names()) if (match := _NAME.fullmatch(name)) is not None]
         units = [(int(match[1]), int(match[2])) for match in found]
         return [(number, count) for number, count in units if 1 <= number <= count]
 
@@ -186,16 +189,19 @@ class Records:
         """
         text = canonical_json(record.to_dict())
         digest = hashlib.sha256(text.encode("ascii")).hexdigest()
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreWriteError(f"cannot create {self._folder}: {error.strerror}; check the disk") from error
+        folder = _made(self._memo_folder, "plans", self._plan.id[:32])
         content = f'{{"sha256":"{digest}","record":{text}}}\n'.encode("ascii")
-        commit_to(self._path(record.number, record.count), [content], sealed=False)
+        commit_to(self._path(record.number, record.count), [content], sealed=False, folder=folder)
 
     def remove(self) -> None:
         """Forget what units have reported; the rows in the store stay."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        for folder, is_ours in ((self._folder.child("leases"), ".lease"), (self._folder, ".json")):
+            with contextlib.suppress(OSError):
+                with folder.opened() as at:
+                    for name in folder.names():
+                        if name.endswith((is_ours, ".lock")) or name.startswith(TEMPORARY_PREFIX):
+                            DISK.remove(folder / name, at)
+                folder.remove()
 
     def _path(self, number: int, count: int) -> Path:
         return self._folder / f"unit-{number}-of-{count}.json"

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from embedkit.backbones import Backbone
 from embedkit.extraction.resolution import Resolution
-from embedkit.extraction.stages import Stages
+from embedkit.results import Stages
 from embedkit.store import FeatureSet
 
 

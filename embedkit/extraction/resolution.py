@@ -22,7 +22,7 @@ from embedkit.backbones import Backbone, FeatureRequest
 from embedkit.errors import DeviceError, MissingExtraError
 from embedkit.files import Witness, recall_json, remember_json
 from embedkit.specs import DecodeSpec, FeatureSpec, canonical_json
-from embedkit.store import FeatureStore, MemoryFeatureStore
+from embedkit.store import FeatureStore
 
 log = logging.getLogger("embedkit")
 
@@ -157,7 +157,7 @@ class RequestMemo:
 
 def resolve(
     request: FeatureRequest,
-    store: FeatureStore | MemoryFeatureStore,
+    store: FeatureStore,
     *,
     expected_images: int | None = None,
     batch_size: int | None = None,
@@ -168,7 +168,7 @@ def resolve(
     Parameters
     ----------
     request : FeatureRequest
-    store : FeatureStore or MemoryFeatureStore
+    store : FeatureStore
     expected_images : int, optional
         Lets ``auto`` judge whether an engine pays for its start.
     batch_size : int, optional
@@ -183,7 +183,7 @@ def resolve(
         None where the memo answered and no backbone was given.
     """
     if backbone is not None:
-        held = RequestMemo(store.memo_folder).lookup(request) if isinstance(store, FeatureStore) else None
+        held = RequestMemo(store.memo_folder).lookup(request)
         if held is not None and held.spec == feature_spec(request, backbone):
             return held, backbone
         return _remember(request, store, backbone), backbone
@@ -193,10 +193,11 @@ def resolve(
 
 def resolve_together(
     requests: Sequence[FeatureRequest],
-    store: FeatureStore | MemoryFeatureStore,
+    store: FeatureStore,
     *,
     expected_images: int | None = None,
     batch_size: int | None = None,
+    remember: bool = True,
 ) -> list[tuple[Resolution, Backbone | None]]:
     """Resolve several requests; those that differ in layer, pool and dtype alone get outputs of one network.
 
@@ -204,12 +205,12 @@ def resolve_together(
     that all come from one pass.
 
     Parameters and results are those of `resolve`, one for each request. Of one network either all backbones are
-    given or none.
+    given or none. Without `remember` nothing is written into the store's memo.
     """
-    memo = RequestMemo(store.memo_folder) if isinstance(store, FeatureStore) else None
+    memo = RequestMemo(store.memo_folder)
     resolved: dict[int, tuple[Resolution, Backbone | None]] = {}
     for members in by_network(requests):
-        remembered = [memo.lookup(requests[place]) if memo is not None else None for place in members]
+        remembered = [memo.lookup(requests[place]) for place in members]
         known = [resolution for resolution in remembered if resolution is not None]
         if len(known) == len(members):
             for place, resolution in zip(members, known, strict=True):
@@ -218,17 +219,18 @@ def resolve_together(
             continue
         asked = [requests[place] for place in members]
         kept = known[0] if known else _held(asked[0], store, expected_images)
-        backbones = _load_as(kept, asked, expected_images, batch_size)
+        backbones = _load_as(kept, asked, expected_images, batch_size, store.memo_folder)
         for place, held, backbone in zip(members, remembered, backbones, strict=True):
-            resolved[place] = held or _remember(requests[place], store, backbone, kept), backbone
+            found = held or _resolution(requests[place], backbone, kept)
+            if held is None and remember:
+                RequestMemo(store.memo_folder).record(requests[place], found, backbone.weights_files)
+            resolved[place] = found, backbone
     return [resolved[place] for place in range(len(requests))]
 
 
-def _held(
-    request: FeatureRequest, store: FeatureStore | MemoryFeatureStore, expected_images: int | None
-) -> Resolution | None:
+def _held(request: FeatureRequest, store: FeatureStore, expected_images: int | None) -> Resolution | None:
     """Return the resolution that ``auto`` should follow because the store holds much of what it would compute again."""
-    if isinstance(store, MemoryFeatureStore) or all(getattr(request, name) != "auto" for name in _SETTLED):
+    if all(getattr(request, name) != "auto" for name in _SETTLED):
         return None
     there = set(store.fingerprints())
     held = [
@@ -244,17 +246,21 @@ def _held(
 
 
 def _load_as(
-    kept: Resolution | None, asked: list[FeatureRequest], expected_images: int | None, batch_size: int | None
+    kept: Resolution | None,
+    asked: list[FeatureRequest],
+    expected_images: int | None,
+    batch_size: int | None,
+    memo_folder: Path,
 ) -> list[Backbone]:
     """Load the outputs of one network, in the engine and precision of a resolution where this machine has them."""
     if kept is not None:
         try:
             like_kept = {name: getattr(kept.spec.backbone, name) for name in _SETTLED}
             pinned = [dataclasses.replace(request, **like_kept) for request in asked]
-            return load(pinned, expected_images, batch_size)
+            return load(pinned, memo_folder, expected_images, batch_size)
         except (DeviceError, MissingExtraError) as error:
             log.warning("features of this model are in the store, but not as this machine computes them: %s", error)
-    return load(asked, expected_images, batch_size)
+    return load(asked, memo_folder, expected_images, batch_size)
 
 
 def by_network(requests: Sequence[FeatureRequest]) -> list[list[int]]:
@@ -266,25 +272,31 @@ def by_network(requests: Sequence[FeatureRequest]) -> list[list[int]]:
 
 
 def load(
-    requests: Sequence[FeatureRequest], expected_images: int | None = None, batch_size: int | None = None
+    requests: Sequence[FeatureRequest],
+    memo_folder: Path,
+    expected_images: int | None = None,
+    batch_size: int | None = None,
 ) -> list[Backbone]:
     """Load the outputs of one network; only here are torch and timm imported."""
-    from embedkit.backbones import load_backbones
+    from embedkit.backbones import check_weights_file, load_backbones
 
-    return load_backbones(requests, batch_size=batch_size, expected_images=expected_images)
+    for request in requests:
+        if request.weights_file is not None:
+            check_weights_file(request.weights_file)
+
+    return load_backbones(requests, batch_size=batch_size, expected_images=expected_images, memo_folder=memo_folder)
 
 
-def _remember(
-    request: FeatureRequest,
-    store: FeatureStore | MemoryFeatureStore,
-    backbone: Backbone,
-    kept: Resolution | None = None,
-) -> Resolution:
+def _remember(request: FeatureRequest, store: FeatureStore, backbone: Backbone) -> Resolution:
+    resolution = Resolution.of(request, backbone)
+    RequestMemo(store.memo_folder).record(request, resolution, backbone.weights_files)
+    return resolution
+
+
+def _resolution(request: FeatureRequest, backbone: Backbone, kept: Resolution | None) -> Resolution:
     resolution = Resolution.of(request, backbone)
     if kept is not None and resolution.spec == kept.spec:
-        resolution = dataclasses.replace(resolution, choice=kept.choice, drift=kept.drift)
-    if isinstance(store, FeatureStore):
-        RequestMemo(store.memo_folder).record(request, resolution, backbone.weights_files)
+        return dataclasses.replace(resolution, choice=kept.choice, drift=kept.drift)
     return resolution
 
 

@@ -27,14 +27,16 @@ import numpy.typing as npt
 
 from embedkit.backbones import Backbone, FeatureRequest, check_batch_size
 from embedkit.errors import ImageError, UsageError
+from embedkit.extraction.job import Features, Job
 from embedkit.extraction.network import Batch, Network, run_batch
 from embedkit.extraction.pipeline import Failed, Identified, Pixels, Ready, Recipe, identify, prefetch, prepare
 from embedkit.extraction.report import Extraction, Progress, Tick
 from embedkit.extraction.resolution import Resolution, by_network, resolve, resolve_together
-from embedkit.extraction.stages import Stages, Stopwatch
-from embedkit.extraction.task import Features, Task
+from embedkit.extraction.space import check_space
+from embedkit.extraction.stopwatch import Stopwatch
 from embedkit.images import ImageSource, StatMemo
-from embedkit.store import FeatureStore, MemoryFeatureStore
+from embedkit.results import Stages
+from embedkit.store import FeatureStore
 
 # Rows that are identified, looked up and claimed together: large enough to make a claim cheap, small enough that the
 # encoded bytes of two blocks are nothing beside a network.
@@ -50,7 +52,7 @@ _POLL_SECONDS = 0.2
 def run(
     source: ImageSource,
     request: FeatureRequest,
-    store: FeatureStore | MemoryFeatureStore,
+    store: FeatureStore,
     *,
     progress: Progress | None = None,
     rehash: bool = False,
@@ -63,7 +65,7 @@ def run(
     ----------
     source : ImageSource
     request : FeatureRequest
-    store : FeatureStore or MemoryFeatureStore
+    store : FeatureStore
     progress : callable, optional
         Called with a `Tick` whenever images are settled.
     rehash : bool
@@ -95,7 +97,7 @@ def run(
 def run_many(
     source: ImageSource,
     requests: Sequence[FeatureRequest],
-    store: FeatureStore | MemoryFeatureStore,
+    store: FeatureStore,
     *,
     progress: Progress | None = None,
     rehash: bool = False,
@@ -130,17 +132,17 @@ def run_many(
 
 @dataclass(frozen=True, slots=True)
 class _Claimed:
-    """An image and the tasks that wait for it."""
+    """An image and the jobs that wait for it."""
 
     image: Identified
-    tasks: list[Task]
+    jobs: list[Job]
 
 
 class _Pass:
     def __init__(
         self,
         source: ImageSource,
-        store: FeatureStore | MemoryFeatureStore,
+        store: FeatureStore,
         progress: Progress | None,
         batch_size: int | None,
     ) -> None:
@@ -161,27 +163,27 @@ class _Pass:
         rehash: bool,
     ) -> list[Extraction]:
         started = time.monotonic()
-        folder = self.store.memo_folder if isinstance(self.store, FeatureStore) else None
-        self.memo = StatMemo(folder / self.source.memo_name) if folder is not None else None
+        self.memo = StatMemo(self.store.memo_folder / self.source.memo_name)
         try:
             digests, known = self._recall_digests(rehash)
             if resolved is None:
                 resolved = resolve_together(
                     requests, self.store, expected_images=len(self.source.keys), batch_size=self.batch_size
                 )
-            tasks: dict[str, Task] = {}  # two requests may mean the same features
+            jobs: dict[str, Job] = {}  # two requests may mean the same features
             backbones: dict[str, Backbone | None] = {}
             for request, (resolution, backbone) in zip(requests, resolved, strict=True):
                 fingerprint = resolution.spec.fingerprint
-                if fingerprint not in tasks:
-                    tasks[fingerprint] = Task(request, resolution.spec, self.store.features(resolution.spec), digests)
+                if fingerprint not in jobs:
+                    jobs[fingerprint] = Job(request, resolution.spec, self.store.features(resolution.spec), digests)
                 backbones[fingerprint] = backbones.get(fingerprint) or backbone
-            self.tasks = list(tasks.values())
+            self.jobs = list(jobs.values())
             self.networks = self._group(backbones)
-            for task in self.tasks:
-                task.recall(known)
+            for job in self.jobs:
+                job.recall(known)
             self._tick()
-            if any(task.pending.any() for task in self.tasks):
+            if any(job.pending.any() for job in self.jobs):
+                check_space(self.store.path, [(job.spec, int(job.pending.sum())) for job in self.jobs])
                 with ThreadPoolExecutor(self.threads, thread_name_prefix="embedkit-decode") as executor:
                     try:
                         self._compute(executor)
@@ -189,79 +191,79 @@ class _Pass:
                         executor.shutdown(wait=True, cancel_futures=True)
                         raise
         finally:
-            if self.memo is not None:
-                self.memo.save()
+            self.memo.save()
         seconds = time.monotonic() - started
-        return [self._outcome(tasks[resolution.spec.fingerprint], resolution, seconds) for resolution, _ in resolved]
+        return [self._outcome(jobs[resolution.spec.fingerprint], resolution, seconds) for resolution, _ in resolved]
 
     def _recall_digests(self, rehash: bool) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
         """Take the digests of unchanged files from the memo; say which rows are known."""
         digests = np.zeros((len(self.source.keys), 32), dtype=np.uint8)
         known = np.zeros(len(digests), dtype=bool)
-        if self.memo is not None and not rehash:
+        if not rehash:
             rows, refs = self.source.on_disk()
             digests[rows], known[rows] = self.memo.lookup(refs)
         return digests, known
 
     def _group(self, backbones: dict[str, Backbone | None]) -> list[Network]:
-        """Put together the tasks that share forward passes: outputs that were, or will be, loaded together."""
+        """Put together the jobs that share forward passes: outputs that were, or will be, loaded together."""
         networks: list[Network] = []
-        for members in by_network([task.request.pinned(task.spec) for task in self.tasks]):
-            tasks = [self.tasks[place] for place in members]
-            given = [backbone for task in tasks if (backbone := backbones[task.spec.fingerprint]) is not None]
-            networks.append(Network(tasks, given if len(given) == len(tasks) else None, self.batch_size))
+        for members in by_network([job.request.pinned(job.spec) for job in self.jobs]):
+            jobs = [self.jobs[place] for place in members]
+            given = [backbone for job in jobs if (backbone := backbones[job.spec.fingerprint]) is not None]
+            loaded = given if len(given) == len(jobs) else None
+            networks.append(Network(jobs, loaded, self.batch_size, self.store.memo_folder))
         return networks
 
-    def _outcome(self, task: Task, resolution: Resolution, seconds: float) -> Extraction:
-        network = next(network for network in self.networks if task in network.tasks)
+    def _outcome(self, job: Job, resolution: Resolution, seconds: float) -> Extraction:
+        network = next(network for network in self.networks if job in network.jobs)
         return Extraction(
             resolution=resolution,
-            features=task.features,
-            digests=task.digests,
-            backbone=network.backbone_of(task),
-            failures=dict(sorted(task.failures.items())),
-            forward_passes=task.forward_passes,
-            cache_hits=task.cache_hits,
+            features=job.features,
+            digests=job.digests,
+            backbone=network.backbone_of(job),
+            failures=dict(sorted(job.failures.items())),
+            forward_passes=job.forward_passes,
+            cache_hits=job.cache_hits,
             seconds=seconds,
-            stages=self.stages if task.forward_passes else None,
+            stages=self.stages if job.forward_passes else None,
             pace=network.images / network.seconds * self.side_by_side if network.seconds else None,
-            copies=task.copies,
+            copies=job.copies,
         )
 
     def _compute(self, executor: Executor) -> None:
         with contextlib.ExitStack() as stack:
-            for task in self.tasks:
-                task.writer = stack.enter_context(task.features.writer())
+            for job in self.jobs:
+                job.writer = stack.enter_context(job.features.writer())
             self._work_off(executor)
-            while any(task.deferred for task in self.tasks):
+            while any(job.deferred for job in self.jobs):
                 # What is in a buffer may be what the other process waits for.
-                for task in self.tasks:
-                    task.writer.commit()
-                changed = [task.revisit() for task in self.tasks]
-                if any(task.pending.any() for task in self.tasks):
+                for job in self.jobs:
+                    job.writer.commit()
+                changed = [job.revisit() for job in self.jobs]
+                if any(job.pending.any() for job in self.jobs):
                     self._work_off(executor)
                 elif not any(changed):
                     time.sleep(_POLL_SECONDS)
             with self.stopwatch.timed("commit"):
-                for task in self.tasks:
-                    task.writer.commit()
+                for job in self.jobs:
+                    job.writer.commit()
         self.stages = self.stopwatch.read_off(self.threads, self.readers, on_device=self.side_by_side != self.threads)
-        for task in self.tasks:
-            task.settle_twins()
+        for job in self.jobs:
+            job.settle_twins()
         self._tick()
 
     def _work_off(self, executor: Executor) -> None:
-        rows: list[int] = np.flatnonzero(np.any([task.pending for task in self.tasks], axis=0)).tolist()
-        working = [network for network in self.networks if any(task.pending.any() for task in network.tasks)]
+        rows: list[int] = np.flatnonzero(np.any([job.pending for job in self.jobs], axis=0)).tolist()
+        working = [network for network in self.networks if any(job.pending.any() for job in network.jobs)]
         with self._reading(executor) as readers:
             identified = prefetch(readers, self._identify, rows, ahead=2 * _BLOCK)
             prepared = prefetch(executor, self._prepare, self._claim(identified), ahead=2 * _BLOCK)
             for batch, features in self._forward(self._batches(prepared), working, executor):
-                for task, computed in zip(batch.network.tasks, features, strict=True):
-                    mine = [place for place, tasks in enumerate(batch.tasks) if task in tasks]
+                for job, computed in zip(batch.network.jobs, features, strict=True):
+                    mine = [place for place, jobs in enumerate(batch.jobs) if job in jobs]
                     if mine:
                         with self.stopwatch.timed("commit"):
-                            task.settle([batch.images[place] for place in mine], computed[mine])
+                            job.settle([batch.images[place] for place in mine], computed[mine])
                 self._tick()
 
     @contextlib.contextmanager
@@ -282,30 +284,30 @@ class _Pass:
             return identify(row, self.source.images[row])
 
     def _claim(self, identified: Iterable[Identified | Failed]) -> Iterator[_Claimed]:
-        """Let pass what this pass has to compute for some task; settle or set aside everything else."""
+        """Let pass what this pass has to compute for some job; settle or set aside everything else."""
         for block in _blocks(identified):
             images: list[Identified] = []
             for item in block:
                 if isinstance(item, Failed):
-                    for task in self.tasks:
-                        if task.pending[item.row]:
-                            task.pending[item.row] = False
-                            task.fail(item.row, str(item.error))
+                    for job in self.jobs:
+                        if job.pending[item.row]:
+                            job.pending[item.row] = False
+                            job.fail(item.row, str(item.error))
                     continue
-                if self.memo is not None and item.file is not None:
+                if item.file is not None:
                     self.memo.record(*item.file, item.digest)
                 images.append(item)
-            wanted: dict[int, list[Task]] = {}
-            for task in self.tasks:
-                for item in task.claim(images):
-                    wanted.setdefault(item.row, []).append(task)
+            wanted: dict[int, list[Job]] = {}
+            for job in self.jobs:
+                for item in job.claim(images):
+                    wanted.setdefault(item.row, []).append(job)
             for item in images:
                 if item.row in wanted:
                     yield _Claimed(item, wanted[item.row])
             self._tick()
 
     def _prepare(self, claimed: _Claimed) -> tuple[_Claimed, dict[Recipe, Pixels | ImageError]]:
-        waiting = [network for network in self.networks if any(task in network.tasks for task in claimed.tasks)]
+        waiting = [network for network in self.networks if any(job in network.jobs for job in claimed.jobs)]
         with self.stopwatch.timed("decode"):
             return claimed, prepare(claimed.image, {network.recipe for network in waiting})
 
@@ -313,16 +315,16 @@ class _Pass:
         filling = [Batch(network, [], []) for network in self.networks]
         for claimed, made in prepared:
             for place, network in enumerate(self.networks):
-                tasks = [task for task in claimed.tasks if task in network.tasks]
-                if not tasks:
+                jobs = [job for job in claimed.jobs if job in network.jobs]
+                if not jobs:
                     continue
                 pixels = made[network.recipe]
                 if isinstance(pixels, ImageError):
-                    for task in tasks:
-                        task.drop(claimed.image.row, claimed.image.digest, pixels)
+                    for job in jobs:
+                        job.drop(claimed.image.row, claimed.image.digest, pixels)
                     continue
                 filling[place].images.append(Ready(claimed.image.row, claimed.image.digest, pixels))
-                filling[place].tasks.append(tasks)
+                filling[place].jobs.append(jobs)
                 if len(filling[place].images) == network.loaded()[0].batch_size:
                     yield filling[place]
                     filling[place] = Batch(network, [], [])
@@ -343,11 +345,10 @@ class _Pass:
             ahead = self.threads
             torch_networks = [network for network in networks if network.needs_torch]
             if torch_networks:  # else no torch is loaded
-                from embedkit.backbones import resolve_device
-                from embedkit.backbones.threads import keep_thread_count
+                from embedkit.backbones import keep_thread_count, resolve_device
 
                 stack.enter_context(keep_thread_count())
-                if any(resolve_device(one.tasks[0].request.device) != "cpu" for one in torch_networks):
+                if any(resolve_device(one.jobs[0].request.device) != "cpu" for one in torch_networks):
                     ahead = 1
                     self.side_by_side = 2
             run = functools.partial(run_batch, images=len(self.source))
@@ -361,11 +362,9 @@ class _Pass:
         if self.progress is not None:
             done, found, failed = (
                 sum(counts)
-                for counts in zip(
-                    *((task.done, task.cache_hits, len(task.failures)) for task in self.tasks), strict=True
-                )
+                for counts in zip(*((job.done, job.cache_hits, len(job.failures)) for job in self.jobs), strict=True)
             )
-            self.progress(Tick(len(self.source.keys) * len(self.tasks), done, found, failed))
+            self.progress(Tick(len(self.source.keys) * len(self.jobs), done, found, failed))
 
 
 def _blocks(items: Iterable[Identified | Failed]) -> Iterator[list[Identified | Failed]]:

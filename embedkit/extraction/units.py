@@ -23,8 +23,8 @@ from embedkit.backbones import Backbone, check_batch_size
 from embedkit.errors import SourceNotFoundError, SpecMismatchError, WorkerDiedError
 from embedkit.extraction.child import Child, ChildSettings
 from embedkit.extraction.pipeline import Identified, identify
-from embedkit.extraction.places import check_places, is_there, was_there
 from embedkit.extraction.plan import PlanFile
+from embedkit.extraction.reachable import check_reachable, is_there, was_there
 from embedkit.extraction.records import Records, Standing, UnitRecord, standing, this_worker
 from embedkit.extraction.report import Extraction, Progress, Tick
 from embedkit.extraction.runner import run_many
@@ -142,7 +142,7 @@ class UnitWorker:
         if not todo:
             failures = {row: before.failures[row] for row in rows if row in before.failures}
             return UnitResult(number=number, count=count, rows=len(rows), failures=failures, cache_hits=found)
-        check_places(self.plan, todo)
+        check_reachable(self.plan, todo)
         self._renew(record, rows, before, todo)
         leases = self._records.leases()
         try:

@@ -10,7 +10,7 @@ Layer: above errors. Standard library only.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 _FREE_BYTES = 256 << 20
@@ -36,7 +36,7 @@ class Budget:
         self._changed = threading.Condition()
 
     @contextmanager
-    def hold(self, size: int) -> Iterator[None]:
+    def hold(self, size: int) -> Generator[None]:
         """Wait until `size` bytes are free, and hold them; one that is larger than the total waits to be alone."""
         with self._changed:
             self._changed.wait_for(lambda: self._held + size <= self.total or not self._held)

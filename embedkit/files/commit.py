@@ -11,7 +11,7 @@ that a user renames can still say whether it is whole.
 `Disk` is the seam: all calls that change the disk go through it, so that tests replay every prefix of them and make any
 of them fail.
 
-Layer: the bottom of the store. Standard library and errors only.
+Layer: files. Standard library and errors only.
 """
 
 from __future__ import annotations
@@ -20,21 +20,19 @@ import errno
 import hashlib
 import os
 import struct
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from embedkit.errors import EmbedkitError, StoreWriteError
+from embedkit.files.folder import Folder
+from embedkit.files.temporary import remove_abandoned, temporary_name
 
 TRAILER = struct.Struct("<8sQ32s")
 """Magic, number of bytes before the trailer, SHA-256 of those bytes: 48 bytes."""
 
 MAGIC = b"EMBEDKIT"
-
-TEMPORARY_PREFIX = ".tmp-"
-"""How every file begins that is not committed yet: ``.tmp-<pid>-<uuid>``."""
 
 Buffer = bytes | bytearray | memoryview
 
@@ -47,11 +45,15 @@ _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 
 
 class Disk:
-    """The calls that change a disk, one method each, so that a test can log them, slow them down or make them fail."""
+    """The calls that change a disk, one method each, so that a test can log them, slow them down or make them fail.
 
-    def create(self, path: Path) -> int:
+    `at` is a descriptor of the open folder in which a path lies; then its last name alone counts.
+    """
+
+    def create(self, path: Path, at: int | None = None) -> int:
         """Create a file that must not exist; return its descriptor."""
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+        return os.open(_named(path, at), flags, 0o666, dir_fd=at)
 
     def write(self, descriptor: int, data: memoryview) -> int:
         """Write some of the bytes; return how many."""
@@ -61,30 +63,33 @@ class Disk:
         """Wait until the bytes of a file are on the disk."""
         os.fsync(descriptor)
 
-    def rename(self, source: Path, target: Path) -> None:
-        """Give a file its final name, in place of whatever has it."""
-        os.replace(source, target)
+    def rename(self, source: Path, target: Path, at: int | None = None, to: int | None = None) -> None:
+        """Give a file its final name, in place of whatever has it; `to` is the target's folder, else that of both."""
+        to = at if to is None else to
+        os.replace(_named(source, at), _named(target, to), src_dir_fd=at, dst_dir_fd=to)
 
-    def link(self, source: Path, target: Path) -> None:
+    def link(self, source: Path, target: Path, at: int | None = None) -> None:
         """Give a file a second name that must not exist."""
-        os.link(source, target)
+        os.link(_named(source, at), _named(target, at), src_dir_fd=at, dst_dir_fd=at)
 
-    def sync_folder(self, folder: Path) -> None:
+    def sync_folder(self, folder: Path, at: int | None = None) -> None:
         """Wait until the names in a folder are on the disk."""
         if os.name == "nt":  # Windows cannot open a folder; NTFS journals names by itself
             return
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(folder, os.O_RDONLY) if at is None else at
         try:
             os.fsync(descriptor)
         except OSError as error:
             if error.errno != errno.EINVAL:  # some network file systems have no such operation
                 raise
         finally:
-            os.close(descriptor)
+            if at is None:
+                os.close(descriptor)
 
-    def remove(self, path: Path) -> None:
-        """Remove a file; a file that is gone already is fine."""
-        path.unlink(missing_ok=True)
+    def remove(self, path: Path, at: int | None = None) -> None:
+        """Remove a file or a link; one that is gone already is fine."""
+        with suppress(FileNotFoundError):
+            os.unlink(_named(path, at), dir_fd=at)
 
 
 DISK = Disk()
@@ -92,7 +97,7 @@ DISK = Disk()
 
 
 def commit_bytes(
-    folder: Path,
+    folder: Folder | Path,
     name_of: Callable[[int, str], str],
     chunks: Iterable[Buffer],
     *,
@@ -103,7 +108,7 @@ def commit_bytes(
 
     Parameters
     ----------
-    folder : Path
+    folder : Folder or Path
         Where the file goes; must exist.
     name_of : callable (length, sha256) -> str
         The final name, from the number of bytes in the whole file and their SHA-256 in 64 hexadecimal digits. Equal
@@ -126,10 +131,11 @@ def commit_bytes(
         The disk is full, the folder read-only or gone, a write failed. No temporary is left, and files committed before
         are intact.
     """
+    folder = Folder.of(folder)
 
-    def publish(temporary: Path, length: int, digest: str) -> Path:
+    def publish(temporary: Path, length: int, digest: str, at: int | None) -> Path:
         target = folder / name_of(length, digest)
-        disk.rename(temporary, target)
+        disk.rename(temporary, target, at)
         return target
 
     try:
@@ -137,13 +143,21 @@ def commit_bytes(
     except EmbedkitError:  # from the chunks, not from the disk
         raise
     except OSError as error:
-        raise _write_error(error, folder, "what was committed before is intact") from error
+        raise _write_error(error, folder.path, "what was committed before is intact") from error
 
 
 def commit_to(
-    path: Path, chunks: Iterable[Buffer], *, sealed: bool = True, overwrite: bool = True, disk: Disk = DISK
+    path: Path,
+    chunks: Iterable[Buffer],
+    *,
+    sealed: bool = True,
+    overwrite: bool = True,
+    disk: Disk = DISK,
+    folder: Folder | None = None,
 ) -> None:
     """Put a file under a name that a user chose, whole or not at all.
+
+    What processes that were killed have left beside it is removed.
 
     Parameters
     ----------
@@ -157,6 +171,8 @@ def commit_to(
         Replace what has the name. Without, an existing file is an error even when it appears while this one is written.
     disk : Disk
         The calls that change the disk.
+    folder : Folder, optional
+        The folder of the path, where it is one of a store.
 
     Raises
     ------
@@ -165,16 +181,18 @@ def commit_to(
     StoreWriteError
         The disk is full, the folder read-only or gone, a write failed. What had the name before still has it.
     """
+    folder = folder or Folder(path.parent)
 
-    def publish(temporary: Path, length: int, digest: str) -> Path:
+    def publish(temporary: Path, length: int, digest: str, at: int | None) -> Path:
         if overwrite:
-            disk.rename(temporary, path)
+            disk.rename(temporary, path, at)
         else:
-            _rename_to_free_name(temporary, path, disk)
+            _rename_to_free_name(temporary, path, disk, at)
         return path
 
     try:
-        _commit(path.parent, chunks, sealed, disk, publish)
+        remove_abandoned(folder)
+        _commit(folder, chunks, sealed, disk, publish)
     except (EmbedkitError, FileExistsError):
         raise
     except OSError as error:
@@ -215,28 +233,30 @@ def check_trailer(file: BinaryIO) -> str | None:
 
 
 def _commit(
-    folder: Path,
+    folder: Folder,
     chunks: Iterable[Buffer],
     sealed: bool,
     disk: Disk,
-    publish: Callable[[Path, int, str], Path],
+    publish: Callable[[Path, int, str, int | None], Path],
 ) -> Path:
-    temporary = folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{uuid.uuid4().hex}"
-    try:
-        length, digest = _write(temporary, chunks, sealed, disk)
-        target = publish(temporary, length, digest)
-    except BaseException:  # an interrupt, too, must leave no temporary
-        with suppress(OSError):  # the reason worth reporting is the first one
-            disk.remove(temporary)
-        raise
-    disk.sync_folder(folder)
+    with folder.opened() as at:
+        temporary = folder / temporary_name()
+        try:
+            length, digest = _write(temporary, chunks, sealed, disk, at)
+            target = publish(temporary, length, digest, at)
+        except BaseException:  # an interrupt, too, must leave no temporary
+            with suppress(OSError):  # the reason worth reporting is the first one
+                disk.remove(temporary, at)
+            raise
+        disk.sync_folder(folder.path, at)
+        folder.check_same(at)  # what is not where its path says was not committed
     return target
 
 
-def _write(path: Path, chunks: Iterable[Buffer], sealed: bool, disk: Disk) -> tuple[int, str]:
+def _write(path: Path, chunks: Iterable[Buffer], sealed: bool, disk: Disk, at: int | None) -> tuple[int, str]:
     """Write and sync a new file; return its length and SHA-256, computed on the way."""
     running, length = hashlib.sha256(), 0
-    descriptor = disk.create(path)
+    descriptor = disk.create(path, at)
     try:
         for piece in _pieces(chunks):
             running.update(piece)
@@ -271,18 +291,22 @@ def _write_all(descriptor: int, data: memoryview, disk: Disk) -> None:
         data = data[written:]
 
 
-def _rename_to_free_name(temporary: Path, path: Path, disk: Disk) -> None:
+def _rename_to_free_name(temporary: Path, path: Path, disk: Disk, at: int | None) -> None:
     try:
-        disk.link(temporary, path)
+        disk.link(temporary, path, at)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
         # Without hard links there is no atomic "unless it exists": look first, and accept the gap of microseconds.
         if os.path.lexists(path):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
-        disk.rename(temporary, path)
+        disk.rename(temporary, path, at)
     else:
-        disk.remove(temporary)
+        disk.remove(temporary, at)
+
+
+def _named(path: Path, at: int | None) -> str | Path:
+    return path if at is None else path.name
 
 
 def _digest(file: BinaryIO, length: int) -> bytes:

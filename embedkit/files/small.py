@@ -12,13 +12,14 @@ import json
 import logging
 import math
 import os
-import stat
-import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
 from embedkit.errors import UnreadableFileError
-from embedkit.files.commit import TEMPORARY_PREFIX, Buffer
+from embedkit.files.commit import Buffer
+from embedkit.files.folder import Folder, open_regular
+from embedkit.files.temporary import temporary_name
 
 log = logging.getLogger("embedkit")
 
@@ -28,9 +29,12 @@ SMALL = 64 << 20
 # The deepest of embedkit's own records has less than ten levels; Python's own stack ends near a thousand.
 _MOST_LEVELS = 64
 
+# A value takes about 100 bytes of memory and at least one comma or bracket of text.
+_MOST_VALUES = 1 << 22
 
-def read_small(path: str | os.PathLike[str], most: int = SMALL) -> bytes:
-    """Read a regular file of at most so many bytes.
+
+def read_small(path: str | os.PathLike[str], most: int = SMALL, *, follow: bool = True) -> bytes:
+    """Read a regular file of at most so many bytes; without `follow` no link, as in a folder that others write to.
 
     Raises
     ------
@@ -41,21 +45,22 @@ def read_small(path: str | os.PathLike[str], most: int = SMALL) -> bytes:
     """
     name = os.fspath(path)
     try:
-        status = os.stat(name)
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
-            raise UnreadableFileError(f"{name} is no regular file")
-        if status.st_size > most:
-            raise UnreadableFileError(f"{name} has more than {most} bytes, too many for a file of its kind")
-        with open(name, "rb") as file:
-            return file.read(status.st_size)  # a writer gives it other bytes only as another file
+        with open_regular(Path(name), follow=follow) as file:  # opening a pipe would wait for its writer
+            size = os.fstat(file.fileno()).st_size
+            if size > most:
+                raise UnreadableFileError(f"{name} has more than {most} bytes, too many for a file of its kind")
+            content = bytearray()
+            while piece := file.read(size - len(content)):  # a writer gives it other bytes only as another file
+                content += piece
+            return bytes(content)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise UnreadableFileError(f"{name} cannot be read: {error.strerror or error}") from error
 
 
-def read_json(path: str | os.PathLike[str], most: int = SMALL) -> Any:
-    """Read a small file of JSON.
+def read_json(path: str | os.PathLike[str], most: int = SMALL, *, follow: bool = True) -> Any:
+    """Read a small file of JSON; see `read_small`.
 
     Raises
     ------
@@ -65,15 +70,27 @@ def read_json(path: str | os.PathLike[str], most: int = SMALL) -> Any:
         As `read_small`, or it holds no JSON: cut short, not UTF-8, NaN or an infinity, nested too deeply.
     """
     try:
-        return parse_json(read_small(path, most))
+        return parse_json(read_small(path, most, follow=follow), max(_MOST_VALUES, most >> 6))
     except ValueError as error:
         if isinstance(error, UnreadableFileError):
             raise
         raise UnreadableFileError(f"{os.fspath(path)} holds no JSON: {error}") from error
 
 
-def parse_json(text: bytes | str, levels: int | None = _MOST_LEVELS) -> Any:
-    """Return the value of a JSON text; `ValueError` for NaN, infinities, too many levels, or anything that is none."""
+def parse_json(text: bytes | str, most_values: int = _MOST_VALUES, levels: int | None = _MOST_LEVELS) -> Any:
+    """Return the value of a JSON text.
+
+    Raises
+    ------
+    ValueError
+        It is none, or holds NaN, an infinity, too many levels or more than `most_values`.
+    """
+    if isinstance(text, str):
+        marks = text.count(",") + text.count("[") + text.count("{")
+    else:
+        marks = text.count(b",") + text.count(b"[") + text.count(b"{")
+    if marks > most_values:
+        raise ValueError(f"it has more than {most_values} values")
     try:
         value = json.loads(text, parse_constant=_refuse, parse_float=_finite)
     except RecursionError:
@@ -106,21 +123,33 @@ def recall_json(path: Path, consequence: str) -> Any:
         return None
 
 
-def write_small(path: Path, content: Buffer) -> None:
-    """Replace a small file, whole or not at all; `OSError` where that fails. Does not wait for the disk."""
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{uuid.uuid4().hex}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except BaseException:  # an interrupt, too, must leave no temporary
-        temporary.unlink(missing_ok=True)
-        raise
+def write_small(path: Path, content: Buffer, folder: Folder | None = None) -> None:
+    """Replace a small file, whole or not at all; `OSError` where that fails. Does not wait for the disk.
+
+    Its mode is what the umask says and its group what the folder says, so that all who share a folder share it.
+    """
+    folder = folder or Folder(path.parent)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    with folder.opened() as at:
+        temporary = folder / temporary_name()
+        name, target = (temporary, path) if at is None else (temporary.name, path.name)
+        try:
+            with open(os.open(name, flags, 0o666, dir_fd=at), "wb") as file:
+                file.write(content)
+            os.replace(name, target, src_dir_fd=at, dst_dir_fd=at)
+        except BaseException:  # an interrupt, too, must leave no temporary
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=at)
+            raise
 
 
 def remember_json(path: Path, value: object) -> None:
-    """Keep what saves work, in a folder that is made if need be; a failure is logged and costs only that work."""
+    """Keep what saves work; a failure is logged and costs only that work.
+
+    The folder of the file is made if need be, but nothing above it: that may be a file system which is gone.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(exist_ok=True)
         write_small(path, json.dumps(value, allow_nan=False).encode())
     except OSError as error:
         log.warning("%s is not remembered: %s", path, error)

@@ -8,6 +8,8 @@ from embedkit.images.access import check_url, is_named, is_url, name_root
 from embedkit.images.decoding import decode, to_rgb
 from embedkit.images.identity import digest_bytes, digest_pixels
 from embedkit.images.jpeg import scale_factor
+from embedkit.images.labels import TargetOption
+from embedkit.images.layout import LAYOUTS, Layout
 from embedkit.images.limits import Limits
 from embedkit.images.manifest import DELIMITERS
 from embedkit.images.memo import StatMemo
@@ -16,10 +18,13 @@ from embedkit.images.reading import ArchiveMember, EncodedRef, ImageRef, PixelRe
 from embedkit.images.remote import locate
 from embedkit.images.source import Column, ImageSource, Labels
 from embedkit.images.sources import open_source
+from embedkit.images.summary import Contradiction, SourceSummary, contradictions, describe
+from embedkit.images.thumbnails import thumbnails_of
 
 __all__ = [
     "ArchiveMember",
     "Column",
+    "Contradiction",
     "DELIMITERS",
     "EncodedRef",
     "ImageRef",
@@ -27,9 +32,15 @@ __all__ = [
     "Labels",
     "Limits",
     "PixelRef",
+    "LAYOUTS",
+    "Layout",
+    "SourceSummary",
     "StatMemo",
     "check_url",
+    "TargetOption",
+    "contradictions",
     "decode",
+    "describe",
     "digest_bytes",
     "digest_pixels",
     "digests_of",
@@ -42,5 +53,6 @@ __all__ = [
     "read_bytes",
     "rows_of",
     "scale_factor",
+    "thumbnails_of",
     "to_rgb",
 ]

@@ -10,37 +10,28 @@ Layer: images. Standard library only.
 
 from __future__ import annotations
 
-import functools
 import glob
 import os
 import re
 import tarfile
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from io import BufferedReader, RawIOBase
 from typing import Any, cast
 
-from embedkit.errors import EmptySourceError, SourceError, SourceNotFoundError, UnreadableImageError
-from embedkit.images.access import is_url
-from embedkit.images.columns import Table, TargetOption, source_of
-from embedkit.images.folder import is_image_name, read_structure
+from embedkit.errors import SourceError, SourceNotFoundError, UnreadableImageError
 from embedkit.images.reading import ArchiveMember
-from embedkit.images.remote import RemoteReadError, locate, match_files
+from embedkit.images.remote import RemoteReadError, is_url, locate, match_files
 from embedkit.images.remote_file import open_file
-from embedkit.images.sidecars import read_sidecar, sidecar_extension, stem_of
-from embedkit.images.source import ImageSource, key_of
+from embedkit.images.sidecars import Sidecar, read_sidecar
 
 ARCHIVE_EXTENSIONS = (".tar", ".zip")
 COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
-_LABELS = ("cls", "label")
 _BRACES = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")
+_MOST_HEADER_BYTES = 1 << 20
 _BLOCK = 512  # of a tar; two of zeros end it (POSIX.1-2001, pax)
-
-# Remote archives that are listed at once: each is one chain of requests that wait for their answers.
-_LISTED_AT_ONCE = 8
 
 
 @dataclass(slots=True)
@@ -50,92 +41,16 @@ class Listing:
     Attributes
     ----------
     members : list of ArchiveMember
-        In their order; hidden ones and folders are left out.
-    samples : dict of str to dict
-        What the sidecars say: the name of a sample -> column -> text.
+        In their order; folders are left out.
+    sidecars : dict of str to Sidecar
+        What members say of the images beside them, by their names.
     lost : str
         Why there may be more that cannot be had; empty where there is not.
     """
 
     members: list[ArchiveMember] = field(default_factory=list[ArchiveMember])
-    samples: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+    sidecars: dict[str, Sidecar] = field(default_factory=dict[str, Sidecar])
     lost: str = ""
-
-
-def open_archives(paths: Sequence[str], *, label_column: str | None, target_type: TargetOption) -> ImageSource:
-    """List the images in one or more tar or zip archives.
-
-    Parameters
-    ----------
-    paths : sequence of str
-        Or URLs, in the order of the rows.
-    label_column : str or None
-        A column made from the sidecars: ``cls``, ``txt``, or a name in the JSON. By default ``cls`` or ``label``;
-        without either, folders inside the archive are classes as they are on disk.
-    target_type : {"auto", "class", "value", "multilabel"}
-
-    Returns
-    -------
-    ImageSource
-        Keys are ``ARCHIVE/MEMBER``. An archive that is cut short gives the members before the cut, and one failure.
-        Images whose label is not known cannot be read: those with a damaged sidecar and, in an archive that is cut
-        short, those without the label that others have. Nor can several files of one name: they are one row, since
-        nothing says which of them is meant (to WebDataset, too, that is an error).
-
-    Raises
-    ------
-    SourceError
-        Not an archive; one at a URL that cannot be read; two archives of one name that hold the same.
-    SourceNotFoundError, EmptySourceError, MissingExtraError, UsageError
-
-    Notes
-    -----
-    A tar has no directory: listing one at a URL fetches it once, in blocks, but for what lies in members longer than
-    those, and reading its images fetches it again. A zip is listed by its directory.
-    """
-    images: list[ArchiveMember] = []
-    inner: list[str] = []
-    samples: list[Mapping[str, str]] = []
-    failures: list[tuple[str, str]] = []
-    cut: set[str] = set()
-    for path, listing in zip(paths, _list_archives(paths), strict=True):
-        damaged = {
-            stem_of(member.name): member
-            for member in listing.members
-            if member.problem and sidecar_extension(member.name)
-        }
-        for member in listing.members:
-            if is_image_name(os.path.basename(member.name)):
-                images.append(_with_sidecar(member, damaged.get(stem_of(member.name))))
-                inner.append(key_of(member.name.replace("\0", "\\0")))
-                samples.append(listing.samples.get(stem_of(member.name), {}))
-        if listing.lost:
-            cut.add(path)
-            failures.append((key_of(os.path.basename(path)), listing.lost))
-    where = paths[0] if len(paths) == 1 else f"{len(paths)} archives"
-    if not images and not failures:
-        raise EmptySourceError(f"{where}: no image in it, expected members such as 'a.jpg', 'b.png'")
-    columns = {name: [sample.get(name, "") for sample in samples] for name in _names(samples)}
-    chosen = label_column or next((name for name in _LABELS if name in columns), None)
-    if chosen in columns:
-        for row, (member, sample) in enumerate(zip(images, samples, strict=True)):
-            if member.archive in cut and chosen not in sample and not member.problem:
-                images[row] = _lost(member, f"its label is not there: {os.path.basename(member.archive)} is cut short")
-    if chosen is None:
-        split, labels = read_structure(inner, where)
-        columns |= {"split": split} if split is not None else {}
-        columns |= {"label": labels} if labels is not None else {}
-    keys = [f"{key_of(os.path.basename(member.archive))}/{name}" for member, name in zip(images, inner, strict=True)]
-    name = paths[0] if len(paths) == 1 else os.path.dirname(paths[0])
-    return source_of(
-        Table(name if is_url(name) else os.path.abspath(name), columns, lambda row: keys[row]),
-        keys,
-        images,
-        label_column=label_column,
-        target_type=target_type,
-        default_labels=_LABELS,
-        failures=failures,
-    )
 
 
 def find_archives(pattern: str) -> list[str]:
@@ -199,7 +114,7 @@ def list_archive(path: str, *, sidecars: bool = False) -> Listing:
     listing = Listing()
 
     def take(member: ArchiveMember) -> None:
-        listing.members.append(_take_sidecar(member, listing.samples) if sidecars else member)
+        listing.members.append(_take_sidecar(member, listing.sidecars) if sidecars else member)
 
     list_members = _list_zip if path.lower().endswith(".zip") else _list_tar
     try:
@@ -217,11 +132,9 @@ def list_archive(path: str, *, sidecars: bool = False) -> Listing:
     return listing
 
 
-def _list_archives(paths: Sequence[str]) -> list[Listing]:
-    if not any(is_url(path) for path in paths):
-        return [list_archive(path, sidecars=True) for path in paths]
-    with ThreadPoolExecutor(min(_LISTED_AT_ONCE, len(paths)), thread_name_prefix="embedkit-list") as executor:
-        return list(executor.map(functools.partial(list_archive, sidecars=True), paths))
+def without_dots(name: str) -> str:
+    """Return the name of a member without parts ``.``, which lead nowhere: ``tar -C photos .`` writes them."""
+    return name if "." not in name.split("/") else "/".join(part for part in name.split("/") if part != ".")
 
 
 class ArchiveIndex:
@@ -240,7 +153,9 @@ class ArchiveIndex:
                 archive, name = path[: at + len(extension)], path[at + len(extension) + 1 :]
                 members = self._listed(archive)
                 if members is not None:
-                    return members.get(name) or ArchiveMember(archive, name, problem=self._missing(archive))
+                    return members.get(without_dots(name)) or ArchiveMember(
+                        archive, name, problem=self._missing(archive)
+                    )
         return None
 
     def _listed(self, archive: str) -> dict[str, ArchiveMember] | None:
@@ -270,19 +185,31 @@ def _list_if_there(path: str) -> Listing | None:
 def _list_tar(path: str, file: BufferedReader[RawIOBase], end: int, take: Callable[[ArchiveMember], None]) -> str:
     """Hand on each member; return why there may be more."""
     try:
-        tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115
+        tar = tarfile.open(fileobj=cast(Any, _Headers(file)), mode="r:")  # noqa: SIM115
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise SourceError(f"{path}: not a tar archive ({error}), expected an uncompressed .tar") from error
     count = 0
     for entry in _entries(tar):
         if entry is None or entry.offset_data + entry.size > end:
             return _cut_short(count)
-        if not entry.isdir() and not os.path.basename(entry.name).startswith("."):
+        if not entry.isdir():
             take(_tar_member(path, entry))
             count += 1
     # Without its end mark a tar ends where it was cut, which may be between two members.
     file.seek(tar.offset)
     return "" if file.read(_BLOCK) == bytes(_BLOCK) else _cut_short(count)
+
+
+class _Headers:
+    """A tar as tarfile reads it: headers and long names, never a member. No header is longer than a long name needs."""
+
+    def __init__(self, file: BufferedReader[RawIOBase]) -> None:
+        self.seek, self.tell, self._file = file.seek, file.tell, file
+
+    def read(self, size: int) -> bytes:
+        if size > _MOST_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {size:,} bytes")
+        return self._file.read(size)
 
 
 def _entries(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo | None]:
@@ -296,11 +223,12 @@ def _entries(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo | None]:
 
 
 def _tar_member(path: str, entry: tarfile.TarInfo) -> ArchiveMember:
+    name = without_dots(entry.name)
     if not entry.isreg():
-        return ArchiveMember(path, entry.name, problem="a link or a device, not a file")
+        return ArchiveMember(path, name, problem="a link or a device, not a file")
     if entry.sparse is not None:
-        return ArchiveMember(path, entry.name, problem="a sparse file, which is not read")
-    return ArchiveMember(path, entry.name, entry.offset_data, entry.size, entry.size)
+        return ArchiveMember(path, name, problem="a sparse file, which is not read")
+    return ArchiveMember(path, name, entry.offset_data, entry.size, entry.size)
 
 
 def _cut_short(count: int) -> str:
@@ -318,13 +246,12 @@ def _list_zip(path: str, file: BufferedReader[RawIOBase], end: int, take: Callab
             "without it none can be read; copy or download it again"
         ) from error
     for entry in entries:
-        if not os.path.basename(entry.filename).startswith("."):
-            take(_zip_member(path, entry, end))
+        take(_zip_member(path, entry, end))
     return ""
 
 
 def _zip_member(path: str, entry: zipfile.ZipInfo, end: int) -> ArchiveMember:
-    name = entry.filename
+    name = without_dots(entry.filename)
     if entry.flag_bits & 0x1:
         return ArchiveMember(path, name, problem="encrypted")
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -345,33 +272,23 @@ def _told_apart(members: list[ArchiveMember]) -> list[ArchiveMember]:
     named: dict[str, ArchiveMember] = {}
     for member in members:
         if counts[member.name] > 1:
-            member = _lost(member, f"{counts[member.name]} files in the archive have its name")
+            member = lost(member, f"{counts[member.name]} files in the archive have its name")
         named.setdefault(member.name, member)
     return list(named.values())
 
 
-def _lost(member: ArchiveMember, problem: str) -> ArchiveMember:
+def lost(member: ArchiveMember, problem: str) -> ArchiveMember:
+    """Return a member as one that cannot be read."""
     # Without its place, by which a memo could know its bytes and serve them all the same.
     return ArchiveMember(member.archive, member.name, problem=problem)
 
 
-def _with_sidecar(member: ArchiveMember, damaged: ArchiveMember | None) -> ArchiveMember:
-    """Return an image as one that cannot be read if a sidecar of its sample is damaged."""
-    if damaged is None or member.problem:
-        return member
-    return _lost(member, f"its {os.path.basename(damaged.name)!r} cannot be read: {damaged.problem}")
-
-
-def _take_sidecar(member: ArchiveMember, samples: dict[str, dict[str, str]]) -> ArchiveMember:
+def _take_sidecar(member: ArchiveMember, sidecars: dict[str, Sidecar]) -> ArchiveMember:
     """Add what a member says of its sample, if it is a sidecar; return it, or that it is damaged."""
     try:
-        columns = read_sidecar(member)
+        sidecar = read_sidecar(member)
     except (UnreadableImageError, ValueError, RecursionError) as error:
-        return _lost(member, "not UTF-8" if isinstance(error, UnicodeError) else str(error))
-    if columns:
-        samples.setdefault(stem_of(member.name), {}).update(columns)
+        return lost(member, "not UTF-8" if isinstance(error, UnicodeError) else str(error))
+    if sidecar.texts:
+        sidecars[member.name] = sidecar
     return member
-
-
-def _names(samples: Iterable[Mapping[str, str]]) -> list[str]:
-    return list(dict.fromkeys(name for sample in samples for name in sample))

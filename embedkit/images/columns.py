@@ -8,28 +8,31 @@ Layer: images. NumPy only.
 
 from __future__ import annotations
 
-import json
-import math
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, cast
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from embedkit.errors import ManifestError, UsageError
+from embedkit.images.labels import INTEGER, NOT_A_NUMBER, NUMBER, Kind, TargetOption, floats, infer_labels
+from embedkit.images.layout import Layout, read_layout
 from embedkit.images.reading import ImageRef
 from embedkit.images.source import Column, ImageSource, Labels
 
-TargetOption = Literal["auto", "class", "value", "multilabel"]
-
-_INTEGER = re.compile(r"[+-]?[0-9]+")
 # Leading zeros make a code (007), not a number.
 _PLAIN_INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]*)")
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_NOT_A_NUMBER = frozenset({"", "nan", "NaN", "NAN"})
-_LABEL_SEPARATOR = "|"
+
+# Names under which others keep what is looked for; they are offered, not taken.
+_NEAR: dict[str, tuple[str, ...]] = {
+    "path": (
+        *("file_name", "filename", "file", "filepath", "file_path"),
+        *("image", "image_path", "img", "img_path", "image_name", "name"),
+    ),
+    "label": ("labels", "class", "classes", "class_name", "category", "target", "targets", "y", "species"),
+    "split": ("splits", "subset", "partition"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +46,16 @@ class Table:
     columns : dict of name to list of str
     place : callable
         Row number -> where it was found, such as ``"split.csv, line 7"``.
+    kinds : mapping of name to kind
+        Of the columns that are typed where they come from.
+    notes : list of str
     """
 
     name: str
     columns: dict[str, list[str]]
     place: Callable[[int], str]
+    kinds: Mapping[str, Kind] = field(default_factory=dict[str, Kind])
+    notes: list[str] = field(default_factory=list[str])
 
 
 def source_of(
@@ -58,9 +66,12 @@ def source_of(
     label_column: str | None,
     target_type: TargetOption,
     default_labels: Sequence[str] = ("label",),
+    layout: Layout | None = None,
+    paths: Sequence[str] | None = None,
     failures: Sequence[tuple[str, str]] = (),
+    passed_over: Mapping[str, int] | None = None,
 ) -> ImageSource:
-    """Build a source whose labels, split, groups and further columns come from a table.
+    """Build a source whose labels, split, groups and further columns come from a table, or from folders.
 
     Parameters
     ----------
@@ -73,29 +84,44 @@ def source_of(
         further column when another one is chosen.
     target_type : {"auto", "class", "value", "multilabel"}
     default_labels : sequence of str
+    layout : str, optional
+        What the folders in `paths` are, for what no column says.
+    paths : sequence of str, optional
+        Of the images, where their folders count.
     failures : sequence of (key, reason)
+    passed_over : mapping of str to int, optional
 
     Raises
     ------
     ManifestError
-        No such label column, or labels that are not of `target_type`.
+        No such label column, or labels that are not of `target_type`; what `read_layout` raises.
+    UsageError
+        `layout` where a column holds the labels.
     """
+    notes = list(table.notes)
     columns = dict(table.columns)
+    kinds = dict(table.kinds)
     chosen = label_column or next((name for name in default_labels if name in columns), None)
     if chosen is not None and chosen not in columns:
         found = ", ".join(columns) or "none"
         raise ManifestError(f"{table.name}: no column {chosen!r} for the labels; further columns found: {found}")
+    if paths is not None:
+        chosen = _add_folders(table.name, columns, kinds, chosen, layout, paths, notes)
     labels: Labels | None = None
     classes: list[str] = []
     if chosen is not None:
         # The label column may be one of the others as well: splits may be predicted from images.
         values = columns[chosen] if chosen in ("split", "group", "groups") else columns.pop(chosen)
-        labels, classes = infer_labels(values, target_type, table.place)
+        labels, classes = infer_labels(values, target_type, table.place, kinds.get(chosen, "written"), notes)
     elif target_type != "auto":
         raise UsageError(f"{table.name}: target_type={target_type!r} without labels; name them by label_column")
+    else:
+        _note_near(columns, "label", "label_column", notes)
     split = columns.pop("split", None)
     if split is not None:
         split = [name.strip() for name in split]
+    else:
+        _note_near(columns, "split", "", notes)
     groups = columns.pop("group", None) if "group" in columns else columns.pop("groups", None)
     return ImageSource(
         name=table.name,
@@ -105,91 +131,78 @@ def source_of(
         label_classes=classes,
         split=split,
         groups=groups,
-        columns={name: infer_column(values) for name, values in columns.items()},
+        columns={name: infer_column(values, kinds.get(name, "written")) for name, values in columns.items()},
         failures=list(failures),
+        passed_over=dict(sorted((passed_over or {}).items())),
+        notes=notes,
     )
 
 
-def infer_column(values: Sequence[str]) -> Column:
-    """Return a column of text as int64 if all are integers, float64 (blanks NaN) if all are numbers, else as it is."""
-    filled = [value for value in values if value not in _NOT_A_NUMBER]
-    if not filled:
+def infer_column(values: Sequence[str], kind: Kind = "written") -> Column:
+    """Return a column of text as int64 if all are integers, float64 (blanks NaN) if all are numbers, else as it is.
+
+    What was typed as text stays text.
+    """
+    filled = [value for value in values if value not in NOT_A_NUMBER]
+    if not filled or kind == "text":
         return list(values)
     if len(filled) == len(values) and all(_PLAIN_INTEGER.fullmatch(value) for value in values):
         integers = [int(value) for value in values]
         if all(-(1 << 63) <= integer < 1 << 63 for integer in integers):
             return np.array(integers, dtype=np.int64)
         return list(values)
-    codes = any(_INTEGER.fullmatch(value) and not _PLAIN_INTEGER.fullmatch(value) for value in filled)
-    if codes or not all(_NUMBER.fullmatch(value) for value in filled):
+    codes = any(INTEGER.fullmatch(value) and not _PLAIN_INTEGER.fullmatch(value) for value in filled)
+    if codes or not all(NUMBER.fullmatch(value) for value in filled):
         return list(values)
-    return _floats(values)
+    return floats(values)
 
 
-def infer_labels(
-    values: Sequence[str], target_type: TargetOption, place: Callable[[int], str]
-) -> tuple[Labels | None, list[str]]:
-    """Return labels and the names of their classes; (None, []) when every one is blank.
-
-    ``"auto"``: numbers with a fractional part among them are values; integers and everything else are classes. Classes
-    written as ``1.0``, ``2.0`` are the integers they stand for. Where every label that is not blank is a JSON list of
-    texts, such as ``["dog", "photo"]``, they are several classes an image.
-    """
-    values = [value.strip() for value in values]  # "red" and "red " would be two classes
-    if not any(values):
-        return None, []
-    lists = _json_lists(values) if target_type in ("auto", "multilabel") else None
-    if lists is not None and not any(lists):
-        return None, []
-    if lists is not None:
-        return _multilabel(lists)
-    if target_type == "multilabel":
-        return _multilabel([value.split(_LABEL_SEPARATOR) for value in values])
-    numbers = all(value in _NOT_A_NUMBER or _NUMBER.fullmatch(value) for value in values)
-    if target_type == "value" or (target_type == "auto" and numbers and not _whole(values)):
-        if not numbers:
-            row = next(i for i, value in enumerate(values) if not (value in _NOT_A_NUMBER or _NUMBER.fullmatch(value)))
-            raise ManifestError(f"{place(row)}: label {values[row]!r}, expected a number (target_type='value')")
-        return _floats(values), []
-    labels = list(values)
-    if target_type == "auto" and numbers:
-        labels = ["" if value in _NOT_A_NUMBER else _integer_name(value) for value in values]
-    return labels, sorted(set(labels) - {""})
+def near_names(names: Sequence[str], wanted: str) -> list[str]:
+    """Return the names of columns that look like the one that is wanted: in another case, or a usual synonym."""
+    near = [wanted, *_NEAR[wanted]]
+    return [name for name in names if name != wanted and name.strip().lower() in near]
 
 
-def _json_lists(values: Sequence[str]) -> list[list[str]] | None:
-    """Return the lists that values are, blank an empty one; None unless each is blank or a JSON list of texts."""
-    lists: list[list[str]] = []
-    for value in values:
-        if value and not value.startswith("["):
-            return None
-        try:
-            found: object = json.loads(value) if value else []
-        except (ValueError, RecursionError):
-            return None
-        if not isinstance(found, list) or not all(isinstance(part, str) for part in cast("list[object]", found)):
-            return None
-        lists.append(cast("list[str]", found))
-    return lists
+def _add_folders(
+    where: str,
+    columns: dict[str, list[str]],
+    kinds: dict[str, Kind],
+    chosen: str | None,
+    layout: Layout | None,
+    paths: Sequence[str],
+    notes: list[str],
+) -> str | None:
+    """Add what folders say and no column does; return the column of labels."""
+    if chosen is not None and layout not in (None, "flat"):
+        raise UsageError(
+            f"{where}: layout={layout!r} reads labels from folders, but the column {chosen!r} holds them; "
+            "leave one of the two out"
+        )
+    try:
+        reading = read_layout(paths, where, layout)
+    except ManifestError:
+        if chosen is None:
+            raise
+        return chosen  # the folders need mean nothing where a column says it
+    split, labels = reading.split, reading.labels
+    if chosen is None:
+        notes.extend(reading.notes)
+        if labels is not None:
+            columns["label"], kinds["label"], chosen = labels, "text", "label"
+    elif labels is not None and len(set(labels)) > 1 and not _same_partition(columns[chosen], labels):
+        notes.append(f"the column {chosen!r} holds the labels; the folders say something else and are not read")
+    if split is not None and "split" not in columns:
+        columns["split"] = split
+    return chosen
 
 
-def _multilabel(lists: Sequence[Sequence[str]]) -> tuple[npt.NDArray[np.bool_], list[str]]:
-    sets = [{part.strip() for part in parts} - {""} for parts in lists]
-    classes = sorted(set[str]().union(*sets))
-    column = {name: index for index, name in enumerate(classes)}
-    labels = np.zeros((len(lists), len(classes)), dtype=bool)
-    for row, names in enumerate(sets):
-        labels[row, [column[name] for name in names]] = True
-    return labels, classes
+def _same_partition(left: Sequence[str], right: Sequence[str]) -> bool:
+    pairs = {(a, b) for a, b in zip(left, right, strict=True) if a and b}
+    return max([*Counter(a for a, _ in pairs).values(), *Counter(b for _, b in pairs).values()], default=1) == 1
 
 
-def _whole(values: Sequence[str]) -> bool:
-    return all(float(value).is_integer() for value in values if value not in _NOT_A_NUMBER)
-
-
-def _integer_name(value: str) -> str:
-    return value if _INTEGER.fullmatch(value) else str(int(float(value)))
-
-
-def _floats(values: Sequence[str]) -> npt.NDArray[np.float64]:
-    return np.array([math.nan if value in _NOT_A_NUMBER else float(value) for value in values], dtype=np.float64)
+def _note_near(columns: Mapping[str, object], wanted: str, option: str, notes: list[str]) -> None:
+    near = near_names(list(columns), wanted)
+    if near:
+        way = f"name it by {option}={near[0]!r}" if option else f"rename it to {wanted!r}"
+        notes.append(f"no column {wanted!r}; {', '.join(map(repr, near))} looks like it: if it is, {way}")

@@ -10,17 +10,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast, overload
 
 from embedkit.errors import EmptySourceError, ManifestError, UsageError
-from embedkit.images.columns import Table, TargetOption, source_of
-from embedkit.images.reading import ArchiveMember, ImageRef, as_ref
+from embedkit.images.columns import Table, source_of
+from embedkit.images.labels import Kind, TargetOption, class_texts, kind_of
+from embedkit.images.reading import IMAGE_NAMES, ArchiveMember, ImageRef, as_ref
 from embedkit.images.source import ImageSource
 
-_IMAGE_NAMES = ("image", "img")
 # What arrays and Series, frames, and mappings (and pandas) have.
 _NO_DATASET = ("dtype", "dtypes", "keys")
 _LABEL_NAMES = ("label", "labels", "fine_label")
 
 # How many items at the start may fail until it is the data set that fails: a mistake in its code fails for all of them.
 _TRIED = 100
+
+# How many items are compared with what `targets` says of them before it is believed for all.
+_COMPARED = 16
 
 
 def is_dataset(target: Any) -> bool:
@@ -30,18 +33,31 @@ def is_dataset(target: Any) -> bool:
     return hasattr(target, "__len__") and hasattr(target, "__getitem__")
 
 
-def open_dataset(dataset: Any, *, label_column: str | None, target_type: TargetOption) -> ImageSource:
-    """Open a map-style data set.
+def is_rows(target: Any) -> bool:
+    """Say whether a list holds rows such as ``{"image": ..., "label": ...}``, going by the first."""
+    if not isinstance(target, (list, tuple)) or not target:
+        return False
+    first: object = cast("Sequence[object]", target)[0]
+    return isinstance(first, dict) and any(name in first for name in IMAGE_NAMES)
+
+
+def open_dataset(
+    dataset: Any, *, label_column: str | None, target_type: TargetOption, image_column: str | None = None
+) -> ImageSource:
+    """Open a map-style data set, or a list of rows.
 
     Items are images, pairs (image, label), or dicts with ``"image"`` or ``"img"``. Of a ``datasets.Dataset`` the
     columns are read as columns, class names included, and the images as the encoded files they are. Of another data
-    set the labels are its attribute ``targets`` or, without that, found by going through all items once. An item that
-    raises, such as a damaged file, is an image that cannot be read, with what it raised as the reason.
+    set the labels are its attribute ``targets``, as long as that has one entry an item, nothing transforms it, and
+    items that are tried say the same; else they are found by going through all items once. -1 and None are no label
+    where classes have names. An item that raises, such as a damaged file, is an image that cannot be read, with what
+    it raised as the reason.
 
     Raises
     ------
     ManifestError
-        No image in the items; no such label column; none of the first 100 items can be had.
+        No image in the items; no such label column; none of the first 100 items can be had; two classes of one name,
+        or a label that names none.
     UsageError
         The image is something else, such as a tensor made by a transform.
     EmptySourceError
@@ -49,8 +65,8 @@ def open_dataset(dataset: Any, *, label_column: str | None, target_type: TargetO
     if not len(dataset):
         raise EmptySourceError(f"{_name(dataset)}: no items, expected at least one image")
     if hasattr(dataset, "column_names") and hasattr(dataset, "features"):
-        return _open_columns(dataset, label_column, target_type)
-    return _open_map(dataset, label_column, target_type)
+        return _open_columns(dataset, label_column, target_type, image_column)
+    return _open_map(dataset, label_column, target_type, image_column)
 
 
 class DatasetImages(Sequence[ImageRef]):
@@ -90,43 +106,106 @@ class DatasetImages(Sequence[ImageRef]):
         return ref if ref is not None else ArchiveMember(self._name, str(row), problem=f"not an image: {_kind(image)}")
 
 
-def _open_columns(dataset: Any, label_column: str | None, target_type: TargetOption) -> ImageSource:
+def _open_columns(
+    dataset: Any, label_column: str | None, target_type: TargetOption, image_column: str | None
+) -> ImageSource:
     """Open a ``datasets.Dataset``."""
     features: dict[str, Any] = dict(dataset.features)
-    image = next((name for name in _IMAGE_NAMES if name in features), None)
-    if image is None:
-        raise ManifestError(f"{_name(dataset)}: no column 'image' or 'img'; columns found: {', '.join(features)}")
-    columns = {
-        name: _texts(list(dataset[name]), getattr(feature, "names", None))
-        for name, feature in features.items()
-        if name != image and hasattr(feature, "dtype")
-    }
+    image = _image_name(list(features), image_column, f"{_name(dataset)}: no column", "; columns found")
+    columns: dict[str, list[str]] = {}
+    kinds: dict[str, Kind] = {}
+    for name, feature in features.items():
+        if name != image and hasattr(feature, "dtype"):
+            values: list[Any] = list(dataset[name])
+            names = getattr(feature, "names", None)
+            columns[name] = class_texts(values, names, f"{_name(dataset)}, column {name!r}")
+            kinds[name] = "text" if names is not None else kind_of(values)
     feature = features[image]
     if hasattr(dataset, "cast_column") and hasattr(feature, "decode"):
         # The encoded files have the identity of files and are decoded by us; otherwise they come as Pillow images.
         dataset = dataset.cast_column(image, type(feature)(decode=False))
     images = DatasetImages(dataset, lambda item: item[image], {})
-    return _source(dataset, images, columns, label_column, target_type)
+    return _source(dataset, images, columns, kinds, label_column, target_type, [])
 
 
-def _open_map(dataset: Any, label_column: str | None, target_type: TargetOption) -> ImageSource:
+def _open_map(
+    dataset: Any, label_column: str | None, target_type: TargetOption, image_column: str | None
+) -> ImageSource:
     """Open a data set that only has items."""
     first = _first_item(dataset)
-    image_of, label_of = _parts(dataset, first, label_column)
+    image_of, label_of = _parts(dataset, first, label_column, image_column)
     image = image_of(first)
     if image is not None and as_ref(image) is None:
         raise UsageError(
-            f"{_name(dataset)}: its images are {_kind(image)}, expected a path, bytes, a Pillow image or an "
-            "array; take its transform off"
+            f"{_name(dataset)}: its images are {_kind(image)}, expected a path, bytes, a Pillow image, an array or a "
+            "tensor; take its transform off"
         )
     lost: dict[int, str] = {}
     columns: dict[str, list[str]] = {}
-    targets = getattr(dataset, "targets", None)
+    kinds: dict[str, Kind] = {}
+    notes: list[str] = []
     if label_of is not None:
-        values = list(targets) if targets is not None else _labels(dataset, label_of, lost)
-        columns[label_column or "label"] = _texts(values, getattr(dataset, "classes", None))
+        doubt, targets = _believed_targets(dataset, label_of) if label_column is None else ("", None)
+        if doubt:
+            notes.append(f"{doubt}: the labels are those of its items, which were all read once")
+        values = targets if targets is not None else _labels(dataset, label_of, lost)
+        transformed = getattr(dataset, "target_transform", None) is not None
+        names = None if transformed else getattr(dataset, "classes", None)
+        column = label_column or "label"
+        columns[column] = class_texts(values, names, _name(dataset))
+        kinds[column] = "text" if names is not None else kind_of(values)
     images = DatasetImages(dataset, image_of, lost)
-    return _source(dataset, images, columns, label_column, target_type)
+    return _source(dataset, images, columns, kinds, label_column, target_type, notes)
+
+
+def _believed_targets(dataset: Any, label_of: Callable[[Any], Any]) -> tuple[str, list[Any] | None]:
+    """Return the attribute `targets` of a data set if it holds what the items say, else why it is not believed."""
+    targets = getattr(dataset, "targets", None)
+    if targets is None:
+        return "", None
+    values = [_plain(value) for value in targets]
+    if len(values) != len(dataset):
+        return f"its 'targets' has {len(values):,} entries for {len(dataset):,} items", None
+    if getattr(dataset, "target_transform", None) is not None:
+        return "its 'target_transform' changes its 'targets'", None
+    samples: Any = getattr(dataset, "samples", None)
+    pairs = cast("list[Any]", samples) if isinstance(samples, list) else []
+    if any(_disagree(target, pair) for target, pair in zip(values, pairs, strict=False)):
+        return "its 'targets' and its 'samples' do not agree", None
+    step = max(1, (len(values) - 1) // (_COMPARED - 1))
+    for row in dict.fromkeys([*range(0, len(values), step), len(values) - 1]):
+        try:
+            item = dataset[row]
+            said = _plain(label_of(item))
+        except Exception:  # whatever code of its own a data set runs for an item; a damaged one says nothing
+            continue
+        if not _same(said, values[row]):
+            return f"its 'targets' says {values[row]!r} of item {row}, which itself says {said!r}", None
+    return "", values
+
+
+def _disagree(target: Any, pair: Any) -> bool:
+    return (
+        isinstance(pair, (tuple, list)) and len(cast("Sequence[Any]", pair)) == 2 and not _same(_plain(pair[1]), target)
+    )
+
+
+def _same(left: Any, right: Any) -> bool:
+    return left == right or (left != left and right != right)  # NaN too
+
+
+def _plain(value: Any) -> Any:
+    """Return a label without the NumPy or torch type around it."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _image_name(names: Sequence[str], image_column: str | None, where: str, found: str) -> str:
+    wanted = (image_column,) if image_column is not None else IMAGE_NAMES
+    for name in wanted:
+        if name in names:
+            return name
+    expected = " or ".join(repr(name) for name in wanted)
+    raise ManifestError(f"{where} {expected}{found}: {', '.join(names)}; image_column names another one")
 
 
 def _first_item(dataset: Any) -> Any:
@@ -165,14 +244,12 @@ def _labels(dataset: Any, label_of: Callable[[Any], Any], lost: dict[int, str]) 
 
 
 def _parts(
-    dataset: Any, item: Any, label_column: str | None
+    dataset: Any, item: Any, label_column: str | None, image_column: str | None
 ) -> tuple[Callable[[Any], Any], Callable[[Any], Any] | None]:
     """Return how to take the image and the label out of an item; None where it has no label."""
     if isinstance(item, dict):
         names = list(cast(dict[str, Any], item))
-        image = next((name for name in _IMAGE_NAMES if name in names), None)
-        if image is None:
-            raise ManifestError(f"{_name(dataset)}: no 'image' or 'img' in its items; found: {', '.join(names)}")
+        image = _image_name(names, image_column, f"{_name(dataset)}: no", " in its items; found")
         label = label_column or next((name for name in _LABEL_NAMES if name in names), None)
         if label is not None and label not in names:
             raise ManifestError(
@@ -190,30 +267,20 @@ def _source(
     dataset: Any,
     images: DatasetImages,
     columns: dict[str, list[str]],
+    kinds: dict[str, Kind],
     label_column: str | None,
     target_type: TargetOption,
+    notes: list[str],
 ) -> ImageSource:
     name = _name(dataset)
     return source_of(
-        Table(name, columns, lambda row: f"{name}, item {row}"),
+        Table(name, columns, lambda row: f"{name}, item {row}", kinds, notes),
         [str(row) for row in range(len(images))],
         images,
         label_column=label_column,
         target_type=target_type,
         default_labels=_LABEL_NAMES,
     )
-
-
-def _texts(values: Sequence[Any], classes: Sequence[str] | None) -> list[str]:
-    return [_text(value.item() if hasattr(value, "item") else value, classes) for value in values]
-
-
-def _text(value: Any, classes: Sequence[str] | None) -> str:
-    if value is None:
-        return ""
-    if classes is not None and isinstance(value, int) and 0 <= value < len(classes):
-        return str(classes[value])
-    return value if isinstance(value, str) else repr(value)
 
 
 def _name(dataset: Any) -> str:

@@ -37,25 +37,14 @@ from PIL import (
 from embedkit.errors import ImageError, UndecodableImageError, UnreadableImageError, UsageError
 from embedkit.images.exif import apply_orientation, image_orientation, jpeg_orientation
 from embedkit.images.jpeg import Target, check_scans, decode_with_simplejpeg, scale_factor
+from embedkit.images.kinds import HEAD_BYTES, foreign_format, format_of
 from embedkit.images.limits import Limits
 from embedkit.images.modes import array_to_rgb, image_to_rgb
 from embedkit.images.quiet import quiet
+from embedkit.images.tiff import check_pages
 from embedkit.specs import DecodeSpec
 
 DEFAULT_LIMITS = Limits()
-
-_SIGNATURES = (
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"GIF87a", "GIF"),
-    (b"GIF89a", "GIF"),
-    (b"II*\x00", "TIFF"),
-    (b"MM\x00*", "TIFF"),
-    (b"II+\x00", "TIFF"),
-    (b"MM\x00+", "TIFF"),
-    (b"BM", "BMP"),
-    *((b"P%d" % kind, "PPM") for kind in range(1, 7)),
-)
 
 
 def decode(
@@ -88,7 +77,7 @@ def decode(
     """
     if not data:
         raise UndecodableImageError("empty file")
-    kind = _format(data)
+    kind = format_of(data[:HEAD_BYTES])
     if kind is None:
         raise UndecodableImageError(_unknown(data))
     with _reasons(kind):
@@ -147,6 +136,8 @@ def _decode_with_pillow(
         width, height = image.size
         limits.check(width, height)
         if kind != "JPEG":
+            if kind == "TIFF":
+                check_pages(image, data)
             pixels = image_to_rgb(image)
             return apply_orientation(pixels, image_orientation(image))
         orientation = jpeg_orientation(data)
@@ -164,15 +155,10 @@ def _refuse_invention() -> None:
         )
 
 
-def _format(data: bytes) -> str | None:
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WEBP"
-    return next((kind for signature, kind in _SIGNATURES if data.startswith(signature)), None)
-
-
 def _unknown(data: bytes) -> str:
-    if data[4:8] == b"ftyp":
-        return "not an image that embedkit reads: AVIF, HEIC or video; convert it to JPEG or PNG"
+    foreign = foreign_format(data[:HEAD_BYTES])
+    if foreign is not None:
+        return f"not an image that embedkit reads: {foreign}; convert it to JPEG or PNG"
     return "not an image: no JPEG, PNG, WebP, GIF, TIFF, BMP or PNM signature"
 
 

@@ -67,8 +67,18 @@ def exif_orientation(block: bytes) -> int:
 
 def image_orientation(image: Image.Image) -> int:
     """Return the EXIF orientation of a loaded Pillow image; a TIFF has none left, Pillow has turned it."""
-    block = image.info.get("exif")
+    block = image.info.get("exif") or _block_in_text(image.info.get("Raw profile type exif"))
     return exif_orientation(block) if isinstance(block, bytes) else 1
+
+
+def _block_in_text(text: object) -> bytes | None:
+    """Return the EXIF block in a text chunk of a PNG, as ImageMagick wrote it: a name, a length, hexadecimal digits."""
+    if not isinstance(text, str):
+        return None
+    try:
+        return bytes.fromhex("".join(text.strip().split("\n")[2:]))
+    except ValueError:
+        return None
 
 
 def apply_orientation(pixels: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Manifests: CSV and TSV files with a column ``path``, and whatever else is known about each image.
+"""Manifests: CSV, TSV and JSON Lines with a column ``path``, and whatever else is known about each image.
 
 Layer: images. Standard library only; Parquet is next door.
 """
@@ -7,24 +7,37 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
+import posixpath
 from array import array
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 from embedkit.errors import EmptySourceError, ManifestError, SourceNotFoundError
 from embedkit.images.access import is_url
 from embedkit.images.archives import ArchiveIndex
-from embedkit.images.columns import Table, TargetOption, source_of
+from embedkit.images.columns import Table, near_names, source_of
+from embedkit.images.labels import TargetOption, kind_of, typed_text
+from embedkit.images.layout import Layout
 from embedkit.images.reading import ImageRef
 from embedkit.images.remote import locate, read_text_file
 from embedkit.images.source import ImageSource, key_of
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
+JSON_LINES = (".jsonl", ".ndjson")
 
 
-def open_manifest(path: str, *, label_column: str | None, target_type: TargetOption, root: str | None) -> ImageSource:
-    """Read a CSV or TSV manifest.
+def open_manifest(
+    path: str,
+    *,
+    label_column: str | None,
+    target_type: TargetOption,
+    root: str | None,
+    layout: Layout | None = None,
+    image_column: str | None = None,
+) -> ImageSource:
+    """Read a CSV or TSV manifest, or one of JSON Lines.
 
     Parameters
     ----------
@@ -35,6 +48,10 @@ def open_manifest(path: str, *, label_column: str | None, target_type: TargetOpt
     target_type : {"auto", "class", "value", "multilabel"}
     root : str or None
         The folder against which relative paths are resolved; by default the manifest's own.
+    layout : str, optional
+        What the folders in the paths are; by default they mean nothing.
+    image_column : str, optional
+        The column of paths; by default ``path``, or else ``file_name``.
 
     Raises
     ------
@@ -44,39 +61,78 @@ def open_manifest(path: str, *, label_column: str | None, target_type: TargetOpt
     EmptySourceError
         A header and no row.
     """
-    return source_of_manifest(read_delimited(path), label_column=label_column, target_type=target_type, root=root)
+    table = read_json_lines(path) if path.lower().endswith(JSON_LINES) else read_delimited(path)
+    return source_of_manifest(
+        table,
+        label_column=label_column,
+        target_type=target_type,
+        root=root,
+        layout=layout,
+        image_column=image_column,
+    )
 
 
 def source_of_manifest(
-    table: Table, *, label_column: str | None, target_type: TargetOption, root: str | None
+    table: Table,
+    *,
+    label_column: str | None,
+    target_type: TargetOption,
+    root: str | None,
+    layout: Layout | None = None,
+    image_column: str | None = None,
 ) -> ImageSource:
-    """Build the source of a table with a column ``path``, relative to the folder of the manifest or to `root`."""
+    """Build the source of a table with a column of paths, relative to the folder of the manifest or to `root`."""
     columns = dict(table.columns)
-    if "path" not in columns:
-        found = ", ".join(repr(name) for name in columns)
-        raise ManifestError(f"{table.name}: no column 'path', expected one; columns found: {found or 'none'}")
-    paths = columns.pop("path")
+    paths = columns.pop(path_column(list(columns), table.name, image_column))
     if not paths:
         raise EmptySourceError(f"{table.name}: a header and no rows, expected one row an image")
     _check_paths(paths, table.place)
     locate = _locator(root if root is not None else os.path.dirname(table.name))
+    images = [locate(path) for path in paths]
+    notes = [*table.notes, *_twice(images, paths, table.place)]
     return source_of(
-        Table(table.name, columns, table.place),
+        Table(table.name, columns, table.place, table.kinds, notes),
         [key_of(path) for path in paths],
-        [locate(path) for path in paths],
+        images,
         label_column=label_column,
         target_type=target_type,
+        layout=layout,
+        paths=paths if layout is not None else None,
     )
 
 
-def read_delimited(path: str) -> Table:
-    """Read a CSV or TSV file (by its extension) as text; see `open_manifest` for what it raises."""
+def path_column(names: list[str], where: str, image_column: str | None = None) -> str:
+    """Return the name of the column of paths: the one that is named, ``path``, or ``file_name`` as in imagefolder.
+
+    Raises
+    ------
+    ManifestError
+        There is none; names that look like it are offered.
+    """
+    for name in (image_column,) if image_column is not None else ("path", "file_name"):
+        if name in names:
+            return name
+    found = ", ".join(repr(name) for name in names)
+    near = near_names(names, "path")
+    hint = f"; {near[0]!r} looks like it: rename it to 'path', or say image_column={near[0]!r}" if near else ""
+    if len(names) == 1 and any(mark in names[0] for mark in ";\t|,"):
+        hint = "; is another delimiter used? .csv is read with commas, .tsv with tabs"
+    raise ManifestError(
+        f"{where}: no column {image_column or 'path'!r}, expected one; columns found: {found or 'none'}{hint}"
+    )
+
+
+def read_delimited(path: str, data: bytes | None = None) -> Table:
+    """Read a CSV or TSV file (by its extension) as text; see `open_manifest` for what it raises.
+
+    `data` are its bytes where `path` only names it.
+    """
     name = path if is_url(path) else os.path.abspath(path)
     delimiter = DELIMITERS[os.path.splitext(path)[1].lower()]
     lines = array("Q")
     try:
         # A byte order mark is what spreadsheets put in front of UTF-8.
-        with io.TextIOWrapper(_open(path), encoding="utf-8-sig", newline="") as file:
+        with io.TextIOWrapper(_open(path, data), encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, delimiter=delimiter, strict=True)
             try:
                 header = _header(next(reader, list[str]()), path)
@@ -88,12 +144,63 @@ def read_delimited(path: str) -> Table:
             except csv.Error as error:
                 raise ManifestError(f"{path}, line {reader.line_num}: not CSV: {error}") from error
     except UnicodeDecodeError as error:
-        raise ManifestError(f"{path}, line {_undecodable_line(path)}: not UTF-8; save the file as UTF-8") from error
+        raise ManifestError(
+            f"{path}, line {_undecodable_line(path, data)}: not UTF-8; save the file as UTF-8"
+        ) from error
     except SourceNotFoundError:
         raise
     except OSError as error:
         raise SourceNotFoundError(f"{path}: {error.strerror}, expected a manifest") from error
     return Table(name, dict(zip(header, columns, strict=True)), lambda row: f"{path}, line {lines[row]}")
+
+
+def read_json_lines(path: str, data: bytes | None = None) -> Table:
+    """Read a file with one JSON object a line; texts in it stay texts. See `read_delimited` for `data`.
+
+    Raises
+    ------
+    ManifestError
+        A line that is no JSON object. Names the file and the line.
+    SourceNotFoundError
+    """
+    records: list[dict[str, Any]] = []
+    lines = array("Q")
+    try:
+        with _open(path, data) as file:
+            for number, line in enumerate(file, start=1):
+                text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+                if not text.strip():
+                    continue
+                try:
+                    record: object = json.loads(text)
+                except (ValueError, RecursionError) as error:
+                    raise ManifestError(f"{path}, line {number}: not JSON: {' '.join(str(error).split())}") from error
+                if not isinstance(record, dict):
+                    raise ManifestError(f"{path}, line {number}: not a JSON object, expected one a line")
+                records.append(cast("dict[str, Any]", record))
+                lines.append(number)
+    except SourceNotFoundError:
+        raise
+    except OSError as error:
+        raise SourceNotFoundError(f"{path}: {error.strerror}, expected a manifest") from error
+    names = list(dict.fromkeys(name for record in records for name in record))
+    values = {name: [record.get(name) for record in records] for name in names}
+    columns = {name: [json_text(value) for value in column] for name, column in values.items()}
+    for name, texts in columns.items():
+        for row, text in enumerate(texts):
+            if any("\ud800" <= letter <= "\udfff" for letter in name + text):
+                raise ManifestError(f"{path}, line {lines[row]}: a lone surrogate, which is no text")
+    return Table(
+        path if is_url(path) else os.path.abspath(path),
+        columns,
+        lambda row: f"{path}, line {lines[row]}",
+        {name: kind_of(column) for name, column in values.items()},
+    )
+
+
+def json_text(value: Any) -> str:
+    """Return a value of JSON as the text of a column: blank for null, anything deeper as JSON."""
+    return typed_text(value) if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _header(names: list[str], path: str) -> list[str]:
@@ -140,13 +247,34 @@ def _locator(folder: str) -> Callable[[str], ImageRef]:
     return find
 
 
-def _open(path: str) -> BinaryIO:
+def _twice(images: list[ImageRef], paths: list[str], place: Callable[[int], str]) -> list[str]:
+    """Say which rows name one file in two spellings, such as ``a.jpg`` and ``./a.jpg``."""
+    files = [normal_path(ref) if isinstance(ref, str) else ref for ref in images]
+    if len(set(files)) == len(files):  # pyright: ignore[reportArgumentType]
+        return []
+    first: dict[Any, int] = {}
+    twice = [(first[file], row) for row, file in enumerate(files) if first.setdefault(file, row) != row]
+    shown = f"{paths[twice[0][0]]!r} and {paths[twice[0][1]]!r}, {place(twice[0][1])}"
+    return [f"{len(twice):,} rows name a file that another row names too ({shown}): they stay rows of their own"]
+
+
+def normal_path(path: str) -> str:
+    """Return a path or URL without the parts that lead nowhere."""
+    if not is_url(path):
+        return os.path.normpath(path)
+    protocol, _, rest = path.partition("://")
+    return f"{protocol}://{posixpath.normpath(rest)}"
+
+
+def _open(path: str, data: bytes | None) -> BinaryIO:
+    if data is not None:
+        return io.BytesIO(data)
     return io.BytesIO(read_text_file(path)) if is_url(path) else open(path, "rb")  # noqa: SIM115
 
 
-def _undecodable_line(path: str) -> int:
+def _undecodable_line(path: str, data: bytes | None) -> int:
     """Return the first line that is not UTF-8: the decoder reads in blocks and does not know."""
-    with _open(path) as file:
+    with _open(path, data) as file:
         for number, line in enumerate(file, start=1):
             try:
                 line.decode("utf-8")

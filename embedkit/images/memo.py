@@ -3,6 +3,11 @@
 A file is recognised by its path and its `FileIdentity`. The racy rule is held against the moment before the first file
 was read instead of the moment of writing, since a file may also change between being read and the memo being written.
 
+A file that a program writes through a mapping may keep its times while its bytes change (the times are set when a page
+becomes dirty, and such a page already was), and a file server's clock may be behind this machine's: no rule about times
+sees that. So a few remembered files are read again by each run, the newest and some others; when one of them turns out
+to hold something else, that is said, and the memo thrown away. ``--rehash`` reads them all.
+
 The memo is never authoritative: rows that do not check, and files that are no memo, count as absent. Deleting it loses
 nothing.
 
@@ -14,6 +19,7 @@ Layer: images, above files. NumPy only.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import logging
@@ -23,18 +29,21 @@ import time
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.errors import UnreadableFileError
-from embedkit.files import TICK_NS, FileIdentity, read_small, write_small
-from embedkit.images.reading import ArchiveMember
+from embedkit.errors import EmbedkitError, UnreadableFileError
+from embedkit.files import TICK_NS, FileIdentity, file_system_time, read_small, write_small
+from embedkit.images.reading import ArchiveMember, read_bytes
 
 _log = logging.getLogger("embedkit")
 
 _Words = npt.NDArray[np.uint64]
+
+# How many remembered files are read again: the newest, and others at random, so that no lie lives for ever; large ones
+# are left out.
+_NEWEST, _OTHERS, _SAMPLED_BYTES = 4, 4, 64 << 20
 
 # 340 million entries.
 _MOST_BYTES = 1 << 35
@@ -68,8 +77,12 @@ class StatMemo:
     def __init__(self, file: str | os.PathLike[str]) -> None:
         self._file = os.fspath(file)
         self._opened_ns = time.time_ns()
+        # The clock of the store's file system counts, too: it may be the one that the images are on.
+        there = file_system_time(Path(self._file).parent)
+        self._opened_ns = min(self._opened_ns, there or self._opened_ns)
         self._words = _load(self._file)
         self._new = array("Q")
+        self._sampled = False
 
     def lookup(self, refs: Sequence[str | ArchiveMember]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
         """Return the digests of files that are as they were when they were recorded.
@@ -103,7 +116,47 @@ class StatMemo:
         found = self._words[:, places]
         known = (found[:7] == wanted).all(axis=0) & (found[_CHECK] == _checksum(found))
         digests[known] = np.ascontiguousarray(found[_DIGEST, known].T).astype("<u8").view(np.uint8)
+        if not self._sampled and known.any():
+            self._sampled = True
+            if (liar := self._first_lie(refs, digests, np.flatnonzero(known), found)) is not None:
+                self._throw_away(liar)
+                return np.zeros_like(digests), np.zeros_like(known)
         return digests, known
+
+    def _first_lie(
+        self,
+        refs: Sequence[str | ArchiveMember],
+        digests: npt.NDArray[np.uint8],
+        known: npt.NDArray[np.intp],
+        found: _Words,
+    ) -> str | None:
+        """Read some of the known files again; return one that holds something else than is remembered."""
+        newest = known[np.argsort(found[_STAT][3, known])[: -_NEWEST - 1 : -1]]
+        others = np.random.default_rng().permutation(known)[:_OTHERS]
+        places: list[int] = [*newest.tolist(), *others.tolist()]
+        for place in dict.fromkeys(places):
+            ref = refs[place]
+            size = ref.size if isinstance(ref, ArchiveMember) else int(found[_STAT][2, place])
+            if size > _SAMPLED_BYTES:
+                continue
+            try:
+                digest = hashlib.sha256(read_bytes(ref)).digest()
+            except (OSError, EmbedkitError):
+                continue  # whoever needs it will say why
+            if digest != digests[place].tobytes():
+                return ref if isinstance(ref, str) else f"{ref.name} in {ref.archive}"
+        return None
+
+    def _throw_away(self, liar: str) -> None:
+        _log.warning(
+            "%s holds other bytes than the stat memo %s remembers, though its times are the same; the memo is thrown "
+            "away, and every file is read again",
+            liar,
+            self._file,
+        )
+        self._words = np.empty((_ROWS, 0), dtype=np.uint64)
+        with contextlib.suppress(OSError):
+            os.unlink(self._file)
 
     def record(self, ref: str | ArchiveMember, stat: os.stat_result, digest: bytes) -> None:
         """Remember the digest of a file; `save` keeps it.
@@ -195,23 +248,30 @@ def _load(file: str) -> _Words:
     empty = np.empty((_ROWS, 0), dtype=np.uint64)
     try:
         # Read, not mapped: a mapped file that vanishes on a network disk would kill the process.
-        words: object = np.load(io.BytesIO(read_small(file, _MOST_BYTES)), allow_pickle=False)
+        content = read_small(file, _MOST_BYTES)
     except FileNotFoundError:
         return empty
-    except (UnreadableFileError, ValueError, EOFError, SyntaxError, MemoryError) as error:
+    except (UnreadableFileError, MemoryError) as error:
         _log.warning("stat memo %s cannot be read (%s); every file is read again", file, error)
         return empty
-    if isinstance(words, np.ndarray):
-        array = cast(npt.NDArray[Any], words)
-        if array.dtype == np.dtype("<u8") and array.shape[:-1] == (_ROWS,):
-            return np.ascontiguousarray(array, dtype=np.uint64)
-    _log.warning("%s is not a stat memo; every file is read again", file)
-    return empty
+    # NumPy's own reader believes the header: it has Python tokenize it, and takes whatever memory it asks for.
+    count, rest = divmod(len(content) - len(_header(0)), _ROWS * empty.itemsize)
+    if count < 0 or rest or not content.startswith(_header(count)):
+        _log.warning("%s is not a stat memo; every file is read again", file)
+        return empty
+    words = np.frombuffer(content, "<u8", offset=len(_header(count))).reshape(_ROWS, count)
+    return words.astype(np.uint64)
+
+
+def _header(count: int) -> bytes:
+    """Return the header of a ``.npy`` file of so many entries; all have one length."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<u8", "fortran_order": False, "shape": (_ROWS, count)})
+    return header.getvalue()
 
 
 def _replace(file: str, words: _Words) -> None:
-    content = io.BytesIO()
-    np.save(content, words.astype("<u8", copy=False), allow_pickle=False)
+    content = _header(words.shape[1]) + np.ascontiguousarray(words, dtype="<u8").tobytes()
     path = Path(file)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_small(path, content.getbuffer())
+    path.parent.mkdir(exist_ok=True)  # not what is above: the store may be on a file system that is gone
+    write_small(path, content)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from embedkit.errors import EmptySourceError, ManifestError, SourceNotFoundError, UsageError
 from embedkit.images.datasets import is_dataset, open_dataset
 from embedkit.images.modes import in_range
-from embedkit.images.reading import ArchiveMember, ImageRef, as_ref
+from embedkit.images.reading import ArchiveMember, ImageRef, array_of_tensor, as_ref, is_tensor
 from embedkit.images.remote import locate
 from embedkit.images.source import ImageSource, key_of
 
@@ -33,9 +33,9 @@ def rows_of(X: Any, *, root: str | os.PathLike[str] | None = None, missing: bool
     Parameters
     ----------
     X : sequence of length n, ndarray, Series, one-column frame, or data set
-        Items are paths or URLs (a str is always one), encoded bytes, Pillow images or arrays. A numeric array is a
-        batch of images: (n, h, w) grey, (n, h, w, 1), (n, h, w, 3) or (n, h, w, 4); uint8, uint16, bool, or floats in
-        [0, 1].
+        Items are paths or URLs (a str is always one), encoded bytes, Pillow images, arrays, tensors (c, h, w), or rows
+        ``{"image": ...}`` of these. A numeric array is a batch of images: (n, h, w) grey, (n, h, w, 1), (n, h, w, 3) or
+        (n, h, w, 4); uint8, uint16, bool, or floats in [0, 1]; so is a tensor (n, c, h, w).
     root : path, optional
         The folder against which relative paths are resolved; by default the working folder.
     missing : bool
@@ -58,6 +58,8 @@ def rows_of(X: Any, *, root: str | os.PathLike[str] | None = None, missing: bool
         raise UsageError(f"got {_described(X)}, expected a list: take its column of images and use .to_pylist()")
     if is_dataset(X):
         return open_dataset(X, label_column=None, target_type="auto")
+    if is_tensor(X):
+        return open_array(array_of_tensor(X), "tensor")
     column = _as_column(X)
     if isinstance(column, np.ndarray):
         array = cast(npt.NDArray[Any], column)

@@ -16,7 +16,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from embedkit.errors import UndecodableImageError
+from embedkit.images.notices import say_once
+from embedkit.images.tiff import grey_range
 
+_TWELVE_BITS = 4095
 _WHITE = (255, 255, 255)
 # Formats whose 32-bit mode "I" holds 16-bit samples.
 _SIXTEEN_BIT_FORMATS = ("PNG", "PPM")
@@ -36,6 +39,7 @@ def image_to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in _SIXTEEN_BIT_FORMATS):
         return _sixteen_bit_grey(image)
     if image.mode in ("I", "F"):
+        grey_range(image)
         kind = "32-bit integers" if image.mode == "I" else "floats"
         raise UndecodableImageError(f"grey values are {kind} without a stated range: save the image with 8 or 16 bits")
     if image.has_transparency_data:
@@ -101,7 +105,19 @@ def _sixteen_bit_grey(image: Image.Image) -> npt.NDArray[np.uint8]:
     samples = np.asarray(image)
     if samples.dtype.kind == "i" and samples.size and not (samples.min() >= 0 and samples.max() <= 65535):
         raise UndecodableImageError("grey values outside 0 to 65535 in a 16-bit image")
-    grey = _scaled(samples)
+    largest, inverted = grey_range(image)
+    if largest == _TWELVE_BITS:
+        samples = np.minimum(samples, largest)
+        grey = ((samples.astype(np.uint32) * 255 + largest // 2) // largest).astype(np.uint8)
+    else:
+        grey = _scaled(samples)
+        if samples.size and not inverted and 255 < samples.max() <= _TWELVE_BITS:
+            say_once(
+                "a grey image of 16 bits holds no value above 4095: if such files hold 12 bits, they come out nearly "
+                "black; save them with the full range of 16 bits, or with 8"
+            )
+    if inverted:
+        grey = 255 - grey
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
         grey[samples == transparent] = 255

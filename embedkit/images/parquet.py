@@ -14,11 +14,13 @@ from typing import Any, cast, overload
 import numpy as np
 
 from embedkit.errors import EmptySourceError, ManifestError, MissingExtraError, SourceError, SourceNotFoundError
-from embedkit.images.access import is_url
-from embedkit.images.columns import Table, TargetOption, source_of
+from embedkit.files import inflated_limit
+from embedkit.images.columns import Table, near_names, source_of
+from embedkit.images.labels import Kind, TargetOption, class_texts, kind_of
+from embedkit.images.layout import Layout
 from embedkit.images.manifest import source_of_manifest
 from embedkit.images.reading import ArchiveMember, ImageRef, as_ref
-from embedkit.images.remote import RemoteReadError, locate
+from embedkit.images.remote import RemoteReadError, is_url, locate
 from embedkit.images.remote_file import open_file
 from embedkit.images.source import ImageSource, key_of
 
@@ -27,7 +29,15 @@ _ARROW_ERRORS = (ValueError, OSError, NotImplementedError)  # what pyarrow's own
 _READ_ERRORS = (*_ARROW_ERRORS, RemoteReadError)
 
 
-def open_parquet(path: str, *, label_column: str | None, target_type: TargetOption, root: str | None) -> ImageSource:
+def open_parquet(
+    path: str,
+    *,
+    label_column: str | None,
+    target_type: TargetOption,
+    root: str | None,
+    layout: Layout | None = None,
+    image_column: str | None = None,
+) -> ImageSource:
     """Read a Parquet manifest, or a Parquet file with a column of images.
 
     A column ``path`` makes it a manifest, as in CSV. Otherwise the images are in a binary column named ``image``,
@@ -47,20 +57,30 @@ def open_parquet(path: str, *, label_column: str | None, target_type: TargetOpti
     """
     file = _open(path)
     schema = file.schema_arrow
-    images = None if "path" in schema.names else _image_column(schema, path)
+    images = _image_column(schema, path, image_column)
     table = _read_text(file, path, [name for name in schema.names if name != images])
     if images is None:
-        return source_of_manifest(table, label_column=label_column, target_type=target_type, root=root)
+        return source_of_manifest(
+            table,
+            label_column=label_column,
+            target_type=target_type,
+            root=root,
+            layout=layout,
+            image_column=image_column,
+        )
     rows: int = file.metadata.num_rows
     if not rows:
         raise EmptySourceError(f"{path}: no rows, expected one row an image")
+    keys = _paths(file, images)
     return source_of(
         table,
-        _paths(file, images) or [str(row) for row in range(rows)],
+        keys or [str(row) for row in range(rows)],
         ParquetImages(file, table.name, images),
         label_column=label_column,
         target_type=target_type,
         default_labels=("label", "labels"),
+        layout=layout,
+        paths=(keys or [str(row) for row in range(rows)]) if layout is not None else None,
     )
 
 
@@ -129,19 +149,31 @@ def _open(path: str) -> Any:
         raise ManifestError(f"{path}: not a Parquet file that can be read: {_line(error)}") from error
 
 
-def _image_column(schema: Any, path: str) -> str:
+def _image_column(schema: Any, path: str, image_column: str | None) -> str | None:
+    """Return the column of image bytes; None where the paths in a column name the images."""
     import pyarrow.types as types
 
     kinds = cast(Any, types)
+
+    def holds_images(name: str) -> bool:
+        kind = schema.field(name).type
+        struct = kinds.is_struct(kind) and kind.get_field_index("bytes") >= 0
+        return bool(struct or kinds.is_binary(kind) or kinds.is_large_binary(kind))
+
+    if image_column is not None:
+        return image_column if image_column in schema.names and holds_images(image_column) else None
+    if "path" in schema.names:
+        return None
     for name in _IMAGE_COLUMNS:
-        if name in schema.names:
-            kind = schema.field(name).type
-            struct = kinds.is_struct(kind) and kind.get_field_index("bytes") >= 0
-            if struct or kinds.is_binary(kind) or kinds.is_large_binary(kind):
-                return name
+        if name in schema.names and holds_images(name):
+            return name
+    if "file_name" in schema.names:
+        return None
+    likely = [name for name in schema.names if holds_images(name)] or near_names(schema.names, "path")
+    hint = f"; {likely[0]!r} looks like it: say image_column={likely[0]!r}" if likely else ""
     raise ManifestError(
         f"{path}: no column 'path' and no column of image bytes ({', '.join(_IMAGE_COLUMNS)}); "
-        f"columns found: {', '.join(schema.names)}"
+        f"columns found: {', '.join(schema.names)}{hint}"
     )
 
 
@@ -151,7 +183,7 @@ def _paths(file: Any, column: str) -> list[str] | None:
     if not hasattr(kind, "get_field_index") or kind.get_field_index("path") < 0:
         return None
     try:
-        values: list[Any] = file.read(columns=[f"{column}.path"]).column(0).to_pylist()
+        values: list[Any] = _values(file, f"{column}.path")
     except _READ_ERRORS:
         return None  # the images of a row group that cannot be read say so themselves
     paths = [value and value["path"] for value in values]
@@ -160,31 +192,42 @@ def _paths(file: Any, column: str) -> list[str] | None:
     return [key_of(path) for path in paths] if len(set(paths)) == len(paths) else None
 
 
+def _values(file: Any, column: str) -> list[Any]:
+    """Return a column, read in pieces that are small whatever its pages repeat, and cut off at the budget.
+
+    Raises
+    ------
+    ValueError
+        It becomes more than its file may.
+    """
+    groups: list[Any] = [file.metadata.row_group(group) for group in range(file.metadata.num_row_groups)]
+    chunks: list[Any] = [group.column(place) for group in groups for place in range(group.num_columns)]
+    stored = sum(chunk.total_compressed_size for chunk in chunks)
+    pages = max((chunk.total_uncompressed_size for chunk in chunks), default=1)
+    limit, taken, values = inflated_limit(stored), 0, list[Any]()
+    for batch in file.iter_batches(max(1, min(1 << 16, limit // max(pages, 1))), columns=[column]):
+        taken += batch.nbytes + 8 * batch.num_rows
+        if taken > limit:
+            raise ValueError(f"it becomes more than the {limit:,} bytes that a file of {stored:,} may")
+        values += batch.column(0).to_pylist()
+    return values
+
+
 def _read_text(file: Any, path: str, names: list[str]) -> Table:
     """Read columns as text, nulls blank, integers that name a ``datasets`` class as that name."""
     classes = _class_names(file.schema_arrow)
     columns: dict[str, list[str]] = {}
+    kinds: dict[str, Kind] = {}
     for name in names:
         try:
-            values: list[Any] = file.read(columns=[name]).column(0).to_pylist()
+            values: list[Any] = _values(file, name)
         except _READ_ERRORS as error:
             raise ManifestError(f"{path}: column {name!r} cannot be read: {_line(error)}") from error
-        columns[name] = [_text(value, classes.get(name)) for value in values]
-        if name == "path" and None in values:
+        columns[name] = class_texts(values, classes.get(name), f"{path}, column {name!r}")
+        kinds[name] = "text" if name in classes else kind_of(values)
+        if name in ("path", "file_name") and None in values:
             raise ManifestError(f"{path}, row {values.index(None)}: the path is null; name a file, or remove the row")
-    return Table(path if is_url(path) else os.path.abspath(path), columns, lambda row: f"{path}, row {row}")
-
-
-def _text(value: Any, classes: list[str] | None) -> str:
-    if value is None or value != value:  # null, NaN
-        return ""
-    if isinstance(value, str):
-        return value
-    if classes is not None and isinstance(value, int) and 0 <= value < len(classes):
-        return classes[value]
-    if isinstance(value, list) and all(isinstance(item, str) for item in cast(list[Any], value)):
-        return json.dumps(value, ensure_ascii=False)  # as a CSV file would hold it; a label column is several classes
-    return str(cast(object, value))
+    return Table(path if is_url(path) else os.path.abspath(path), columns, lambda row: f"{path}, row {row}", kinds)
 
 
 def _line(error: Exception) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+import unicodedata
 import zlib
 from dataclasses import dataclass
 from io import FileIO, RawIOBase
@@ -17,12 +18,16 @@ import numpy.typing as npt
 from PIL import Image
 
 from embedkit.errors import UnreadableImageError
+from embedkit.files import INFLATING, inflated_limit
 from embedkit.images.access import is_url
 from embedkit.images.remote import RemoteReadError, read_range
 from embedkit.images.remote_file import open_file
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
+
+IMAGE_NAMES = ("image", "img")
+"""Under what name a row that is a dict holds its image."""
 
 MAX_FILE_BYTES = 1 << 30
 """Larger files are not read: no image within `Limits` needs more than a gigabyte."""
@@ -82,7 +87,8 @@ def as_ref(item: object) -> ImageRef | None:
     """Return what a caller gave for one image as an `ImageRef`; None where it is none.
 
     Paths may be any `os.PathLike`, bytes any buffer type, and a dict such as ``datasets`` decodes to
-    (``{"bytes": ..., "path": ...}``) stands for its bytes, or else for its path.
+    (``{"bytes": ..., "path": ...}``) stands for its bytes, or else for its path; a row such as ``{"image": ...}`` for
+    its image, and a tensor for the array it holds.
     """
     if isinstance(item, str):
         return str(item)  # np.str_ too
@@ -94,10 +100,32 @@ def as_ref(item: object) -> ImageRef | None:
         return os.fsdecode(cast("os.PathLike[str]", item))
     if isinstance(item, (bytearray, memoryview)):
         return bytes(cast(bytearray, item))
-    if isinstance(item, dict) and "bytes" in item:
+    if isinstance(item, dict):
         record = cast(dict[str, object], item)
-        return as_ref(record["bytes"] if record["bytes"] is not None else record.get("path"))
-    return None
+        if "bytes" in record:
+            return as_ref(record["bytes"] if record["bytes"] is not None else record.get("path"))
+        name = next((name for name in IMAGE_NAMES if name in record), None)
+        return None if name is None else as_ref(record[name])
+    return array_of_tensor(item) if is_tensor(item) else None
+
+
+def is_tensor(item: object) -> bool:
+    """Say whether an object is a tensor of torch, by what it can do."""
+    return all(hasattr(item, name) for name in ("detach", "cpu", "numpy", "permute"))
+
+
+def array_of_tensor(tensor: Any) -> npt.NDArray[Any]:
+    """Return a tensor of one image (c, h, w) or of many (n, c, h, w) as an array whose channels come last.
+
+    Where both the first and the last axis could be channels, the first one is, as everywhere in torch.
+    """
+    tensor = tensor.detach().cpu()
+    if str(tensor.dtype) in ("torch.bfloat16", "torch.float16"):
+        tensor = tensor.float()
+    array: npt.NDArray[Any] = tensor.numpy()
+    if array.ndim in (3, 4) and array.shape[-3] in (1, 3, 4):
+        array = np.moveaxis(array, -3, -1)
+    return np.ascontiguousarray(array)
 
 
 def read_bytes(ref: EncodedRef) -> bytes:
@@ -120,7 +148,7 @@ def read_bytes(ref: EncodedRef) -> bytes:
     except RemoteReadError as error:
         raise UnreadableImageError(str(error)) from error
     except FileNotFoundError as error:
-        raise UnreadableImageError("no such file") from error
+        raise UnreadableImageError(f"no such file{_other_form(ref)}") from error
     except NotADirectoryError as error:
         raise UnreadableImageError("no such file: a parent of it is not a folder") from error
     except PermissionError as error:
@@ -133,7 +161,28 @@ def read_bytes(ref: EncodedRef) -> bytes:
         raise UnreadableImageError("not enough memory to read it") from error
 
 
-def _read_file(path: str) -> bytes:
+def read_head(ref: str | ArchiveMember, size: int) -> bytes:
+    """Return the first bytes of a file, none where it cannot be read: there, it is no image that its name hides."""
+    try:
+        if isinstance(ref, ArchiveMember):
+            return _read_member_head(ref, size)
+        return read_range(ref, 0, size) if is_url(ref) else _read_file(ref, size)
+    except (OSError, ValueError, MemoryError, RemoteReadError, UnreadableImageError):
+        return b""
+
+
+def _read_member_head(member: ArchiveMember, size: int) -> bytes:
+    if member.problem:
+        return b""
+    with open_file(member.archive) as file:
+        file.seek(member.offset)
+        if member.headed:
+            _skip_header(file)
+        data = _read_fully(file, min(member.stored, size if not member.deflated else 4 * size))
+    return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size) if member.deflated else data
+
+
+def _read_file(path: str, size: int | None = None) -> bytes:
     # Opening a named pipe would otherwise wait for someone to write into it.
     descriptor = os.open(path, os.O_RDONLY | _NON_BLOCKING)
     try:
@@ -142,9 +191,10 @@ def _read_file(path: str) -> bytes:
             raise UnreadableImageError("a folder, not a file")
         if not stat.S_ISREG(status.st_mode):
             raise UnreadableImageError("not a regular file")
-        if status.st_size > MAX_FILE_BYTES:
+        if size is None and status.st_size > MAX_FILE_BYTES:
             raise UnreadableImageError(_too_large(status.st_size))
-        return FileIO(descriptor, closefd=False).readall()
+        file = FileIO(descriptor, closefd=False)
+        return file.readall() if size is None else _read_fully(file, size)
     finally:
         os.close(descriptor)
 
@@ -161,13 +211,18 @@ def _read_member(member: ArchiveMember) -> bytes:
         raise UnreadableImageError(member.problem)
     if max(member.size, member.stored) > MAX_FILE_BYTES:
         raise UnreadableImageError(_too_large(max(member.size, member.stored)))
+    if member.deflated and member.size > inflated_limit(member.stored):
+        raise UnreadableImageError(
+            f"its {member.stored:,} bytes say that they become {member.size:,}"
+        )
     with open_file(member.archive) as file:
         file.seek(member.offset)
         if member.headed:
             _skip_header(file)
         data = _read_fully(file, member.stored)
     if member.deflated:
-        data = _inflate(data, member.size)
+        with INFLATING.hold(member.size):
+            data = _inflate(data, member.size)
     if len(data) != member.size:
         raise UnreadableImageError(f"{len(data)} of {member.size} bytes: the archive is cut short or was changed")
     if member.crc is not None and zlib.crc32(data) != member.crc:
@@ -197,6 +252,15 @@ def _inflate(data: bytes, size: int) -> bytes:
         return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, max(size, 1))
     except zlib.error as error:
         raise UnreadableImageError("its compressed bytes are damaged") from error
+
+
+def _other_form(ref: EncodedRef) -> str:
+    """Say that a file is there under the same name in another normal form of Unicode, as macOS writes them."""
+    if isinstance(ref, str) and not ref.isascii() and not is_url(ref):
+        for form in ("NFC", "NFD"):
+            if (other := unicodedata.normalize(form, ref)) != ref and os.path.exists(other):
+                return f": its name is there in another form of Unicode ({form}); rename it, or write it so"
+    return ""
 
 
 def _too_large(size: int) -> str:

@@ -23,13 +23,6 @@ Labels = list[str] | npt.NDArray[np.float64] | npt.NDArray[np.bool_]
 Column = list[str] | npt.NDArray[np.float64] | npt.NDArray[np.int64]
 TargetType = Literal["class", "value", "multilabel", "none"]
 
-IMAGE_EXTENSIONS = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"),
-    *(".ppm", ".pgm", ".pbm", ".pnm"),
-    *(".heic", ".heif", ".avif", ".jxl", ".jp2"),  # not decoded: each is a failure with its reason, never passed over
-)
-"""What a folder or an archive takes for an image, in any case; a manifest may name any file."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ImageSource:
@@ -53,6 +46,15 @@ class ImageSource:
         Everything else that the source says about its rows.
     failures : list of (key, reason)
         What cannot be rows at all: the rest of an archive that is cut short, a folder that may not be listed.
+    passed_over : dict of str to int
+        Why files of a folder or an archive are no rows -> how many.
+    notes : list of str
+        What was decided about its rows where it could be meant in another way, each with what decides it.
+
+    Raises
+    ------
+    ManifestError
+        Keys that are not unique; not exactly one image, label, split, group and value of each column a row.
     """
 
     name: str
@@ -64,9 +66,17 @@ class ImageSource:
     groups: list[str] | None = None
     columns: dict[str, Column] = field(default_factory=dict[str, Column])
     failures: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    passed_over: dict[str, int] = field(default_factory=dict[str, int])
+    notes: list[str] = field(default_factory=list[str])
 
     def __post_init__(self) -> None:
         check_keys(self.keys, self.name)
+        members = {"images": self.images, "labels": self.labels, "splits": self.split, "groups": self.groups}
+        for what, values in {**members, **{f"values of {name!r}": v for name, v in self.columns.items()}}.items():
+            if values is not None and len(values) != len(self.keys):
+                raise ManifestError(
+                    f"{self.name}: {len(values):,} {what} for {len(self.keys):,} images, expected one each"
+                )
 
     def __len__(self) -> int:
         return len(self.keys)

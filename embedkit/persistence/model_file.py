@@ -29,7 +29,7 @@ from embedkit.errors import (
     UsageError,
 )
 from embedkit.files import commit_to
-from embedkit.persistence.archive import RECORD, check_archive, read_record
+from embedkit.persistence.archive import RECORD, check_archive, read_record, skops_io
 from embedkit.persistence.model import Model, lack_of
 from embedkit.persistence.trusted import TRUSTED_TYPES
 from embedkit.persistence.validators import MisfitError, check_templates, validate
@@ -65,13 +65,11 @@ def save_model(model: Any, path: str | os.PathLike[str]) -> None:
     StoreWriteError
         The file cannot be written.
     """
-    import skops.io
-
     kept = model if isinstance(model, Model) else Model(pipeline=model)
     lack = lack_of(kept)
     if lack is not None:
         raise UsageError(f"a {type(kept.pipeline).__name__} {lack}")
-    content = skops.io.dumps(kept.pipeline, compression=zipfile.ZIP_DEFLATED)
+    content = skops_io().dumps(kept.pipeline, compression=zipfile.ZIP_DEFLATED)
     check_archive(content, "the pipeline", _ADVICE)
     try:
         validate(kept.pipeline)
@@ -115,11 +113,9 @@ def check_saveable(estimator: Any) -> None:
     Traceback (most recent call last):
     embedkit.errors.UntrustedModelError: FunctionTransformer holds types that embedkit does not load: builtins.print
     """
-    import skops.io
-
     name = type(estimator).__name__
     try:
-        content = skops.io.dumps(estimator)
+        content = skops_io().dumps(estimator)
     except Exception as error:  # skops asks each object for its state
         raise UntrustedModelError(f"{name} cannot be written to a file: {error}; {_ADVICE}") from error
     check_archive(content, name, _ADVICE)
@@ -148,8 +144,6 @@ def load_model(path: str | os.PathLike[str], *, trust_pickle: bool = False) -> M
     UntrustedModelError
         It holds types outside the allow-list, or is a pickle and `trust_pickle` was not given.
     """
-    import skops.io
-
     path = Path(path)
     try:
         content = path.read_bytes()
@@ -167,7 +161,7 @@ def load_model(path: str | os.PathLike[str], *, trust_pickle: bool = False) -> M
     read_record(content, str(path))
     check_archive(content, f"the model file {path}", "load it with skops yourself if you trust where it comes from")
     try:
-        model = Model(pipeline=skops.io.loads(content, trusted=sorted(TRUSTED_TYPES)))
+        model = Model(pipeline=skops_io().loads(content, trusted=sorted(TRUSTED_TYPES)))
         validate(model.pipeline)
         lack = lack_of(model)
     except MisfitError as error:

@@ -1,19 +1,23 @@
-"""Probes: from a table of features to numbers that can be believed.
+"""Probes: what is fitted, what is chosen, on which rows, by `quick` and by the published protocols; and curves.
 
-Layer: above the store's tables and the estimators, below workflows. Never imports timm or Pillow.
+Layer: above evaluation and the estimators, below workflows. Never imports timm or Pillow.
 """
 
-from embedkit.probes.protocols import PROTOCOLS, ProbeRun, check_protocol, run_protocol
-from embedkit.probes.quick import ESTIMATORS, Quick, check_estimator, default_estimators, quick
+from embedkit.probes.curves import CLASS_MEAN, few_shot_curve, learning_curve
+from embedkit.probes.imported import is_path
+from embedkit.probes.protocols import PROTOCOLS, check_protocol, run_protocol
+from embedkit.probes.protocols.quick import ESTIMATORS, check_estimator, default_estimators, quick
 
 __all__ = [
+    "CLASS_MEAN",
     "ESTIMATORS",
     "PROTOCOLS",
-    "ProbeRun",
-    "Quick",
     "check_estimator",
     "check_protocol",
     "default_estimators",
+    "few_shot_curve",
+    "is_path",
+    "learning_curve",
     "quick",
     "run_protocol",
 ]

@@ -19,9 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import LabelsError, UsageError
-from embedkit.evaluation import FeatureRows, Rows, Split, leaks, make_splits, mean_interval
-from embedkit.probes.about import about
-from embedkit.probes.quick import quick
+from embedkit.evaluation import FeatureRows, Rows, Split, about, leaks, make_splits, mean_interval
+from embedkit.probes.protocols.quick import quick
 from embedkit.results import Curve, Point
 from embedkit.tables import FeatureTable
 
@@ -226,7 +225,7 @@ def _judge(table: FeatureTable, train: Rows, test: Rows, estimator: str, seed: i
 def _divided(table: FeatureTable, train: Rows, test: Rows) -> FeatureTable:
     """Return the table of some rows, split into training and test ones."""
     part = table[np.concatenate([train, test])]
-    head = copy.copy(part.head)
+    head = copy.copy(part.metadata)
     head.split = np.array(["train"] * len(train) + ["test"] * len(test), dtype=object)
     stored = cast(npt.NDArray[np.float32], part.X.astype(head.spec.dtype))
     return FeatureTable(head, stored)

@@ -14,15 +14,16 @@ from sklearn.model_selection import ParameterGrid
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
-from embedkit.evaluation import FeatureRows, Split, Task
-from embedkit.probes.outcomes import Outcome, Params, Steps, best_of, fit_steps, predict, predict_array
+from embedkit.evaluation import Outcome, Steps, Task
+from embedkit.probes.steps import Params, best_of, fit_steps, predict, predict_array
+from embedkit.results import Candidate, Param, to_plain
 
 _SVM_CS = tuple(float(value) for value in np.logspace(-5, 0, 6))
 # libsvm is exact and quick where the kernel matrix of the rows fits into its cache; beyond, liblinear's primal is.
 _KERNEL_ROWS = 10_000
 
 
-def svm(features: FeatureRows, task: Task, split: Split) -> Outcome:
+def svm(task: Task) -> Outcome:
     """Run a linear support vector machine on standardised features."""
 
     def steps_for(params: Params, n_rows: int) -> Steps:
@@ -33,15 +34,13 @@ def svm(features: FeatureRows, task: Task, split: Split) -> Outcome:
             final = LinearSVC(**params, dual=cast(Any, False))
         return [("scale", StandardScaler()), ("svm", final)]
 
-    return search(steps_for, {"C": _SVM_CS}, features, task, split)
+    return search(steps_for, {"C": _SVM_CS}, task)
 
 
 def search(
     steps_for: Callable[[Params, int], Steps],
     grid: Mapping[str, Sequence[Any]],
-    features: FeatureRows,
     task: Task,
-    split: Split,
     device: str | None = None,
 ) -> Outcome:
     """Try every combination of a grid, refit the best; of equals the first.
@@ -55,27 +54,46 @@ def search(
     device : str, optional
         Of tensors, for steps that take them.
     """
+    labels, split = task.labels, task.split
     candidates = cast(list[Params], list(ParameterGrid(cast(Any, grid))))
     train = np.concatenate([split.fit, split.select])
     converged = True
-    with features.arranged(split.fit, split.select) as X:
+    with task.features.arranged(split.fit, split.select) as X:
         n_fit, best = len(split.fit), 0
+        scores: list[float] = []
         if len(candidates) > 1:
-            scores: list[float] = []
             for params in candidates:
                 steps = steps_for(params, n_fit)
-                converged &= fit_steps(steps, X[:n_fit], task.y[split.fit], device)
-                scores.append(task.score(predict_array(steps, X[n_fit:], task), split.select))
+                converged &= fit_steps(steps, X[:n_fit], labels.y[split.fit], device)
+                scores.append(labels.score(predict_array(steps, X[n_fit:], labels), split.select))
             best = best_of(scores)
         steps = steps_for(candidates[best], len(X))
-        converged &= fit_steps(steps, X, task.y[train], device)
+        converged &= fit_steps(steps, X, labels.y[train], device)
     return Outcome(
-        params=candidates[best],
+        draws=[predict(steps, task.features, split.test, labels)],
+        params=_plain(candidates[best]),
+        n_train=len(train),
+        selected_on=split.selected_on if grid else "nothing: the estimator's own parameters were kept",
         at_edge=any(_at_edge(candidates[best][name], values) for name, values in grid.items()),
         converged=converged,
         steps=steps,
-        predicted=predict(steps, features, split.test, task),
+        candidates=[
+            Candidate(params=_plain(params), score=float(score))
+            for params, score in zip(candidates, scores, strict=False)
+        ],
     )
+
+
+def _plain(params: Params) -> dict[str, Param]:
+    """Return values that a record can hold."""
+    plain: Params = {name: to_plain(value) for name, value in params.items()}
+    return {name: value if _is_plain(value) else repr(params[name]) for name, value in plain.items()}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_plain, cast("list[Any]", value)))
+    return value is None or isinstance(value, float | int | str | bool)
 
 
 def _at_edge(value: Any, values: Sequence[Any]) -> bool:

@@ -19,9 +19,9 @@ from sklearn.preprocessing import StandardScaler
 
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.estimators import device_for
-from embedkit.evaluation import FeatureRows, Split, Task
+from embedkit.evaluation import Outcome, Steps, Task
 from embedkit.probes.grids import search
-from embedkit.probes.outcomes import Outcome, Params, Steps
+from embedkit.probes.steps import Params
 
 Grid = Mapping[str, Sequence[Any]]
 
@@ -88,9 +88,7 @@ def checked(estimator: Any, grid: Grid, kind: str) -> tuple[BaseEstimator, Grid]
     return unfitted, grid
 
 
-def run(
-    estimator: BaseEstimator, grid: Grid, features: FeatureRows, task: Task, split: Split, seed: int, device: str
-) -> Outcome:
+def run(estimator: BaseEstimator, grid: Grid, task: Task, seed: int, device: str) -> Outcome:
     """Run an estimator on standardised features; a Pipeline is taken as it is.
 
     With a device (`embedkit.estimators.array_api`) it is fitted on tensors where it takes them, else on NumPy.
@@ -111,14 +109,14 @@ def run(
         for name, value in unfitted.get_params().items():
             if name.rpartition("__")[2] == "random_state" and value is None:
                 unfitted.set_params(**{name: seed})
-        if task.kind == "multilabel":
+        if task.is_multilabel:
             unfitted = OneVsRestClassifier(unfitted)
         own = isinstance(unfitted, Pipeline)
         final = [(type(estimator).__name__.lower(), unfitted)]
         return final if own else [("scale", StandardScaler()), *final]
 
     try:
-        return search(steps_for, grid, features, task, split, tensors)
+        return search(steps_for, grid, task, tensors)
     except EmbedkitError:
         raise
     except (ValueError, TypeError) as error:

@@ -6,6 +6,7 @@ Layer: probes; above probes.outcomes and the estimators.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -14,8 +15,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.multiclass import OneVsRestClassifier
 
 from embedkit.estimators import LogisticRegression, LogisticRegressionPath, StreamingPCA
-from embedkit.evaluation import FeatureRows, Rows, Split, Task
-from embedkit.probes.outcomes import Outcome, Steps, best_of, fit_steps, predict
+from embedkit.evaluation import FeatureRows, Outcome, Rows, Split, Steps, TableLabels, Task
+from embedkit.probes.steps import best_of, candidates_of, fit_steps, predict
 from embedkit.probes.sums import collected, row_space, standardised
 
 # Inverse regularisation strengths. Standardised features of some hundred dimensions are separable: what is best lies
@@ -24,31 +25,34 @@ _CS = tuple(float(value) for value in np.logspace(-5, 2, 15))
 _COMPONENTS = 128
 
 
-def logistic(features: FeatureRows, task: Task, split: Split) -> Outcome:
+def logistic(task: Task) -> Outcome:
     """Run logistic regression on standardised features."""
+    features, labels, split = task.features, task.labels, task.split
     train = np.concatenate([split.fit, split.select])
     with features.arranged(split.fit, split.select) as X:
         n_fit = len(split.fit)
-        C, at_edge, converged = _chosen(X[:n_fit], X[n_fit:], task, split, standardize=True)
-        final = LogisticRegression(C, standardize=True)
-        converged &= fit_steps([("logistic", final)], X, task.y[train])
-    return _outcome(C, at_edge, converged, [("logistic", final)], features, task, split)
+        path, converged = _chosen(X[:n_fit], X[n_fit:], labels, split, standardize=True)
+        final = LogisticRegression(float(path.best_C_), standardize=True)
+        converged &= fit_steps([("logistic", final)], X, labels.y[train])
+    return _outcome(path.best_index_, path.scores_[0], converged, [("logistic", final)], task)
 
 
-def pca_logistic(features: FeatureRows, task: Task, split: Split) -> Outcome:
+def pca_logistic(task: Task) -> Outcome:
     """Run logistic regression on the first principal components of standardised features."""
+    features, labels, split = task.features, task.labels, task.split
     reduction = _reduction(features, split.fit)
-    C, at_edge, converged = _chosen(
-        _reduced(reduction, features, split.fit), _reduced(reduction, features, split.select), task, split
+    path, converged = _chosen(
+        _reduced(reduction, features, split.fit), _reduced(reduction, features, split.select), labels, split
     )
-    reduction, final = _reduction(features, split.train), LogisticRegression(C)
-    converged &= fit_steps([("logistic", final)], _reduced(reduction, features, split.train), task.y[split.train])
-    return _outcome(C, at_edge, converged, [*reduction, ("logistic", final)], features, task, split)
+    reduction, final = _reduction(features, split.train), LogisticRegression(float(path.best_C_))
+    converged &= fit_steps([("logistic", final)], _reduced(reduction, features, split.train), labels.y[split.train])
+    return _outcome(path.best_index_, path.scores_[0], converged, [*reduction, ("logistic", final)], task)
 
 
-def one_against_rest(features: FeatureRows, task: Task, split: Split) -> Outcome:
+def one_against_rest(task: Task) -> Outcome:
     """Run one logistic regression a class on standardised features, with one C for all of them."""
-    marks = cast(npt.NDArray[np.bool_], task.y)
+    features, labels, split = task.features, task.labels, task.split
+    marks = cast(npt.NDArray[np.bool_], labels.y)
     train = np.concatenate([split.fit, split.select])
     with features.arranged(split.fit, split.select) as X:
         n_fit = len(split.fit)
@@ -61,24 +65,23 @@ def one_against_rest(features: FeatureRows, task: Task, split: Split) -> Outcome
                 converged &= done
                 for number, C in enumerate(_CS):
                     scores[number, :, column] = path.model_at(C).decision_function(X[n_fit:])
-        best = best_of([task.score(of_C, split.select) for of_C in scores])
+        chosen_by = [labels.score(of_C, split.select) for of_C in scores]
+        best = best_of(chosen_by)
         final = OneVsRestClassifier(cast(Any, LogisticRegression(_CS[best], standardize=True)))
         converged &= fit_steps([("logistic", final)], X, marks[train].astype(np.intp))
-    at_edge = best in (0, len(_CS) - 1)
-    return _outcome(_CS[best], at_edge, converged, [("logistic", final)], features, task, split)
+    return _outcome(best, chosen_by, converged, [("logistic", final)], task)
 
 
 def _chosen(
     X: npt.NDArray[np.float32],
     held_out: npt.NDArray[np.float32],
-    task: Task,
+    labels: TableLabels,
     split: Split,
     *,
     standardize: bool = False,
-) -> tuple[float, bool, bool]:
-    """Return the C of best accuracy, whether it is an end of the grid, and whether all of the path converged."""
-    path, converged = _path(X, task.y[split.fit], standardize, (held_out, task.y[split.select]))
-    return float(path.best_C_), bool(path.at_edge_), converged
+) -> tuple[LogisticRegressionPath, bool]:
+    """Return the path with the C of best accuracy chosen, and whether all of it converged."""
+    return _path(X, labels.y[split.fit], standardize, (held_out, labels.y[split.select]))
 
 
 def _path(
@@ -110,8 +113,15 @@ def _reduced(reduction: Steps, features: FeatureRows, rows: Rows) -> npt.NDArray
     return reduced
 
 
-def _outcome(
-    C: float, at_edge: bool, converged: bool, steps: Steps, features: FeatureRows, task: Task, split: Split
-) -> Outcome:
-    predicted = predict(steps, features, split.test, task)
-    return Outcome(params={"C": C}, at_edge=at_edge, converged=converged, steps=steps, predicted=predicted)
+def _outcome(best: int, scores: Sequence[float], converged: bool, steps: Steps, task: Task) -> Outcome:
+    split = task.split
+    return Outcome(
+        draws=[predict(steps, task.features, split.test, task.labels)],
+        params={"C": _CS[best]},
+        n_train=len(split.train),
+        selected_on=split.selected_on,
+        at_edge=best in (0, len(_CS) - 1),
+        converged=converged,
+        steps=steps,
+        candidates=candidates_of("C", _CS, scores),
+    )

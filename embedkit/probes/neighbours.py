@@ -11,16 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.estimators import KNeighborsClassifier
-from embedkit.evaluation import FeatureRows, Predicted, Split, Task, nearest
-from embedkit.probes.outcomes import Outcome, best_of
+from embedkit.evaluation import Outcome, Predicted, Task, nearest
+from embedkit.probes.steps import best_of, candidates_of
 
 _NEIGHBOURS = (50, 20, 10, 5, 3, 1)
 """Many neighbours are the more regularised choice."""
 
 
-def knn(features: FeatureRows, task: Task, split: Split) -> Outcome:
+def knn(task: Task) -> Outcome:
     """Run the vote of the nearest neighbours, all counting alike."""
-    codes, n_classes = task.targets, len(task.classes)
+    features, labels, split = task.features, task.labels, task.split
+    codes, n_classes = labels.targets, len(labels.classes)
     # A neighbour more than there are rows cannot be had; k = 1 always can.
     values = [k for k in _NEIGHBOURS if k <= len(split.fit)]
     _, near = nearest(features, split.fit, split.select, values[0])
@@ -29,21 +30,25 @@ def knn(features: FeatureRows, task: Task, split: Split) -> Outcome:
     _, near = nearest(features, train, split.test, k)
     steps = []
     if not features.large:
-        model = KNeighborsClassifier(k).fit(features.take(train), task.y[train])
+        model = KNeighborsClassifier(k).fit(features.take(train), labels.y[train])
         steps = [("knn", model)]
     return Outcome(
+        draws=[
+            Predicted(
+                targets=_vote(codes[near], n_classes),
+                scores=np.concatenate([np.empty((0, n_classes)), *_ballots(codes[near], n_classes)]) / k
+                if labels.scored
+                else None,
+                are_probabilities=labels.scored,
+            )
+        ],
         params={"n_neighbors": k},
+        n_train=len(train),
+        selected_on=split.selected_on,
         # One neighbour is the end of every grid by nature, not for want of a wider one.
         at_edge=k == _NEIGHBOURS[0],
-        converged=True,
         steps=steps,
-        predicted=Predicted(
-            targets=_vote(codes[near], n_classes),
-            scores=np.concatenate([np.empty((0, n_classes)), *_ballots(codes[near], n_classes)]) / k
-            if task.scored
-            else None,
-            are_probabilities=task.scored,
-        ),
+        candidates=candidates_of("n_neighbors", values, scores),
     )
 
 

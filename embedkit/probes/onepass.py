@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.estimators import StreamingLDA, StreamingRidge, StreamingRidgeClassifier, SufficientStatistics
-from embedkit.evaluation import FeatureRows, Predictions, Rows, Split, Task
-from embedkit.probes.outcomes import Outcome, Steps, best_of, predict
+from embedkit.evaluation import FeatureRows, Outcome, Predictions, Rows, Split, Steps, TableLabels, Task
+from embedkit.probes.steps import best_of, candidates_of, predict
 from embedkit.probes.sums import collected, row_space, standardised
+from embedkit.results import Candidate
 
 # Penalties, the strongest first. The scatter of standardised features has eigenvalues of the order of the number of
 # rows: the grid reaches from hardly any shrinkage of a hundred rows to nearly all of a million.
@@ -26,50 +27,62 @@ _ALPHAS = tuple(float(value) for value in np.logspace(8, -2, 21))
 _SHRINKAGES = (1.0, 0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 1e-3, 0.0)
 
 
-def ridge(features: FeatureRows, task: Task, split: Split) -> Outcome:
+def ridge(task: Task) -> Outcome:
     """Run ridge regression, or for classes least squares on +1 and -1."""
-    estimator = StreamingRidgeClassifier if task.kind == "class" else StreamingRidge
-    sums = _Sums(features, task, split)
+    features, labels, split = task.features, task.labels, task.split
+    estimator = StreamingRidgeClassifier if labels.kind == "class" else StreamingRidge
+    sums = _Sums(features, labels, split)
     steps, statistics = sums.of_fit()
     path = estimator(_ALPHAS).fit_statistics(statistics)
 
     def score(fitted: Any, X: Any, y: Any) -> float:
-        return task.score_of(fitted.predict(X), y)
+        return labels.score_of(fitted.predict(X), y)
 
-    path.select(_transformed(steps, features.take(split.select)), task.y[split.select], score)
+    path.select(_transformed(steps, features.take(split.select)), labels.y[split.select], score)
     steps, statistics = sums.of_train()
     final = estimator(path.best_alpha_).fit_statistics(statistics)
-    if task.kind == "value":
+    if labels.kind == "value":
         final.coef_, final.intercept_ = final.coef_.reshape(-1), float(np.squeeze(final.intercept_))
     steps = [*steps, ("ridge", final)]
-    predicted = predict(steps, features, split.test, task)
-    return Outcome(
-        params={"alpha": path.best_alpha_}, at_edge=path.at_edge_, converged=True, steps=steps, predicted=predicted
-    )
+    candidates = candidates_of("alpha", path.alphas_.tolist(), path.scores_.tolist())
+    return _outcome({"alpha": path.best_alpha_}, bool(path.at_edge_), candidates, steps, task)
 
 
-def lda(features: FeatureRows, task: Task, split: Split) -> Outcome:
+def lda(task: Task) -> Outcome:
     """Run linear discriminant analysis, its covariance shrunk towards a sphere."""
-    sums = _Sums(features, task, split)
+    features, labels, split = task.features, task.labels, task.split
+    sums = _Sums(features, labels, split)
     steps, statistics = sums.of_fit()
     held_out = _transformed(steps, features.take(split.select))
-    best = best_of([task.score(labels, split.select) for labels in _lda_path(statistics, held_out)])
+    scores = [labels.score(said, split.select) for said in _lda_path(statistics, held_out)]
+    best = best_of(scores)
     steps, statistics = sums.of_train()
     final = StreamingLDA(shrinkage=_SHRINKAGES[best]).fit_statistics(statistics)
     steps = [*steps, ("lda", final)]
-    predicted = predict(steps, features, split.test, task)
+    candidates = candidates_of("shrinkage", _SHRINKAGES, scores)
+    return _outcome({"shrinkage": _SHRINKAGES[best]}, False, candidates, steps, task)
+
+
+def _outcome(params: dict[str, Any], at_edge: bool, candidates: list[Candidate], steps: Steps, task: Task) -> Outcome:
+    split = task.split
     return Outcome(
-        params={"shrinkage": _SHRINKAGES[best]}, at_edge=False, converged=True, steps=steps, predicted=predicted
+        draws=[predict(steps, task.features, split.test, task.labels)],
+        params=params,
+        n_train=len(split.train),
+        selected_on=split.selected_on,
+        at_edge=at_edge,
+        steps=steps,
+        candidates=candidates,
     )
 
 
 class _Sums:
     """Sums of the rows of a split, of standardised features or of their row space."""
 
-    def __init__(self, features: FeatureRows, task: Task, split: Split) -> None:
+    def __init__(self, features: FeatureRows, labels: TableLabels, split: Split) -> None:
         self._features, self._split = features, split
-        self._target: Any = "classes" if task.kind == "class" else "values"
-        self._y: Any = task.y if task.kind == "class" else task.y.astype(np.float64)
+        self._target: Any = "classes" if labels.kind == "class" else "values"
+        self._y: Any = labels.y if labels.kind == "class" else labels.y.astype(np.float64)
         self._wide = not features.large and len(split.train) < features.shape[1]
         self._of_fit: SufficientStatistics | None = None
 

@@ -13,8 +13,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from embedkit.estimators import SufficientStatistics
-from embedkit.evaluation import FeatureRows, Rows
-from embedkit.probes.outcomes import Steps
+from embedkit.evaluation import FeatureRows, Rows, Steps
 
 
 def collected(

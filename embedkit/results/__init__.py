@@ -5,24 +5,31 @@ Layer: above files and specs, below everything that computes. Standard library a
 
 from embedkit.results.comparison import AverageRanks, Comparison, Leaderboard, Pair, Standing
 from embedkit.results.curve import Curve, CurveReport, Point
-from embedkit.results.extraction import ExtractResult, PlanResult, PlanStatus, Stage, Stages, UnitStatus
+from embedkit.results.extraction import ExtractResult, Forecast, PlanResult, PlanStatus, Stage, Stages, UnitStatus
 from embedkit.results.loading import load_result, result_from
 from embedkit.results.models import DemoResult, FitResult, Prediction, Predictions
-from embedkit.results.probe import ProbeReport, ProbeResult
+from embedkit.results.plain import as_packed, from_plain, to_plain
+from embedkit.results.probe import Candidate, Param, ProbeReport, ProbeResult
 from embedkit.results.record import Origin, Record, Skipped, Unavailable, html_table
 from embedkit.results.rows import Rows
+from embedkit.results.views import EmbeddingMap, NearestTrained
 
 __all__ = [
     "AverageRanks",
+    "Candidate",
     "Comparison",
     "Curve",
     "CurveReport",
     "DemoResult",
+    "EmbeddingMap",
     "ExtractResult",
     "FitResult",
+    "Forecast",
     "Leaderboard",
+    "NearestTrained",
     "Origin",
     "Pair",
+    "Param",
     "PlanResult",
     "PlanStatus",
     "Point",
@@ -38,7 +45,10 @@ __all__ = [
     "Standing",
     "Unavailable",
     "UnitStatus",
+    "as_packed",
+    "from_plain",
     "html_table",
     "load_result",
     "result_from",
+    "to_plain",
 ]

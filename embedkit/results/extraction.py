@@ -6,9 +6,10 @@ Layer: results; above record.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from embedkit.results.plain import to_plain
 from embedkit.results.record import Record
 
 Stage = Literal["read", "decode", "forward", "commit"]
@@ -42,6 +43,10 @@ class Stages:
     threads: int
     readers: int
     on_device: bool
+
+    def __post_init__(self) -> None:
+        if self.threads < 1 or self.readers < 1 or not self.wall > 0:
+            raise ValueError(f"{self.threads} threads, {self.readers} readers and {self.wall} s are no pass")
 
     @property
     def bottleneck(self) -> str:
@@ -93,6 +98,12 @@ class ExtractResult(Record):
         Wall clock, the writing of the feature file included.
     stages : Stages or None
         Where the time went and what held the run up; None where this process computed nothing.
+    labels, splits, passed_over : dict of str to int
+        Class -> images; split -> images; why files of the source are no rows -> how many.
+    changes : dict of str to int, or None
+        Of an update: how many rows of the output were added, removed and changed.
+    source_notes : list of str
+        What could be meant in another way in the source, and what decides it; logged when it was opened.
     """
 
     kind: ClassVar[str] = "extraction"
@@ -112,6 +123,11 @@ class ExtractResult(Record):
     seconds: float
     stages: Stages | None = None
     copies: int = 0
+    labels: dict[str, int] = field(default_factory=dict[str, int])
+    splits: dict[str, int] = field(default_factory=dict[str, int])
+    passed_over: dict[str, int] = field(default_factory=dict[str, int])
+    changes: dict[str, int] | None = None
+    source_notes: list[str] = field(default_factory=list[str])
 
     @property
     def failed(self) -> int:
@@ -128,12 +144,60 @@ class ExtractResult(Record):
         record = Record.to_dict(self, rows=rows)
         if self.stages is not None:
             record["stages"]["bottleneck"] = self.stages.bottleneck
-        return record | {"failed": self.failed, "images_per_second": self.images_per_second}
+        return record | {"failed": self.failed, "images_per_second": to_plain(self.images_per_second)}
 
     def table(self) -> list[dict[str, Any]]:
         """Return one row."""
         names = ("model", "images", "forward_passes", "cache_hits", "copies", "failed", "width", "engine", "precision")
         return [{name: getattr(self, name) for name in (*names, "drift", "seconds", "output")}]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast(Record):
+    """What an extraction would do.
+
+    Attributes
+    ----------
+    rows : int
+        Images of the source.
+    labels, splits, passed_over, source_notes
+        As in `ExtractResult`.
+    forward_passes : int
+        Distinct images that would go through the network.
+    seconds_expected : float
+        For those, at the pace of a sample on this machine, without the loading of the network.
+    bytes_expected : int
+        On disk, for new features in the store and for a feature file of all rows.
+    memory_expected : int
+        Bytes; the most that this process had while the sample was computed. 0 where the system does not say.
+    model, engine, precision, choice : str
+    width : int
+    fingerprint, store : str
+    """
+
+    kind: ClassVar[str] = "forecast"
+
+    rows: int
+    labels: dict[str, int]
+    splits: dict[str, int]
+    passed_over: dict[str, int]
+    forward_passes: int
+    seconds_expected: float
+    bytes_expected: int
+    memory_expected: int
+    model: str
+    engine: str
+    precision: str
+    choice: str
+    width: int
+    fingerprint: str
+    store: str
+    source_notes: list[str] = field(default_factory=list[str])
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return one row."""
+        names = ("model", "rows", "forward_passes", "seconds_expected", "bytes_expected", "memory_expected")
+        return [{name: getattr(self, name) for name in names}]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

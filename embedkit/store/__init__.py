@@ -7,6 +7,5 @@ scikit-learn or Pillow.
 from embedkit.store.feature_set import FeatureSet, Writer
 from embedkit.store.feature_store import FeatureStore
 from embedkit.store.leases import Leases
-from embedkit.store.memory import MemoryFeatureStore
 
-__all__ = ["FeatureSet", "FeatureStore", "Leases", "MemoryFeatureStore", "Writer"]
+__all__ = ["FeatureSet", "FeatureStore", "Leases", "Writer"]

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Literal
 
 from embedkit.errors import DamagedPartError, StoreError, UnreadableFileError, UsageError
-from embedkit.files import FileIdentity, read_json, write_small
-from embedkit.store.layout import CHECKED, CommittedName, file_system_time
+from embedkit.files import FileIdentity, Folder, NotRegularError, file_system_time, open_regular, read_json, write_small
+from embedkit.store.layout import CHECKED, CommittedName
 
 Verify = Literal["first", "always", "size"]
 
@@ -41,16 +41,16 @@ class CheckedFiles:
 
     Parameters
     ----------
-    folder : Path
+    folder : Folder or Path
     verify : {"first", "always", "size"}
         ``"first"``: hash a file unless this process or the memo has seen it whole. ``"always"``: hash it once in every
         process, whatever the memo says. ``"size"``: compare lengths only; a flipped bit is served.
     """
 
-    def __init__(self, folder: Path, verify: Verify) -> None:
+    def __init__(self, folder: Folder | Path, verify: Verify) -> None:
         if verify not in ("first", "always", "size"):
             raise UsageError(f"verify is {verify!r}; expected 'first', 'always' or 'size'")
-        self._folder = folder
+        self._folder = Folder.of(folder)
         self._verify = verify
         self._seen: dict[str, FileIdentity] = {}
         self._remembered: dict[str, FileIdentity] = self._load() if verify == "first" else {}
@@ -69,7 +69,7 @@ class CheckedFiles:
         """
         path = self._folder / name
         try:
-            with path.open("rb", buffering=0) as file:
+            with open_regular(path, follow=False) as file:
                 self._check_open(path, file)
         except FileNotFoundError:
             raise
@@ -97,6 +97,10 @@ class CheckedFiles:
             self._remember(names, began)
         return found
 
+    def remembered(self, name: str) -> FileIdentity | None:
+        """Return as what a file was seen to match its name, if that may be believed by others; see `identity`."""
+        return self._remembered.get(name)
+
     def _check_open(self, path: Path, file: FileIO) -> None:
         claim = CommittedName.parse(path.name)
         if claim is None:
@@ -112,9 +116,9 @@ class CheckedFiles:
 
     def _load(self) -> dict[str, FileIdentity]:
         try:
-            checked = read_json(self._folder / CHECKED)["checked"]
+            checked = read_json(self._folder / CHECKED, follow=False)["checked"]
             return {name: FileIdentity(*map(int, entry)) for name, entry in checked.items()}
-        except (FileNotFoundError, UnreadableFileError, KeyError, TypeError, ValueError, AttributeError):
+        except (FileNotFoundError, UnreadableFileError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
             return {}
 
     def _remember(self, names: Iterable[str], began: int) -> None:
@@ -124,9 +128,11 @@ class CheckedFiles:
         if all(self._remembered.get(name) == entry for name, entry in new.items()):
             return
         entries = {**self._load(), **new}  # others may have added theirs
-        self._remembered = {name: entry for name, entry in entries.items() if (self._folder / name).exists()}
+        there = set(self._folder.names())
+        self._remembered = {name: entry for name, entry in entries.items() if name in there}
         with suppress(OSError):  # a store that is only readable is checked again by the next process
-            write_small(self._folder / CHECKED, json.dumps({"checked": self._remembered}, indent=0).encode())
+            content = json.dumps({"checked": self._remembered}, indent=0).encode()
+            write_small(self._folder / CHECKED, content, self._folder)
 
 
 def damaged(path: Path, reason: str) -> DamagedPartError:
@@ -143,4 +149,6 @@ def reading_error(path: Path, error: OSError) -> StoreError:
     """Return what an OSError while reading a committed file means: damage, or a reader who may not or cannot."""
     if error.errno in _DAMAGE:
         return damaged(path, f"it cannot be read ({error.strerror})")
+    if error.errno == errno.ELOOP or isinstance(error, NotRegularError):
+        return damaged(path, "it is a link or no regular file")
     return StoreError(f"cannot read {path}: {error.strerror or error}; check permissions and limits, and run again")

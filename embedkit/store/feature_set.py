@@ -1,7 +1,6 @@
-"""What a set of features promises, whether it lies on a disk or in memory.
+"""What a set of features promises (`stored.StoredFeatureSet` keeps it).
 
-A feature set holds the features of one spec: digest -> row. Rows are written through a writer and never change. The two
-implementations (`stored.StoredFeatureSet`, `memory.MemoryFeatureSet`) share one contract suite.
+A feature set holds the features of one spec: digest -> row. Rows are written through a writer and never change.
 
 Layer: errors and specs only.
 """
@@ -154,28 +153,6 @@ class FeatureSet(Protocol):
 
     def writer(self) -> Writer:
         """Return a writer; there may be many, in many processes."""
-        ...
-
-
-class FeatureSets(Protocol):
-    """A store: feature sets by spec."""
-
-    def features(self, spec: FeatureSpec) -> FeatureSet:
-        """Return the features of a spec, none of them if nothing was written yet."""
-        ...
-
-    def fingerprints(self) -> list[str]:
-        """List the fingerprints of the specs, sorted."""
-        ...
-
-    def spec(self, fingerprint: str) -> FeatureSpec:
-        """Return the spec of a fingerprint.
-
-        Raises
-        ------
-        StoreNotFoundError
-            The store has no features of this fingerprint.
-        """
         ...
 
 

@@ -11,7 +11,7 @@ from embedkit.files import DISK, Disk
 from embedkit.specs import FeatureSpec
 from embedkit.store import maintenance, verification
 from embedkit.store.checked import CheckedFiles, Verify
-from embedkit.store.layout import features_folder, fingerprints, open_store, read_spec, touch_last_use
+from embedkit.store.layout import MEMO, features_folder, fingerprints, open_store, read_spec, touch_last_use
 from embedkit.store.maintenance import GRACE, PACKED_BYTES, GcReport, PackReport
 from embedkit.store.stored import StoredFeatureSet
 from embedkit.store.verification import RepairReport, StoreInfo, VerifyReport
@@ -50,7 +50,7 @@ class FeatureStore:
         self._verify: Verify = verify
         self._disk = disk
         CheckedFiles(self._path, verify)  # refuses an unknown way to verify
-        open_store(self._path, create, disk)
+        self._root = open_store(self._path, create, disk)
 
     def __repr__(self) -> str:
         return f"FeatureStore({str(self._path)!r}, verify={self._verify!r})"
@@ -63,18 +63,19 @@ class FeatureStore:
     @property
     def memo_folder(self) -> Path:
         """Where other rooms keep what they can compute again; need not exist. No maintenance touches it."""
-        return self._path / "memo"
+        self._root.refuse_link(MEMO)
+        return self._path / MEMO
 
     def features(self, spec: FeatureSpec) -> StoredFeatureSet:
         """Return the features of a spec, none of them if nothing was written yet."""
-        folder = features_folder(self._path, spec.fingerprint)
-        if folder.is_dir():
+        folder = features_folder(self._root, spec.fingerprint)
+        if folder.exists():
             touch_last_use(folder)
         return StoredFeatureSet(folder, spec, self._verify, self._disk)
 
     def fingerprints(self) -> list[str]:
         """List the fingerprints of the specs, sorted."""
-        return fingerprints(self._path)
+        return fingerprints(self._root)
 
     def spec(self, fingerprint: str) -> FeatureSpec:
         """Return the spec of a fingerprint.
@@ -88,7 +89,7 @@ class FeatureStore:
         DamagedPartError
             ``spec.json`` is damaged, and no sound part is there to read it from.
         """
-        folder = features_folder(self._path, fingerprint)
+        folder = features_folder(self._root, fingerprint)
         return verification.find_spec(folder) or read_spec(folder)
 
     def info(self) -> StoreInfo:
@@ -96,7 +97,7 @@ class FeatureStore:
 
         Parts that were never verified are verified first, which reads them.
         """
-        return verification.info(self._path, self._verify)
+        return verification.info(self._root, self._verify)
 
     def verify(self) -> VerifyReport:
         """Read every committed file and compare it with the length and SHA-256 in its name, whatever the memo says.
@@ -106,7 +107,7 @@ class FeatureStore:
         VerifyReport
             Names the damaged files and what computing their rows again costs.
         """
-        return verification.verify(self._path)
+        return verification.verify(self._root)
 
     def repair(self) -> RepairReport:
         """Move damaged files to ``aside/`` in the store, and write a damaged ``spec.json`` again; nothing is deleted.
@@ -116,7 +117,7 @@ class FeatureStore:
         StoreWriteError
             A file cannot be moved.
         """
-        return verification.repair(self._path, self._disk)
+        return verification.repair(self._root, self._disk)
 
     def pack(self, *, target: int = PACKED_BYTES) -> PackReport:
         """Merge small parts into large ones, dropping rows stored twice among them.
@@ -134,23 +135,27 @@ class FeatureStore:
         StoreWriteError
             The disk is full or read-only. No row is lost.
         """
-        return maintenance.pack(self._path, target, self._disk)
+        return maintenance.pack(self._root, target, self._disk)
 
-    def gc(self, *, grace: float = GRACE, max_size: int | None = None) -> GcReport:
+    def gc(self, *, grace: float = GRACE, max_size: int | None = None, dry_run: bool = False) -> GcReport:
         """Remove what dead processes left, parts whose every row other parts serve, and features beyond a size.
+
+        Only what embedkit itself has put there is removed; files of other names, and links, are reported.
 
         Parameters
         ----------
         grace : float
-            Seconds: parts committed since then are left alone. Temporary files and leases are removed after a day in
-            any case.
+            Seconds: parts committed since then are left alone. Temporary files and leases of unknown processes are
+            removed after a day in any case.
         max_size : int, optional
-            Bytes of all committed files that may stay: fingerprints are removed whole, least recently used first,
-            except those that are being written to.
+            Bytes of all committed files that may stay: parts are removed, least recently used first, except those of
+            fingerprints that are being written to. What goes is named in the log before it goes.
+        dry_run : bool
+            Remove nothing, and report what would be.
 
         Raises
         ------
         StoreWriteError
             The folder is read-only.
         """
-        return maintenance.gc(self._path, grace, max_size, self._disk)
+        return maintenance.gc(self._root, grace, max_size, dry_run, self._disk)

@@ -219,7 +219,7 @@ def by_part(places: Places) -> Iterator[tuple[npt.NDArray[np.intp], int, npt.NDA
 
 
 def _prefixes(digests: Digests) -> npt.NDArray[np.uint64]:
-    return np.ascontiguousarray(digests[:, :8]).view("<u8")[:, 0].astype(np.uint64, copy=False)
+    return digests[:, :8].copy().view("<u8")[:, 0].astype(np.uint64, copy=False)  # a view would keep a part mapped
 
 
 def _ties(prefixes: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:

@@ -6,6 +6,7 @@
     STORE/features/<fingerprint>/undecodable-<id>.<length>.<sha256>.json
     STORE/features/<fingerprint>/.tmp-*             not committed (yet)
     STORE/features/<fingerprint>/checked.json       derived: which files were seen to match their names
+    STORE/features/<fingerprint>/parts.index        derived: where the rows of small parts are
     STORE/features/<fingerprint>/last-use           its modification time is the last use
     STORE/features/<fingerprint>/maintenance.lock   held by whoever removes committed files
     STORE/features/<fingerprint>/leases/            advisory: who computes what
@@ -22,23 +23,37 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
-from embedkit.errors import DamagedPartError, StoreError, StoreFormatError, StoreNotFoundError, StoreWriteError
-from embedkit.files import DISK, TEMPORARY_PREFIX, Disk, commit_to, parse_json
+from embedkit.errors import (
+    DamagedPartError,
+    StoreError,
+    StoreFormatError,
+    StoreLostError,
+    StoreNotFoundError,
+    StoreWriteError,
+    UnreadableFileError,
+)
+from embedkit.files import DISK, TEMPORARY_PREFIX, Disk, Folder, commit_to, parse_json, read_small
 from embedkit.specs import FORMAT_VERSION, FeatureSpec
 
 MARKER = "embedkit-store.json"
 SPEC = "spec.json"
 CHECKED = "checked.json"
 LAST_USE = "last-use"
+PART_INDEX = "parts.index"
 LOCK = "maintenance.lock"
 LEASES = "leases"
+FEATURES = "features"
+ASIDE = "aside"
+MEMO = "memo"
+
+# A marker has 60 bytes, and room for what later versions may say.
+_MARKER_BYTES = 1 << 16
 
 Kind = Literal["part", "undecodable"]
 
@@ -82,7 +97,7 @@ def committed_name(kind: Kind, length: int, sha256: str) -> str:
     return f"{kind}-{uuid.uuid4().hex}.{length}.{sha256}.{_SUFFIX[kind]}"
 
 
-def committed_names(folder: Path) -> list[str]:
+def committed_names(folder: Folder) -> list[str]:
     """List the committed files of a folder, sorted by name.
 
     While files are merged, a single listing may miss both the inputs (removed before the listing came to them) and the
@@ -97,7 +112,7 @@ def committed_names(folder: Path) -> list[str]:
     return sorted(names)
 
 
-def part_names(folder: Path) -> list[str]:
+def part_names(folder: Folder) -> list[str]:
     """List the parts of a folder, sorted by name."""
     return [name for name in committed_names(folder) if name.startswith("part-")]
 
@@ -108,28 +123,23 @@ def committed_length(name: str) -> int:
     return claim.length if claim else 0
 
 
-def temporaries(folder: Path) -> list[Path]:
+def temporaries(folder: Folder) -> list[str]:
     """List the temporary files of a folder."""
-    return [path for path in _entries(folder) if path.name.startswith(TEMPORARY_PREFIX)]
+    return [name for name in folder.names() if name.startswith(TEMPORARY_PREFIX)]
 
 
-def fingerprints(store: Path) -> list[str]:
-    """List the fingerprints in a store, sorted."""
-    return sorted(path.name for path in _entries(store / "features") if _FINGERPRINT.fullmatch(path.name))
+def fingerprints(store: Folder) -> list[str]:
+    """List the fingerprints in a store, sorted. A link among them is none."""
+    return sorted(name for name in store.child(FEATURES).folders() if _FINGERPRINT.fullmatch(name))
 
 
-def features_folder(store: Path, fingerprint: str) -> Path:
+def features_folder(store: Folder, fingerprint: str) -> Folder:
     """Return the folder of a fingerprint."""
-    return store / "features" / fingerprint
+    return store.child(FEATURES, fingerprint)
 
 
-def aside_folder(store: Path, fingerprint: str) -> Path:
-    """Return the folder where damaged files of a fingerprint are set aside."""
-    return store / "aside" / fingerprint
-
-
-def open_store(path: Path, create: bool, disk: Disk = DISK) -> None:
-    """Make sure that a folder is a store that this version reads.
+def open_store(path: Path, create: bool, disk: Disk = DISK) -> Folder:
+    """Make sure that a folder is a store that this version reads; return it as what it must stay from now on.
 
     Raises
     ------
@@ -142,12 +152,11 @@ def open_store(path: Path, create: bool, disk: Disk = DISK) -> None:
     """
     marker = path / MARKER
     try:
-        text = marker.read_bytes()
+        text = read_small(marker, _MARKER_BYTES, follow=False)
     except FileNotFoundError:
         if path.is_dir() and any(not _is_ignorable(entry.name) for entry in path.iterdir()):
             if (text := _read_or_none(marker)) is not None:  # another process has just created the store
-                _check_marker(path, text)
-                return
+                return _checked_store(path, text)
             raise StoreFormatError(
                 f"{path} is a folder with other files in it, not a feature store: it has no {MARKER}; name an empty or "
                 "new folder"
@@ -156,26 +165,28 @@ def open_store(path: Path, create: bool, disk: Disk = DISK) -> None:
             raise StoreNotFoundError(
                 f"no feature store at {path}; check the path, or extract features into it"
             ) from None
-        _create_store(path, disk)
-        return
-    except NotADirectoryError:
-        raise StoreFormatError(f"{path} is a file, not a feature store, which is a folder") from None
-    except OSError as error:
-        raise StoreError(f"cannot read {marker}: {error.strerror}; check its permissions and the disk") from error
-    _check_marker(path, text)
+        return _create_store(path, disk)
+    except UnreadableFileError as error:
+        if not path.is_dir():
+            raise StoreFormatError(f"{path} is a file, not a feature store, which is a folder") from None
+        raise StoreError(f"cannot read {marker}: {error}; check its permissions and the disk") from error
+    return _checked_store(path, text)
 
 
-def ensure_features_folder(folder: Path, spec: FeatureSpec, disk: Disk = DISK) -> None:
+def ensure_features_folder(folder: Folder, spec: FeatureSpec, disk: Disk = DISK) -> None:
     """Make sure that the folder of a fingerprint is there and says what its features are."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        for above in folder.way():
+            above.make()
+    except StoreError:
+        raise
     except OSError as error:
-        raise _cannot_create(folder, error) from error
+        raise _cannot_create(folder.path, error) from error
     if _read_or_none(folder / SPEC) != spec.canonical.encode("ascii"):
-        commit_to(folder / SPEC, [spec.canonical.encode("ascii")], sealed=False, disk=disk)
+        commit_to(folder / SPEC, [spec.canonical.encode("ascii")], sealed=False, disk=disk, folder=folder)
 
 
-def read_spec(folder: Path) -> FeatureSpec:
+def read_spec(folder: Folder) -> FeatureSpec:
     """Read the spec of a fingerprint's folder.
 
     Raises
@@ -188,7 +199,7 @@ def read_spec(folder: Path) -> FeatureSpec:
     StoreFormatError
         The spec was written by another version of embedkit.
     """
-    if not folder.is_dir():
+    if not folder.exists():
         raise StoreNotFoundError(f"the store has no features of fingerprint {folder.name}; `info` lists those it has")
     text = _read_or_none(folder / SPEC)
     if text is None:
@@ -209,40 +220,27 @@ def parse_spec(text: bytes, fingerprint: str, path: Path) -> FeatureSpec:
         raise StoreFormatError(f"{path} cannot be understood: {error}") from error
 
 
-def touch_last_use(folder: Path) -> None:
+def touch_last_use(folder: Folder) -> None:
     """Note that the features of a fingerprint are in use; a store that is only readable is used without a note."""
     try:
-        (folder / LAST_USE).touch()
+        folder.touch(LAST_USE)
+    except StoreLostError:
+        raise
     except OSError:
         return
 
 
-def file_system_time(folder: Path) -> int | None:
-    """Return the time by the clock that stamps the files of a folder, in nanoseconds; None if nothing can be written.
-
-    The clock of a file server may be hours away from this machine's.
-    """
-    probe = folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{uuid.uuid4().hex}"
-    try:
-        probe.touch(exist_ok=False)
-        try:
-            return probe.stat().st_mtime_ns
-        finally:
-            probe.unlink(missing_ok=True)
-    except OSError:
-        return None
-
-
-def _create_store(path: Path, disk: Disk) -> None:
+def _create_store(path: Path, disk: Disk) -> Folder:
     record = {"content": "embedkit feature store", "format": FORMAT_VERSION}
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _cannot_create(path, error) from error
     commit_to(path / MARKER, [json.dumps(record).encode() + b"\n"], sealed=False, disk=disk)
+    return Folder.pinned(path)
 
 
-def _check_marker(path: Path, text: bytes) -> None:
+def _checked_store(path: Path, text: bytes) -> Folder:
     try:
         version = parse_json(text)["format"]
     except (ValueError, KeyError, TypeError):
@@ -257,6 +255,7 @@ def _check_marker(path: Path, text: bytes) -> None:
             f"{path} is a feature store of format {version}; this version of embedkit reads up to format "
             f"{FORMAT_VERSION}: install a newer embedkit, or name another store"
         )
+    return Folder.pinned(path)
 
 
 def _cannot_create(path: Path, error: OSError) -> StoreWriteError:
@@ -272,19 +271,12 @@ def _is_ignorable(name: str) -> bool:
     return name.startswith(".") or name == "lost+found"
 
 
-def _list_once(folder: Path) -> set[str]:
-    return {path.name for path in _entries(folder) if CommittedName.parse(path.name)}
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return [folder / name for name in os.listdir(folder)]
-    except FileNotFoundError:
-        return []
+def _list_once(folder: Folder) -> set[str]:
+    return {name for name in folder.names() if CommittedName.parse(name)}
 
 
 def _read_or_none(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
-    except FileNotFoundError:
+        return read_small(path, follow=False)
+    except (FileNotFoundError, UnreadableFileError):
         return None

@@ -20,7 +20,7 @@ Layer: above layout.
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import io
 import itertools
 import os
@@ -34,8 +34,20 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from embedkit.files import TRAILER, check_trailer, seal, write_small
-from embedkit.store.layout import file_system_time
+from embedkit.errors import UnreadableFileError
+from embedkit.files import (
+    DISK,
+    TRAILER,
+    UNKNOWN_HOME,
+    Folder,
+    check_trailer,
+    file_system_time,
+    home,
+    is_gone,
+    read_small,
+    seal,
+    write_small,
+)
 
 TTL = 30.0
 """Seconds without a heartbeat after which a lease is dead."""
@@ -48,7 +60,6 @@ _LOCK_SECONDS = 5.0
 _LOCK_POLL_SECONDS = 0.002
 
 _HEAD = struct.Struct("<QQ32s")
-_UNKNOWN_HOME = bytes(32)
 _SUFFIX = ".lease"
 
 
@@ -57,7 +68,7 @@ class Leases:
 
     Parameters
     ----------
-    folder : Path
+    folder : Folder or Path
         Where the leases are; made when needed.
     ttl : float
         Seconds.
@@ -65,11 +76,11 @@ class Leases:
         Monotonic seconds.
     """
 
-    def __init__(self, folder: Path, ttl: float = TTL, clock: Callable[[], float] = time.monotonic) -> None:
-        self._folder = folder
+    def __init__(self, folder: Folder | Path, ttl: float = TTL, clock: Callable[[], float] = time.monotonic) -> None:
+        self._folder = Folder.of(folder)
         self._ttl = ttl
         self._clock = clock
-        self._home = _home()
+        self._home = home()
         self._name = f"{uuid.uuid4().hex}{_SUFFIX}"
         self._counter = itertools.count()
         self._held: set[bytes] = set()
@@ -109,7 +120,7 @@ class Leases:
         taken: set[bytes] = set()
         for name, content in self._read().items():
             with suppress(OSError):
-                age = 0 if now is None else now - (self._folder / name).stat().st_mtime_ns
+                age = 0 if now is None else now - self._folder.stat(name).st_mtime_ns
                 if age <= self._ttl * 1e9 and self._is_live(name, content):
                     taken |= _digests(content)
         return taken
@@ -126,8 +137,11 @@ class Leases:
     @contextmanager
     def _alone(self) -> Generator[None]:
         """Keep others from claiming, so that what was read still holds when this writer announces."""
-        lock = FileLock(self._folder.with_suffix(".lock"))
+        path = self._folder.path.with_suffix(".lock")
+        lock = FileLock(path)
         with suppress(OSError, NotImplementedError, Timeout):  # then a claim is no more than likely to be the only one
+            if path.is_symlink():  # which would be followed, and what it leads to emptied
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
             lock.acquire(timeout=_LOCK_SECONDS, poll_interval=_LOCK_POLL_SECONDS)
         try:
             yield
@@ -145,37 +159,39 @@ class Leases:
     def _read(self) -> dict[str, bytes]:
         leases: dict[str, bytes] = {}
         with suppress(OSError):  # no folder: no leases
-            for name in os.listdir(self._folder):
+            for name in self._folder.names():
                 if name.endswith(_SUFFIX) and name != self._name:
-                    with suppress(OSError):  # given up meanwhile
-                        leases[name] = (self._folder / name).read_bytes()
+                    with suppress(FileNotFoundError, UnreadableFileError):  # given up meanwhile
+                        leases[name] = read_small(self._folder / name, follow=False)
         return leases
 
     def _is_live(self, name: str, content: bytes) -> bool:
         if len(content) < _HEAD.size + TRAILER.size or check_trailer(io.BytesIO(content)) is not None:
             return False
         identity, now = content[-TRAILER.size :], self._clock()
-        _, process, home = _HEAD.unpack_from(content)
+        _, process, origin = _HEAD.unpack_from(content)
         seen = self._sightings.get(name)
         if seen is None or seen[0] != identity:
             seen = self._sightings[name] = (identity, now)
-        if now - seen[1] <= self._ttl and not (home == self._home != _UNKNOWN_HOME and _is_gone(process)):
+        if now - seen[1] <= self._ttl and not (origin == self._home != UNKNOWN_HOME and is_gone(process)):
             return True
         # Other observers need not wait for it again; a holder that was only slow writes it anew.
-        with suppress(OSError):
-            (self._folder / name).unlink(missing_ok=True)
+        self._remove(name)
         return False
 
     def _publish(self) -> None:
         path = self._folder / self._name
         if not self._held:
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
+            self._remove(self._name)
             return
         head = _HEAD.pack(next(self._counter), os.getpid(), self._home)
         with suppress(OSError):
-            self._folder.mkdir(exist_ok=True)
-            write_small(path, seal(head + b"".join(self._held)))
+            self._folder.make()
+            write_small(path, seal(head + b"".join(self._held)), self._folder)
+
+    def _remove(self, name: str) -> None:
+        with suppress(OSError), self._folder.opened() as at:
+            DISK.remove(self._folder / name, at)
 
     def _start_heartbeat(self) -> None:
         if self._heartbeat is None:
@@ -193,23 +209,3 @@ class Leases:
 def _digests(content: bytes) -> set[bytes]:
     body = content[_HEAD.size : -TRAILER.size]
     return {body[start : start + 32] for start in range(0, len(body), 32)}
-
-
-def _home() -> bytes:
-    """Return what processes have in common that see each other by their ids; 0 where Linux does not tell."""
-    try:
-        kernel = Path("/proc/sys/kernel/random/boot_id").read_text()
-        return hashlib.sha256((kernel + os.readlink("/proc/self/ns/pid")).encode()).digest()
-    except OSError:
-        return _UNKNOWN_HOME
-
-
-def _is_gone(process: int) -> bool:
-    """Say whether a process of this kernel and namespace has ended (a zombie has)."""
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return True
-    except (OSError, IndexError):
-        return False
-    return state in "ZX"

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock, Timeout
 
-from embedkit.errors import DamagedPartError, StoreWriteError
-from embedkit.files import Disk
+from embedkit.errors import DamagedPartError, StoreError, StoreWriteError
+from embedkit.files import Disk, Folder
 from embedkit.specs import FeatureSpec
 from embedkit.store.checked import CheckedFiles, damaged
 from embedkit.store.index import DigestIndex, places_of
@@ -29,7 +29,7 @@ _BLOCK_BYTES = 32 << 20
 
 
 @contextmanager
-def maintenance(folder: Path, wait: bool = True) -> Generator[bool]:
+def maintenance(folder: Folder | Path, wait: bool = True) -> Generator[bool]:
     """Hold the lock of a fingerprint's folder that everyone takes who removes committed files from it.
 
     Readers and writers of new parts need no lock. The lock goes with its holder's process.
@@ -50,21 +50,25 @@ def maintenance(folder: Path, wait: bool = True) -> Generator[bool]:
     StoreWriteError
         The lock cannot be taken at all: the folder is read-only, for example.
     """
+    folder = Folder.of(folder)
     lock = FileLock(folder / LOCK)
     try:
+        folder.refuse_link(LOCK)
         lock.acquire(timeout=-1 if wait else 0)
     except Timeout:
         yield False
         return
     except (OSError, NotImplementedError) as error:
-        raise StoreWriteError(f"cannot lock {folder} for maintenance: {error}; make the folder writable") from error
+        raise StoreWriteError(
+            f"cannot lock {folder.path} for maintenance: {error}; make the folder writable"
+        ) from error
     try:
         yield True
     finally:
         lock.release()
 
 
-def merge_parts(folder: Path, spec: FeatureSpec, names: Sequence[str], disk: Disk) -> str | None:
+def merge_parts(folder: Folder | Path, spec: FeatureSpec, names: Sequence[str], disk: Disk) -> str | None:
     """Replace parts by one with the same rows; the caller holds the `maintenance` lock.
 
     Parameters
@@ -85,6 +89,7 @@ def merge_parts(folder: Path, spec: FeatureSpec, names: Sequence[str], disk: Dis
     StoreWriteError
         The new part could not be written, or an input not removed. No row is lost.
     """
+    folder = Folder.of(folder)
     checked = CheckedFiles(folder, "always")
     wrong = checked.check_all(names)
     inputs = list(_sound(folder, spec, [name for name in names if name not in wrong]))
@@ -109,19 +114,23 @@ def merge_parts(folder: Path, spec: FeatureSpec, names: Sequence[str], disk: Dis
     return output
 
 
-def remove_files(folder: Path, names: Sequence[str], disk: Disk) -> None:
+def remove_files(folder: Folder, names: Sequence[str], disk: Disk) -> None:
     """Remove committed files whose content is elsewhere; the caller holds the `maintenance` lock."""
     try:
-        for name in names:
-            disk.remove(folder / name)
-        disk.sync_folder(folder)
+        with folder.opened() as at:
+            for name in names:
+                disk.remove(folder / name, at)
+            disk.sync_folder(folder.path, at)
+    except StoreError:
+        raise
     except OSError as error:
         raise StoreWriteError(
-            f"cannot remove merged files from {folder}: {error.strerror}; until `gc` does, their rows are stored twice"
+            f"cannot remove merged files from {folder.path}: {error.strerror}; until `gc` does, their rows are stored "
+            "twice"
         ) from error
 
 
-def _sound(folder: Path, spec: FeatureSpec, names: Sequence[str]) -> Iterator[Part]:
+def _sound(folder: Folder, spec: FeatureSpec, names: Sequence[str]) -> Iterator[Part]:
     for name in names:
         with suppress(DamagedPartError, FileNotFoundError):
             yield read_part(folder / name, spec)
@@ -141,7 +150,7 @@ def _served_rows(parts: Sequence[Part], maps: PartMaps) -> list[npt.NDArray[np.i
     ]
 
 
-def _read_back(folder: Path, spec: FeatureSpec, name: str, digests: Digests) -> None:
+def _read_back(folder: Folder, spec: FeatureSpec, name: str, digests: Digests) -> None:
     """Make sure that a part which is about to replace others can be read."""
     checked = CheckedFiles(folder, "always")
     checked.check(name)

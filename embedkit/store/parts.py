@@ -14,18 +14,24 @@ Layer: above checked, hdf5 and untrusted.
 from __future__ import annotations
 
 import mmap
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+try:
+    import resource
+except ImportError:  # Windows has no such limits
+    resource = None
+
 from embedkit.errors import DamagedPartError, EmbedkitError, FeatureFileError, StoreError
-from embedkit.files import DISK, TRAILER, Buffer, Disk, commit_bytes
+from embedkit.files import DISK, TRAILER, Buffer, Disk, Folder, commit_bytes, open_regular
 from embedkit.hdf5 import Extent, Head, build_head, open_untrusted, put_array
 from embedkit.specs import FeatureSpec
 from embedkit.store.checked import CheckedFiles, damaged, reading_error
@@ -39,6 +45,18 @@ BLOCK_BYTES = 4 << 20
 
 # A mapped part holds a file descriptor, of which a process often has 1,024.
 _MAPPED_PARTS = 256
+_SHARE_OF_DESCRIPTORS = 4
+
+# What is smaller is read: that takes no descriptor, and less time than mapping.
+_READ_BYTES = 1 << 17
+
+
+def most_mapped() -> int:
+    """Return how many parts may be mapped at once: a quarter of the files that this process may have open."""
+    if resource is None:
+        return _MAPPED_PARTS
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MAPPED_PARTS if soft < 0 else min(_MAPPED_PARTS, max(4, soft // _SHARE_OF_DESCRIPTORS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +68,14 @@ class Part:
     name : str
         Of the file.
     digests, features : Extent
+    held : ndarray of shape (n, 32), uint8, optional
+        The digests, where an index holds them.
     """
 
     name: str
     digests: Extent
     features: Extent
+    held: Digests | None = field(default=None, compare=False, repr=False)
 
     @property
     def rows(self) -> int:
@@ -76,12 +97,18 @@ class MappedPart:
     features: Features
 
 
-def write_part(folder: Path, spec: FeatureSpec, digests: Digests, blocks: Iterable[Features], disk: Disk = DISK) -> str:
+class FalseIndexError(Exception):
+    """An index that names other digests than the part holds; never leaves the store."""
+
+
+def write_part(
+    folder: Folder | Path, spec: FeatureSpec, digests: Digests, blocks: Iterable[Features], disk: Disk = DISK
+) -> str:
     """Commit a part; when this returns its rows are there for ever.
 
     Parameters
     ----------
-    folder : Path
+    folder : Folder or Path
         Of the fingerprint; must exist.
     spec : FeatureSpec
     digests : ndarray of shape (n, 32), uint8
@@ -127,8 +154,8 @@ def read_part(path: Path, spec: FeatureSpec) -> Part:
         It is no part, or holds features of another spec than its folder.
     """
     try:
-        with path.open("rb", buffering=0) as file:
-            length = path.stat().st_size - TRAILER.size
+        with open_regular(path, follow=False) as file:
+            length = os.fstat(file.fileno()).st_size - TRAILER.size
             with open_untrusted(file, length, str(path)) as content:
                 parse_spec(content.array("spec", "uint8").tobytes(), spec.fingerprint, path)
                 part = Part(path.name, content.extent("digest", "uint8"), content.extent("features", spec.dtype))
@@ -149,8 +176,8 @@ def read_part(path: Path, spec: FeatureSpec) -> Part:
 def read_part_spec(path: Path, fingerprint: str) -> FeatureSpec:
     """Read the spec inside a part that was checked against its name; `read_part` says what it raises."""
     try:
-        with path.open("rb", buffering=0) as file:
-            length = path.stat().st_size - TRAILER.size
+        with open_regular(path, follow=False) as file:
+            length = os.fstat(file.fileno()).st_size - TRAILER.size
             with open_untrusted(file, length, str(path)) as content:
                 return parse_spec(content.array("spec", "uint8").tobytes(), fingerprint, path)
     except FeatureFileError as error:
@@ -173,12 +200,12 @@ class PartMaps:
 
     Parameters
     ----------
-    folder : Path
+    folder : Folder or Path
     checked : CheckedFiles
         A part is checked whenever it is mapped, so that one replaced meanwhile is noticed.
     """
 
-    def __init__(self, folder: Path, checked: CheckedFiles) -> None:
+    def __init__(self, folder: Folder | Path, checked: CheckedFiles) -> None:
         self._folder = folder
         self._checked = checked
         self._maps: OrderedDict[str, MappedPart] = OrderedDict()
@@ -198,8 +225,11 @@ class PartMaps:
             found = self._maps.get(part.name)
             if found is None:
                 self._checked.check(part.name)
-                found = self._maps[part.name] = map_part(self._folder / part.name, part)
-                if len(self._maps) > _MAPPED_PARTS:
+                found = map_part(self._folder / part.name, part)
+                if part.held is not None and not np.array_equal(found.digests, part.held):
+                    raise FalseIndexError(f"{self._folder / part.name} does not hold the digests that its index names")
+                self._maps[part.name] = found
+                if len(self._maps) > most_mapped():
                     self._maps.popitem(last=False)
             else:
                 self._maps.move_to_end(part.name)
@@ -211,9 +241,10 @@ def map_part(path: Path, part: Part) -> MappedPart:
     if part.rows == 0:
         return MappedPart(np.empty((0, 32), np.uint8), np.empty(part.features.shape, part.features.dtype))
     try:
-        with path.open("rb", buffering=0) as file:
+        with open_regular(path, follow=False) as file:
+            size = os.fstat(file.fileno()).st_size
             # The arrays keep the map alive, and it goes with the last of them.
-            memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            memory = file.readall() if size <= _READ_BYTES else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -229,6 +260,6 @@ def _head(spec: FeatureSpec, digests: Digests) -> Head:
     return build_head((len(digests), spec.backbone.width), spec.dtype, fill)
 
 
-def _array(memory: mmap.mmap, extent: Extent) -> npt.NDArray[Any]:
+def _array(memory: bytes | mmap.mmap, extent: Extent) -> npt.NDArray[Any]:
     count = extent.size // extent.dtype.itemsize
     return np.frombuffer(memory, extent.dtype, count=count, offset=extent.offset).reshape(extent.shape)

@@ -12,27 +12,35 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import weakref
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import DamagedPartError, MissingRowsError
-from embedkit.files import DISK, Disk
+from embedkit.files import DISK, Disk, FileIdentity, Folder
 from embedkit.specs import FeatureSpec
 from embedkit.store.checked import CheckedFiles, Verify
+from embedkit.store.copying import copy_runs, gather, is_run
 from embedkit.store.feature_set import Digests, Features, Mask, as_digests, missing_rows
 from embedkit.store.index import DigestIndex, Places, ReadDigests, by_part
-from embedkit.store.layout import committed_names
+from embedkit.store.layout import PART_INDEX, committed_names
 from embedkit.store.leases import TTL
-from embedkit.store.parts import BLOCK_BYTES, Part, PartMaps, read_part
+from embedkit.store.part_index import (
+    INDEXED_ROWS,
+    IndexedPart,
+    indexed_part,
+    read_part_index,
+    write_part_index,
+)
+from embedkit.store.parts import FalseIndexError, Part, PartMaps, most_mapped, read_part
 from embedkit.store.undecodable import merge_reasons, read_undecodable, select_reasons
+from embedkit.store.uses import Uses
 from embedkit.store.writer import COMMIT_BYTES, COMMIT_SECONDS, StoredWriter
 
 _log = logging.getLogger(__name__)
@@ -40,10 +48,10 @@ _log = logging.getLogger(__name__)
 # How often a read is repeated because parts vanished under it. Each time means a merge that ended in between.
 _ATTEMPTS = 10
 
-_THREADS = 4
+# So many parts are worth an index, and so many new ones a new index.
+_WORTH_AN_INDEX = 16
 
 Rows = npt.NDArray[np.int64]
-Positions = npt.NDArray[np.intp]
 Result = TypeVar("Result")
 
 
@@ -77,7 +85,7 @@ class StoredFeatureSet:
 
     Parameters
     ----------
-    folder : Path
+    folder : Folder
         Of the fingerprint. It need not exist until something is written.
     spec : FeatureSpec
     verify : {"first", "always", "size"}
@@ -86,13 +94,17 @@ class StoredFeatureSet:
         The calls that change the disk.
     """
 
-    def __init__(self, folder: Path, spec: FeatureSpec, verify: Verify = "first", disk: Disk = DISK) -> None:
+    def __init__(self, folder: Folder, spec: FeatureSpec, verify: Verify = "first", disk: Disk = DISK) -> None:
         self._folder = folder
         self._spec = spec
         self._fingerprint = spec.fingerprint
         self._disk = disk
         self._checked = CheckedFiles(folder, verify)
+        self._verify = verify
+        self._indexing = True
         self._maps = PartMaps(folder, self._checked)
+        self._uses = Uses(folder)
+        weakref.finalize(self, self._uses.save)
         self._lock = threading.Lock()
         self._next_number = 0
         self._stale = True
@@ -116,7 +128,7 @@ class StoredFeatureSet:
     @property
     def folder(self) -> Path:
         """Where the parts lie."""
-        return self._folder
+        return self._folder.path
 
     def refresh(self) -> None:
         """See what others have committed since this set was opened or refreshed."""
@@ -138,7 +150,10 @@ class StoredFeatureSet:
         try:
             return self._reading(lambda snapshot: self._rows(snapshot, wanted))
         except MissingRowsError:
-            # Whoever asks for rows believes them to be there: others may have committed them since the last look.
+            # Whoever asks for rows believes them to be there: others may have committed them since the last look, or
+            # the index of small parts does not name them.
+            if any(part.held is not None for part in self._snapshot.parts.values()):
+                self._leave_index()
             self.refresh()
             return self._reading(lambda snapshot: self._rows(snapshot, wanted))
 
@@ -229,6 +244,8 @@ class StoredFeatureSet:
                 return read(self._snapshot)
             except FileNotFoundError:
                 self.refresh()
+            except FalseIndexError as error:
+                self._forget_index(error)
             except DamagedPartError as error:
                 self._drop(error)
         return read(self._snapshot)
@@ -244,6 +261,11 @@ class StoredFeatureSet:
         reasons = {name: reason for name, reason in old.reasons.items() if name in listed}
         damaged = {name: error for name, error in old.damaged.items() if name in listed}
         complete, kept = True, len(parts)
+        for part in self._recalled(new):
+            parts[self._next_number] = part
+            self._next_number += 1
+        recalled = {part.name for part in parts.values()}
+        new = [name for name in new if name not in recalled]
         wrong = self._checked.check_all(new)
         for name in new:
             try:
@@ -262,7 +284,48 @@ class StoredFeatureSet:
         unchanged = kept == len(old.parts)
         index = self._extend(old.index if unchanged else DigestIndex.empty(), parts, kept if unchanged else 0)
         self._snapshot = Snapshot(parts, index, reasons, damaged)
+        self._index_parts(parts.values(), new)
         return complete
+
+    def _recalled(self, names: list[str]) -> list[Part]:
+        """Return those of many parts that are as the index of small parts remembers them."""
+        if self._verify != "first" or not self._indexing or len(names) < _WORTH_AN_INDEX:
+            return []
+        known = read_part_index(self._folder, self._spec)
+        stats = self._folder.stats([name for name in names if name in known])
+        sound = {name for name, status in stats.items() if FileIdentity.of(status) == known[name].identity}
+        return [known[name].part for name in names if name in sound]
+
+    def _index_parts(self, parts: Iterable[Part], opened: list[str]) -> None:
+        """Remember small parts where enough of them had to be opened; what is remembered was seen to be whole."""
+        if self._verify != "first" or not self._indexing or len(opened) < _WORTH_AN_INDEX:
+            return
+        known: dict[str, IndexedPart] = {}
+        for part in parts:
+            identity = self._checked.remembered(part.name)
+            if identity is not None and 0 < part.rows <= INDEXED_ROWS:
+                digests = self._digests_of(part).copy()
+                entry = indexed_part(part.name, self._spec, digests, part.digests.offset)
+                if entry is not None and entry.features == part.features:
+                    known[part.name] = IndexedPart(identity, entry)
+        if len(known) >= _WORTH_AN_INDEX:
+            write_part_index(self._folder, self._spec, known)
+
+    def _digests_of(self, part: Part) -> Digests:
+        return self._maps[part].digests if part.held is None else part.held
+
+    def _forget_index(self, error: FalseIndexError) -> None:
+        """Open every part again, since the index of small parts has named a wrong one."""
+        _log.warning("%s; the index is thrown away, and every part opened again", error)
+        with suppress(OSError), self._folder.opened() as at:
+            self._disk.remove(self._folder / PART_INDEX, at)
+        self._leave_index()
+        self.refresh()
+
+    def _leave_index(self) -> None:
+        with self._lock:
+            self._indexing = False
+            self._snapshot = Snapshot()
 
     def _extend(self, index: DigestIndex, parts: dict[int, Part], start: int) -> DigestIndex:
         """Add the parts from the given position on to an index."""
@@ -270,7 +333,7 @@ class StoredFeatureSet:
         for rank, number in enumerate(sorted(parts, key=lambda number: parts[number].name)):
             ranks[number] = rank
         added = list(parts.items())[start:]
-        return index.with_parts(((number, self._maps[part].digests) for number, part in added), ranks)
+        return index.with_parts(((number, self._digests_of(part)) for number, part in added), ranks)
 
     def _drop(self, error: DamagedPartError) -> None:
         """Take a part that was sound when it was checked out of the snapshot."""
@@ -284,7 +347,7 @@ class StoredFeatureSet:
 
     def _read_digests(self, snapshot: Snapshot) -> ReadDigests:
         def read(number: int, rows: Rows | slice) -> Digests:
-            digests = self._maps[snapshot.parts[number]].digests
+            digests = self._digests_of(snapshot.parts[number])
             # np.take copies rows several times as fast as indexing does.
             return digests[rows] if isinstance(rows, slice) else np.take(digests, rows, axis=0)
 
@@ -296,16 +359,22 @@ class StoredFeatureSet:
     def _rows(self, snapshot: Snapshot, digests: Digests) -> Features:
         places = self._find(snapshot, digests)
         if (places < 0).any():
-            raise missing_rows(digests, places >= 0, str(self._folder))
+            raise missing_rows(digests, places >= 0, str(self._folder.path))
         rows = np.empty((len(places), self.width), np.dtype(self._spec.dtype))
         runs: list[tuple[Features, Features]] = []
+        used: list[str] = []
         for positions, number, sources in by_part(places):
+            used.append(snapshot.parts[number].name)
             features = self._maps[snapshot.parts[number]].features
-            if _is_run(positions) and _is_run(sources):
+            if len(runs) >= most_mapped():  # each of them keeps a part mapped
+                copy_runs(runs)
+                runs = []
+            if is_run(positions) and is_run(sources):
                 runs.append((features[sources[0] :][: len(sources)], rows[positions[0] :][: len(sources)]))
             else:
-                _gather(features, sources, rows, positions)
-        _copy_runs(runs)
+                gather(features, sources, rows, positions)
+        copy_runs(runs)
+        self._uses.note(used)
         return rows
 
     def _reasons(self, snapshot: Snapshot, digests: Digests) -> dict[bytes, str]:
@@ -316,45 +385,3 @@ class StoredFeatureSet:
         keys = list(found)
         places = self._find(snapshot, np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 32))
         return {key: found[key] for key, place in zip(keys, places, strict=True) if place < 0}
-
-
-def _gather(features: Features, sources: Rows, target: Features, positions: Positions) -> None:
-    """Copy ``features[sources]`` to ``target[positions]``; positions ascend."""
-    if _is_run(positions):
-        block = target[positions[0] :][: len(positions)]
-        np.take(features, sources, axis=0, out=block, mode="clip")  # the default mode copies twice
-        return
-    order = np.argsort(sources, kind="stable")  # through the file forwards
-    sources, positions = sources[order], positions[order]
-    block = np.empty((min(len(sources), _block_rows(target)), target.shape[1]), target.dtype)
-    for start in range(0, len(sources), len(block)):
-        here, there = sources[start : start + len(block)], positions[start : start + len(block)]
-        target[there] = np.take(features, here, axis=0, out=block[: len(here)], mode="clip")
-
-
-def _copy_runs(runs: list[tuple[Features, Features]]) -> None:
-    """Copy consecutive rows, by several threads when there are many: a page fault then makes only one of them wait."""
-    blocks = [
-        (source[start : start + step], target[start : start + step])
-        for source, target in runs
-        for step in [_block_rows(target)]
-        for start in range(0, len(source), step)
-    ]
-
-    def copy(block: tuple[Features, Features]) -> None:
-        np.copyto(block[1], block[0])
-
-    if len(blocks) < _THREADS:
-        deque(map(copy, blocks), maxlen=0)
-    else:
-        with ThreadPoolExecutor(_THREADS) as threads:
-            deque(threads.map(copy, blocks), maxlen=0)
-
-
-def _block_rows(target: Features) -> int:
-    """Return how many rows make a block of `BLOCK_BYTES`."""
-    return max(1, BLOCK_BYTES // (target.itemsize * target.shape[1]))
-
-
-def _is_run(numbers: npt.NDArray[np.signedinteger[Any]]) -> bool:
-    return bool((np.diff(numbers) == 1).all())

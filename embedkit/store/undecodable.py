@@ -16,15 +16,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.errors import DamagedPartError
-from embedkit.files import DISK, Disk, commit_bytes, parse_json
+from embedkit.errors import DamagedPartError, UnreadableFileError
+from embedkit.files import DISK, Disk, Folder, commit_bytes, read_json
 from embedkit.specs import FORMAT_VERSION, canonical_json
-from embedkit.store.checked import damaged, reading_error
+from embedkit.store.checked import damaged
 from embedkit.store.feature_set import keys_of
 from embedkit.store.layout import committed_name
 
 
-def write_undecodable(folder: Path, fingerprint: str, reasons: Mapping[bytes, str], disk: Disk = DISK) -> str:
+def write_undecodable(folder: Folder, fingerprint: str, reasons: Mapping[bytes, str], disk: Disk = DISK) -> str:
     """Commit digests with the reasons why they cannot be decoded; return the name of the file.
 
     Raises
@@ -58,14 +58,14 @@ def read_undecodable(path: Path, fingerprint: str) -> dict[bytes, str]:
         It is no such file, or one of another fingerprint.
     """
     try:
-        record = parse_json(path.read_bytes())
+        record = read_json(path, follow=False)
         if record["fingerprint"] != fingerprint:
             raise damaged(path, f"it is about the features {record['fingerprint']}")
         return {_digest(name): str(reason) for name, reason in record["undecodable"].items()}
     except (FileNotFoundError, DamagedPartError):
         raise
-    except OSError as error:
-        raise reading_error(path, error) from error
+    except UnreadableFileError as error:
+        raise damaged(path, str(error)) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise damaged(path, f"it cannot be understood ({error})") from error
 

@@ -6,18 +6,19 @@ Layer: above stored and merge.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from embedkit.errors import DamagedPartError, StoreFormatError, StoreWriteError
-from embedkit.files import Disk
+from embedkit.errors import DamagedPartError, StoreError, StoreFormatError, StoreWriteError
+from embedkit.files import Disk, Folder
 from embedkit.specs import FeatureSpec
 from embedkit.store.checked import CheckedFiles, Verify
 from embedkit.store.layout import (
+    ASIDE,
     LAST_USE,
-    aside_folder,
     committed_length,
     committed_names,
     ensure_features_folder,
@@ -163,15 +164,15 @@ class StoreInfo:
         return {**dataclasses.asdict(self), "rows": self.rows, "bytes": self.bytes}
 
 
-def info(store: Path, verify: Verify) -> StoreInfo:
+def info(store: Folder, verify: Verify) -> StoreInfo:
     """Describe a store; see `FeatureStore.info`."""
     return StoreInfo(
-        path=str(store),
+        path=str(store.path),
         fingerprints=tuple(_describe(features_folder(store, name), verify) for name in fingerprints(store)),
     )
 
 
-def verify(store: Path) -> VerifyReport:
+def verify(store: Folder) -> VerifyReport:
     """Read every committed file and compare it with its name; see `FeatureStore.verify`."""
     parts, rows, size = 0, 0, 0
     damaged: list[DamagedFile] = []
@@ -183,7 +184,7 @@ def verify(store: Path) -> VerifyReport:
     return VerifyReport(parts=parts, rows=rows, bytes=size, damaged=tuple(damaged))
 
 
-def repair(store: Path, disk: Disk) -> RepairReport:
+def repair(store: Folder, disk: Disk) -> RepairReport:
     """Set damaged files aside; see `FeatureStore.repair`."""
     aside: list[DamagedFile] = []
     restored: list[str] = []
@@ -191,7 +192,7 @@ def repair(store: Path, disk: Disk) -> RepairReport:
         folder = features_folder(store, fingerprint)
         with maintenance(folder):
             for file in _examine(folder).damaged:
-                path = _set_aside(Path(file.path), aside_folder(store, fingerprint), disk)
+                path = _set_aside(folder, Path(file.path).name, store.child(ASIDE, fingerprint), disk)
                 aside.append(dataclasses.replace(file, path=str(path)))
             spec = find_spec(folder)
             if spec is not None and _sound_spec(folder) is None:
@@ -200,7 +201,7 @@ def repair(store: Path, disk: Disk) -> RepairReport:
     return RepairReport(set_aside=tuple(aside), specs_restored=tuple(restored))
 
 
-def find_spec(folder: Path) -> FeatureSpec | None:
+def find_spec(folder: Folder) -> FeatureSpec | None:
     """Return the spec of a fingerprint's folder: of ``spec.json``, or else of a sound part; None if this fails.
 
     Raises
@@ -219,26 +220,34 @@ def find_spec(folder: Path) -> FeatureSpec | None:
     return spec
 
 
-def committed_bytes(folder: Path) -> int:
+def committed_bytes(folder: Folder) -> int:
     """Return the bytes of all committed files of a folder, by their names."""
     return sum(committed_length(name) for name in committed_names(folder))
 
 
-def last_use(folder: Path) -> float | None:
+def last_use(folder: Folder) -> float | None:
     """Return when the features of a folder were last used, in seconds of the file system's clock."""
     try:
-        return (folder / LAST_USE).stat().st_mtime
+        return folder.stat(LAST_USE).st_mtime
     except OSError:
         return None
 
 
-def _describe(folder: Path, verify: Verify) -> FingerprintInfo:
+def time_text(seconds: float) -> str:
+    """Return a time of the file system's clock in ISO 8601, UTC; times that no calendar has count as 1970."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(0, UTC).isoformat(timespec="seconds")
+
+
+def _describe(folder: Folder, verify: Verify) -> FingerprintInfo:
     used = last_use(folder)
     shared: dict[str, Any] = {
         "fingerprint": folder.name,
         "parts": len(part_names(folder)),
         "bytes": committed_bytes(folder),
-        "last_use": None if used is None else datetime.fromtimestamp(used, UTC).isoformat(timespec="seconds"),
+        "last_use": None if used is None else time_text(used),
     }
     spec = readable_spec(folder)
     if spec is None:
@@ -256,7 +265,7 @@ def _describe(folder: Path, verify: Verify) -> FingerprintInfo:
     )
 
 
-def _examine(folder: Path) -> VerifyReport:
+def _examine(folder: Folder) -> VerifyReport:
     """Verify the files of one fingerprint."""
     spec = readable_spec(folder)
     names = committed_names(folder)
@@ -292,31 +301,35 @@ def _examine(folder: Path) -> VerifyReport:
     return VerifyReport(parts=parts, rows=rows, bytes=size, damaged=tuple(damaged))
 
 
-def _set_aside(path: Path, target: Path, disk: Disk) -> Path:
+def _set_aside(folder: Folder, name: str, target: Folder, disk: Disk) -> Path:
     """Move a file, never onto another."""
     try:
-        target.mkdir(parents=True, exist_ok=True)
-        free = target / path.name
-        number = 1
-        while free.exists():
-            number += 1
-            free = target / f"{path.name}.{number}"
-        disk.rename(path, free)
-        disk.sync_folder(target)
-        disk.sync_folder(path.parent)
+        for above in target.way():
+            above.make()
+        taken = set(target.names())
+        names = itertools.chain([name], (f"{name}.{number}" for number in itertools.count(2)))
+        free = target / next(one for one in names if one not in taken)
+        with folder.opened() as at, target.opened() as to:
+            disk.rename(folder / name, free, at, to)
+            disk.sync_folder(target.path, to)
+            disk.sync_folder(folder.path, at)
+    except StoreError:
+        raise
     except OSError as error:
-        raise StoreWriteError(f"cannot move {path} to {target}: {error.strerror}; move it by hand") from error
+        raise StoreWriteError(
+            f"cannot move {folder / name} to {target.path}: {error.strerror}; move it by hand"
+        ) from error
     return free
 
 
-def _sound_spec(folder: Path) -> FeatureSpec | None:
+def _sound_spec(folder: Folder) -> FeatureSpec | None:
     try:
         return read_spec(folder)
     except DamagedPartError:
         return None
 
 
-def readable_spec(folder: Path) -> FeatureSpec | None:
+def readable_spec(folder: Folder) -> FeatureSpec | None:
     """Return the spec, None also when it was written by another version."""
     try:
         return find_spec(folder)

@@ -13,16 +13,15 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 
-from embedkit.errors import EmbedkitError, StoreWriteError, UsageError
-from embedkit.files import Disk
+from embedkit.errors import EmbedkitError, StoreLostError, StoreWriteError, UsageError
+from embedkit.files import Disk, Folder
 from embedkit.store.feature_set import Digests, Features, FeatureSet, Mask, as_digest, as_digests, check_rows, keys_of
-from embedkit.store.layout import LEASES, committed_length, ensure_features_folder, touch_last_use
+from embedkit.store.layout import LEASES, committed_length, ensure_features_folder, part_names, touch_last_use
 from embedkit.store.leases import Leases
 from embedkit.store.merge import maintenance, merge_parts
 from embedkit.store.parts import row_bytes, write_part
@@ -31,6 +30,10 @@ from embedkit.store.undecodable import write_undecodable
 
 COMMIT_BYTES = 64 << 20
 COMMIT_SECONDS = 30.0
+
+# Small parts within a factor of eight are of one size; so many of them are merged by the next writer that is left, and
+# so many at most, which takes it a tenth of a second.
+_BITS_OF_A_SIZE, _MANY_PARTS, _MERGED_IN_PASSING = 3, 16, 64
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +45,7 @@ class StoredWriter:
     ----------
     features : FeatureSet
         What is written to.
-    folder : Path
+    folder : Folder
         Where its parts lie.
     committed : callable
         Called when something new is in the folder.
@@ -55,7 +58,7 @@ class StoredWriter:
     def __init__(
         self,
         features: FeatureSet,
-        folder: Path,
+        folder: Folder,
         committed: Callable[[], None],
         *,
         commit_bytes: int,
@@ -70,12 +73,13 @@ class StoredWriter:
         self._commit_seconds = commit_seconds
         self._disk = disk
         self._row_bytes = row_bytes(features.spec)
-        self._leases = Leases(folder / LEASES, lease_seconds)
+        self._leases = Leases(folder.child(LEASES), lease_seconds)
         self._buffer = RowBuffer(features.spec, min(commit_bytes, COMMIT_BYTES))
         self._added: set[bytes] = set()
         self._reasons: dict[bytes, str] = {}
         self._oldest: float | None = None
         self._small: list[str] = []
+        self._wrote = False
         self._open = True
 
     def __enter__(self) -> Self:
@@ -88,6 +92,7 @@ class StoredWriter:
             if error is None:
                 self.commit()
                 self._merge_small(at_least=0)
+                self._merge_in_passing()
             else:
                 self._commit_after(error)
         finally:
@@ -127,6 +132,7 @@ class StoredWriter:
         if len(self._buffer):
             part = write_part(self._folder, spec, self._buffer.digests(), self._buffer.blocks(), self._disk)
             self._small.append(part)
+            self._wrote = True
             self._committed()
             self._leases.release(self._added)
             self._added = set()
@@ -179,7 +185,7 @@ class StoredWriter:
         try:
             self.commit()
         except (EmbedkitError, OSError) as second:
-            if not isinstance(error, StoreWriteError):
+            if not isinstance(error, StoreWriteError | StoreLostError):
                 count = len(self._buffer)
                 _log.warning("%d rows could not be committed after %s: %s", count, type(error).__name__, second)
 
@@ -201,6 +207,31 @@ class StoredWriter:
         except (EmbedkitError, OSError) as error:
             _log.warning("small parts are not merged (their rows are safe): %s", error)
             self._small = []
+
+    def _merge_in_passing(self) -> None:
+        """Merge small parts of whatever writers, when there are many of about one size.
+
+        Short runs leave a part each. Parts are put together with others of their size, so that a row is written again
+        only a few times however many runs there are.
+        """
+        if not self._wrote:
+            return
+        sizes: dict[int, list[str]] = {}
+        for name in part_names(self._folder):
+            if committed_length(name) < self._commit_bytes // 2:
+                sizes.setdefault(committed_length(name).bit_length() // _BITS_OF_A_SIZE, []).append(name)
+        chosen = next((names for _, names in sorted(sizes.items()) if len(names) >= _MANY_PARTS), None)
+        if chosen is None:
+            return
+        try:
+            stats = self._folder.stats(chosen)
+            chosen = sorted(stats, key=lambda name: (stats[name].st_mtime_ns, name))[:_MERGED_IN_PASSING]
+            with maintenance(self._folder, wait=False) as free:
+                if free:
+                    merge_parts(self._folder, self._features.spec, chosen, self._disk)
+                    self._committed()
+        except (EmbedkitError, OSError) as error:
+            _log.warning("small parts are not merged (their rows are safe): %s", error)
 
     def _check_open(self) -> None:
         if not self._open:

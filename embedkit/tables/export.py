@@ -82,8 +82,8 @@ def export(
     tables = [
         source if isinstance(source, FeatureTable) else FeatureTable.open(source, verify=verify) for source in several
     ]
-    head = join_heads([table.head for table in tables], [_name_of(source) for source in several])
-    head = tables[0].head if len(tables) == 1 else head
+    head = join_heads([table.metadata for table in tables], [_name_of(source) for source in several])
+    head = tables[0].metadata if len(tables) == 1 else head
     if chosen == "h5":
         write_feature_file(out, head, chain.from_iterable(table.stored_batches(_ROWS) for table in tables), force=force)
         return
@@ -117,7 +117,7 @@ def join(sources: Sequence[Source], *, verify: Verify = "first") -> FeatureTable
     tables = [
         source if isinstance(source, FeatureTable) else FeatureTable.open(source, verify=verify) for source in sources
     ]
-    head = join_heads([table.head for table in tables], [_name_of(source) for source in sources])
+    head = join_heads([table.metadata for table in tables], [_name_of(source) for source in sources])
     batches = [batch for table in tables for batch in table.stored_batches(max(1, len(table)))]
     empty = np.empty((0, head.spec.backbone.width), np.dtype(head.spec.dtype))
     return FeatureTable(head, np.concatenate([empty, *batches]))

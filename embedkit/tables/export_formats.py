@@ -18,11 +18,9 @@ from embedkit.errors import MissingExtraError
 from embedkit.specs import canonical_json
 from embedkit.tables.feature_layout import link_name
 from embedkit.tables.head import Array, TableHead
+from embedkit.text import harmless
 
 Features = npt.NDArray[np.float32]
-
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""Text that begins so is a formula to a spreadsheet (OWASP, "CSV Injection")."""
 
 _ROWS = 65536  # rows of text in a piece
 # A ZIP archive wants a time; this is the first that it can say.
@@ -60,13 +58,13 @@ def csv_chunks(head: TableHead, batches: Iterable[Features]) -> Generator[bytes]
     """Yield the bytes of a CSV file (RFC 4180, UTF-8): one row an image, one column ``feature_<i>`` a feature.
 
     Several labels of a row are joined by ``|``; unknown labels are empty. Text that a spreadsheet would take for a
-    formula (`FORMULA_STARTS`) gets an apostrophe in front.
+    formula gets an apostrophe in front.
     """
-    columns = _flat_columns(head)
+    columns = flat_columns(head)
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     names = [*columns, "digest", *(f"feature_{i}" for i in range(head.spec.backbone.width))]
-    writer.writerow([_harmless(name) for name in names])
+    writer.writerow([harmless(name) for name in names])
     cells = [[_cell(value) for value in column.tolist()] for column in columns.values()]
     row = 0
     for batch in batches:
@@ -91,7 +89,7 @@ def parquet_chunks(head: TableHead, batches: Iterable[Features]) -> Generator[by
         pyarrow is not installed.
     """
     pyarrow, parquet = _import_pyarrow()
-    columns = _flat_columns(head)
+    columns = flat_columns(head)
     width = head.spec.backbone.width
     described = canonical_json(
         {
@@ -189,7 +187,7 @@ def _arrays(head: TableHead) -> dict[str, Array]:
     return arrays | {f"columns/{link_name(name)}": column for name, column in head.columns.items()}
 
 
-def _flat_columns(head: TableHead) -> dict[str, Array]:
+def flat_columns(head: TableHead) -> dict[str, Array]:
     """Return key, label, split, groups and the further columns; these as ``columns.NAME`` where the name is taken."""
     flat: dict[str, Array] = {"key": np.array(head.keys, dtype=object)}
     if head.y is not None and head.target_type == "multilabel":
@@ -213,12 +211,8 @@ def _named_labels(head: TableHead) -> Array:
 
 def _cell(value: object) -> object:
     if isinstance(value, str):
-        return _harmless(value)
+        return harmless(value)
     return "" if isinstance(value, float) and value != value else value  # NaN: unknown
-
-
-def _harmless(text: str) -> str:
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 def _import_pyarrow() -> tuple[Any, Any]:

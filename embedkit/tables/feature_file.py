@@ -72,8 +72,8 @@ class FeatureFileInfo:
     splits : dict of str to int
         Rows in each split, ``""`` for rows that have none; empty when the file has no splits.
     columns : list of str
-    source, created : str or None
-        From the provenance.
+    source, created, read : str or None
+        From the provenance: where the images came from, when, and what was read there (labels, splits, passed over).
     spec : FeatureSpec
     """
 
@@ -93,6 +93,7 @@ class FeatureFileInfo:
     created: str | None
     format: str
     spec: FeatureSpec
+    read: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -167,6 +168,7 @@ def info(path: str | os.PathLike[str], verify: Verify = "size") -> FeatureFileIn
             created=_text_or_none(provenance.get("created")),
             format=read_version(file, name),
             spec=spec,
+            read=_text_or_none(provenance.get("read")),
         )
 
 

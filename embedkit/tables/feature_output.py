@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import uuid
 from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import FeatureFileError, OutputExistsError, StoreWriteError, UsageError
-from embedkit.files import DISK, TEMPORARY_PREFIX, TRAILER, Disk, commit_to
+from embedkit.files import DISK, TRAILER, Disk, commit_to, temporary_name
 from embedkit.hdf5 import Head
 from embedkit.specs import FeatureSpec, describe_differences, differences
 from embedkit.tables.feature_file import Batch, read_feature_file
@@ -135,20 +134,26 @@ def _check_superset(
     row_of = {key: row for row, key in enumerate(keys)}
     missing = [key for key in existing.keys if key not in row_of]
     if missing:
-        raise OutputExistsError(f"{path} holds {_count(missing)} that the new table lacks; {choices}")
+        raise OutputExistsError(
+            f"{path} holds {_count(missing)} that the new table lacks; bring it up to date with --update "
+            f"(update=True), {choices}"
+        )
     if digests is None:
         return
     rows = np.array([row_of[key] for key in existing.keys], dtype=np.intp)
     changed = np.flatnonzero((digests[rows] != existing.digests).any(axis=1))
     if len(changed):
         names = [existing.keys[row] for row in changed.tolist()]
-        raise OutputExistsError(f"{path} holds {_count(names)} made from other images than the new table's; {choices}")
+        raise OutputExistsError(
+            f"{path} holds {_count(names)} made from other images than the new table's; bring it up to date with "
+            f"--update (update=True), {choices}"
+        )
 
 
 def _check_folder(path: str | os.PathLike[str], folder: Path, disk: Disk) -> None:
     if not folder.is_dir():
         raise StoreWriteError(f"cannot write {path}: there is no folder {folder}; create it, or name another output")
-    probe = folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{uuid.uuid4().hex}"
+    probe = folder / temporary_name()
     try:  # permissions, quotas and read-only mounts are told apart by trying only
         os.close(disk.create(probe))
         disk.remove(probe)

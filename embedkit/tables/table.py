@@ -5,9 +5,9 @@ Layer: the top of the store's tables; above feature_file and feature_output. num
 
 from __future__ import annotations
 
-import html
 import os
 from collections.abc import Generator, Mapping, Sequence
+from types import EllipsisType
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
@@ -15,14 +15,19 @@ import numpy.typing as npt
 
 from embedkit.errors import UsageError
 from embedkit.specs import FeatureSpec, Json
+from embedkit.tables.export_formats import flat_columns
 from embedkit.tables.feature_file import Batch, Verify, read_feature_file
 from embedkit.tables.feature_output import write_feature_file
 from embedkit.tables.head import Array, Failure, TableHead, TargetType
+from embedkit.tables.selection import as_mask, selected_rows
+from embedkit.tables.summary import TableSummary, summarise
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from embedkit.embedder import ImageEmbedder
 
-Selector = slice | Sequence[int] | npt.NDArray[Any]
+Selector = int | np.integer[Any] | slice | Sequence[int] | npt.NDArray[Any] | tuple[Any, EllipsisType]
 
 # Rows that are copied at a time where nobody asks for a size: a few megabytes of the usual widths.
 _ROWS = 4096
@@ -59,7 +64,7 @@ class FeatureTable:
             raise UsageError(
                 f"features are {features.dtype} {features.shape}; the spec and the keys say {head.spec.dtype} {shape}"
             )
-        self._head = head
+        self._metadata = head
         self._stored: Batch = features
         self._rows: npt.NDArray[np.intp] | None = None  # which of them are rows of this table; None: all
         self._read: npt.NDArray[np.float32] | None = None
@@ -111,12 +116,12 @@ class FeatureTable:
         StoreWriteError
             The folder is missing or read-only, or the disk is full. Nothing was changed.
         """
-        write_feature_file(path, self._head, self.stored_batches(_ROWS), force=force)
+        write_feature_file(path, self._metadata, self.stored_batches(_ROWS), force=force)
 
     @property
-    def head(self) -> TableHead:
+    def metadata(self) -> TableHead:
         """Everything but the features."""
-        return self._head
+        return self._metadata
 
     @property
     def X(self) -> npt.NDArray[np.float32]:  # noqa: N802
@@ -134,17 +139,17 @@ class FeatureTable:
         Text of shape (n_rows,), ``""`` where unknown; float64 of shape (n_rows,), NaN where unknown; or bool of shape
         (n_rows, n_classes).
         """
-        return self._head.y
+        return self._metadata.y
 
     @property
     def target_type(self) -> TargetType:
         """``"class"``, ``"value"``, ``"multilabel"`` or ``"none"``."""
-        return self._head.target_type
+        return self._metadata.target_type
 
     @property
     def classes(self) -> list[str]:
         """All classes there are, also those without a row; empty for values and without labels."""
-        return self._head.classes
+        return self._metadata.classes
 
     @property
     def labelled(self) -> npt.NDArray[np.bool_]:
@@ -160,42 +165,42 @@ class FeatureTable:
     @property
     def keys(self) -> list[str]:
         """The name of each row; unique."""
-        return self._head.keys
+        return self._metadata.keys
 
     @property
     def digests(self) -> npt.NDArray[np.uint8]:
         """The identity of each row's image: ndarray of shape (n_rows, 32)."""
-        return self._head.digests
+        return self._metadata.digests
 
     @property
     def split(self) -> Array | None:
         """The split of each row: object ndarray of str of shape (n_rows,), ``""`` where it has none; None without."""
-        return self._head.split
+        return self._metadata.split
 
     @property
     def groups(self) -> Array | None:
         """The group of each row: object ndarray of str of shape (n_rows,), ``""`` where it has none; None without."""
-        return self._head.groups
+        return self._metadata.groups
 
     @property
     def columns(self) -> dict[str, Array]:
         """Further columns by name: ndarrays of shape (n_rows,) of str (dtype object), float64, int64 or bool."""
-        return self._head.columns
+        return self._metadata.columns
 
     @property
     def failures(self) -> list[Failure]:
         """The images of the source that have no row, and why."""
-        return self._head.failures
+        return self._metadata.failures
 
     @property
     def spec(self) -> FeatureSpec:
         """How the features were made."""
-        return self._head.spec
+        return self._metadata.spec
 
     @property
     def provenance(self) -> dict[str, Json]:
         """How the features came to be: the model as it was asked for, the source, versions of libraries, ..."""
-        return self._head.provenance
+        return self._metadata.provenance
 
     def embedder(
         self,
@@ -211,12 +216,7 @@ class FeatureTable:
     ) -> ImageEmbedder:
         """Return an embedder, fitted, whose features of images are exactly the table's, engine and precision included.
 
-        Parameters
-        ----------
-        weights : str or path, optional
-            Where the weights are now; by default where they were when the features were computed.
-        device, store, batch_size, root, input, on_error, output
-            As of `ImageEmbedder`.
+        The parameters are those of `ImageEmbedder.from_spec`; the weights are by default where they were.
 
         Raises
         ------
@@ -274,16 +274,7 @@ class FeatureTable:
         UsageError
             There is no such split, key or column.
         """
-        chosen = np.ones(len(self), dtype=np.bool_)
-        if split is not None:
-            chosen &= self._in_splits([split] if isinstance(split, str) else list(split))
-        if mask is not None:
-            chosen &= _as_mask(np.asarray(mask), len(self))
-        for name, wanted in (where or {}).items():
-            chosen &= self._has_value(name, wanted)
-        asked = [keys] if isinstance(keys, str) else keys
-        rows = np.flatnonzero(chosen) if asked is None else self._rows_of(asked)
-        return self._take(rows[chosen[rows]])
+        return self._take(selected_rows(self._metadata, split, keys, mask, where))
 
     def with_label(self, column: str, target_type: Literal["class", "value"] | None = None) -> Self:
         """Return the table with another column as its labels; the first ones stay as the column ``label``.
@@ -300,7 +291,32 @@ class FeatureTable:
         UsageError
             There is no such column, or it does not hold what is asked for.
         """
-        return self._with_head(self._head.with_label(column, target_type))
+        return self._with_head(self._metadata.with_label(column, target_type))
+
+    def head(self, n: int = 5) -> Self:
+        """Return the first rows."""
+        return self[: max(n, 0)]
+
+    def describe(self) -> TableSummary:
+        """Count what is in the table: rows a class, a split and a group, and failures by their reasons."""
+        return summarise(self._metadata)
+
+    def to_pandas(self, *, features: bool = True) -> pd.DataFrame:
+        """Return the rows as a data frame (needs pandas), indexed by key.
+
+        Parameters
+        ----------
+        features : bool
+            With one column a feature: ``feature_0``, ``feature_1``, ...; behind label, split, groups and the rest.
+        """
+        import pandas as pd
+
+        columns = flat_columns(self._metadata)
+        frame = pd.DataFrame(columns, index=pd.Index(columns.pop("key"), name="key"))
+        if not features:
+            return frame
+        names = [f"feature_{number}" for number in range(self.shape[1])]
+        return pd.concat([frame, pd.DataFrame(self.X, columns=names, index=frame.index)], axis=1)
 
     def iter_batches(self, size: int) -> Generator[tuple[npt.NDArray[np.float32], Array | None]]:
         """Yield (X, y) of `size` rows at a time, for ``partial_fit`` on tables larger than memory.
@@ -328,19 +344,29 @@ class FeatureTable:
             yield self._stored_rows(slice(start, start + size))
 
     def __len__(self) -> int:
-        return len(self._head)
+        return len(self._metadata)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and features; scikit-learn then takes rows as of an array: ``train_test_split(table)``."""
+        return len(self), self.spec.backbone.width
+
+    # A row is a table of one row: taken for a sequence of them, a table would be converted row by row.
+    __iter__ = None
 
     def __getitem__(self, rows: Selector) -> Self:
-        """Return a table of some rows: a slice, row numbers (negative from the end), or a mask."""
+        """Return a table of some rows: a row number (negative from the end), several, a slice, or a mask."""
+        if isinstance(rows, tuple) and len(rows) == 2 and rows[1] is Ellipsis:  # as scikit-learn takes rows of arrays
+            rows = cast(Selector, rows[0])
         if isinstance(rows, slice):
             return self._take(np.arange(len(self))[rows])
-        if not isinstance(cast(object, rows), list | tuple | np.ndarray):
-            raise TypeError(f"table[{rows!r}]: rows are a slice, row numbers or a mask; table.X[{rows!r}] is one row")
+        if isinstance(rows, int | np.integer) and not isinstance(rows, bool):
+            return self[[int(rows)]]
         asked = np.asarray(rows)
         if asked.dtype == np.bool_:
-            return self._take(np.flatnonzero(_as_mask(asked, len(self))))
+            return self._take(np.flatnonzero(as_mask(asked, len(self))))
         if asked.size and (asked.ndim != 1 or asked.dtype.kind not in "iu"):
-            raise TypeError(f"rows are {asked.dtype} {asked.shape}; expected a slice, row numbers or a mask")
+            raise TypeError(f"table[{rows!r}]: {asked.dtype} {asked.shape} is no slice, row numbers or mask")
         asked = np.arange(len(self))[asked.astype(np.intp)]  # an IndexError for rows that are not there
         if len(np.unique(asked)) < len(asked):
             raise UsageError("a row is taken twice, but a key names one row; resample table.X and table.y instead")
@@ -351,74 +377,22 @@ class FeatureTable:
         return {**vars(self), "_stored": self._stored_rows(slice(None)), "_rows": None, "_read": None}
 
     def __repr__(self) -> str:
-        return f"<FeatureTable {', '.join(self._summary().values())}>"
+        return f"<FeatureTable {self.describe().line}>"
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>"
-            for name, text in self._summary().items()
-        )
-        return f"<table><caption>FeatureTable</caption>{rows}</table>"
-
-    def _summary(self) -> dict[str, str]:
-        labels = f"{len(self.classes)} classes" if self.classes else self.target_type
-        summary = {
-            "features": f"{len(self)} x {self.spec.backbone.width} {self.spec.dtype}",
-            "labels": {"value": "labels are values", "none": "no labels"}.get(labels, labels),
-            "model": str(self.provenance.get("model") or self.spec.backbone.architecture),
-            "fingerprint": f"fingerprint {self.spec.fingerprint[:12]}",
-        }
-        if self.failures:
-            summary["failures"] = f"{len(self.failures)} failed"
-        return summary
-
-    def _in_splits(self, wanted: Sequence[str]) -> npt.NDArray[np.bool_]:
-        if self.split is None:
-            raise UsageError(f"the table has no splits; split={list(wanted)!r} cannot be selected")
-        known = sorted(set(self.split.tolist()) - {""})
-        unknown = [name for name in wanted if name not in known]
-        if unknown:
-            raise UsageError(f"there is no split {unknown[0]!r}; the splits are: {', '.join(map(repr, known))}")
-        return np.isin(self.split, wanted)
-
-    def _has_value(self, name: str, wanted: object) -> npt.NDArray[np.bool_]:
-        if name not in self.columns:
-            known = ", ".join(map(repr, self.columns)) or "none"
-            raise UsageError(f"there is no column {name!r}; the columns are: {known}")
-        several = isinstance(wanted, list | tuple | set | frozenset | np.ndarray)
-        values = list(cast(Sequence[object], wanted)) if several else [wanted]
-        column = self.columns[name]
-        found = np.zeros(len(self), dtype=np.bool_)
-        for value in values:
-            found |= np.asarray(column == value, dtype=np.bool_)
-        return found
-
-    def _rows_of(self, keys: Sequence[str]) -> npt.NDArray[np.intp]:
-        row_of = {key: row for row, key in enumerate(self.keys)}
-        missing = [key for key in keys if key not in row_of]
-        if missing:
-            raise UsageError(f"{len(missing)} keys are not in the table, such as {missing[0]!r}")
-        if len(set(keys)) < len(keys):
-            raise UsageError("a key is asked for twice; a key names one row")
-        return np.array([row_of[key] for key in keys], dtype=np.intp)
+        return self.describe()._repr_html_()  # pyright: ignore[reportPrivateUsage]  # IPython's name, not a secret
 
     def _stored_rows(self, rows: slice) -> Batch:
         """Return stored features of rows of this table; a copy when it is a table of chosen rows, else a view."""
         return self._stored[rows] if self._rows is None else self._stored[self._rows[rows]]
 
     def _take(self, rows: npt.NDArray[np.intp]) -> Self:
-        taken = self._with_head(self._head.take(rows))
+        taken = self._with_head(self._metadata.take(rows))
         taken._rows = rows if self._rows is None else self._rows[rows]
         taken._read = None if self._read is None else self._read[rows]
         return taken
 
     def _with_head(self, head: TableHead) -> Self:
         table = type(self).__new__(type(self))
-        table._head, table._stored, table._rows, table._read = head, self._stored, self._rows, self._read
+        table._metadata, table._stored, table._rows, table._read = head, self._stored, self._rows, self._read
         return table
-
-
-def _as_mask(mask: npt.NDArray[Any], rows: int) -> npt.NDArray[np.bool_]:
-    if mask.dtype != np.bool_ or mask.shape != (rows,):
-        raise UsageError(f"a mask is {mask.dtype} {mask.shape}; expected bool ({rows},)")
-    return mask

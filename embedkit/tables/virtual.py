@@ -78,7 +78,7 @@ def write_virtual(
         raise OutputExistsError(f"{out} exists; name another output, or replace it with --force (force=True)")
     target = check_output(out, force=True)
     tables = [FeatureTable.open(source, verify=verify) for source in sources]
-    head = join_heads([table.head for table in tables], [os.fspath(source) for source in sources])
+    head = join_heads([table.metadata for table in tables], [os.fspath(source) for source in sources])
     paths = [_relative(Path(os.path.realpath(source)), target.parent) for source in sources]
     width, dtype = head.spec.backbone.width, np.dtype(head.spec.dtype).newbyteorder("<")
 

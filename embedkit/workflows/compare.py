@@ -13,15 +13,14 @@ from typing import Any, cast
 
 from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import UsageError
+from embedkit.evaluation import Entry, about, average_ranks, disagreements, make_leaderboard
 from embedkit.extraction import Progress
-from embedkit.probes import check_estimator, check_protocol
-from embedkit.probes.about import about
-from embedkit.probes.comparison import Entry, average_ranks, disagreements, make_leaderboard
-from embedkit.probes.protocols import PROTOCOLS
+from embedkit.probes import PROTOCOLS, check_estimator, check_protocol
 from embedkit.results import Comparison, Leaderboard, ProbeResult, Skipped, Unavailable
 from embedkit.specs import canonical_json
-from embedkit.workflows.entries import Options, enter
-from embedkit.workflows.remembered import Remembered
+from embedkit.workflows.leaderboard_entries import Options, enter
+from embedkit.workflows.origins import data_titles, origin_of
+from embedkit.workflows.result_memo import ResultMemo
 from embedkit.workflows.targets import NamedTable, is_feature_file, open_store, open_target, tables_of
 
 
@@ -101,43 +100,43 @@ def compare(
         Options(protocol, estimator=estimator, params=grid, as_published=as_published, seeds=seeds, folds=folds)
         for protocol in wanted
     ]
-    places = _places(targets)
-    requests = [_pinned(request) for request in as_requests(models)]
+    listed = _listed(targets)
+    are_files = [is_feature_file(target) for target in listed]
+    bundled = [] if all(are_files) else [FeatureRequest()]
+    requests = [_pinned(request) for request in as_requests(models) or bundled]
     records = [canonical_json(request.to_dict()) for request in requests]
     for request, record in zip(requests, records, strict=True):
         if records.count(record) > 1:
             raise UsageError(f"{request.model} is compared with itself; name each backbone once")
     feature_store = open_store(store)
-    memory = Remembered(feature_store.memo_folder / "probes")
+    memo = ResultMemo(feature_store.memo_folder / "probes")
     data_sets: dict[str, dict[str, NamedTable]] = {}
     unavailable: list[Unavailable] = []
     skipped: dict[str, str] = {}
-    are_files = [is_feature_file(place) for place in places]
-
-    for place, is_file in zip(places, are_files, strict=True):
-        opened = open_target(place, label_column=label_column)
+    for target, is_file in zip(listed, are_files, strict=True):
+        opened = open_target(target, label_column=label_column)
         with about(opened.name):
             for options in asked:
-                estimator_of, grid_of = options.estimator_of_quick, options.params_of_quick
-                check_protocol(options.protocol, opened.target_type, estimator_of, grid_of or None)
+                own_grid = options.params_of_quick or None
+                check_protocol(options.protocol, opened.target_type, options.estimator_of_quick, own_grid)
         # Beside files alone there is nothing that models apply to: then the file refuses them, as for `probe`.
-        own = requests if not is_file or all(are_files) else []
-        if not (own or is_file):
-            own = [_pinned(FeatureRequest())]
+        own = [] if is_file and not all(are_files) else requests
         tables = tables_of(opened, own, feature_store, floors=floors, progress=progress)
-        data = str(tables.named[0].table.provenance.get("source", place))
-        _collect(data_sets.setdefault(data, {}), tables.named, str(place))
+        data = str(tables.named[0].table.provenance.get("source", target))
+        _collect(data_sets.setdefault(data, {}), tables.named, str(target))
         unavailable += [one._replace(data=data) for one in tables.unavailable]
         skipped.update(tables.skipped)
-    titles = _titles(list(data_sets))
+    titles = data_titles(list(data_sets))
     boards: list[Leaderboard] = []
+    results: list[ProbeResult] = []
     for options in asked:
         for data, tables in data_sets.items():
             entries: list[Entry] = []
             for one in tables.values():
                 with about(titles[data]):
-                    entry = enter(one, titles[data], options, memory)
+                    entry = enter(one, titles[data], options, memo)
                 entries.append(entry)
+                results += entry.results
                 if finished is not None:
                     finished(titles[data], entry.results[0])
             boards.append(make_leaderboard(entries))
@@ -148,19 +147,36 @@ def compare(
         unavailable=[one._replace(data=titles[one.data]) for one in unavailable],
         skipped=[Skipped(*item) for item in sorted(skipped.items())],
         notes=disagreements(boards),
+        results=results,
+        origin=origin_of(
+            "compare",
+            {
+                "targets": targets,
+                "model": models,
+                "protocol": list(wanted),
+                "estimator": estimator,
+                "params": dict(params or {}) or None,
+                "as_published": as_published,
+                "seeds": seeds,
+                "folds": folds,
+                "label_column": label_column,
+            },
+            {titles[data]: list(tables.values()) for data, tables in data_sets.items()},
+            seeds=range(seeds),
+        ),
     )
 
 
-def _places(targets: Any) -> list[Any]:
+def _listed(targets: Any) -> list[Any]:
     one = isinstance(targets, str | os.PathLike) or not isinstance(targets, Iterable)
-    places: list[Any] = [targets] if one else list(cast("Iterable[Any]", targets))
-    if not places:
+    listed: list[Any] = [targets] if one else list(cast("Iterable[Any]", targets))
+    if not listed:
         raise UsageError("no target was given; name feature files, folders or manifests")
-    named = [os.path.abspath(cast(str, place)) for place in places if isinstance(place, str | os.PathLike)]
+    named = [os.path.abspath(cast(str, target)) for target in listed if isinstance(target, str | os.PathLike)]
     if len(set(named)) < len(named):
-        twice = next(place for place in named if named.count(place) > 1)
+        twice = next(target for target in named if named.count(target) > 1)
         raise UsageError(f"{twice} is named twice; name each target once")
-    return places
+    return listed
 
 
 def _checked_grid(
@@ -194,28 +210,14 @@ def _pinned(request: FeatureRequest) -> FeatureRequest:
     )
 
 
-def _collect(found: dict[str, NamedTable], tables: list[NamedTable], place: str) -> None:
+def _collect(found: dict[str, NamedTable], tables: list[NamedTable], target: str) -> None:
     """Add the tables of one target to a data set; a floor that several targets share is one floor."""
     for named in tables:
         name = named.name
         if name in found:
             if named.floor:
                 continue
-            name = f"{name} ({Path(place).stem})"
+            name = f"{name} ({Path(target).stem})"
             if name in found:
-                raise UsageError(f"{place}: {name} is compared with itself; name each backbone once")
+                raise UsageError(f"{target}: {name} is compared with itself; name each backbone once")
         found[name] = dataclasses.replace(named, name=name)
-
-
-def _titles(sources: list[str]) -> dict[str, str]:
-    """Call data sets by the last parts of their paths, as many as tell them apart."""
-    for parts in (1, 2, 3):
-        titles = {source: "/".join(_without_manifest(source).parts[-parts:]) or source for source in sources}
-        if len(set(titles.values())) == len(sources):
-            return titles
-    return {source: source for source in sources}
-
-
-def _without_manifest(source: str) -> Path:
-    path = Path(source)
-    return path.parent if path.stem == "split" else path

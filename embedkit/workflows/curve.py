@@ -12,10 +12,10 @@ from typing import Any
 from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import UsageError
 from embedkit.extraction import Progress
-from embedkit.probes.curves import CLASS_MEAN, few_shot_curve, learning_curve
-from embedkit.probes.quick import check_estimator
+from embedkit.probes import CLASS_MEAN, check_estimator, few_shot_curve, learning_curve
 from embedkit.results import Curve, CurveReport
-from embedkit.workflows.notes import attributed
+from embedkit.workflows.attributed_notes import attributed
+from embedkit.workflows.origins import data_name, origin_of
 from embedkit.workflows.targets import NamedTable, open_store, open_target, tables_of
 
 
@@ -81,4 +81,19 @@ def curve(
         skipped=tables.skipped,
         unavailable=tables.unavailable,
         notes=attributed((one.model, note) for one in curves for note in one.notes or [""]),
+        origin=origin_of(
+            "probe",
+            {
+                "target": target,
+                "model": model or None,
+                "shots": list(shots) or None,
+                "fractions": list(fractions) or None,
+                "seeds": seeds,
+                "estimator": estimator,
+                "folds": folds,
+                "label_column": label_column,
+            },
+            {data_name(tables.named[0]): tables.named},
+            seeds=range(seeds),
+        ),
     )

@@ -46,7 +46,12 @@ def demo(folder: str | os.PathLike[str] = "embedkit-demo", *, progress: Progress
     extraction = extract(manifest, store=store, output=feature_file, progress=progress)
     report = probe(feature_file, estimator=("logistic", "svm", "pca+logistic"), store=store, progress=progress)
     return DemoResult(
-        manifest=str(manifest), feature_file=str(feature_file), store=str(store), extraction=extraction, report=report
+        manifest=str(manifest),
+        feature_file=str(feature_file),
+        store=str(store),
+        extraction=extraction,
+        report=report,
+        origin=report.origin,
     )
 
 

@@ -26,6 +26,7 @@ from embedkit.errors import (
     StoreWriteError,
     UsageError,
 )
+from embedkit.extraction import Resolution
 from embedkit.files import commit_to
 from embedkit.images import ImageSource, decode, is_encoded, open_source, read_bytes, to_rgb
 from embedkit.persistence import Model, load_model
@@ -186,13 +187,12 @@ def _model_of(model: Any, trust_pickle: bool) -> Model:
 def _reference_backbone(loaded: Model, weights: str | None) -> Backbone:
     """Return the backbone of the fit in fp32 on torch: what the file computes, and what it is compared with."""
     request = loaded.pipeline.steps[0][1].request().pinned(loaded.spec)
-    named = dataclasses.replace(
-        request.backbone, weights=weights or request.backbone.weights, precision="fp32", engine="torch", device="cpu"
+    backbone = load_backbone(
+        dataclasses.replace(request, weights=weights or request.weights, precision="fp32", engine="torch", device="cpu")
     )
-    backbone = load_backbone(named)
     if backbone.module is None:
         raise ModelExportError(f"{loaded.spec.backbone.architecture} is no network; there is nothing to export")
-    spec = request.feature_spec(backbone)
+    spec = Resolution.of(request, backbone).spec
     if spec.model_identity != loaded.spec.model_identity:
         found = differences(spec, loaded.spec)
         raise SpecMismatchError(

@@ -13,9 +13,8 @@ from typing import Any, Literal
 
 from embedkit.backbones import FeatureRequest, PreprocessOverrides, as_request, check_batch_size
 from embedkit.errors import UsageError
-from embedkit.extraction import Progress
-from embedkit.extraction.engines import Cluster, check_cluster, parse_devices
-from embedkit.images import open_source
+from embedkit.extraction import Cluster, Progress, check_cluster, parse_devices
+from embedkit.images import Layout, TargetOption, open_source
 from embedkit.results import ExtractResult
 from embedkit.specs import Dtype, Engine, Json, Pool, Precision
 from embedkit.workflows.one_process import extract_here
@@ -41,7 +40,11 @@ def extract(
     store: str | os.PathLike[str] | None = None,
     output: str | os.PathLike[str] | None = None,
     force: bool = False,
+    update: bool = False,
     label_column: str | None = None,
+    layout: Layout | None = None,
+    target_type: TargetOption | None = None,
+    image_column: str | None = None,
     batch_size: int | None = None,
     rehash: bool = False,
     progress: Progress | None = None,
@@ -65,10 +68,13 @@ def extract(
         The folder of the store; by default the user's (``EMBEDKIT_STORE``).
     output : path, optional
         The feature file to write. Without it features go to the store only.
+    update : bool
+        Bring an output of the same features to what the source holds now, whatever was added, removed or changed.
     force : bool
         Replace an output that holds other features, or images that are not in this source.
-    label_column : str, optional
-        The column of a manifest that holds the labels.
+    label_column, layout, target_type, image_column : str, optional
+        As in `open_source`: the column of a manifest that holds the labels, what folders are, what labels are, and
+        where the images are.
     batch_size : int, optional
         Images in one forward pass, 256 at most on a CPU and 4,096 on a GPU. Short batches are filled up, so that all
         have one shape; but above 32, to no more than the source has images.
@@ -114,7 +120,10 @@ def extract(
     check_cluster(cluster, devices)
     check_batch_size(batch_size)
     request = dataclasses.replace(asked, device=devices[0])
-    images, opened = open_source(source, label_column=label_column), open_store(store)
+    opened = open_store(store)
+    images = open_source(
+        source, label_column=label_column, layout=layout, target_type=target_type, image_column=image_column
+    )
     if cluster is not None or len(devices) > 1 or devices == ["cuda"]:
         return extract_by_workers(
             images,
@@ -124,11 +133,20 @@ def extract(
             devices=devices,
             cluster=cluster,
             force=force,
+            update=update,
             batch_size=batch_size,
             rehash=rehash,
             progress=progress,
         )
     [result] = extract_here(
-        images, [request], opened, [path], force=force, batch_size=batch_size, rehash=rehash, progress=progress
+        images,
+        [request],
+        opened,
+        [path],
+        force=force,
+        update=update,
+        batch_size=batch_size,
+        rehash=rehash,
+        progress=progress,
     )
     return result

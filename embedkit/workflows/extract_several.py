@@ -14,7 +14,7 @@ from typing import Any
 from embedkit.backbones import FeatureRequest, as_requests, check_batch_size
 from embedkit.errors import UsageError
 from embedkit.extraction import Progress, resolve_together
-from embedkit.images import open_source
+from embedkit.images import Layout, TargetOption, open_source
 from embedkit.results import ExtractResult
 from embedkit.workflows.one_process import extract_here
 from embedkit.workflows.targets import backbone_names, open_store
@@ -27,7 +27,11 @@ def extract_several(
     store: str | os.PathLike[str] | None = None,
     output: str | os.PathLike[str] | None = None,
     force: bool = False,
+    update: bool = False,
     label_column: str | None = None,
+    layout: Layout | None = None,
+    target_type: TargetOption | None = None,
+    image_column: str | None = None,
     batch_size: int | None = None,
     rehash: bool = False,
     progress: Progress | None = None,
@@ -46,7 +50,7 @@ def extract_several(
     output : path, optional
         A folder, created if it is missing: one feature file for each request goes into it, named by the model, and by
         layer, pool or weights where they differ. Without it features go to the store only.
-    store, force, label_column, batch_size, rehash, progress
+    store, force, update, label_column, layout, target_type, image_column, batch_size, rehash, progress
         As in `extract`, which also lists what is raised.
 
     Returns
@@ -58,7 +62,10 @@ def extract_several(
     if folder is not None and (folder.suffix.lower() in (".h5", ".hdf5") or folder.is_file()):
         raise UsageError(f"{folder} names one file, and several kinds of features were asked for; name a folder")
     check_batch_size(batch_size)
-    images, opened, requests = open_source(source, label_column=label_column), open_store(store), as_requests(models)
+    opened, requests = open_store(store), as_requests(models)
+    images = open_source(
+        source, label_column=label_column, layout=layout, target_type=target_type, image_column=image_column
+    )
     resolved = resolve_together(requests, opened, expected_images=len(images), batch_size=batch_size)
     outputs: list[Path | None] = [None] * len(requests)
     if folder is not None:
@@ -75,6 +82,7 @@ def extract_several(
         opened,
         outputs,
         force=force,
+        update=update,
         batch_size=batch_size,
         rehash=rehash,
         progress=progress,

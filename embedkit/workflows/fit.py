@@ -5,6 +5,7 @@ Layer: workflows; imports everything below, never click.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,8 +16,10 @@ from embedkit.errors import LabelsError, OutputExistsError, UsageError
 from embedkit.extraction import Progress
 from embedkit.persistence import Model, save_model
 from embedkit.probes import check_estimator, quick
-from embedkit.results import FitResult, ProbeResult, Skipped
+from embedkit.results import FitResult, Origin, ProbeResult, Skipped
 from embedkit.tables import FeatureTable
+from embedkit.workflows.origins import data_name, origin_of
+from embedkit.workflows.reading import summary_of
 from embedkit.workflows.targets import open_store, open_target, tables_of
 
 
@@ -100,20 +103,42 @@ def fit(
         raise UsageError(
             f"a model of {estimator} would hold all {len(named.table)} rows of features; fit another estimator"
         )
-    return save_fitted(named.table, fitted.steps, fitted.result, output)
+    data = data_name(named)
+    origin = origin_of(
+        "fit",
+        {
+            "target": target,
+            "model": model,
+            "estimator": estimator,
+            "params": None if params is None else dict(params),
+            "output": output,
+            "label_column": label_column,
+            "folds": folds,
+            "random_state": random_state,
+        },
+        {data: [named]},
+        seeds=[random_state],
+    )
+    result = dataclasses.replace(fitted.result, data=data)
+    fitted_model = _saved(named.table, fitted.steps, result, output, origin)
+    return dataclasses.replace(fitted_model, read=[summary_of(opened).line()])
 
 
-def save_fitted(table: FeatureTable, steps: list[tuple[str, Any]], result: ProbeResult, output: Path) -> FitResult:
+def _saved(
+    table: FeatureTable, steps: list[tuple[str, Any]], result: ProbeResult, output: Path, origin: Origin
+) -> FitResult:
     """Put the embedder of a table before fitted steps, and save them."""
     from sklearn.pipeline import Pipeline
 
-    pipeline = Pipeline([("embed", table.embedder()), *steps])
+    steps = [("embed", table.embedder()), *steps]
+    pipeline = Pipeline(steps)
     save_model(pipeline, output)
     return FitResult(
         output=str(output),
+        origin=origin,
         pipeline=pipeline,
         classes=Model(pipeline=pipeline).classes,
         result=result,
-        steps=[type(step).__name__ for _, step in pipeline.steps],
+        steps=[type(step).__name__ for _, step in steps],
         skipped=[Skipped(failure.key, failure.reason) for failure in table.failures],
     )

@@ -95,6 +95,4 @@ def recorded_request(table: FeatureTable) -> FeatureRequest | None:
 
 def _with_random_weights(request: FeatureRequest, spec: FeatureSpec) -> FeatureRequest:
     """Ask for the same network untrained, computed in the same way."""
-    pinned = request.pinned(spec)
-    model = pinned.model if pinned.weights != "bundled" else spec.backbone.architecture
-    return dataclasses.replace(pinned, model=model, weights="random")
+    return dataclasses.replace(request.pinned(spec), weights="random")

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from embedkit.backbones import Backbone, FeatureRequest
-from embedkit.extraction import Extraction, Progress, Resolution, Stages, resolve_together, run_many
-from embedkit.extraction.units import UnitResult
-from embedkit.images import ImageSource
-from embedkit.results import ExtractResult, Skipped
+from embedkit.extraction import Extraction, Progress, Resolution, UnitResult, resolve_together, run_many
+from embedkit.images import ImageSource, describe
+from embedkit.results import ExtractResult, Skipped, Stages
 from embedkit.store import FeatureStore
 from embedkit.tables import check_output, write_feature_file
+from embedkit.workflows.origins import origin_of
+from embedkit.workflows.reading import changes
 from embedkit.workflows.tables import feature_batches, image_failures, source_failures, table_head
 
 
@@ -26,6 +27,7 @@ def extract_here(
     outputs: Sequence[Path | None],
     *,
     force: bool,
+    update: bool = False,
     batch_size: int | None,
     rehash: bool,
     progress: Progress | None,
@@ -39,32 +41,41 @@ def extract_here(
     resolved = resolved or resolve_together(requests, store, expected_images=len(source), batch_size=batch_size)
     for (resolution, _), output in zip(resolved, outputs, strict=True):
         if output is not None:
-            check_output(output, resolution.spec, source.keys, force=force)
+            check_output(output, resolution.spec, None if update else source.keys, force=force)
     extractions = run_many(
         source, requests, store, resolved=resolved, progress=progress, rehash=rehash, batch_size=batch_size
     )
-    for extraction, output in zip(extractions, outputs, strict=True):
-        write_output(output, source, extraction, force=force)
+    changed = [
+        write_output(output, source, extraction, force=force, update=update)
+        for extraction, output in zip(extractions, outputs, strict=True)
+    ]
     return [
         extract_result(
             request,
             extraction.resolution,
             store,
             extraction,
-            images=len(source) + len(source.failures),
+            source=source,
             skipped=without_features(source, extraction),
             output=output,
+            changes=change,
             stages=extraction.stages,
             seconds=time.monotonic() - started,
         )
-        for request, extraction, output in zip(requests, extractions, outputs, strict=True)
+        for request, extraction, output, change in zip(requests, extractions, outputs, changed, strict=True)
     ]
 
 
-def write_output(output: Path | None, source: ImageSource, extraction: Extraction, *, force: bool) -> None:
-    """Write the table of an extraction, where a file is asked for."""
-    if output is not None:
-        write_feature_file(output, table_head(source, extraction), feature_batches(extraction), force=force)
+def write_output(
+    output: Path | None, source: ImageSource, extraction: Extraction, *, force: bool, update: bool = False
+) -> dict[str, int] | None:
+    """Write the table of an extraction, where a file is asked for; of an update return what it changes."""
+    if output is None:
+        return None
+    head = table_head(source, extraction)
+    changed = changes(output, head.keys, head.digests) if update and output.exists() else None
+    write_feature_file(output, head, feature_batches(extraction), force=force or changed is not None)
+    return changed
 
 
 def without_features(source: ImageSource, extraction: Extraction) -> list[Skipped]:
@@ -78,13 +89,18 @@ def extract_result(
     store: FeatureStore,
     done: Extraction | UnitResult,
     *,
-    images: int,
     skipped: list[Skipped],
     seconds: float,
+    source: ImageSource | None = None,
+    images: int | None = None,
     output: Path | None = None,
+    changes: dict[str, int] | None = None,
     stages: Stages | None = None,
 ) -> ExtractResult:
-    """Say what was done for a request, by this process or by others."""
+    """Say what was done for a request, by this process or by others; of a whole source also what it holds."""
+    found = describe(source, done.digests if isinstance(done, Extraction) else None) if source is not None else None
+    if images is None:
+        images = 0 if source is None else len(source) + len(source.failures)
     backbone, note = resolution.spec.backbone, resolution.provenance.get("note")
     return ExtractResult(
         images=images,
@@ -104,4 +120,15 @@ def extract_result(
         seconds=seconds,
         stages=stages,
         notes=[str(note)] if note else [],
+        source_notes=list(source.notes) if source is not None else [],
+        read=[found.line()] if found is not None else [],
+        labels=found.labels if found is not None else {},
+        splits=found.splits if found is not None else {},
+        passed_over=found.passed_over if found is not None else {},
+        changes=changes,
+        origin=origin_of(
+            "extract",
+            {"request": request, "output": output, "store": str(store.path)},
+            fingerprints={request.model or backbone.architecture: resolution.spec.fingerprint},
+        ),
     )

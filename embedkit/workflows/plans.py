@@ -13,16 +13,24 @@ from typing import Any, Literal
 
 from embedkit.backbones import FeatureRequest, PreprocessOverrides, as_request, check_batch_size
 from embedkit.errors import UsageError
-from embedkit.extraction import Progress, resolve
-from embedkit.extraction.engines import Cluster, all_devices, check_cluster, parse_devices
-from embedkit.extraction.plan import PlanFile, write_plan
-from embedkit.extraction.status import plan_status
-from embedkit.extraction.units import UnitWorker
-from embedkit.images import open_source
+from embedkit.extraction import (
+    Cluster,
+    PlanFile,
+    Progress,
+    UnitWorker,
+    all_devices,
+    check_cluster,
+    parse_devices,
+    plan_status,
+    resolve,
+    write_plan,
+)
+from embedkit.images import Layout, TargetOption, open_source
 from embedkit.results import ExtractResult, PlanResult, PlanStatus, Skipped
 from embedkit.specs import Dtype, Engine, Json, Pool, Precision
 from embedkit.store import FeatureStore
 from embedkit.workflows.one_process import extract_result
+from embedkit.workflows.origins import origin_of
 from embedkit.workflows.targets import open_store
 from embedkit.workflows.workers import carry_out
 
@@ -48,12 +56,16 @@ def plan_extraction(
     store: AnyPath | None = None,
     force: bool = False,
     label_column: str | None = None,
+    layout: Layout | None = None,
+    target_type: TargetOption | None = None,
+    image_column: str | None = None,
 ) -> PlanResult:
     """List the images of a source, resolve what is to be computed, and write both into a plan. Nothing is extracted.
 
     Parameters
     ----------
-    source, model, weights, model_args, layer, pool, precision, engine, device, preprocess, resize, dtype, label_column
+    source, model, weights, model_args, layer, pool, precision, engine, device, preprocess, resize, dtype
+    label_column, layout, target_type, image_column
         As in `extract`. The images have to be files, members of archives or URLs.
     plan : path
         The file to write.
@@ -93,12 +105,16 @@ def plan_extraction(
         raise UsageError(
             f"device is {request.device!r}: a plan is made on one device; name several when it is carried out"
         )
-    images, opened = open_source(source, label_column=label_column), open_store(store)
+    opened = open_store(store)
+    images = open_source(
+        source, label_column=label_column, layout=layout, target_type=target_type, image_column=image_column
+    )
     # All of them, however they are divided: the same images must not get other features for another number of units.
     resolution, _ = resolve(request, opened, expected_images=len(images))
     written = write_plan(Path(plan), images, request, resolution, opened, units=units, force=force)
     spec = resolution.spec
     return PlanResult(
+        origin=origin_of("extract", {"plan": plan, "request": written.request, "units": written.units}),
         plan=os.fspath(plan),
         images=len(images),
         bytes=sum(size or 0 for size in written.sizes),

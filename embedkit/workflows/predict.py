@@ -9,10 +9,7 @@ Layer: workflows; imports everything below, never click.
 from __future__ import annotations
 
 import copy
-import csv
 import dataclasses
-import io
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,7 +36,9 @@ from embedkit.persistence import Model, load_model
 from embedkit.results import Prediction, Predictions, Skipped
 from embedkit.specs import FeatureSpec, describe_differences, differences
 from embedkit.store import FeatureStore
+from embedkit.text import csv_text
 from embedkit.workflows.model_inputs import ModelRows, inputs_of, open_rows
+from embedkit.workflows.origins import origin_of
 from embedkit.workflows.targets import open_store
 
 
@@ -133,22 +132,24 @@ def predict(
         skipped=_skipped(rows, failures),
         notes=notes,
         output=None if output is None else str(output),
+        origin=origin_of(
+            "predict",
+            {"model_file": model, "source": source, "weights": weights, "device": device, "output": output},
+            fingerprints={name: spec.fingerprint for name, spec in loaded.specs.items()},
+        ),
     )
     if output is not None:
         is_csv = Path(output).suffix.lower() == ".csv"
-        text = _as_csv(result) if is_csv else json.dumps(result.to_dict(), indent=2, allow_nan=False)
-        commit_to(Path(output), [text.encode("utf-8")], sealed=False)
+        if is_csv:
+            commit_to(Path(output), [_as_csv(result).encode("utf-8")], sealed=False)
+        else:
+            result.save(output, force=True)
     return result
 
 
 def _as_csv(result: Predictions) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(("path", "predicted", result.score))
-    writer.writerows(
-        (row.path, row.predicted, "" if row.score is None else repr(row.score)) for row in result.predictions
-    )
-    return buffer.getvalue()
+    rows = ((row.path, row.predicted, "" if row.score is None else repr(row.score)) for row in result.predictions)
+    return csv_text([("path", "predicted", result.score)], line_end="\n") + csv_text(rows, line_end="\n")
 
 
 def _requests(loaded: Model, weights: str | Mapping[str, str] | None, device: str) -> dict[str, FeatureRequest]:

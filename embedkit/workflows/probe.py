@@ -5,12 +5,14 @@ Layer: workflows; imports everything below, never click.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import UsageError
+from embedkit.evaluation import about, disagreements_of
 from embedkit.extraction import Progress
 from embedkit.probes import (
     PROTOCOLS,
@@ -19,10 +21,12 @@ from embedkit.probes import (
     default_estimators,
     run_protocol,
 )
-from embedkit.probes.about import about
 from embedkit.results import ProbeReport, ProbeResult
-from embedkit.workflows.notes import attributed
+from embedkit.workflows.attributed_notes import attributed
+from embedkit.workflows.origins import data_name, origin_of
+from embedkit.workflows.reading import summary_of
 from embedkit.workflows.targets import NamedTable, open_store, open_target, tables_of
+from embedkit.workflows.views import map_of, nearest_trained
 
 
 def probe(
@@ -39,6 +43,7 @@ def probe(
     floors: bool = True,
     random_state: int = 0,
     device: str = "auto",
+    views: bool = False,
     progress: Progress | None = None,
 ) -> ProbeReport:
     """Train simple estimators on features and report their accuracy with its interval.
@@ -77,6 +82,9 @@ def probe(
         Where an estimator given by path or object is fitted, if scikit-learn can fit it on tensors: ``"auto"`` (a GPU
         where there is one, else NumPy), ``"cpu"`` (NumPy), ``"cuda"``, ``"cuda:0"``, ``"torch:cpu"``. A device that is
         named needs ``SCIPY_ARRAY_API=1`` in the environment.
+    views : bool
+        Keep what a page shows beside the numbers: a map of each model's features, and the training image nearest to
+        each tested one that was named wrong.
     progress : callable, optional
 
     Returns
@@ -121,8 +129,40 @@ def probe(
                 notes.append(f"{named.name}: svm is left out, its {len(named.table)} rows would have to be in memory")
         results += sorted(found, key=lambda result: -result.value)
     notes += attributed((result.model, text) for result in results for text in result.notes or [""])
-    notes += disagreements(results)
-    return ProbeReport(results=results, skipped=tables.skipped, notes=notes, unavailable=tables.unavailable)
+    notes += disagreements_of(results)
+    data = data_name(tables.named[0])
+    models = [named for named in tables.named if not named.floor]
+    best = next((result for result in results if not result.floor), None)
+    return ProbeReport(
+        maps=[map_of(named.name, named.table, random_state=random_state) for named in models] if views else [],
+        nearest=[
+            near
+            for named in models
+            if views and best is not None and named.name == best.model
+            for near in nearest_trained(named.table, best)
+        ],
+        results=[dataclasses.replace(result, data=data) for result in results],
+        skipped=tables.skipped,
+        read=[summary_of(opened).line()],
+        notes=notes,
+        unavailable=tables.unavailable,
+        origin=origin_of(
+            "probe",
+            {
+                "target": target,
+                "model": model or None,
+                "protocol": protocols,
+                "as_published": as_published,
+                "estimator": estimator,
+                "params": None if params is None else dict(params),
+                "label_column": label_column,
+                "folds": folds,
+                "random_state": random_state,
+            },
+            {data: tables.named},
+            seeds=[random_state],
+        ),
+    )
 
 
 def _are_several(estimator: Any) -> bool:
@@ -161,33 +201,3 @@ def _run(
         random_state=random_state,
         device=device,
     ).result
-
-
-def disagreements(results: Sequence[ProbeResult]) -> list[str]:
-    """Say in a line where protocols disagree on the best model, floors aside.
-
-    Two protocols disagree where each has a best model that is better than the other's best by so much that their
-    intervals do not overlap. (Intervals of the same images overlap sooner than a paired test would allow: `compare`.)
-    """
-    best: dict[str, dict[str, ProbeResult]] = {}
-    for result in results:
-        if not result.floor:
-            models = best.setdefault(result.protocol, {})
-            if result.model not in models or models[result.model].value < result.value:
-                models[result.model] = result
-    winners = {protocol: max(models.values(), key=lambda result: result.value) for protocol, models in best.items()}
-    disagreeing = {
-        name
-        for one, first in winners.items()
-        for other, second in winners.items()
-        if _beats(first, best[one].get(second.model)) and _beats(second, best[other].get(first.model))
-        for name in (one, other)
-    }
-    if not disagreeing:
-        return []
-    said = ", ".join(f"{name}: {winners[name].model}" for name in winners if name in disagreeing)
-    return [f"protocols disagree on the winner, beyond their intervals: {said}; `embedkit compare` tests in pairs"]
-
-
-def _beats(winner: ProbeResult, other: ProbeResult | None) -> bool:
-    return other is not None and winner.interval[0] > other.interval[1]

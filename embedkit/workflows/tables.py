@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.extraction import Extraction
-from embedkit.images import ImageSource
+from embedkit.images import ImageSource, describe
 from embedkit.tables import Failure, FeatureTable, TableHead
 
 _Value = TypeVar("_Value")
@@ -41,6 +41,8 @@ def table_head(source: ImageSource, extraction: Extraction) -> TableHead:
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "choice": extraction.resolution.choice,
             "drift": extraction.resolution.drift,
+            "read": describe(source).line(),
+            **({"passed_over": dict(source.passed_over)} if source.passed_over else {}),
         },
     )
 

@@ -214,9 +214,8 @@ def with_floors(tables: Tables, store: FeatureStore, *, progress: Progress | Non
         reason = f"the images it was made from cannot be had: {error}"
         models = [one.name for one in tables.named if not one.floor]
         names = [*PSEUDO, *(f"{name} random weights" for name in models)] if models else []
-        return Tables(
-            named=tables.named, unavailable=[*tables.unavailable, *(Unavailable(name, reason) for name in names)]
-        )
+        lost = [Unavailable(name, reason) for name in names]
+        return Tables(named=tables.named, unavailable=[*tables.unavailable, *lost])
     floors = resolve_floors(contenders, store, expected_images=len(images))
     found = Tables(named=tables.named, unavailable=[*tables.unavailable, *floors.unavailable])
     if not floors.requests:
@@ -237,7 +236,7 @@ def _append_floors(tables: Tables, floors: Floors, extractions: list[Extraction]
         if not there.all():
             unavailable.append(Unavailable(name, _lost(int((~there).sum()), first)))
             continue
-        head = copy.copy(first.head)
+        head = copy.copy(first.metadata)
         head.spec = extraction.resolution.spec
         head.provenance = {**first.provenance, **extraction.resolution.provenance}
         table = FeatureTable(head, extraction.features.get(first.digests))
@@ -249,7 +248,7 @@ def _recorded_images(table: FeatureTable) -> ImageSource:
     recorded = table.provenance.get("source")
     if not isinstance(recorded, str):
         raise UsageError("the table does not say which images it was made from")
-    return open_source(recorded, recorded=True)
+    return open_source(recorded, layout="flat", recorded=True)  # whatever its folders mean: the table says it
 
 
 def _lost(number: int, table: FeatureTable) -> str:
@@ -270,12 +269,15 @@ def backbone_names(requests: Sequence[FeatureRequest], specs: Sequence[FeatureSp
 
 def _output(layer: Any, pool: Any) -> str:
     """Name the layer and the pool of features that are not the model's own output."""
-    shown = ["" if part in (None, "auto") else _joined(part) for part in (layer, pool)]
-    return (f" layer {shown[0]}" if shown[0] else "") + (f" {shown[1]}" if shown[1] else "")
+    layers, pools = _joined(layer), _joined(pool)
+    return (f" layer {layers}" if layers else "") + (f" {pools}" if pools else "")
 
 
-def _joined(part: Any) -> str:
-    return ",".join(map(str, cast(tuple[Any, ...], part))) if isinstance(part, tuple) else str(part)
+def _joined(parts: Any) -> str:
+    several = cast(tuple[Any, ...], parts if isinstance(parts, tuple) else (parts,))
+    if set(several) <= {None, "auto"}:
+        return ""
+    return ",".join(str(part) for part in (several if len(set(several)) > 1 else several[:1]))
 
 
 def _model_name(table: FeatureTable) -> str:

@@ -12,12 +12,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from embedkit.backbones import FeatureRequest
-from embedkit.extraction import Progress, resolve
-from embedkit.extraction.engines import Cluster, all_devices, extract_on_cluster, extract_on_devices, suggest_units
-from embedkit.extraction.plan import Plan, write_plan
-from embedkit.extraction.records import Records, plans_folder
-from embedkit.extraction.status import planned_extraction
-from embedkit.extraction.units import UnitResult
+from embedkit.extraction import (
+    Cluster,
+    Plan,
+    Progress,
+    Records,
+    UnitResult,
+    all_devices,
+    extract_on_cluster,
+    extract_on_devices,
+    planned_extraction,
+    plans_folder,
+    resolve,
+    suggest_units,
+    write_plan,
+)
 from embedkit.images import ImageSource, StatMemo
 from embedkit.results import ExtractResult
 from embedkit.specs import FeatureSpec
@@ -38,6 +47,7 @@ def extract_by_workers(
     devices: list[str],
     cluster: Cluster | None,
     force: bool,
+    update: bool = False,
     batch_size: int | None,
     rehash: bool,
     progress: Progress | None,
@@ -57,6 +67,7 @@ def extract_by_workers(
             store,
             [output],
             force=force,
+            update=update,
             batch_size=batch_size,
             rehash=rehash,
             progress=progress,
@@ -77,7 +88,9 @@ def extract_by_workers(
                 cluster=cluster,
                 batch_size=batch_size,
                 force=force,
+                update=update,
                 progress=progress,
+                source=source,
             )
         finally:
             Records(plan, store.memo_folder).remove()
@@ -91,13 +104,15 @@ def carry_out(
     cluster: Cluster | None,
     batch_size: int | None,
     force: bool,
+    update: bool = False,
     progress: Progress | None,
+    source: ImageSource | None = None,
 ) -> ExtractResult:
     """Have the units of a plan done, by a cluster or on devices where any are named, and write its table."""
     started = time.monotonic()
-    source, store = plan.source, FeatureStore(plan.store)
+    source, store = source or plan.source, FeatureStore(plan.store)
     if output is not None:
-        check_output(output, plan.resolution.spec, source.keys, force=force)
+        check_output(output, plan.resolution.spec, None if update else source.keys, force=force)
     units: list[UnitResult] = []
     if cluster is not None:
         device = devices[0] if devices else None
@@ -112,15 +127,16 @@ def carry_out(
             cache_hits=sum(unit.cache_hits for unit in units),
             copies=sum(unit.copies for unit in units),
         )
-    write_output(output, source, extraction, force=force)
+    changes = write_output(output, source, extraction, force=force, update=update)
     return extract_result(
         plan.request,
         plan.resolution,
         store,
         extraction,
-        images=len(source) + len(source.failures),
+        source=source,
         skipped=without_features(source, extraction),
         output=output,
+        changes=changes,
         seconds=time.monotonic() - started,
     )
 

@@ -16,11 +16,11 @@ from embedkit.specs import canonical_json
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"model": None, "weights": "random"}, "no model was given for the weights 'random'"),
-        ({"model": ""}, "no model was given .* leave the weights out to take the bundled backbone$"),
+        ({"weights": "random"}, "no model was given for the weights 'random': name it"),
+        ({"model": "bundled", "weights": "a.pth"}, "no model was given for the weights 'a.pth': name it"),
+        ({"model": ""}, "model is empty"),
         ({"model": "resnet18", "weights": ""}, "weights is empty"),
-        ({"model": "resnet18", "weights": "bundled"}, "come with their own model: leave one out"),
-        ({"model": "bundled", "weights": "random"}, "with the weights 'random', expected 'bundled'"),
+        ({"model": "resnet18", "weights": "bundled"}, "no bundled weights of 'resnet18'; there are .*lite0.*lite2"),
         ({"model": "resnet18", "layer": []}, "no layer or no pool"),
         ({"model": "resnet18", "layer": [3, "x"]}, "expected a whole number, None, or a list"),
         ({"model": "resnet18", "layer": [1, 2], "pool": ["avg", "max", "gem"]}, "2 layers and 3 pools"),
@@ -42,6 +42,12 @@ from embedkit.specs import canonical_json
 def test_what_no_backbone_could_honour(fields: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         FeatureRequest(**fields)
+
+
+def test_the_backbone_that_is_asked_for_without_a_name_has_one() -> None:
+    asked = [FeatureRequest(), FeatureRequest(None, "bundled"), FeatureRequest("bundled")]
+    assert {(request.model, request.weights) for request in asked} == {("tf_efficientnet_lite0", "bundled")}
+    assert asked[0] == asked[1] == asked[2] == FeatureRequest("tf_efficientnet_lite0", "bundled")
 
 
 @pytest.mark.parametrize(

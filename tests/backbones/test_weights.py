@@ -215,12 +215,3 @@ def test_random_weights_are_the_same_each_time_and_leave_the_generator_alone() -
     assert first.spec == second.spec
     assert first.spec.weights == backbone_digest(timm_model(NAME))
     assert "floor" in first.provenance["note"]
-
-
-def test_the_bundled_stand_in_says_what_it_is() -> None:
-    backbone = load_backbone(FeatureRequest(None, "bundled", precision="fp32", engine="torch"))
-    same = load_backbone(FeatureRequest("bundled", "bundled", precision="fp32", engine="torch"))
-    assert backbone.spec == same.spec
-    assert backbone.provenance["model"] == "bundled"
-    assert "random weights" in backbone.provenance["note"]
-    assert "stand-in" in backbone.provenance["note"]

@@ -76,8 +76,7 @@ def test_no_train_split(cli, tmp_path):
     assert_one_line(cli("probe", manifest, *OPTIONS, "--no-floors"), "train split", "other: 4")
 
 
-def test_a_source_needs_a_model_and_a_feature_file_has_one(cli, photos):
-    assert_one_line(cli("probe", photos), "model")
+def test_a_feature_file_has_its_model(cli, photos):
     assert cli("extract", photos, *OPTIONS, "-o", "photos.h5").code == 0
     assert_one_line(cli("probe", "photos.h5", *OPTIONS), "has its model")
 
@@ -178,7 +177,7 @@ def test_a_pickle_is_not_loaded_unasked(cli, photos, tmp_path, monkeypatch):
     from embedkit_cli.main import cli as commands
 
     monkeypatch.setenv("EMBEDKIT_STORE", str(tmp_path / "store"))
-    backbone = ImageEmbedder(MODEL, weights="random").request().backbone
+    backbone = ImageEmbedder(MODEL, weights="random").request()
     fitted = fit(photos, backbone, output=tmp_path / "m.skops", folds=2)
     joblib.dump(fitted.pipeline, tmp_path / "m.joblib")
     assert_one_line(cli("predict", "m.joblib", photos), "m.joblib is a pickle", "--trust-pickle")

@@ -8,6 +8,7 @@ import pytest
 import timm
 import torch
 
+from embedkit import FeatureTable
 from tests.photos import MODEL, make_manifest
 
 
@@ -31,6 +32,20 @@ def test_layers_and_models_go_into_a_folder(cli, manifest, tmp_path):
     assert {row["model"] for row in board["rows"]} == {f"{MODEL} layer 0", f"{MODEL} layer 1"}
 
 
+def test_layers_in_one_file_are_blocks_side_by_side(cli, manifest, tmp_path):
+    ran = cli(
+        "extract", manifest, "--model", MODEL, "--weights", "random", "--layer", 0, "--layer", -1, "-o", "both.h5"
+    )
+    assert ran.code == 0, ran.err
+    table = FeatureTable.open(tmp_path / "both.h5")
+    assert table.spec.backbone.layer == (0, 4)
+    assert len(table.spec.backbone.blocks) == 2
+    assert table.shape == (10, sum(table.spec.backbone.blocks))
+    ran = cli("probe", "both.h5", "--estimator", "ridge", "--no-floors", "--json", without=("torch", "timm"))
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["results"][0]["model"] == f"{MODEL} layer 0,4"
+
+
 def test_each_model_has_weights_of_its_own(cli, manifest, tmp_path):
     for seed in (1, 2):
         torch.manual_seed(seed)
@@ -51,7 +66,7 @@ def test_each_model_has_weights_of_its_own(cli, manifest, tmp_path):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (("extract", "-o", "one.h5"), "names one file"),
+        (("extract", "--model", "pixels32", "-o", "one.h5"), "names one file"),
         (("extract", "--plan", "p.json"), "--plan is for one kind of features"),
         (("fit", "-o", "model.skops"), "a pipeline takes one --layer"),
     ],

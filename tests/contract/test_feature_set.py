@@ -1,4 +1,4 @@
-"""What every feature set promises, on disk and in memory."""
+"""What a feature set promises."""
 
 from __future__ import annotations
 
@@ -12,27 +12,23 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from embedkit.errors import MissingRowsError, StoreNotFoundError, UsageError
-from embedkit.store.feature_set import FeatureSets
 from embedkit.store.feature_store import FeatureStore
-from embedkit.store.memory import MemoryFeatureStore
 from tests.store.samples import make_rows, make_spec
 
-MakeStore = Callable[[], FeatureSets]
+MakeStore = Callable[[], FeatureStore]
 
 
-@pytest.fixture(params=["disk", "memory"])
-def make_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> MakeStore:
-    if request.param == "memory":
-        return MemoryFeatureStore
+@pytest.fixture
+def make_store(tmp_path_factory: pytest.TempPathFactory) -> MakeStore:
     return lambda: FeatureStore(tmp_path_factory.mktemp("store") / "s")
 
 
 @pytest.fixture
-def store(make_store: MakeStore) -> FeatureSets:
+def store(make_store: MakeStore) -> FeatureStore:
     return make_store()
 
 
-def test_a_new_set_is_empty_and_says_what_it_is(store: FeatureSets) -> None:
+def test_a_new_set_is_empty_and_says_what_it_is(store: FeatureStore) -> None:
     spec = make_spec(width=8)
     features = store.features(spec)
     digests, _ = make_rows(3)
@@ -46,7 +42,7 @@ def test_a_new_set_is_empty_and_says_what_it_is(store: FeatureSets) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_rows_come_back_in_the_order_asked_in_the_stored_dtype(store: FeatureSets, dtype: str) -> None:
+def test_rows_come_back_in_the_order_asked_in_the_stored_dtype(store: FeatureStore, dtype: str) -> None:
     features = store.features(make_spec(dtype=dtype))
     digests, rows = make_rows(50)
     with features.writer() as writer:
@@ -60,7 +56,7 @@ def test_rows_come_back_in_the_order_asked_in_the_stored_dtype(store: FeatureSet
     assert store.spec(features.fingerprint) == features.spec
 
 
-def test_rows_are_visible_when_committed_and_not_before(store: FeatureSets) -> None:
+def test_rows_are_visible_when_committed_and_not_before(store: FeatureStore) -> None:
     features = store.features(make_spec())
     digests, rows = make_rows(4)
     with features.writer() as writer:
@@ -74,7 +70,7 @@ def test_rows_are_visible_when_committed_and_not_before(store: FeatureSets) -> N
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
-def test_rows_in_the_writer_survive_what_happens_to_the_caller(store: FeatureSets, error: type[BaseException]) -> None:
+def test_rows_in_the_writer_survive_what_happens_to_the_caller(store: FeatureStore, error: type[BaseException]) -> None:
     features = store.features(make_spec())
     digests, rows = make_rows(4)
 
@@ -88,7 +84,7 @@ def test_rows_in_the_writer_survive_what_happens_to_the_caller(store: FeatureSet
     np.testing.assert_array_equal(features.get(digests), rows)
 
 
-def test_a_digest_keeps_its_first_row(store: FeatureSets) -> None:
+def test_a_digest_keeps_its_first_row(store: FeatureStore) -> None:
     features = store.features(make_spec())
     digests, rows = make_rows(3)
     with features.writer() as writer:
@@ -97,7 +93,7 @@ def test_a_digest_keeps_its_first_row(store: FeatureSets) -> None:
     np.testing.assert_array_equal(features.get(digests), rows[[0, 1, 2]])
 
 
-def test_an_array_changed_after_add_changes_no_row(store: FeatureSets) -> None:
+def test_an_array_changed_after_add_changes_no_row(store: FeatureStore) -> None:
     features = store.features(make_spec())
     digests, rows = make_rows(3)
     given_digests, given_rows = digests.copy(), rows.copy()
@@ -107,7 +103,7 @@ def test_an_array_changed_after_add_changes_no_row(store: FeatureSets) -> None:
     np.testing.assert_array_equal(features.get(digests), rows)
 
 
-def test_a_returned_array_can_be_changed_without_harm(store: FeatureSets) -> None:
+def test_a_returned_array_can_be_changed_without_harm(store: FeatureStore) -> None:
     features = store.features(make_spec())
     digests, rows = make_rows(3)
     with features.writer() as writer:
@@ -116,7 +112,7 @@ def test_a_returned_array_can_be_changed_without_harm(store: FeatureSets) -> Non
     np.testing.assert_array_equal(features.get(digests), rows)
 
 
-def test_missing_rows_are_named(store: FeatureSets) -> None:
+def test_missing_rows_are_named(store: FeatureStore) -> None:
     features = store.features(make_spec())
     digests, rows = make_rows(5)
     with features.writer() as writer:
@@ -125,7 +121,7 @@ def test_missing_rows_are_named(store: FeatureSets) -> None:
         features.get(digests)
 
 
-def test_batches_are_get_in_pieces(store: FeatureSets) -> None:
+def test_batches_are_get_in_pieces(store: FeatureStore) -> None:
     features = store.features(make_spec())
     digests, rows = make_rows(10)
     with features.writer() as writer:
@@ -136,7 +132,7 @@ def test_batches_are_get_in_pieces(store: FeatureSets) -> None:
     assert list(features.batches(digests[:0], 4)) == []
 
 
-def test_specs_never_mix(store: FeatureSets) -> None:
+def test_specs_never_mix(store: FeatureStore) -> None:
     digests, rows = make_rows(4)
     with store.features(make_spec()).writer() as writer:
         writer.add(digests, rows)
@@ -145,7 +141,7 @@ def test_specs_never_mix(store: FeatureSets) -> None:
     assert store.features(make_spec()).contains(digests).all()
 
 
-def test_undecodable_digests_are_remembered_with_their_reason(store: FeatureSets) -> None:
+def test_undecodable_digests_are_remembered_with_their_reason(store: FeatureStore) -> None:
     features = store.features(make_spec())
     digests, rows = make_rows(4)
     with features.writer() as writer:
@@ -162,7 +158,7 @@ def test_undecodable_digests_are_remembered_with_their_reason(store: FeatureSets
     assert features.contains(digests).tolist() == [False, True, False, False]
 
 
-def test_claims_keep_two_writers_apart(store: FeatureSets) -> None:
+def test_claims_keep_two_writers_apart(store: FeatureStore) -> None:
     features = store.features(make_spec())
     digests, rows = make_rows(6)
     with features.writer() as first, features.writer() as second:
@@ -180,7 +176,7 @@ def test_claims_keep_two_writers_apart(store: FeatureSets) -> None:
         assert second.claim(digests[2:3]).tolist() == [False], "remembered as undecodable"
 
 
-def test_claims_end_with_their_writer(store: FeatureSets) -> None:
+def test_claims_end_with_their_writer(store: FeatureStore) -> None:
     features = store.features(make_spec())
     digests, _ = make_rows(3)
     with features.writer() as first:
@@ -189,7 +185,7 @@ def test_claims_end_with_their_writer(store: FeatureSets) -> None:
         assert second.claim(digests).all()
 
 
-def test_a_writer_that_was_left_writes_no_more(store: FeatureSets) -> None:
+def test_a_writer_that_was_left_writes_no_more(store: FeatureStore) -> None:
     features = store.features(make_spec())
     digests, rows = make_rows(1)
     with features.writer() as writer:
@@ -211,19 +207,19 @@ def test_a_writer_that_was_left_writes_no_more(store: FeatureSets) -> None:
         (np.zeros((2, 32), np.uint8), np.zeros((2, 8), np.int64)),
     ],
 )
-def test_other_shapes_and_types_are_refused(store: FeatureSets, digests: np.ndarray, features: np.ndarray) -> None:
+def test_other_shapes_and_types_are_refused(store: FeatureStore, digests: np.ndarray, features: np.ndarray) -> None:
     with store.features(make_spec()).writer() as writer, pytest.raises(UsageError, match="expected"):
         writer.add(digests, features)
 
 
-def test_a_digest_of_another_length_is_refused(store: FeatureSets) -> None:
+def test_a_digest_of_another_length_is_refused(store: FeatureStore) -> None:
     with store.features(make_spec()).writer() as writer, pytest.raises(UsageError, match="31 bytes"):
         writer.add_undecodable(b"x" * 31, "")
     with pytest.raises(UsageError, match="expected uint8"):
         store.features(make_spec()).contains(np.zeros((1, 31), np.uint8))
 
 
-def test_a_number_that_float16_cannot_hold_is_refused_and_nan_is_kept(store: FeatureSets) -> None:
+def test_a_number_that_float16_cannot_hold_is_refused_and_nan_is_kept(store: FeatureStore) -> None:
     features = store.features(make_spec(dtype="float16"))
     digests, rows = make_rows(2)
     rows[0, 0], rows[1, 0], rows[1, 1] = np.nan, np.inf, 65504.0
@@ -234,7 +230,7 @@ def test_a_number_that_float16_cannot_hold_is_refused_and_nan_is_kept(store: Fea
     np.testing.assert_array_equal(features.get(digests), rows.astype(np.float16))
 
 
-def test_many_threads_read_at_once(store: FeatureSets) -> None:
+def test_many_threads_read_at_once(store: FeatureStore) -> None:
     features = store.features(make_spec())
     digests, rows = make_rows(2000)
     with features.writer() as writer:
@@ -250,7 +246,7 @@ def test_many_threads_read_at_once(store: FeatureSets) -> None:
         assert all(threads.map(read, range(32)))
 
 
-def test_digests_that_share_their_first_bytes_are_told_apart(store: FeatureSets) -> None:
+def test_digests_that_share_their_first_bytes_are_told_apart(store: FeatureStore) -> None:
     features = store.features(make_spec())
     digests, rows = make_rows(40)
     digests[:, :31] = 0

@@ -27,9 +27,10 @@ from embedkit.extraction.plan import write_plan
 from embedkit.extraction.status import plan_status, planned_extraction
 from embedkit.extraction.units import UnitResult
 from embedkit.images import open_source
-from embedkit.store import FeatureStore, MemoryFeatureStore
+from embedkit.store import FeatureStore
 from tests.deadly import deadly_path, killing, poison
 from tests.photos import make_folder
+from tests.stores import new_store
 
 REQUEST = FeatureRequest("pixels32")
 
@@ -165,7 +166,7 @@ def test_processes_that_are_killed_while_they_work(tmp_path, folder, monkeypatch
     done = planned_extraction(plan, store)
     assert list(done.failures) == [row]
     monkeypatch.undo()
-    expected = run(plan.source, REQUEST, MemoryFeatureStore())
+    expected = run(plan.source, REQUEST, new_store())
     np.testing.assert_array_equal(
         done.features.get(done.digests[done.rows]), expected.features.get(expected.digests[done.rows])
     )

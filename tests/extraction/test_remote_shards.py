@@ -16,9 +16,10 @@ from embedkit.extraction.plan import PlanFile, write_plan
 from embedkit.extraction.status import planned_extraction
 from embedkit.extraction.units import UnitWorker
 from embedkit.images import open_source, remote, remote_file
-from embedkit.store import FeatureStore, MemoryFeatureStore
+from embedkit.store import FeatureStore
 from tests.bucket import Bucket, new_bucket
 from tests.photos import MODEL, make_photo
+from tests.stores import new_store
 
 REQUEST = FeatureRequest(MODEL, weights="random", precision="fp32", engine="torch")
 FILES = Bucket()
@@ -63,8 +64,8 @@ def test_features_and_rows_are_those_of_local_shards(shards):
     assert (here.keys, here.labels, here.failures) == (there.keys, there.labels, there.failures)
     assert here.failures[0][1].startswith("cut short or damaged after")
     assert here.keys[5] == "s-0.tar/../bad.jpg"
-    local = run(here, REQUEST, MemoryFeatureStore(), batch_size=4)
-    remote_ = run(there, REQUEST, MemoryFeatureStore(), batch_size=4)
+    local = run(here, REQUEST, new_store(), batch_size=4)
+    remote_ = run(there, REQUEST, new_store(), batch_size=4)
     np.testing.assert_array_equal(local.digests, remote_.digests)
     np.testing.assert_array_equal(features_of(local), features_of(remote_))
     assert local.failures == remote_.failures
@@ -95,9 +96,7 @@ def test_what_cannot_be_read_is_in_the_ledger_and_tried_again(shards, tmp_path):
     whole = run(source, REQUEST, store)
     assert whole.forward_passes == 10
     assert set(torn.failures) - set(whole.failures) == set(unread) - {unread[5]}
-    np.testing.assert_array_equal(
-        features_of(whole), features_of(run(open_source(shards[0]), REQUEST, MemoryFeatureStore()))
-    )
+    np.testing.assert_array_equal(features_of(whole), features_of(run(open_source(shards[0]), REQUEST, new_store())))
 
 
 def test_many_requests_are_under_way_at_once():
@@ -111,7 +110,7 @@ def test_many_requests_are_under_way_at_once():
         together.wait(timeout=60)
 
     Bucket.fault = wait_for_the_others
-    done = run(open_source(url), REQUEST, MemoryFeatureStore())
+    done = run(open_source(url), REQUEST, new_store())
     assert (done.forward_passes, done.failures) == (96, {})
     assert done.stages.readers >= 48
 
@@ -129,7 +128,7 @@ def test_a_plan_of_remote_shards(shards, tmp_path, target):
     for number in (2, 1):
         assert UnitWorker(plan.file).extract(number, 2).forward_passes > 0
     done = planned_extraction(plan, FeatureStore(plan.store))
-    expected = run(open_source(f"{folder}{target}"), REQUEST, MemoryFeatureStore())
+    expected = run(open_source(f"{folder}{target}"), REQUEST, new_store())
     np.testing.assert_array_equal(features_of(done), features_of(expected))
     assert done.failures == expected.failures
     for root in (f"{url}-moved", str(tmp_path / "moved")):
@@ -137,7 +136,7 @@ def test_a_plan_of_remote_shards(shards, tmp_path, target):
         assert [ref.archive for ref in moved.images] == [ref.archive.replace(url, root) for ref in source.images]
     shutil.copytree(folder, tmp_path / "moved")
     moved = PlanFile(path=plan.file.path, root=str(tmp_path / "moved")).read().source
-    np.testing.assert_array_equal(features_of(run(moved, REQUEST, MemoryFeatureStore())), features_of(expected))
+    np.testing.assert_array_equal(features_of(run(moved, REQUEST, new_store())), features_of(expected))
 
 
 def test_a_plan_of_remote_parquet(tmp_path):
@@ -154,7 +153,7 @@ def test_a_plan_of_remote_parquet(tmp_path):
     plan = write_plan(tmp_path / "P.json", source, REQUEST, resolution, store)
     assert UnitWorker(plan.file).extract(1, 1).forward_passes == 6
     done = planned_extraction(plan, FeatureStore(plan.store))
-    expected = run(open_source(tmp_path / "a.parquet"), REQUEST, MemoryFeatureStore())
+    expected = run(open_source(tmp_path / "a.parquet"), REQUEST, new_store())
     np.testing.assert_array_equal(features_of(done), features_of(expected))
     FILES.pipe(f"{url}-moved/a.parquet", file.getvalue())
     moved = PlanFile(path=plan.file.path, root=f"{url}-moved").read().source

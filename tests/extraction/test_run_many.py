@@ -12,8 +12,9 @@ from embedkit.backbones import FeatureRequest, PreprocessOverrides
 from embedkit.errors import UsageError
 from embedkit.extraction import pipeline, run, run_many
 from embedkit.images import open_source
-from embedkit.store import FeatureStore, MemoryFeatureStore
+from embedkit.store import FeatureStore
 from tests.photos import MODEL, make_folder, make_photo
+from tests.stores import new_store
 
 
 def ask(model: str = MODEL, **options) -> FeatureRequest:
@@ -70,14 +71,14 @@ def test_images_are_read_and_decoded_once_for_all_networks(folder, decoded, monk
     reading = pipeline.read_bytes
     monkeypatch.setattr(pipeline, "read_bytes", lambda ref: (read.append(ref), reading(ref))[1])
     requests = [ask(), ask("test_vit"), ask("test_convnext"), ask("test_vit", layer=0)]
-    extractions = run_many(open_source(folder), requests, MemoryFeatureStore())
+    extractions = run_many(open_source(folder), requests, new_store())
     assert (len(read), len(decoded)) == (11, 11)
     assert [extraction.forward_passes for extraction in extractions] == [11] * 4
 
 
 def test_one_by_one_they_would_be_decoded_for_each(folder, decoded):
     """So that the test above could fail."""
-    store = MemoryFeatureStore()
+    store = new_store()
     for request in (ask(), ask("test_vit")):
         run(open_source(folder), request, store)
     assert len(decoded) == 22
@@ -89,20 +90,18 @@ def test_networks_that_want_another_scale_decode_for_themselves(tmp_path, decode
     for seed in range(3):
         make_photo(seed, size=(1500, 1200)).save(tmp_path / "photos" / f"{seed}.jpg")
     large = ask("test_vit", preprocess=PreprocessOverrides(input_size=(480, 480)))
-    together = run_many(open_source(tmp_path / "photos"), [ask(), large], MemoryFeatureStore(), batch_size=4)
+    together = run_many(open_source(tmp_path / "photos"), [ask(), large], new_store(), batch_size=4)
     assert len(decoded) == 6
-    alone = [
-        run(open_source(tmp_path / "photos"), request, MemoryFeatureStore(), batch_size=4) for request in (ask(), large)
-    ]
+    alone = [run(open_source(tmp_path / "photos"), request, new_store(), batch_size=4) for request in (ask(), large)]
     for one, other in zip(together, alone, strict=True):
         np.testing.assert_array_equal(features_of(one), features_of(other))
 
 
 def test_features_are_those_of_single_runs(folder):
     requests = [ask(), ask("test_vit"), ask(layer=0), ask(layer=-1, pool="max"), ask("pixels32")]
-    together = run_many(open_source(folder), requests, MemoryFeatureStore(), batch_size=4)
+    together = run_many(open_source(folder), requests, new_store(), batch_size=4)
     for request, extraction in zip(requests, together, strict=True):
-        alone = run(open_source(folder), request, MemoryFeatureStore(), batch_size=4)
+        alone = run(open_source(folder), request, new_store(), batch_size=4)
         assert extraction.resolution.spec == alone.resolution.spec
         np.testing.assert_array_equal(extraction.digests, alone.digests)
         np.testing.assert_array_equal(features_of(extraction), features_of(alone))
@@ -137,7 +136,7 @@ def test_only_what_is_missing_is_computed(folder, decoded, tmp_path):
 
 
 def test_requests_that_mean_the_same_features_are_computed_once(folder, passes):
-    layers = run_many(open_source(folder), [ask(layer=-1), ask(layer=4)], MemoryFeatureStore(), batch_size=1)
+    layers = run_many(open_source(folder), [ask(layer=-1), ask(layer=4)], new_store(), batch_size=1)
     assert layers[0].resolution.spec == layers[1].resolution.spec
     assert sum(passes) == 11
     assert [extraction.forward_passes for extraction in layers] == [11, 11]
@@ -148,14 +147,14 @@ def test_what_fails_fails_for_all(folder):
     (folder / "red" / "002.jpg").unlink()
     source = open_source(folder)
     (folder / "red" / "003.jpg").unlink()
-    extractions = run_many(source, [ask(), ask("test_vit"), ask("pixels32")], MemoryFeatureStore())
+    extractions = run_many(source, [ask(), ask("test_vit"), ask("pixels32")], new_store())
     assert [sorted(extraction.failures) for extraction in extractions] == [sorted(extractions[0].failures)] * 3
     assert {source.keys[row] for row in extractions[0].failures} == {"red/001.jpg", "red/003.jpg"}
 
 
 def test_progress_counts_each_kind_of_features(folder):
     ticks = []
-    run_many(open_source(folder), [ask(), ask("pixels32")], MemoryFeatureStore(), progress=ticks.append)
+    run_many(open_source(folder), [ask(), ask("pixels32")], new_store(), progress=ticks.append)
     assert {tick.total for tick in ticks} == {22}
     assert ticks[-1].done == 22
 
@@ -163,7 +162,7 @@ def test_progress_counts_each_kind_of_features(folder):
 def test_another_process_that_computes_one_of_them_is_waited_for(folder, tmp_path):
     store = FeatureStore(tmp_path / "store")
     source = open_source(folder)
-    reference = run(source, ask(), MemoryFeatureStore())
+    reference = run(source, ask(), new_store())
     with store.features(reference.resolution.spec).writer() as other:
         mine = reference.digests[5:]
         assert other.claim(mine).all()
@@ -182,4 +181,4 @@ def test_another_process_that_computes_one_of_them_is_waited_for(folder, tmp_pat
 
 def test_no_request_is_an_error(folder):
     with pytest.raises(UsageError, match="at least one request"):
-        run_many(open_source(folder), [], MemoryFeatureStore())
+        run_many(open_source(folder), [], new_store())

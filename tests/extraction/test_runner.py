@@ -18,8 +18,9 @@ from embedkit.backbones import FeatureRequest
 from embedkit.errors import StoreWriteError
 from embedkit.extraction import Stages, run
 from embedkit.images import open_source, rows_of
-from embedkit.store import FeatureStore, MemoryFeatureStore
+from embedkit.store import FeatureStore
 from tests.photos import MODEL, make_folder, make_photo
+from tests.stores import new_store
 
 REQUEST = FeatureRequest(MODEL, weights="random", precision="fp32", engine="torch")
 
@@ -38,9 +39,9 @@ def folder(tmp_path):
     return make_folder(tmp_path / "photos", {"red": 5, "green": 6})
 
 
-@pytest.fixture(params=["disk", "memory"])
-def store(request, tmp_path):
-    return FeatureStore(tmp_path / "store") if request.param == "disk" else MemoryFeatureStore()
+@pytest.fixture
+def store(tmp_path):
+    return FeatureStore(tmp_path / "store")
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ def test_the_hook_counts_what_the_report_says(folder, tmp_path, passes):
 def test_features_belong_to_their_rows(folder, store):
     source = open_source(folder)
     together = run(source, REQUEST, store, batch_size=4)
-    alone = MemoryFeatureStore()
+    alone = new_store()
     for row, path in enumerate(source.images):
         one = run(rows_of([path]), REQUEST, alone, batch_size=4)
         np.testing.assert_allclose(
@@ -96,10 +97,10 @@ def test_features_belong_to_their_rows(folder, store):
 @pytest.mark.parametrize("batch_size", [1, 3, 16])
 def test_features_do_not_depend_on_batch_order_or_restart(folder, batch_size):
     source = open_source(folder)
-    reference = run(source, REQUEST, MemoryFeatureStore(), batch_size=16)
+    reference = run(source, REQUEST, new_store(), batch_size=16)
     expected = reference.features.get(reference.digests)
     shuffled = list(source.images)[::-1]
-    store = MemoryFeatureStore()
+    store = new_store()
     run(rows_of(shuffled[:4]), REQUEST, store, batch_size=batch_size)
     got = run(rows_of(shuffled), REQUEST, store, batch_size=batch_size)
     assert got.cache_hits == 4
@@ -108,7 +109,7 @@ def test_features_do_not_depend_on_batch_order_or_restart(folder, batch_size):
 
 def test_bit_equal_with_the_same_batch_shape(folder):
     source = open_source(folder)
-    first, second = MemoryFeatureStore(), MemoryFeatureStore()
+    first, second = new_store(), new_store()
     reference = run(source, REQUEST, first, batch_size=8)
     other = run(rows_of(list(source.images)[::-1]), REQUEST, second, batch_size=8)
     np.testing.assert_array_equal(
@@ -124,11 +125,11 @@ def test_a_batch_larger_than_the_source_is_not_filled_with_images_that_do_not_ex
     monkeypatch.setattr(
         TorchEngine, "__call__", lambda self, pixels: (sizes.append(len(pixels)), forward(self, pixels))[1]
     )
-    source, store = open_source(folder), MemoryFeatureStore()
+    source, store = open_source(folder), new_store()
     huge = run(source, REQUEST, store, batch_size=100_000_000)
     assert (huge.forward_passes, sizes) == (11, [32])
     # The shape is the same whatever is in the store already, and so are the features.
-    partly = MemoryFeatureStore()
+    partly = new_store()
     run(rows_of(list(source.images)[:4]), REQUEST, partly, batch_size=32)
     again = run(source, REQUEST, partly, batch_size=32)
     assert (again.cache_hits, sizes[1:]) == (4, [32, 32])
@@ -155,7 +156,7 @@ def accounted(extraction):
     order=st.randoms(use_true_random=False),
 )
 def test_each_image_is_a_pass_a_hit_a_copy_or_a_failure(seeds, broken, known, order):
-    store = MemoryFeatureStore()
+    store = new_store()
     request = FeatureRequest("pixels32")
     images = [PNGS[seed] for seed in seeds] + broken
     order.shuffle(images)
@@ -201,7 +202,7 @@ def test_another_process_that_computes_the_same_is_waited_for(folder, tmp_path):
     source = open_source(folder)
     first = run(rows_of([source.images[0]]), REQUEST, store)
     with store.features(first.resolution.spec).writer() as other:
-        reference = run(source, REQUEST, MemoryFeatureStore())
+        reference = run(source, REQUEST, new_store())
         mine = reference.digests[5:]
         assert other.claim(mine).all()
         done: list = []
@@ -222,7 +223,7 @@ def test_copies_of_what_another_process_finds_undecodable_fail_with_it(folder, t
     request = FeatureRequest("pixels32")
     first = run(rows_of([make_photo(99)]), request, store)
     source = rows_of([PNGS[0], PNGS[0], PNGS[1]])
-    digests = run(source, request, MemoryFeatureStore()).digests
+    digests = run(source, request, new_store()).digests
     with store.features(first.resolution.spec).writer() as other:
         assert other.claim(digests[[0]]).all()
         waiting: list = []
@@ -282,7 +283,7 @@ def test_a_full_disk_loses_nothing_committed(folder, tmp_path, monkeypatch):
 def test_progress_reaches_the_end(folder):
     ticks = []
     (folder / "red" / "000.png").write_bytes(b"nothing")
-    run(open_source(folder), REQUEST, MemoryFeatureStore(), progress=ticks.append)
+    run(open_source(folder), REQUEST, new_store(), progress=ticks.append)
     assert [tick.total for tick in ticks] == [11] * len(ticks)
     assert (ticks[-1].done, ticks[-1].failed) == (11, 1)
     assert all(earlier.done <= later.done for earlier, later in zip(ticks, ticks[1:], strict=False))
@@ -306,7 +307,7 @@ def test_features_that_are_not_finite_are_failures(folder, monkeypatch):
         return features
 
     monkeypatch.setattr(TorchEngine, "__call__", broken)
-    extraction = run(open_source(folder), REQUEST, MemoryFeatureStore(), batch_size=6)
+    extraction = run(open_source(folder), REQUEST, new_store(), batch_size=6)
     assert set(extraction.failures.values()) == {
         "the network gives features that are not finite; try another precision"
     }

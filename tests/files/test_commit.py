@@ -94,7 +94,7 @@ def test_a_failing_removal_hides_no_first_reason(tmp_path: Path) -> None:
         def write(self, descriptor: int, data: memoryview) -> int:
             raise OSError(errno.ENOSPC, "no space")
 
-        def remove(self, path: Path) -> None:
+        def remove(self, path: Path, at: int | None = None) -> None:
             raise OSError(errno.EIO, "no removal")
 
     with pytest.raises(StoreWriteError, match="no space"):
@@ -147,7 +147,7 @@ def test_a_named_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize("links", [True, False], ids=["with hard links", "without hard links"])
 def test_a_taken_name_can_be_respected(tmp_path: Path, links: bool) -> None:
     class Linkless(Disk):
-        def link(self, source: Path, target: Path) -> None:
+        def link(self, source: Path, target: Path, at: int | None = None) -> None:
             raise OSError(errno.EPERM, "no hard links here")
 
     disk = Disk() if links else Linkless()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from embedkit.errors import EmptySourceError, ManifestError, SourceError, SourceNotFoundError, UnreadableImageError
-from embedkit.images import StatMemo, open_source, read_bytes
+from embedkit.images import StatMemo, digest_bytes, open_source, read_bytes
 from embedkit.images.archives import list_archive
 
 
@@ -389,7 +389,7 @@ def test_no_memo_knows_an_image_whose_sidecar_is_damaged(tmp_path):
     memo = StatMemo(tmp_path / "memo.npy")
     memo._opened_ns += 10**12  # as if the archive had been there for long
     for member in whole:
-        memo.record(member, os.stat(tmp_path / "a.tar"), bytes(32))
+        memo.record(member, os.stat(tmp_path / "a.tar"), digest_bytes(read_bytes(member)))
     memo.save()
     assert memo.lookup(source.images)[1].tolist() == [True, False]
 
@@ -401,3 +401,75 @@ def test_archives_of_one_name_that_hold_the_same_are_refused(tmp_path):
         paths.append(tar(tmp_path / folder / "b.tar", {"a.jpg": b""}))
     with pytest.raises(ManifestError, match="'b.tar/a.jpg' more than once"):
         open_source(paths)
+
+
+@pytest.mark.parametrize("make", [tar, zipped])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_which_image_a_sidecar_speaks_of(tmp_path, make, backwards):
+    def opened(members, **options):
+        items = list(members.items())
+        name = f"a.{'tar' if make is tar else 'zip'}"
+        source = open_source(make(tmp_path / name, dict(items[::-1] if backwards else items)), **options)
+        labels = source.labels or [""] * len(source)
+        found = {key.partition("/")[2]: label for key, label in zip(source.keys, labels, strict=True)}
+        return found, source.passed_over, source.notes
+
+    stems = {"a.b.jpg": b"", "a.b.json": b'{"label": "x"}', "a.c.jpg": b"", "a.c.json": b'{"label": "y"}'}
+    assert opened(stems)[0] == {"a.b.jpg": "x", "a.c.jpg": "y"}
+    masks = {f"{i}.{kind}": b"%d" % i for i in range(3) for kind in ("jpg", "seg.png", "cls")}
+    found, passed_over, notes = opened(masks)
+    assert found == {f"{i}.jpg": str(i) for i in range(3)}
+    assert passed_over == {"another image of a sample: .seg.png": 3}
+    assert "3 samples hold several images (jpg 3, seg.png 3)" in notes[0]
+    found, passed_over, notes = opened(masks, image_column="seg.png")
+    assert found == {f"{i}.seg.png": str(i) for i in range(3)}
+    assert passed_over == {"another image of a sample": 3}
+    found, _, notes = opened({"1.left.jpg": b"l", "1.right.jpg": b"r", "1.cls": b"7"})
+    assert found == {"1.left.jpg": "7", "1.right.jpg": "7"}
+    assert "all are rows" in notes[0]
+    orphans = {"1.jpg": b"", "1.cls": b"1", "2.cls": b"2", "x.json": b"{}", "1.meta.json": b'{"cls": "9"}'}
+    assert opened(orphans)[:2] == ({"1.jpg": "1"}, {"no image: .cls": 1, "no image: .json": 2})
+
+
+@pytest.mark.parametrize("make", [tar, zipped])
+def test_sidecars_that_disagree_are_no_label(tmp_path, make):
+    members = {
+        "1.jpg": b"1",
+        "1.cls": b"3",
+        "1.json": b'{"cls": 4}',
+        "2.jpg": b"2",
+        "2.cls": b"3",
+        "2.json": b'{"cls": 3}',
+    }
+    source = open_source(make(tmp_path / f"a.{'tar' if make is tar else 'zip'}", members))
+    assert len(reasons(source)) == 1
+    (reason,) = reasons(source).values()
+    assert "another sidecar says something else of 'cls'" in reason
+
+
+def test_splits_in_the_names_of_archives_and_folders_of_their_names(tmp_path):
+    for name in ("train-000", "train-001", "val-000"):
+        tar(tmp_path / f"{name}.tar", {"1.jpg": b"", "1.cls": b"1"})
+    assert open_source(tmp_path).split == ["train", "train", "val"]
+    (tmp_path / "x").mkdir()
+    for name in ("a", "b"):
+        zipped(tmp_path / "x" / f"{name}.zip", {f"{name}/dog/1.jpg": b"", f"{name}/cat/1.jpg": b""})
+    source = open_source(tmp_path / "x")
+    assert source.labels == ["dog", "cat"] * 2
+    assert source.split is None
+    tar(
+        tmp_path / "w.tar",
+        {f"{split}/{i}.{kind}": b"1" for split in ("train", "test") for i in "12" for kind in ("jpg", "cls")},
+    )
+    source = open_source(tmp_path / "w.tar")
+    assert source.split == ["train", "train", "test", "test"]
+    assert source.labels == ["1"] * 4
+
+
+@pytest.mark.parametrize("make", [tar, zipped])
+def test_metadata_inside(tmp_path, make):
+    members = {"train/1.jpg": b"", "train/metadata.csv": b"file_name,label\n1.jpg,dog\n", "test/1.jpg": b""}
+    source = open_source(make(tmp_path / f"a.{'tar' if make is tar else 'zip'}", members))
+    assert source.labels == ["dog", ""]
+    assert source.split == ["train", "test"]
+    assert source.passed_over == {}

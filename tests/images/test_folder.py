@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from embedkit.errors import EmptySourceError, ManifestError, SourceNotFoundError, UnreadableImageError
+from embedkit.errors import EmptySourceError, ManifestError, SourceNotFoundError, UnreadableImageError, UsageError
 from embedkit.images import open_source, read_bytes
 
 
@@ -66,10 +66,11 @@ def test_loose_images_beside_classes_leave_no_labels(tmp_path, caplog):
     assert "1 of 3 images lie in no class folder" in caplog.text
 
 
-def test_an_unlabelled_test_split_leaves_no_labels_but_splits(tmp_path):
+def test_a_whole_split_without_class_folders_has_no_labels(tmp_path):
     source = open_source(lay(tmp_path, "train/a/1.jpg", "train/b/1.jpg", "test/1.jpg"))
     assert source.split == ["test", "train", "train"]
-    assert source.labels is None
+    assert source.labels == ["", "a", "b"]
+    assert source.notes == ["the split 'test' has no class folders: its images have no label"]
 
 
 def test_what_is_left_out_and_what_is_not(tmp_path):
@@ -173,3 +174,39 @@ def test_very_deep_folders(tmp_path):
     for _ in range(150):
         deep = deep / "d"
     assert len(open_source(lay(tmp_path, str(deep.relative_to(tmp_path) / "1.jpg"))).keys) == 1
+
+
+def test_metadata_beside_images(tmp_path):
+    folder = lay(tmp_path, "train/1.jpg", "train/2.jpg", "test/a/3.jpg", "metadata.csv", "train/metadata.jsonl")
+    (tmp_path / "metadata.csv").write_text("file_name,label,age\ntest/a/3.jpg,dog,3\ntest/gone.jpg,dog,4\n")
+    (tmp_path / "train" / "metadata.jsonl").write_text('{"file_name": "./2.jpg", "label": "cat", "age": 5}\n')
+    source = open_source(folder)
+    assert source.keys == ["test/a/3.jpg", "train/1.jpg", "train/2.jpg"]
+    assert source.labels == ["dog", "", "cat"]
+    assert source.split == ["test", "train", "train"]
+    assert source.columns["age"].tolist()[::2] == [3, 5]
+    assert source.failures == [("test/gone.jpg", "named in metadata.csv, but there is no such image")]
+    assert source.passed_over == {}
+    assert "1 of 3 images are not named in metadata.csv, train/metadata.jsonl" in source.notes
+    assert open_source(tmp_path / "metadata.csv").keys == ["test/a/3.jpg", "test/gone.jpg"]
+    with pytest.raises(UsageError, match="the column 'label' holds them"):
+        open_source(folder, layout="class")
+    with pytest.raises(ManifestError, match="no column 'kind' for the labels"):
+        open_source(folder, label_column="kind")
+
+
+def test_metadata_is_compared_with_the_folders(tmp_path):
+    folder = lay(tmp_path, "dog/1.jpg", "cat/1.jpg", "metadata.csv")
+    (tmp_path / "metadata.csv").write_text("file_name,label\ndog/1.jpg,Dog\ncat/1.jpg,Cat\n")
+    source = open_source(folder)
+    assert source.labels == ["Cat", "Dog"]
+    assert source.notes == []
+    (tmp_path / "metadata.csv").write_text("file_name,label\ndog/1.jpg,x\ncat/1.jpg,x\n")
+    assert "the folders say something else" in open_source(folder).notes[0]
+    (tmp_path / "metadata.csv").write_text("file_name,label\ndog/1.jpg,x\ndog/1.jpg,y\n")
+    with pytest.raises(ManifestError, match="line 3: 'dog/1.jpg' was named before"):
+        open_source(folder)
+    (tmp_path / "metadata.csv").write_text("name\nx\n")
+    source = open_source(folder)
+    assert source.labels == ["cat", "dog"]
+    assert source.passed_over == {"no image: .csv": 1}

@@ -97,7 +97,9 @@ def test_paths_are_relative_to_the_manifest_or_to_a_root(tmp_path, monkeypatch):
     ("labels", "options", "kind", "expected"),
     [
         (["1", "2", "2"], {}, "class", ["1", "2", "2"]),
-        (["1.0", "2.0", "10.0"], {}, "class", ["1", "2", "10"]),
+        (["1.0", "2.0", "10.0"], {}, "class", ["1.0", "2.0", "10.0"]),
+        (["1e5", "100000", "1e5"], {}, "class", ["1e5", "100000", "1e5"]),
+        (["red", "red ", " "], {}, "class", ["red", "red ", ""]),
         (["01", "2", "3"], {}, "class", ["01", "2", "3"]),
         (["1.5", "2", "-3e-2"], {}, "value", [1.5, 2, -0.03]),
         (["1.5", "", "2"], {}, "value", [1.5, np.nan, 2]),
@@ -178,7 +180,7 @@ def test_whatever_csv_can_say_comes_back(tmp_path_factory, rows):
     source = open_source(path, target_type="class" if any(label.strip() for _, label in rows) else "auto")
     assert source.keys == [path for path, _ in rows]
     if source.labels is not None:
-        assert source.labels == [label.strip() for _, label in rows]
+        assert source.labels == [label if label.strip() else "" for _, label in rows]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from embedkit.images import ArchiveMember, StatMemo, digest_bytes, read_bytes
+from embedkit.images import memo as memo_module
 
 LONG_AGO = 10_000_000_000  # nanoseconds
 
@@ -19,6 +20,7 @@ def settled(monkeypatch):
     """Let every file look as if it had been written long before a memo is made, which ctime would not allow."""
     now = time.time_ns
     monkeypatch.setattr(time, "time_ns", lambda: now() + LONG_AGO)
+    monkeypatch.setattr(memo_module, "file_system_time", lambda _: None)
 
 
 def write(path, data: bytes) -> str:
@@ -76,6 +78,7 @@ def test_fresh_means_two_seconds_the_coarsest_tick_in_use(tmp_path, monkeypatch,
     path = write(tmp_path / "a.jpg", b"one")
     now = os.stat(path).st_ctime_ns
     monkeypatch.setattr(time, "time_ns", lambda: now + seconds * 1_000_000_000)
+    monkeypatch.setattr(memo_module, "file_system_time", lambda _: None)
     remember(StatMemo(tmp_path / "m.npy"), path)
     assert (recall(tmp_path / "m.npy", path) == [digest_bytes(b"one")]) == recorded
 
@@ -254,3 +257,59 @@ def test_odd_paths(tmp_path, settled):
     path = write(tmp_path / "a\udcff\n\\.jpg", b"odd")
     remember(StatMemo(memo), path)
     assert recall(memo, path, "a\x00b", "") == [digest_bytes(b"odd"), None, None]
+
+
+def lie(path) -> None:
+    """Change the bytes of a file and nothing else, as a program does that writes through a mapping made long before."""
+    before = os.stat(path)
+    with open(path, "r+b") as file:
+        file.write(b"X")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_file_that_lies_is_found_and_the_memo_thrown_away(tmp_path, settled, monkeypatch, caplog, count):
+    """Its times are as they were: only reading it again tells."""
+    memo = tmp_path / "m.npy"
+    paths = [write(tmp_path / f"{i}.jpg", b"%d" % i) for i in range(count)]
+    remember(StatMemo(memo), *paths)
+    stats = {path: os.stat(path) for path in paths}
+    lie(paths[-1])
+    real = os.stat
+    monkeypatch.setattr(os, "stat", lambda path, **more: stats.get(path) or real(path, **more))
+    with caplog.at_level(logging.WARNING, "embedkit"):
+        assert recall(memo, *paths) == [None] * count
+    assert paths[-1] in caplog.text
+    assert not memo.exists()
+
+
+def test_a_run_reads_few_of_the_remembered_files_again(tmp_path, settled, monkeypatch):
+    paths = [write(tmp_path / f"{i}.jpg", b"%d" % i) for i in range(40)]
+    remember(StatMemo(tmp_path / "m.npy"), *paths)
+    read: list[object] = []
+    monkeypatch.setattr(memo_module, "read_bytes", lambda ref: read.append(ref) or read_bytes(ref))
+    memo = StatMemo(tmp_path / "m.npy")
+    assert memo.lookup(paths)[1].all()
+    assert memo.lookup(paths)[1].all()
+    assert 4 <= len(read) <= 8
+    newest = sorted(paths, key=lambda path: os.stat(path).st_mtime_ns)[-4:]
+    assert {os.stat(path).st_mtime_ns for path in newest} <= {os.stat(path).st_mtime_ns for path in read}
+
+
+def test_a_memo_is_readable_by_all_who_share_the_store(tmp_path, settled):
+    mask = os.umask(0o002)
+    try:
+        remember(StatMemo(tmp_path / "m.npy"), write(tmp_path / "a.jpg", b"a"))
+    finally:
+        os.umask(mask)
+    assert os.stat(tmp_path / "m.npy").st_mode & 0o777 == 0o664
+
+
+def test_the_clock_of_the_file_system_counts_too(tmp_path):
+    """This machine's clock is hours ahead of the file server's: a file that was just written is no old one."""
+    path = write(tmp_path / "a.jpg", b"a")
+    with pytest.MonkeyPatch.context() as patch:
+        real = time.time_ns
+        patch.setattr(time, "time_ns", lambda: real() + 6 * 3600 * 10**9)
+        remember(StatMemo(tmp_path / "m.npy"), path)
+    assert recall(tmp_path / "m.npy", path) == [None]

@@ -1,8 +1,8 @@
 """Model files whose arrays a stranger has written over: run as a program, which must live.
 
 ``python -m tests.persistence.hostile [EVERY [NAME...]]``: the arrays and numbers of every estimator in turn are
-replaced, with a checksum that fits; the file is loaded and, where it is not refused, everything is predicted. Prints how
-many were refused and how many not. With EVERY, one file in so many.
+replaced, with a checksum that fits; the file is loaded and, where it is not refused, everything is predicted. Prints
+how many were refused and how many not. With EVERY, one file in so many.
 """
 
 from __future__ import annotations

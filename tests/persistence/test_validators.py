@@ -44,7 +44,7 @@ def test_it_survives_the_file(name):
 
 
 def test_hostile_arrays_crash_nothing():
-    """One file in 29 of those that ``python -m tests.persistence.hostile`` makes, of which there are eleven thousand."""
+    """One in 29 of the eleven thousand files that ``python -m tests.persistence.hostile`` makes."""
     done = subprocess.run(
         [sys.executable, "-X", "faulthandler", "-m", "tests.persistence.hostile", "29"],
         capture_output=True,

@@ -94,11 +94,11 @@ def test_scores_of_pairs_of_classes_are_no_scores_of_classes():
 
 def test_metrics_that_would_hold_too_many_scores_are_left_out(monkeypatch):
     X, y = blobs(rows=20)
-    monkeypatch.setattr(sys.modules["embedkit.probes.quick"], "_MOST_SCORES", 179)
+    monkeypatch.setattr(sys.modules["embedkit.evaluation.evaluating"], "_MOST_SCORES", 179)
     found = quick(table_of(X, y), "knn", model="m")
     assert found.predicted.scores is None
     assert set(found.result.metrics) == {"mean_per_class_accuracy", "macro_f1"}
-    monkeypatch.setattr(sys.modules["embedkit.probes.quick"], "_MOST_SCORES", 180)
+    monkeypatch.setattr(sys.modules["embedkit.evaluation.evaluating"], "_MOST_SCORES", 180)
     assert quick(table_of(X, y), "knn", model="m").predicted.scores.shape == (60, 3)
     assert quick(table_of(X, y), "knn", model="m", further=False).result.metrics == {}
 
@@ -159,10 +159,10 @@ def test_several_labels_are_one_logistic_regression_a_class_and_the_mean_of_thei
     expected = OneVsRestClassifier(LogisticRegression(C=found.result.params["C"], tol=1e-10, max_iter=10_000))
     expected.fit(scaler.transform(X[:160]), marks[:160].astype(int))
     scores = expected.decision_function(scaler.transform(X[160:]))
-    np.testing.assert_allclose(found.predictions, scores, atol=2e-2)
+    np.testing.assert_allclose(found.predicted.scores, scores, atol=2e-2)
     assert found.result.metric == "average_precision"
     assert found.result.value == pytest.approx(
-        average_precision_score(marks[160:], found.predictions, average="macro"), abs=1e-12
+        average_precision_score(marks[160:], found.predicted.scores, average="macro"), abs=1e-12
     )
     assert found.result.interval[0] < found.result.value < found.result.interval[1]
     assert 0.5 < quick(table_of(X, marks, classes=["p", "q", "r"]), "ridge", model="m").result.value < 1

@@ -6,10 +6,11 @@ import csv
 import dataclasses
 import io
 
-from embedkit.probes.comparison import average_ranks, make_leaderboard
-from embedkit.render.leaderboards import as_csv, as_markdown, as_text, pairs_in_words
+from embedkit.evaluation.comparison import average_ranks, make_leaderboard
+from embedkit.render import as_csv, as_markdown, as_text
+from embedkit.render.leaderboards import pairs_in_words
 from embedkit.results import Comparison, Unavailable
-from tests.probes.test_comparison import boards_of, make_entry, rights
+from tests.evaluation.test_comparison import boards_of, make_entry, rights
 
 BOARD = make_leaderboard(
     [

@@ -181,10 +181,10 @@ def test_gone_damaged_and_unreadable_are_three_things(tmp_path: Path, monkeypatc
         return open_
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", failing(5))
+        patch.setattr(checked_module, "open_regular", failing(5))
         with pytest.raises(DamagedPartError, match="cannot be read"):
             one.check(path.name)
-        patch.setattr(Path, "open", failing(24))
+        patch.setattr(checked_module, "open_regular", failing(24))
         with pytest.raises(StoreError, match="Too many open files.*limits") as caught:
             one.check(path.name)
         assert not isinstance(caught.value, DamagedPartError), "a limit of this process is no damage"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from embedkit.errors import DamagedPartError, StoreError, StoreFormatError, StoreNotFoundError, StoreWriteError
+from embedkit.files import Folder, file_system_time
 from embedkit.specs import FORMAT_VERSION
 from embedkit.store import layout
 from embedkit.store.feature_store import FeatureStore
@@ -118,12 +119,12 @@ def test_a_listing_that_ran_into_a_merge_is_repeated(tmp_path: Path, monkeypatch
     old, new = committed_name("part", 1, "a" * 64), committed_name("part", 2, "b" * 64)
     listings = iter([[old, "x"], [], [new], [new]])
     monkeypatch.setattr(os, "listdir", lambda _: next(listings))
-    assert committed_names(tmp_path) == [new]
+    assert committed_names(Folder(tmp_path)) == [new]
 
 
 def test_a_spec_is_known_by_its_fingerprint(tmp_path: Path) -> None:
     spec = make_spec()
-    folder = tmp_path / spec.fingerprint
+    folder = Folder(tmp_path, (spec.fingerprint,))
     layout.ensure_features_folder(folder, spec)
     assert (folder / "spec.json").read_text() == spec.canonical
     assert layout.read_spec(folder) == spec
@@ -142,27 +143,25 @@ def test_a_spec_of_another_version_is_named_as_such(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "spec.json").write_bytes(text)
     with pytest.raises(StoreFormatError, match="another version"):
-        layout.read_spec(folder)
+        layout.read_spec(Folder(folder))
 
 
 def test_a_folder_without_a_clock(tmp_path: Path) -> None:
-    assert layout.file_system_time(tmp_path / "gone") is None
+    assert file_system_time(tmp_path / "gone") is None
 
 
 def test_a_store_that_another_process_creates_meanwhile_is_a_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, read_bytes = tmp_path / "store", Path.read_bytes
+    path, read_small = tmp_path / "store", layout.read_small
 
-    def late(marker: Path) -> bytes:
+    def late(marker: Path, *arguments: int, follow: bool) -> bytes:
         """Look for the marker just before the other process writes it."""
-        if marker.name != layout.MARKER:
-            return read_bytes(marker)
-        monkeypatch.setattr(Path, "read_bytes", read_bytes)
+        monkeypatch.setattr(layout, "read_small", read_small)
         FeatureStore(path)
         (path / "memo").mkdir(exist_ok=True)
         raise FileNotFoundError(marker)
 
-    monkeypatch.setattr(Path, "read_bytes", late)
+    monkeypatch.setattr(layout, "read_small", late)
     assert FeatureStore(path).fingerprints() == []
     assert FeatureStore(path, create=False).fingerprints() == []

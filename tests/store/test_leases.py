@@ -182,14 +182,14 @@ def test_the_lease_of_a_process_that_is_gone_from_this_machine_ends_at_once(fold
 
 
 def test_a_process_id_of_another_machine_says_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases_module, "_is_gone", lambda _: True)
+    monkeypatch.setattr(leases_module, "is_gone", lambda _: True)
     for other in (b"elsewhere".ljust(32), bytes(32)):
-        monkeypatch.setattr(leases_module, "_home", lambda home=other: home)
+        monkeypatch.setattr(leases_module, "home", lambda home=other: home)
         holder = Leases(folder)
         holder.claim([A])
         if any(other):
             monkeypatch.undo()
-            monkeypatch.setattr(leases_module, "_is_gone", lambda _: True)
+            monkeypatch.setattr(leases_module, "is_gone", lambda _: True)
         observer = Leases(folder)
         assert observer.claim([A]) == set()
         observer.close()

@@ -127,15 +127,15 @@ class Failing(Disk):
     def __init__(self, call: str) -> None:
         self.call = call
 
-    def remove(self, path: Path) -> None:
+    def remove(self, path: Path, at: int | None = None) -> None:
         if self.call == "remove" and not path.name.startswith(".tmp-"):
             raise OSError(30, "Read-only file system")
-        super().remove(path)
+        super().remove(path, at)
 
-    def rename(self, source: Path, target: Path) -> None:
+    def rename(self, source: Path, target: Path, at: int | None = None, to: int | None = None) -> None:
         if self.call == "rename":
             raise OSError(28, "No space left on device")
-        super().rename(source, target)
+        super().rename(source, target, at, to)
 
 
 @pytest.mark.parametrize("call", ["remove", "rename"])

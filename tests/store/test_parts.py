@@ -118,6 +118,7 @@ def test_a_file_that_is_no_hdf5_is_damage(tmp_path: Path) -> None:
 
 def test_so_many_parts_are_mapped_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts_module, "_MAPPED_PARTS", 2)
+    monkeypatch.setattr(parts_module, "_READ_BYTES", 0)
     digests, features = make_rows(4)
     names = [write_part(tmp_path, make_spec(), digests[[i]], [features[[i]]]) for i in range(4)]
     held = [read_part(tmp_path / name, make_spec()) for name in names]

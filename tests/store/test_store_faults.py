@@ -23,6 +23,10 @@ ROOT = Path(__file__).resolve().parents[2]
         ("failures", {"calls_failed": 25}),
         ("flips", {"flips": 150}),
         ("traffic", {"rows_written": 1000, "rows_read": 1000, "packs_and_gcs": 10}),
+        ("mounts", {"mounts_lost": 3, "rows_acknowledged": 12}),
+        ("links", {"links_tried": 9}),
+        ("clocks", {"rows_acknowledged": 100}),
+        ("signals", {"signals": 6, "rows_acknowledged": 50}),
     ],
 )
 def test_no_row_is_lost_or_wrong(fault: str, counted: dict[str, int]) -> None:

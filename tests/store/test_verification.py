@@ -192,7 +192,7 @@ def test_the_spec_of_an_unknown_fingerprint_is_not_found(store: FeatureStore) ->
 
 def test_a_repair_that_cannot_move_says_so(store: FeatureStore) -> None:
     class Stuck(Disk):
-        def rename(self, source: Path, target: Path) -> None:
+        def rename(self, source: Path, target: Path, at: int | None = None, to: int | None = None) -> None:
             raise OSError(30, "Read-only file system")
 
     flip(by_size(store)[0])

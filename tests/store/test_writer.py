@@ -248,13 +248,13 @@ def test_an_interrupt_after_the_rename_stores_rows_twice_and_serves_them_once(tm
                 self.interrupt = False
                 raise KeyboardInterrupt
 
-        def rename(self, source: Path, target: Path) -> None:
-            super().rename(source, target)
+        def rename(self, source: Path, target: Path, at: int | None = None, to: int | None = None) -> None:
+            super().rename(source, target, at, to)
             if call == "rename":
                 self._maybe()
 
-        def sync_folder(self, folder: Path) -> None:
-            super().sync_folder(folder)
+        def sync_folder(self, folder: Path, at: int | None = None) -> None:
+            super().sync_folder(folder, at)
             if call == "sync_folder":
                 self._maybe()
 

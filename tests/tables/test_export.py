@@ -162,8 +162,8 @@ def test_several_files_become_one(table: FeatureTable, pieces: list[Path], tmp_p
     export(pieces, tmp_path / "joined.h5")
     joined = FeatureTable.open(tmp_path / "joined.h5")
     assert joined.provenance == {"joined": [table.provenance] * 3}
-    joined.head.provenance = table.provenance
-    joined.head.failures = joined.head.failures[:2]  # each piece has the same two
+    joined.metadata.provenance = table.provenance
+    joined.metadata.failures = joined.metadata.failures[:2]  # each piece has the same two
     assert_same(joined, table)
     for name in ("npz", "csv", "parquet"):
         export(pieces, tmp_path / f"joined.{name}")

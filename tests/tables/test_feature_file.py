@@ -347,7 +347,7 @@ def test_an_output_is_replaced_by_a_superset_only(path: Path) -> None:
     before = path.read_bytes()
     table = make_table(**EVERYTHING)
     more = make_table(keys=["new.jpg", *table.keys])
-    more.head.digests[1:] = table.digests
+    more.metadata.digests[1:] = table.digests
     more.write(path)
     assert info(path).rows == 7
     more.write(path)
@@ -403,14 +403,14 @@ def test_check_output_before_any_work(path: Path, tmp_path: Path) -> None:
 
 
 class ReadOnly(Disk):
-    def create(self, path: Path) -> int:
+    def create(self, path: Path, at: int | None = None) -> int:
         raise PermissionError(13, "Permission denied")
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(StoreWriteError, match="Permission denied.*make the folder writable"):
         check_output(tmp_path / "t.h5", disk=ReadOnly())
-    head = make_table().head
+    head = make_table().metadata
     with pytest.raises(StoreWriteError, match="Permission denied"):
         write_feature_file(tmp_path / "t.h5", head, iter([]), disk=ReadOnly())
 
@@ -428,14 +428,14 @@ def test_batches_that_are_not_what_the_head_says(path: Path) -> None:
         ([table.X[0]], r"float32 \(4,\)"),
     ]:
         with pytest.raises(UsageError, match=message):
-            write_feature_file(path, table.head, batches)
+            write_feature_file(path, table.metadata, batches)
         assert path.read_bytes() == before
         assert names_in(path.parent) == ["t.h5"]
 
 
 def test_batches_may_be_views_of_any_order(tmp_path: Path) -> None:
     table = make_table(6)
-    write_feature_file(tmp_path / "t.h5", table.head, [np.asfortranarray(table.X[:4]), table.X[:0], table.X[4:]])
+    write_feature_file(tmp_path / "t.h5", table.metadata, [np.asfortranarray(table.X[:4]), table.X[:0], table.X[4:]])
     np.testing.assert_array_equal(FeatureTable.open(tmp_path / "t.h5").X, table.X)
 
 
@@ -445,7 +445,7 @@ def test_a_failing_source_of_batches_leaves_nothing(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_feature_file(tmp_path / "t.h5", make_table(6).head, batches())
+        write_feature_file(tmp_path / "t.h5", make_table(6).metadata, batches())
     assert names_in(tmp_path) == []
 
 
@@ -457,7 +457,7 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
         path.write_text("somebody else's")
 
     with pytest.raises(OutputExistsError, match="appeared while it was being written"):
-        write_feature_file(path, make_table(6).head, batches())
+        write_feature_file(path, make_table(6).metadata, batches())
     assert path.read_text() == "somebody else's"
     assert names_in(tmp_path) == ["t.h5"]
 

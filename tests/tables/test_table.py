@@ -3,6 +3,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,10 @@ def test_rows_of_a_table_are_tables(table: FeatureTable, from_file: bool, tmp_pa
 
 
 def test_rows_that_cannot_be_taken(table: FeatureTable) -> None:
-    with pytest.raises(TypeError, match=r"table\.X\[2\]"):
-        table[2]  # pyright: ignore
+    with pytest.raises(TypeError, match=r"table\['a'\]"):
+        table["a"]  # pyright: ignore
+    with pytest.raises(IndexError):
+        table[6]
     with pytest.raises(TypeError):
         list(table)  # pyright: ignore
     with pytest.raises(TypeError, match="float64"):
@@ -75,7 +78,49 @@ def test_rows_that_cannot_be_taken(table: FeatureTable) -> None:
 def test_a_table_is_no_array(table: FeatureTable) -> None:
     # scikit-learn would convert it again at every step of every pipeline.
     assert not hasattr(table, "__array__")
-    assert not hasattr(table, "__iter__")
+    assert not isinstance(table, Iterable)
+    with pytest.raises(TypeError):
+        np.asarray(table)
+
+
+def test_rows_by_number_are_tables(table: FeatureTable) -> None:
+    for row in (2, -4, np.int64(2), np.uint8(2)):
+        assert table[row].keys == table.keys[2:3]
+        np.testing.assert_array_equal(table[row].X, table.X[2:3])
+    assert table.head(2).keys == table.keys[:2]
+    assert table.head().keys == table.keys[:5]
+    assert len(table.head(0)) == len(table.head(-3)) == 0
+    assert len(table.head(99)) == len(table)
+
+
+def test_scikit_learn_splits_a_table(table: FeatureTable) -> None:
+    from sklearn.model_selection import train_test_split
+
+    train, test, keys, _ = train_test_split(table, table.keys, test_size=2, random_state=0)
+    assert type(train) is type(test) is FeatureTable
+    assert train.keys == keys
+    assert sorted(train.keys + test.keys) == sorted(table.keys)
+    np.testing.assert_array_equal(test.X, table.select(keys=test.keys).X)
+
+
+def test_a_data_frame_of_a_table(table: FeatureTable) -> None:
+    frame = table.to_pandas()
+    assert frame.index.tolist() == table.keys
+    assert frame["label"].tolist() == table.y.tolist()
+    assert frame["split"].tolist() == table.split.tolist()
+    np.testing.assert_array_equal(frame[[f"feature_{i}" for i in range(table.shape[1])]], table.X)
+    assert "feature_0" not in table.to_pandas(features=False)
+
+
+def test_a_description_counts(table: FeatureTable) -> None:
+    found = table.describe()
+    assert found.classes == {name: int((table.y == name).sum()) for name in table.classes}
+    assert sum(found.classes.values()) + found.unlabelled == len(table)
+    assert found.splits == {name: table.split.tolist().count(name) for name in sorted(set(table.split.tolist()))}
+    assert sum(found.failures.values()) == len(table.failures)
+    for name, count in found.classes.items():
+        assert f"{name} {count}" in repr(found)
+        assert f"{name} {count}" in table._repr_html_()
 
 
 def test_select_by_split_mask_and_column(table: FeatureTable) -> None:

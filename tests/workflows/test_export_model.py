@@ -249,7 +249,7 @@ def test_features_of_another_precision_are_said(photos, store, tmp_path):
 def test_the_command(tmp_path, monkeypatch):
     folder = make_folder(tmp_path / "photos", {"blue": 8, "red": 8})
     monkeypatch.setenv("EMBEDKIT_STORE", str(tmp_path / "store"))
-    backbone = make_embedder("test_vit", "").request().backbone
+    backbone = make_embedder("test_vit", "").request()
     fit(folder, backbone, estimator="svm", folds=2, output=tmp_path / "m.skops")
     target = str(tmp_path / "m.pt2")
     arguments = ["export", str(tmp_path / "m.skops"), "-o", target, "--images", str(folder)]

@@ -86,7 +86,7 @@ def test_images_that_changed_have_no_floors(manifest, weights, tmp_path):
     make_photo(99).save(manifest.parent / "red" / "000.png")
     report = probe(tmp_path / "photos.h5", estimator="logistic", store=store)
     assert not any(result.floor for result in report.results)
-    reasons = dict(report.unavailable)
+    reasons = {one.model: one.reason for one in report.unavailable}
     assert set(reasons) == {"pixels32", "colour-histogram", f"{MODEL} random weights"}
     assert all(reason == "1 of 10 images have changed since, are gone, or failed" for reason in reasons.values())
     assert [floor["model"] for floor in report.to_dict()["unavailable"]] == list(reasons)
@@ -97,8 +97,8 @@ def test_a_source_that_is_gone_has_no_floors(manifest, tmp_path):
     extract(manifest, MODEL, weights="random", store=store, output=tmp_path / "photos.h5", **FAST)
     manifest.unlink()
     report = probe(tmp_path / "photos.h5", estimator="logistic", store=store)
-    assert [name for name, _ in report.unavailable] == ["pixels32", "colour-histogram", f"{MODEL} random weights"]
-    assert all("the images it was made from cannot be had" in reason for _, reason in report.unavailable)
+    assert [one.model for one in report.unavailable] == ["pixels32", "colour-histogram", f"{MODEL} random weights"]
+    assert all("the images it was made from cannot be had" in one.reason for one in report.unavailable)
     assert not any(result.floor for result in report.results)
 
 
@@ -106,7 +106,7 @@ def test_a_file_that_does_not_say_its_request_has_no_random_floor(manifest, weig
     store = tmp_path / "store"
     extract(manifest, MODEL, weights=weights, store=store, output=tmp_path / "photos.h5", **FAST)
     table = FeatureTable.open(tmp_path / "photos.h5")
-    del table.head.provenance["request"]
+    del table.metadata.provenance["request"]
     table.write(tmp_path / "foreign.h5")
     report = probe(tmp_path / "foreign.h5", estimator="logistic", store=store)
     assert {result.model for result in report.results if result.floor} == {"pixels32", "colour-histogram"}

@@ -14,7 +14,7 @@ from embedkit.backbones.choice import FEW_IMAGES
 from embedkit.errors import UsageError
 from embedkit.extraction import RequestMemo, engines, resolve
 from embedkit.store import FeatureStore
-from embedkit.workflows import plans
+from embedkit.workflows import workers
 from tests.photos import MODEL, make_folder, make_photo
 
 
@@ -129,7 +129,7 @@ def test_nobody_asks_for_gpus_when_all_is_there(photos, tmp_path, monkeypatch, n
     def asked(names):
         raise AssertionError("devices were asked for")
 
-    monkeypatch.setattr(plans, "all_devices", asked)
+    monkeypatch.setattr(workers, "all_devices", asked)
     assert extract(photos, "pixels32", store=store.path, device="cuda").cache_hits == 39
     with pytest.raises(AssertionError, match="devices were asked for"):
         extract(photos, "pixels32", store=store.path, device="cuda", rehash=True)

@@ -281,3 +281,16 @@ def test_features_that_this_machine_cannot_compute_are_replaced_and_noted(embed,
     cannot, differ = predictions.notes
     assert cannot.startswith("this machine cannot compute features as the fit did")
     assert differ.endswith("within the drift bound: backbone.precision is 'fp32', expected 'fp16'")
+
+
+def test_features_are_looked_up_once(embed, paths, images, store, tmp_path, monkeypatch):
+    from embedkit import embedder
+
+    model = make_pipeline(embed(), StandardScaler(), LogisticRegression(max_iter=1000)).fit(paths, Y)
+    save_model(model, tmp_path / "model.skops")
+    lookups, recall = [], embedder.recall
+    monkeypatch.setattr(embedder, "recall", lambda *args, **more: (lookups.append(1), recall(*args, **more))[1])
+    result = predict(tmp_path / "model.skops", images, store=store)
+    assert [one.predicted for one in result.predictions] == model.predict(paths).tolist()
+    assert result.score == "probability"
+    assert len(lookups) == 1

@@ -10,9 +10,9 @@ from click.testing import CliRunner
 
 from embedkit import probe
 from embedkit.errors import LabelsError, UsageError
+from embedkit.evaluation import disagreements_of
 from embedkit.probes import PROTOCOLS
 from embedkit.results import ProbeResult
-from embedkit.workflows.probe import disagreements
 from tests.probes.protocols.samples import rows_of
 
 
@@ -37,7 +37,7 @@ def result(model: str, protocol: str, value: float, half: float = 0.01, **others
 
 
 def test_a_winner_that_depends_on_the_protocol_is_said() -> None:
-    (said,) = disagreements(
+    (said,) = disagreements_of(
         [result("A", "clip", 0.9), result("B", "clip", 0.8), result("A", "voc-svm", 0.7), result("B", "voc-svm", 0.8)]
     )
     assert said.startswith("protocols disagree on the winner")
@@ -47,16 +47,16 @@ def test_a_winner_that_depends_on_the_protocol_is_said() -> None:
 
 def test_ties_within_intervals_are_no_disagreement() -> None:
     clip = [result("A", "clip", 0.9), result("B", "clip", 0.8)]
-    assert disagreements([*clip, result("A", "voc-svm", 0.79), result("B", "voc-svm", 0.8)]) == []
-    assert disagreements([*clip, result("A", "voc-svm", 0.8), result("B", "voc-svm", 0.7)]) == []
-    assert disagreements(clip) == []
+    assert disagreements_of([*clip, result("A", "voc-svm", 0.79), result("B", "voc-svm", 0.8)]) == []
+    assert disagreements_of([*clip, result("A", "voc-svm", 0.8), result("B", "voc-svm", 0.7)]) == []
+    assert disagreements_of(clip) == []
 
 
 def test_floors_win_nothing_and_the_best_estimator_of_a_protocol_counts() -> None:
     floor = [result("pixels32", "clip", 0.99, floor=True), result("pixels32", "quick", 0.1, floor=True)]
     quick = [result("B", "quick", 0.5), result("B", "quick", 0.9, estimator="svm"), result("A", "quick", 0.7)]
     clip = [result("B", "clip", 0.9), result("A", "clip", 0.8)]
-    assert disagreements([*floor, *quick, *clip]) == []
+    assert disagreements_of([*floor, *quick, *clip]) == []
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from embedkit.images import check_url, is_url
-from embedkit.persistence.validators.fields import Checked, MisfitError, Validator
+from embedkit.persistence.validators.fields import Array, Checked, MisfitError, Validator, attributes_of
 from embedkit.persistence.validators.kernels import KERNELS
 from embedkit.persistence.validators.tables import TABLES
 from embedkit.persistence.validators.trees import TREES
@@ -122,7 +122,7 @@ def validate(model: Any) -> None:
     """
     # Members before what is made of them, which takes them for checked.
     for one in reversed(list(_objects(model))):
-        name = _class_name(type(one))
+        name = _class_name(one)
         if isinstance(one, BaseEstimator):
             _check_parameters(one)
         if name in VALIDATORS and (not isinstance(one, BaseEstimator) or _is_fitted(one)):
@@ -139,7 +139,7 @@ def check_templates(estimator: Any) -> None:
     for one in _objects(estimator):
         name = type(one).__name__
         for (owner, parameter), refused in _UNLOADABLE.items():
-            value = vars(one).get(parameter) if owner == name else None
+            value: Any = attributes_of(one).get(parameter) if owner == name else None
             if isinstance(value, str) and value in refused:
                 raise MisfitError(f"a {name} with {parameter}={value!r} cannot be kept in a model file; choose another")
 
@@ -147,17 +147,18 @@ def check_templates(estimator: Any) -> None:
 def _objects(root: Any) -> Iterator[Any]:
     """Yield every object with attributes in something, each once, from the outside in."""
     seen: set[int] = set()
-    waiting = [root]
+    waiting: list[Any] = [root]
     while waiting:
         one = waiting.pop()
         if isinstance(one, (*_LEAVES, *_FUNCTIONS)) or id(one) in seen:
             continue
         seen.add(id(one))
         if isinstance(one, np.ndarray):
-            if one.dtype.kind == "O":
-                waiting.extend(cast(Any, one).ravel().tolist())
-            elif one.dtype.kind in "iu" and one.size and not -_LARGEST < one.min() <= one.max() < _LARGEST:
-                raise MisfitError(f"it holds whole numbers from {one.min()} to {one.max()}, expected smaller ones")
+            array = cast(Array, one)
+            if array.dtype.kind == "O":
+                waiting.extend(array.ravel().tolist())
+            elif array.dtype.kind in "iu" and array.size and not -_LARGEST < array.min() <= array.max() < _LARGEST:
+                raise MisfitError(f"it holds whole numbers from {array.min()} to {array.max()}, expected smaller ones")
             continue
         if isinstance(one, Mapping):
             waiting.extend(cast(Any, one).keys())
@@ -167,31 +168,32 @@ def _objects(root: Any) -> Iterator[Any]:
         elif isinstance(one, (np.random.RandomState, np.random.Generator)):
             _check_random(one)
         else:
-            name = _class_name(type(one))
+            name = _class_name(one)
             if name not in VALIDATORS and name not in PLAIN:
                 raise MisfitError(f"it holds a {name}, which embedkit does not load")
             if hasattr(one, "__dict__"):
                 yield one
                 if name != _EMBEDDER:  # which writes plain values only, and reads them as such
-                    waiting.extend(vars(one).values())
+                    waiting.extend(attributes_of(one).values())
 
 
-def _class_name(kind: type) -> str:
+def _class_name(one: object) -> str:
+    kind = type(one)
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _is_fitted(one: BaseEstimator) -> bool:
     # As scikit-learn's check_is_fitted has it.
-    return any(name.endswith("_") and not name.startswith("__") for name in vars(one))
+    return any(name.endswith("_") and not name.startswith("__") for name in attributes_of(one))
 
 
 def _check_parameters(one: BaseEstimator) -> None:
     """Check what the maker of a file may write on any estimator."""
     kind = type(one)
-    for name in vars(one):
+    for name in attributes_of(one):
         if callable(getattr(kind, name, None)):
             raise MisfitError(f"{kind.__name__}.{name} is an attribute, expected a method")
-    jobs = vars(one).get("n_jobs")
+    jobs = attributes_of(one).get("n_jobs")
     if jobs is not None and not (isinstance(jobs, (int, np.integer)) and -_MAX_JOBS <= jobs <= _MAX_JOBS and jobs):
         raise MisfitError(f"{kind.__name__}.n_jobs is {jobs!r}, expected None or a number up to {_MAX_JOBS}")
     check = getattr(one, "_validate_params", None)  # scikit-learn calls it in fit only

@@ -27,6 +27,11 @@ class MisfitError(ValueError):
     """Something in a fitted estimator is not what fitting makes."""
 
 
+def attributes_of(one: object) -> dict[str, Any]:
+    """Return the attributes of an object, by name."""
+    return vars(one)
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """What one attribute must be.
@@ -71,13 +76,13 @@ class Checked:
 
     def __init__(self, one: Any) -> None:
         self.one = one
-        self.attributes: dict[str, Any] = vars(one)
+        self.attributes = attributes_of(one)
         self.name = type(one).__name__
         self.letters: dict[str, int] = {}
         if "n_features_in_" in self.attributes:
             self.letters["n"] = self.whole("n_features_in_", 1, MAX_FEATURES)
-        classes = self.attributes.get("classes_")
-        if isinstance(classes, np.ndarray):
+        classes: Any = self.attributes.get("classes_")
+        if type(classes) is np.ndarray:
             known = self.array("classes_", Field("biufUSO", ("k",), finite=False))
             if not len(known):
                 raise MisfitError(f"{self.name}.classes_ is empty, expected at least one class")
@@ -99,7 +104,7 @@ class Checked:
 
     def array(self, name: str, field: Field, value: Any = None) -> Array:
         """Return an attribute, or a part of it, as an array that is what it must be."""
-        found = self.attributes.get(name) if value is None else value
+        found: Any = self.attributes.get(name) if value is None else value
         if not isinstance(found, (np.ndarray, np.generic, int, float)):
             raise self.misfit(name, type(found).__name__, "an array" if any(field.shapes) else "a number")
         array = np.asarray(found)
@@ -118,8 +123,13 @@ class Checked:
 
     def whole(self, name: str, low: float, high: float) -> int:
         """Return an attribute that is one whole number in a range."""
-        value = self.attributes.get(name)
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not low <= value <= high:
+        value: Any = self.attributes.get(name)
+        if (
+            type(value) is not int
+            and np.asarray(value).dtype.kind not in "iu"
+            or np.ndim(value)
+            or not low <= value <= high
+        ):
             raise self.misfit(name, repr(value)[:60], f"a whole number from {low:g} to {high:g}")
         return int(value)
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from embedkit.persistence.validators.fields import Checked, Field, Validator, fields, floats, wholes
 
 _BOOLS = Field("b", ("n",))
@@ -172,7 +170,7 @@ def _nearest_rows(checked: Checked) -> None:
 def _own_neighbors(checked: Checked) -> None:
     rows = checked.whole("n_samples_fit_", 1, 1 << 40)
     nearest: Any = checked.attributes.get("_nearest")
-    if np.shape(getattr(nearest, "_rows", None)) != (rows, checked.n):
+    if getattr(getattr(nearest, "_rows", None), "shape", None) != (rows, checked.n):
         raise checked.misfit("_nearest", "of other rows", f"{rows} rows of {checked.n} features")
     checked.letters["s"] = rows
     checked.array("_targets", wholes("s", low=0, high=checked.letters["k"] - 1))

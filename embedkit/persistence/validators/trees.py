@@ -7,22 +7,34 @@ Layer: persistence; above fields. scikit-learn for the types.
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from typing import Any, cast
 
 import numpy as np
 from sklearn.dummy import DummyClassifier, DummyRegressor
-from sklearn.tree._tree import Tree
 
-from embedkit.persistence.validators.fields import Array, Checked, Field, Validator, fields, floats, wholes
+from embedkit.persistence.validators.fields import (
+    Array,
+    Checked,
+    Field,
+    Validator,
+    attributes_of,
+    fields,
+    floats,
+    wholes,
+)
 
 _MAX_OUTPUTS = 1 << 24
+_BOOSTING = "sklearn.ensemble._hist_gradient_boosting."
+
+# Compiled, and without types that a checker could read.
+Tree: Any = cast(Any, importlib.import_module("sklearn.tree._tree")).Tree
 
 
 def _tree(checked: Checked) -> None:
     tree: Any = checked.attributes.get("tree_")
     if not isinstance(tree, Tree):
         raise checked.misfit("tree_", type(tree).__name__, "a Tree")
-    tree: Any = tree
     outputs = checked.whole("n_outputs_", 1, _MAX_OUTPUTS)
     # Before any array is asked for: they are views of as many nodes as it says, whether there are so many or not.
     if not 1 <= tree.node_count <= tree.capacity:
@@ -109,6 +121,7 @@ def _gradient_boosting(checked: Checked) -> None:
         if member.n_outputs_ != 1 or member.tree_.max_n_classes != 1:
             raise checked.misfit("estimators_", "of other outputs", "one value each")
     init: Any = checked.attributes.get("init_")
+    kind = type(cast(object, init))
     many = getattr(checked.attributes.get("_loss"), "is_multiclass", None)
     if many is not (per_step > 1) and not (many is False and per_step == 1):
         raise checked.misfit("_loss", type(checked.attributes.get("_loss")).__name__, f"one of {per_step} trees a step")
@@ -116,24 +129,23 @@ def _gradient_boosting(checked: Checked) -> None:
         return
     # Any other might predict more or fewer columns than there are trees, which are added to it unchecked.
     if classes is None:
-        fits = type(init) is DummyRegressor and np.shape(init.constant_) == (1, 1)
+        fits = kind is DummyRegressor and np.shape(init.constant_) == (1, 1)
     else:
         prior: Any = getattr(init, "class_prior_", None)
         fits = (
-            type(init) is DummyClassifier
+            kind is DummyClassifier
             and init.n_classes_ == classes == len(init.classes_)
             and np.shape(prior) == (classes,)
-            and init._strategy in ("prior", "most_frequent")  # pyright: ignore[reportPrivateUsage]
+            and attributes_of(init).get("_strategy") in ("prior", "most_frequent")
         )
     if not fits or init.n_outputs_ != 1:
-        raise checked.misfit("init_", type(init).__name__, "'zero', or what is fitted by default")
+        raise checked.misfit("init_", kind.__name__, "'zero', or what is fitted by default")
 
 
 def _histogram_boosting(checked: Checked) -> None:
-    from sklearn.ensemble._hist_gradient_boosting.binning import _BinMapper
-    from sklearn.ensemble._hist_gradient_boosting.common import PREDICTOR_RECORD_DTYPE
-    from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
-
+    mapper_kind: Any = cast(Any, importlib.import_module(_BOOSTING + "binning"))._BinMapper
+    tree_kind: Any = cast(Any, importlib.import_module(_BOOSTING + "predictor")).TreePredictor
+    record: Any = cast(Any, importlib.import_module(_BOOSTING + "common")).PREDICTOR_RECORD_DTYPE
     per_step = checked.whole("n_trees_per_iteration_", 1, _MAX_OUTPUTS)
     classes = checked.letters.get("k")
     if per_step != (1 if classes is None or classes == 2 else classes):
@@ -144,28 +156,30 @@ def _histogram_boosting(checked: Checked) -> None:
         raise checked.misfit("_n_features", "another", str(checked.n))
     checked.is_one_of("_preprocessor", (None,))
     mapper: Any = checked.attributes.get("_bin_mapper")
-    if type(mapper) is not _BinMapper:
+    if type(mapper) is not mapper_kind:
         raise checked.misfit("_bin_mapper", type(mapper).__name__, "what bins features")
     # Without categories, of which the features of images have none: they are looked up by the bits of what is stored.
-    checked.array("_bin_mapper.is_categorical_", Field("u", ("n",), high=0), vars(mapper).get("is_categorical_"))
+    checked.array(
+        "_bin_mapper.is_categorical_", Field("u", ("n",), high=0), attributes_of(mapper).get("is_categorical_")
+    )
     for step in checked.listed("_predictors"):
-        if not isinstance(step, list) or len(step) != per_step:  # pyright: ignore[reportUnknownArgumentType]
+        step: Any = step
+        if not isinstance(step, list) or len(cast(list[Any], step)) != per_step:
             raise checked.misfit("_predictors", "of other outputs", f"{per_step} trees a step")
-        for predictor in step:  # pyright: ignore[reportUnknownVariableType]
-            if type(predictor) is not TreePredictor:  # pyright: ignore[reportUnknownArgumentType]
+        for predictor in cast(list[Any], step):
+            if type(predictor) is not tree_kind:
                 raise checked.misfit("_predictors", "of others", "trees")
-            nodes: Any = vars(predictor).get("nodes")
-            if not isinstance(nodes, np.ndarray) or nodes.dtype != PREDICTOR_RECORD_DTYPE or nodes.ndim != 1:
+            nodes: Any = attributes_of(predictor).get("nodes")
+            if not hasattr(nodes, "dtype") or nodes.dtype != record or nodes.ndim != 1:
                 raise checked.misfit("_predictors", "of other nodes", "nodes of a tree")
-            nodes: Any = nodes
             if not len(nodes) or nodes["is_categorical"].any() or not np.isfinite(nodes["value"]).all():
                 raise checked.misfit("_predictors", "a tree without nodes, or with categories", "splits by thresholds")
             inner = nodes["is_leaf"] == 0
             left, right = nodes["left"].astype(np.int64), nodes["right"].astype(np.int64)
             _check_children(checked, "_predictors", inner, left, right, nodes["feature_idx"].astype(np.int64))
             for bits in ("raw_left_cat_bitsets", "binned_left_cat_bitsets"):
-                found = vars(predictor).get(bits)
-                if not isinstance(found, np.ndarray) or found.dtype != np.uint32 or found.shape[1:] != (8,):
+                found: Any = attributes_of(predictor).get(bits)
+                if not hasattr(found, "dtype") or found.dtype != np.uint32 or found.shape[1:] != (8,):
                     raise checked.misfit("_predictors", "of other categories", "none")
 
 

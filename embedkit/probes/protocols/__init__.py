@@ -9,16 +9,12 @@ Layer: probes; above the store and the estimators, below workflows.
 
 from __future__ import annotations
 
-import dataclasses
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from embedkit.errors import LabelsError, SplitError, UsageError
-from embedkit.evaluation import Predicted, Targets, TargetType, further_metrics, joined, judge, per_image
+from embedkit.errors import LabelsError, UsageError
+from embedkit.evaluation import Outcome, ProbeRun, Protocol, TargetType, Task, evaluate
 from embedkit.probes.protocols import (
     clip,
     clip_benchmark,
@@ -35,18 +31,14 @@ from embedkit.probes.protocols import (
     voc_svm,
 )
 from embedkit.probes.protocols.features import Prescription
-from embedkit.probes.protocols.rows import Tasks, tasks_of
-from embedkit.probes.protocols.run import ProbeRun
-from embedkit.probes.protocols.task import Outcome, Task
-from embedkit.probes.quick import check_estimator, default_estimators, quick
-from embedkit.results import ProbeResult
+from embedkit.probes.protocols.quick import check_estimator, default_estimators, quick
 from embedkit.tables import FeatureTable
 
 __all__ = ["PROTOCOLS", "ProbeRun", "check_protocol", "run_protocol"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Protocol:
+class _Published:
     """What runs, what its estimator is called, what features it is meant for, and its metric by type of target."""
 
     run: Callable[[Task], Outcome]
@@ -63,21 +55,21 @@ _PER_CLASS = {"class": "mean_per_class_accuracy"}
 _PEARSON = {"value": "pearson"}
 
 _PUBLISHED = {
-    "clip": _Protocol(clip.clip, "logistic", clip.PRESCRIPTION, _ACCURACY_OR_11_POINTS),
-    "kornblith": _Protocol(kornblith.kornblith, "logistic", kornblith.PRESCRIPTION, _ACCURACY_OR_11_POINTS),
-    "dinov2-logreg": _Protocol(dinov2_logreg.dinov2_logreg, "logistic", dinov2_logreg.PRESCRIPTION, _ACCURACY),
-    "dinov3-logreg": _Protocol(
+    "clip": _Published(clip.clip, "logistic", clip.PRESCRIPTION, _ACCURACY_OR_11_POINTS),
+    "kornblith": _Published(kornblith.kornblith, "logistic", kornblith.PRESCRIPTION, _ACCURACY_OR_11_POINTS),
+    "dinov2-logreg": _Published(dinov2_logreg.dinov2_logreg, "logistic", dinov2_logreg.PRESCRIPTION, _ACCURACY),
+    "dinov3-logreg": _Published(
         dinov3_logreg.dinov3_logreg, "logistic", dinov3_logreg.PRESCRIPTION, _ACCURACY_OR_PRECISION
     ),
-    "dinov2-knn": _Protocol(dinov2_knn.dinov2_knn, "knn", dinov2_knn.PRESCRIPTION, _ACCURACY),
-    "coop-fewshot": _Protocol(coop_fewshot.coop_fewshot, "logistic", coop_fewshot.PRESCRIPTION, _ACCURACY),
-    "clip-benchmark": _Protocol(clip_benchmark.clip_benchmark, "linear", clip_benchmark.PRESCRIPTION, _ACCURACY),
-    "ridge-lsr": _Protocol(ridge_lsr.ridge_lsr, "ridge", ridge_lsr.PRESCRIPTION, _ACCURACY),
-    "simpleshot": _Protocol(simpleshot.simpleshot, "nearest-class-mean", simpleshot.PRESCRIPTION, _ACCURACY),
-    "voc-svm": _Protocol(voc_svm.voc_svm, "svm", voc_svm.PRESCRIPTION, _AREA),
-    "mteb-fewshot": _Protocol(mteb_fewshot.mteb_fewshot, "logistic", mteb_fewshot.PRESCRIPTION, _ACCURACY),
-    "hest-ridge": _Protocol(hest_ridge.hest_ridge, "pca+ridge", hest_ridge.PRESCRIPTION, _PEARSON),
-    "uni-logreg": _Protocol(uni_logreg.uni_logreg, "logistic", uni_logreg.PRESCRIPTION, _PER_CLASS),
+    "dinov2-knn": _Published(dinov2_knn.dinov2_knn, "knn", dinov2_knn.PRESCRIPTION, _ACCURACY),
+    "coop-fewshot": _Published(coop_fewshot.coop_fewshot, "logistic", coop_fewshot.PRESCRIPTION, _ACCURACY),
+    "clip-benchmark": _Published(clip_benchmark.clip_benchmark, "linear", clip_benchmark.PRESCRIPTION, _ACCURACY),
+    "ridge-lsr": _Published(ridge_lsr.ridge_lsr, "ridge", ridge_lsr.PRESCRIPTION, _ACCURACY),
+    "simpleshot": _Published(simpleshot.simpleshot, "nearest-class-mean", simpleshot.PRESCRIPTION, _ACCURACY),
+    "voc-svm": _Published(voc_svm.voc_svm, "svm", voc_svm.PRESCRIPTION, _AREA),
+    "mteb-fewshot": _Published(mteb_fewshot.mteb_fewshot, "logistic", mteb_fewshot.PRESCRIPTION, _ACCURACY),
+    "hest-ridge": _Published(hest_ridge.hest_ridge, "pca+ridge", hest_ridge.PRESCRIPTION, _PEARSON),
+    "uni-logreg": _Published(uni_logreg.uni_logreg, "logistic", uni_logreg.PRESCRIPTION, _PER_CLASS),
 }
 
 _LABELS: dict[str, str] = {
@@ -88,9 +80,6 @@ _LABELS: dict[str, str] = {
 
 # Protocols that prescribe how training rows are cut in two.
 _CUT_WITHOUT_GROUPS = ("kornblith", "dinov2-logreg", "dinov3-logreg", "voc-svm")
-
-# Up to so many numbers in the features, BLAS works on one core, as in `quick`: its threads wait for each other.
-_ONE_CORE_SIZE = 1 << 24
 
 PROTOCOLS: tuple[str, ...] = ("quick", *_PUBLISHED)
 """The names that `run_protocol` knows."""
@@ -150,7 +139,7 @@ def run_protocol(
     """
     check_protocol(name, table.target_type, estimator, params)
     if name == "quick":
-        run = quick(
+        return quick(
             table,
             default_estimators(table)[0] if estimator is None else estimator,
             model=model,
@@ -160,56 +149,23 @@ def run_protocol(
             params=params,
             device=device,
         )
-        marked = table.target_type == "multilabel"
-        return ProbeRun(
-            result=run.result,
-            tested=run.tested,
-            predictions=run.predicted.targets if marked else run.predictions,
-            per_image=run.per_image,
-        )
-    from threadpoolctl import threadpool_limits  # pyright: ignore[reportUnknownVariableType]
-
-    protocol = _PUBLISHED[name]
-    found = tasks_of(table, folds=folds, random_state=random_state, as_published=as_published)
-    started = time.monotonic()
-    with threadpool_limits(1 if len(table) * table.spec.backbone.width <= _ONE_CORE_SIZE else None):
-        outcomes = [protocol.run(task) for task in found.tasks]
-    seconds = time.monotonic() - started
-    tested = np.concatenate(found.tested)
-    y = found.y[tested]
-    draws = [joined(parts) for parts in zip(*(outcome.draws for outcome in outcomes), strict=True)]
-    metric = protocol.metrics[table.target_type]
-    main = judge([metric], y, draws)[metric]
-    if main["interval"] is None:
-        raise SplitError(f"{metric} is not defined on the {len(y)} tested images; {name} needs more of each class")
-    further = further_metrics(metric, y, draws)
-    for label in outcomes[0].others:
-        settings = [joined(parts) for parts in zip(*(outcome.others[label] for outcome in outcomes), strict=True)]
-        further[f"{metric} ({label})"] = judge([metric], y, settings)[metric]
-    first = outcomes[0]
-    result = ProbeResult(
+    published = _PUBLISHED[name]
+    protocol = Protocol(
+        name=name,
+        estimator=published.estimator,
+        metric=published.metrics[table.target_type],
+        run=published.run,
+        notes=(*published.features.departures(table.spec, name), *_groups_cut(table, name)),
+    )
+    return evaluate(
+        protocol,
+        table,
         model=model,
-        protocol=name,
-        estimator=protocol.estimator,
-        metric=metric,
-        value=main["value"],
-        interval=main["interval"],
-        n_train=first.n_train,
-        n_test=len(tested),
-        n_classes=_classes_in(found.tasks[0].known.y),
-        params=first.params,
-        at_edge=any(outcome.at_edge for outcome in outcomes),
-        converged=all(outcome.converged for outcome in outcomes),
-        selected_on=first.selected_on,
-        reported_on=found.reported_on,
         floor=floor,
-        notes=_notes(found, outcomes, [*protocol.features.departures(table.spec, name), *_groups_cut(table, name)]),
-        fit_seconds=seconds,
-        metrics=further,
-        leaks=dataclasses.asdict(found.leaked),
+        folds=folds,
+        random_state=random_state,
         as_published=as_published,
     )
-    return ProbeRun(result=result, tested=tested, predictions=_decoded(found, draws), per_image=per_image(y, draws))
 
 
 def check_protocol(
@@ -240,26 +196,8 @@ def check_protocol(
         check_estimator(estimator, params, target_type)
 
 
-def _decoded(found: Tasks, draws: list[Predicted]) -> Targets:
-    decoded = [found.classes[draw.targets] if draw.targets.dtype == np.intp else draw.targets for draw in draws]
-    return decoded[0] if len(decoded) == 1 else np.stack(decoded, axis=1)
-
-
-def _classes_in(y: Targets) -> int:
-    if y.dtype == np.float64:
-        return 0
-    return int(y.any(axis=0).sum()) if y.ndim == 2 else len(np.unique(y))
-
-
 def _groups_cut(table: FeatureTable, name: str) -> list[str]:
     """Say which protocols choose on rows of the same groups that they fit on."""
     if table.groups is None or name not in _CUT_WITHOUT_GROUPS:
         return []
     return [f"{name}: where the protocol cuts training rows to choose on, it pays no heed to groups; the tests do"]
-
-
-def _notes(found: Tasks, outcomes: list[Outcome], features: list[str]) -> list[str]:
-    notes = [*features, *found.notes, *found.leaked.notes()]
-    for outcome in outcomes:
-        notes += [note for note in outcome.notes if note not in notes]
-    return notes

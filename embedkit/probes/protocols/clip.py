@@ -24,11 +24,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from embedkit.evaluation import accuracy, mean_average_precision_11
+from embedkit.evaluation import Outcome, Task, accuracy, mean_average_precision_11
 from embedkit.probes.protocols.features import CLIP_MEAN, CLIP_STD, Prescription
 from embedkit.probes.protocols.logistic import Published, fit_regressions
 from embedkit.probes.protocols.search import halving_search
-from embedkit.probes.protocols.task import Outcome, Task
 
 LAMBDAS = 10.0 ** (6 - np.arange(97) / 8)
 """Descending: of equal values the first is taken."""

@@ -27,10 +27,9 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.evaluation import Predicted, accuracy, predicted_classes
+from embedkit.evaluation import Labelled, Outcome, Predicted, Task, accuracy, predicted_classes
 from embedkit.probes.protocols.features import CLIP_MEAN, CLIP_STD, Prescription
 from embedkit.probes.protocols.search import halving_search
-from embedkit.probes.protocols.task import Labelled, Outcome, Task
 
 WEIGHT_DECAYS = np.logspace(-6, 2, 97)
 LEARNING_RATE = 0.1

@@ -20,9 +20,8 @@ from __future__ import annotations
 
 from typing import cast
 
-from embedkit.evaluation import predicted_classes, spread
+from embedkit.evaluation import NOTHING_SELECTED, Outcome, Rows, Task, predicted_classes, spread
 from embedkit.probes.protocols.features import IMAGENET_MEAN, IMAGENET_STD, Prescription
-from embedkit.probes.protocols.task import NOTHING_SELECTED, Outcome, Rows, Task
 
 NEIGHBOURS = (10, 20, 100, 200)
 REPORTED = 20

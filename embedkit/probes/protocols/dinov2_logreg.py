@@ -23,10 +23,9 @@ from __future__ import annotations
 import numpy as np
 
 from embedkit.errors import SplitError
-from embedkit.evaluation import Metric, accuracy
+from embedkit.evaluation import Labelled, Metric, Outcome, Rows, Task, accuracy
 from embedkit.probes.protocols.features import IMAGENET_MEAN, IMAGENET_STD, Prescription
 from embedkit.probes.protocols.logistic import Published, fit_regressions
-from embedkit.probes.protocols.task import Labelled, Outcome, Rows, Task
 
 CS = 10.0 ** np.linspace(-6, 5, 45)
 PUBLISHED = Published(max_iter=1000, tol=1e-12)

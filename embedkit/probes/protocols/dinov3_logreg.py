@@ -23,10 +23,9 @@ from __future__ import annotations
 import numpy as np
 
 from embedkit.errors import SplitError
-from embedkit.evaluation import accuracy, mean_average_precision
+from embedkit.evaluation import Labelled, Outcome, Targets, Task, accuracy, mean_average_precision
 from embedkit.probes.protocols.dinov2_logreg import PRESCRIPTION as DINOV2_PRESCRIPTION
 from embedkit.probes.protocols.dinov2_logreg import sweep, torch_permutation
-from embedkit.probes.protocols.task import Labelled, Outcome, Targets, Task
 
 PRESCRIPTION = DINOV2_PRESCRIPTION
 

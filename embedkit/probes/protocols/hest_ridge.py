@@ -21,9 +21,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from embedkit.evaluation import Predicted
+from embedkit.evaluation import NOTHING_SELECTED, Outcome, Predicted, Task
 from embedkit.probes.protocols.features import Prescription
-from embedkit.probes.protocols.task import NOTHING_SELECTED, Outcome, Task
 
 COMPONENTS = 256
 SEED = 1

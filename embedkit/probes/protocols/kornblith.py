@@ -25,10 +25,9 @@ from __future__ import annotations
 import numpy as np
 
 from embedkit.errors import SplitError
-from embedkit.evaluation import accuracy, mean_average_precision_11
+from embedkit.evaluation import Labelled, Outcome, Task, accuracy, mean_average_precision_11
 from embedkit.probes.protocols.features import IMAGENET_MEAN, IMAGENET_STD, Prescription
 from embedkit.probes.protocols.logistic import Published, fit_regressions
-from embedkit.probes.protocols.task import Labelled, Outcome, Task
 
 PENALTIES = np.logspace(-6, 5, 45)
 PUBLISHED = Published(max_iter=100, warm_start=True, dtype=np.float32)

@@ -18,8 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import SplitError
-from embedkit.evaluation import Predicted, predicted_classes, spread
-from embedkit.probes.protocols.task import Labelled, Rows
+from embedkit.evaluation import Labelled, Predicted, Rows, predicted_classes, spread
 
 TOLERANCE = 1e-8
 """Largest relative distance of an objective from its optimum: predictions that depend on it are decided by rounding."""

@@ -19,10 +19,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from embedkit.evaluation import Predicted
+from embedkit.evaluation import NOTHING_SELECTED, Outcome, Predicted, Rows, Targets, Task
 from embedkit.probes.protocols.features import Prescription
 from embedkit.probes.protocols.logistic import Published, fit_regressions
-from embedkit.probes.protocols.task import NOTHING_SELECTED, Outcome, Rows, Targets, Task
 
 SHOTS = 16
 DRAWS = 5

@@ -23,9 +23,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.evaluation import Predicted, predicted_classes
+from embedkit.evaluation import NOTHING_SELECTED, Labelled, Outcome, Predicted, Rows, Task, predicted_classes
 from embedkit.probes.protocols.features import Prescription
-from embedkit.probes.protocols.task import NOTHING_SELECTED, Labelled, Outcome, Rows, Task
 
 PENALTY = 1024.0
 BIAS = 100.0

@@ -21,9 +21,8 @@ from typing import cast
 import numpy as np
 
 from embedkit.errors import SplitError
-from embedkit.evaluation import predicted_classes, spread
+from embedkit.evaluation import NOTHING_SELECTED, Outcome, Rows, Task, predicted_classes, spread
 from embedkit.probes.protocols.features import Prescription
-from embedkit.probes.protocols.task import NOTHING_SELECTED, Outcome, Rows, Task
 
 PRESCRIPTION = Prescription()
 

@@ -26,9 +26,8 @@ from typing import Any, cast
 import numpy as np
 
 from embedkit.errors import SplitError
-from embedkit.evaluation import Float64, predicted_classes, spread
+from embedkit.evaluation import NOTHING_SELECTED, Float64, Labelled, Outcome, Task, predicted_classes, spread
 from embedkit.probes.protocols.features import Prescription
-from embedkit.probes.protocols.task import NOTHING_SELECTED, Labelled, Outcome, Task
 
 MAX_ITER = 1000
 PRESCRIPTION = Prescription()

@@ -28,9 +28,8 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.evaluation import Float64, Predicted, predicted_classes
+from embedkit.evaluation import Float64, Outcome, Predicted, Task, predicted_classes
 from embedkit.probes.protocols.features import IMAGENET_MEAN, IMAGENET_STD, Prescription
-from embedkit.probes.protocols.task import Outcome, Task
 
 CS = (0.01, 0.1, 1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 50.0, 100.0, 1000.0)
 FOLDS = 3

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from embedkit.errors import LabelsError, ProbeError, UsageError
-from embedkit.probes.protocols import PROTOCOLS, ProbeRun, coop_fewshot, run_protocol
+from embedkit.evaluation import ProbeRun
+from embedkit.probes.protocols import PROTOCOLS, coop_fewshot, run_protocol
 from embedkit.tables import FeatureTable
 from tests.probes.protocols.samples import rows_of, table_of
 
@@ -165,7 +166,7 @@ def test_no_test_image_has_any_label() -> None:
     marks = np.stack([X[:, 0] > 0, X[:, 1] > 0], axis=1)
     marks[40:] = False
     table = table_of(X, marks, ["train"] * 40 + ["test"] * 20, classes=["a", "b"])
-    with pytest.raises(ProbeError, match=r"not defined on the 20 tested images"):
+    with pytest.raises(ProbeError, match=r"no tested image has any of the classes"):
         run_protocol("kornblith", table, model="m")
 
 

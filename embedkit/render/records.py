@@ -1,0 +1,259 @@
+"""Every kind of result as text for a person, and what such a reader should know beside it.
+
+Layer: render; above numbers, layout and the results.
+"""
+
+from __future__ import annotations
+
+from embedkit.render.layout import fact_lines, table_lines
+from embedkit.render.leaderboards import leaderboards_text
+from embedkit.render.numbers import (
+    chosen_text,
+    features_text,
+    interval_text,
+    metric_title,
+    number_text,
+    params_text,
+    value_text,
+)
+from embedkit.results import (
+    Comparison,
+    CurveReport,
+    DemoResult,
+    ExtractResult,
+    FitResult,
+    Forecast,
+    PlanResult,
+    PlanStatus,
+    Point,
+    Predictions,
+    ProbeReport,
+    Record,
+    UnitStatus,
+)
+from embedkit.text import printable
+
+_MOST_UNITS = 40
+"""Units that are listed one by one; of more than that, those that are not complete."""
+
+_MOST_NAMED = 5
+"""Units that are named in a sentence."""
+
+
+def as_text(record: Record) -> str:
+    """Return a result as lines of text, as the command line prints it."""
+    match record:
+        case ProbeReport():
+            lines = _probe(record)
+        case Comparison():
+            return leaderboards_text(record)
+        case CurveReport():
+            lines = _curves(record)
+        case FitResult():
+            lines = _fit(record)
+        case Predictions():
+            scores = ["" if one.score is None else f"{one.score:.4f}" for one in record.predictions]
+            rows = [(one.path, one.predicted, score) for one, score in zip(record.predictions, scores, strict=True)]
+            lines = table_lines(("path", "predicted", record.score), rows)
+        case ExtractResult():
+            lines = _extraction(record)
+        case Forecast():
+            lines = _forecast(record)
+        case PlanResult():
+            lines = _plan(record)
+        case PlanStatus():
+            lines = _status(record)
+        case DemoResult():
+            lines = _demo(record)
+        case _:
+            lines = table_lines(
+                [*(record.table() or [{}])[0]], [list(map(str, row.values())) for row in record.table()]
+            )
+    return "\n".join([*lines, *record.read])
+
+
+def remarks(record: Record) -> list[str]:
+    """Say what a reader should know before quoting a result."""
+    said = [f"{f'{one.data}: ' if one.data else ''}no floor {one.model}: {one.reason}" for one in record.unavailable]
+    if isinstance(record, Comparison):
+        said += [f"{board.data}: {note}" for board in record.leaderboards for note in board.notes]
+    if isinstance(record, FitResult):
+        said += record.result.notes
+    if isinstance(record, DemoResult):
+        said += [*record.extraction.notes, *remarks(record.report)]
+    return said + record.notes
+
+
+def _probe(report: ProbeReport) -> list[str]:
+    protocols = list(dict.fromkeys(result.protocol for result in report.results))
+    by_protocol = protocols != ["quick"]
+    metrics = list(dict.fromkeys(metric_title(result.metric) for result in report.results))
+    number = metrics[0] if len(metrics) == 1 else "value"
+    columns = ["features", "protocol", "estimator", "metric", number, "95 % interval", "chosen", "train", "test"]
+    left_out = ([] if by_protocol else ["protocol"]) + (["metric"] if len(metrics) == 1 else [])
+    columns = [column for column in columns if column not in left_out]
+    rows = [
+        {
+            "features": features_text(result.model, result.floor),
+            "protocol": result.protocol + (" (as published)" if result.as_published else ""),
+            "estimator": result.estimator,
+            "metric": metric_title(result.metric),
+            number: value_text(result.metric, result.value, result.converged),
+            "95 % interval": interval_text(result.metric, result.interval),
+            "chosen": chosen_text(result.params, result.at_edge),
+            "train": str(result.n_train),
+            "test": str(result.n_test),
+        }
+        for result in report.results
+    ]
+    rows += [{"features": features_text(one.model, True), number: "unavailable"} for one in report.unavailable]
+    chosen_on = {result.protocol: result.selected_on for result in reversed(report.results)}
+    return [
+        *table_lines(columns, [[row.get(column, "") for column in columns] for row in rows]),
+        "",
+        f"reported on: {report.results[0].reported_on}",
+        *(f"chosen on:   {f'{name}: ' if by_protocol else ''}{chosen_on[name]}" for name in protocols),
+    ]
+
+
+def _curves(report: CurveReport) -> list[str]:
+    first = report.curves[0]
+    unit = "a class" if first.kind == "shots" else "of train"
+    missing = [
+        (features_text(one.model, True), "unavailable", *[""] * (len(first.points) - 1)) for one in report.unavailable
+    ]
+    rows = [
+        (features_text(curve.model, curve.floor), *(_point(curve.metric, point) for point in curve.points))
+        for curve in report.curves
+    ]
+    interval = " with its 95 % interval" if first.seeds > 1 else ""
+    draws = f"{first.seeds} draw{'s' if first.seeds > 1 else ''}"
+    return [
+        *table_lines(("features", *(f"{point.size:g} {unit}" for point in first.points)), [*rows, *missing]),
+        "",
+        f"{first.metric} of {first.estimator}, mean over {draws}{interval}",
+        f"reported on: {first.reported_on}",
+    ]
+
+
+def _point(metric: str, point: Point) -> str:
+    interval = "" if point.interval is None else f" ({interval_text(metric, point.interval).removesuffix(' %')})"
+    return number_text(metric, point.mean) + interval + ("" if point.converged else " (not converged)")
+
+
+def _fit(fitted: FitResult) -> list[str]:
+    found = fitted.result
+    value = f"{number_text(found.metric, found.value)} ({interval_text(found.metric, found.interval)})"
+    return fact_lines(
+        [
+            ("model file", fitted.output),
+            ("pipeline", " -> ".join(fitted.steps)),
+            ("classes", len(fitted.classes)),
+            (metric_title(found.metric), value),
+            ("reported on", found.reported_on),
+            ("chosen", params_text(found.params)),
+            ("chosen on", found.selected_on),
+            ("converged", None if found.converged else "no: treat the number with care"),
+        ]
+    )
+
+
+def _extraction(result: ExtractResult) -> list[str]:
+    rows = result.images - result.failed
+    rate = f" ({result.images / result.seconds:.0f} images/s)" if result.forward_passes else ""
+    found = ": every feature was in the store" if result.cache_hits == rows > 0 else ""
+    return fact_lines(
+        [
+            ("images", f"{result.images} ({rows} rows, {result.failed} failed)"),
+            ("forward passes", f"{result.forward_passes}{rate}{found}"),
+            ("found in store", result.cache_hits),
+            ("copies", f"{result.copies} (the same bytes as another image)" if result.copies else None),
+            ("model", f"{result.model}, {result.width} features an image"),
+            ("computed by", result.choice),
+            ("held up by", None if result.stages is None else result.stages.bottleneck),
+            ("worst cosine", None if result.drift is None else f"{result.drift:.5f} to fp32 torch"),
+            ("fingerprint", result.fingerprint[:16]),
+            ("store", result.store),
+            ("output", result.output),
+            (
+                "changes",
+                None if result.changes is None else ", ".join(f"{n} {what}" for what, n in result.changes.items()),
+            ),
+        ]
+    )
+
+
+def _forecast(result: Forecast) -> list[str]:
+    return fact_lines(
+        [
+            ("rows", result.rows),
+            ("forward passes", result.forward_passes),
+            ("expected time", f"{result.seconds_expected:.0f} s"),
+            ("disk", f"{result.bytes_expected / 1e6:.1f} MB"),
+            ("memory", f"{result.memory_expected / 1e6:.0f} MB" if result.memory_expected else None),
+            ("model", f"{result.model}, {result.width} features an image"),
+            ("computed by", result.choice),
+            ("fingerprint", result.fingerprint[:16]),
+            ("store", result.store),
+        ]
+    )
+
+
+def _plan(result: PlanResult) -> list[str]:
+    return fact_lines(
+        [
+            ("images", f"{result.images} ({result.bytes / 1e6:.1f} MB)"),
+            ("units", f"{result.units} proposed; any other number will do"),
+            ("model", f"{result.model}, {result.width} features an image"),
+            ("computed by", result.choice),
+            ("worst cosine", None if result.drift is None else f"{result.drift:.5f} to fp32 torch"),
+            ("fingerprint", result.fingerprint[:16]),
+            ("store", result.store),
+            ("plan", result.plan),
+        ]
+    )
+
+
+def _status(status: PlanStatus) -> list[str]:
+    shown = status.units if len(status.units) <= _MOST_UNITS else [unit for unit in status.units if not unit.complete]
+    units = table_lines(("unit", "done", "failed", "rows", "at work"), map(_unit, shown)) if shown else []
+    facts = fact_lines(
+        [
+            ("images", f"{status.images} ({status.done} rows, {status.failed} failed, {status.missing} to go)"),
+            ("state", _state(status)),
+            ("store", status.store),
+        ]
+    )
+    return [*units, *([""] if units else []), *facts]
+
+
+def _unit(unit: UnitStatus) -> list[str]:
+    at_work = f"{unit.worker}, at image {unit.settled}" if unit.worker else ""
+    return [f"{unit.number}/{unit.count}", str(unit.done), str(unit.failed), str(unit.rows), at_work]
+
+
+def _state(status: PlanStatus) -> str:
+    if not status.complete:
+        return f"{status.missing} images to go"
+    if not status.unread:
+        return "complete"
+    units = [f"{unit.number}/{unit.count}" for unit in status.units if unit.unread]
+    named = ", ".join(units[:_MOST_NAMED]) + (", ..." if len(units) > _MOST_NAMED else "")
+    images = f"{status.unread} image{'s' if status.unread != 1 else ''}"
+    return f"complete without {images} that could not be read; to try again, run unit {named}"
+
+
+def _demo(demo: DemoResult) -> list[str]:
+    extraction = demo.extraction
+    passes = f"{extraction.forward_passes} forward passes"
+    found = "" if extraction.forward_passes else ", every feature was found in the store"
+    return [
+        f"{extraction.images} images, {extraction.width} features each, by {printable(extraction.model)} "
+        f"({extraction.engine} {extraction.precision}): {passes}{found}",
+        "",
+        *_probe(demo.report),
+        "",
+        *fact_lines([("images", demo.manifest), ("features", demo.feature_file), ("store", demo.store)]),
+        "",
+        f"Next: embedkit fit {printable(demo.feature_file)} --estimator svm -o digits.skops",
+    ]

@@ -1,0 +1,93 @@
+"""A result in one plain sentence, for someone who reads nothing else.
+
+Layer: render; above results.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from embedkit.render.numbers import interval_text, is_share, metric_title, number_text, p_text
+from embedkit.results import Comparison, Curve, CurveReport, Leaderboard, ProbeReport, ProbeResult
+
+
+def sentence(record: object) -> str:
+    """Say what a result comes down to; empty for records that have no such sentence."""
+    if isinstance(record, ProbeReport) and record.results:
+        return _of_probe(record)
+    if isinstance(record, Comparison):
+        return " ".join(_of_board(board) for board in record.leaderboards)
+    if isinstance(record, CurveReport) and record.curves:
+        return _of_curves(record)
+    return ""
+
+
+def _of_probe(report: ProbeReport) -> str:
+    result = next((one for one in report.results if not one.floor), report.results[0])
+    if result.interval is None:
+        return f"{result.metric} of {result.estimator} on {result.model} is not defined for these rows."
+    low, high = result.interval
+    floors = "".join(f", {_floor_name(one)} {_hundredths(one.value)}" for one in report.results if one.floor)
+    if result.metric in ("accuracy", "mean_per_class_accuracy"):
+        said = (
+            f"{_hundredths(result.value)} of 100 tested photos are named right "
+            f"({_hundredths(low)} to {_hundredths(high)} with 95 % confidence) by {result.estimator} on {result.model}"
+        )
+        guess = _commonest(result)
+        beside = f"guessing the commonest class gives {_hundredths(guess)}" if guess is not None else ""
+        return f"{said}; {beside}{floors}." if beside else f"{said}{floors}."
+    if result.metric == "r2":
+        return (
+            f"{result.estimator} on {result.model} explains {_hundredths(result.value)} % of the variance of the "
+            f"values ({_hundredths(low)} to {_hundredths(high)}); guessing their mean explains 0{floors}."
+        )
+    value = f"{number_text(result.metric, result.value)} ({interval_text(result.metric, result.interval)})"
+    return f"{result.estimator} on {result.model} reaches {metric_title(result.metric)} {value}."
+
+
+def _of_board(board: Leaderboard) -> str:
+    if board.not_ranked or not board.rows or board.rows[0].value is None:
+        return f"{board.data}: the numbers of {board.protocol} are not ranked, since they are not comparable."
+    first = [row for row in board.rows if row.rank == 1]
+    metric, value = metric_title(board.metric), number_text(board.metric, first[0].value)
+    if len(first) > 1:
+        names = ", ".join(row.model for row in first)
+        return f"{board.data}: {names} share the first place ({metric} up to {value}): no test tells them apart."
+    if len(board.rows) == 1:
+        return f"{board.data}: {first[0].model} reaches {metric} {value}."
+    against = [pair for pair in board.pairs if pair.better == first[0].model]
+    nearest = max(against, key=lambda pair: pair.corrected) if against else None
+    than = "" if nearest is None else f", the nearest being {nearest.worse} ({p_text(nearest.corrected)}, corrected)"
+    return f"{board.data}: {first[0].model} is best by {board.protocol} ({metric} {value}){than}."
+
+
+def _of_curves(report: CurveReport) -> str:
+    curve: Curve = next((one for one in report.curves if not one.floor), report.curves[0])
+    points = [curve.points[0], curve.points[-1]] if len(curve.points) > 1 else curve.points
+    unit = "photos a class" if curve.kind == "shots" else "of the training photos"
+    shares = [f"{_size(curve, point.size)} {unit} give {_rounded(curve.metric, point.mean)}" for point in points]
+    return f"{curve.estimator} on {curve.model}: {', '.join(shares)} ({metric_title(curve.metric)})."
+
+
+def _rounded(metric: str, value: float) -> str:
+    return f"{_hundredths(value)} %" if is_share(metric) else number_text(metric, value)
+
+
+def _size(curve: Curve, size: float) -> str:
+    return f"{size:g}" if curve.kind == "shots" else f"{100 * size:g} %"
+
+
+def _commonest(result: ProbeResult) -> float | None:
+    if result.rows is None or result.rows.y_true.ndim != 1:
+        return None
+    counts = Counter[object](result.rows.y_true.tolist())
+    return max(counts.values()) / len(result.rows)
+
+
+def _floor_name(result: ProbeResult) -> str:
+    names = {"colour-histogram": "colours alone", "pixels32": "raw pixels"}
+    return names.get(result.model, f"{result.model},")
+
+
+def _hundredths(value: float) -> str:
+    return f"{100 * value:.0f}"
