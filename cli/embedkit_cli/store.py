@@ -149,25 +149,35 @@ def pack(folder: str | None, as_json: bool) -> int:
 
 @command.command("gc")
 @click.option("--max-size", callback=_bytes, metavar="SIZE", help="Drop what was used least recently; 500M, 50G.")
+@click.option("--dry-run", is_flag=True, help="Remove nothing; say what would go.")
 @_on_store
-def gc(folder: str | None, max_size: int | None, as_json: bool) -> int:
+def gc(folder: str | None, max_size: int | None, dry_run: bool, as_json: bool) -> int:
     """Remove what nobody needs: leftovers of killed processes, superseded parts, and by --max-size old features.
 
     \b
     embedkit store gc
-    embedkit store gc --max-size 50G
+    embedkit store gc --max-size 50G --dry-run
     """
-    report = _open(folder).gc(max_size=max_size)
+    report = _open(folder).gc(max_size=max_size, dry_run=dry_run)
     if as_json:
         print_json(report.to_dict())
     else:
+        rows = sum(one.rows for one in report.evicted_parts)
         print_facts(
             [
                 ("temporaries removed", report.temporaries),
                 ("superseded parts removed", report.superseded),
-                ("fingerprints evicted", ", ".join(name[:16] for name in report.evicted) or "none"),
+                (
+                    "parts evicted",
+                    f"{len(report.evicted_parts)} ({rows} rows)",
+                ),
+                ("fingerprints emptied", ", ".join(name[:16] for name in report.evicted) or "none"),
+                ("not embedkit's, left alone", len(report.unknown) or None),
                 ("bytes freed", report.bytes_freed),
                 ("bytes left", report.bytes_left),
+                ("dry run", "nothing was removed" if report.dry_run else None),
             ]
         )
+        for one in report.evicted_parts:
+            note(f"evicted: {one.model or one.fingerprint[:16]}, {one.rows} rows, last used {one.last_use}")
     return 0

@@ -30,7 +30,7 @@ from embedkit.evaluation.statistics import (
     rank_groups,
 )
 from embedkit.evaluation.subjects import about
-from embedkit.evaluation.task import NOTHING_SELECTED, Labelled, Outcome, Param, Steps, Task, tasks_of
+from embedkit.evaluation.task import NOTHING_SELECTED, Labelled, Outcome, Steps, Task, tasks_of
 
 __all__ = [
     "Conditions",
@@ -44,7 +44,6 @@ __all__ = [
     "Metric",
     "NOTHING_SELECTED",
     "Outcome",
-    "Param",
     "Predicted",
     "Predictions",
     "ProbeRun",

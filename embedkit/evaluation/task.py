@@ -20,10 +20,9 @@ from embedkit.evaluation.feature_rows import FeatureRows, Float32
 from embedkit.evaluation.labels import TableLabels, labels_of
 from embedkit.evaluation.predictions import Predicted, Targets
 from embedkit.evaluation.splits import Rows, Split, make_splits
-from embedkit.results import Candidate
+from embedkit.results import Candidate, Param
 from embedkit.tables import FeatureTable
 
-Param = float | int | str
 Steps = list[tuple[str, Any]]
 """Of a Pipeline: names and estimators."""
 
@@ -164,7 +163,7 @@ class Outcome:
     """
 
     draws: list[Predicted]
-    params: dict[str, Any]
+    params: dict[str, Param]
     n_train: int
     selected_on: str
     at_edge: bool = False

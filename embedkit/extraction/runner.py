@@ -32,6 +32,7 @@ from embedkit.extraction.network import Batch, Network, run_batch
 from embedkit.extraction.pipeline import Failed, Identified, Pixels, Ready, Recipe, identify, prefetch, prepare
 from embedkit.extraction.report import Extraction, Progress, Tick
 from embedkit.extraction.resolution import Resolution, by_network, resolve, resolve_together
+from embedkit.extraction.space import check_space
 from embedkit.extraction.stopwatch import Stopwatch
 from embedkit.images import ImageSource, StatMemo
 from embedkit.results import Stages
@@ -182,6 +183,7 @@ class _Pass:
                 job.recall(known)
             self._tick()
             if any(job.pending.any() for job in self.jobs):
+                check_space(self.store.path, [(job.spec, int(job.pending.sum())) for job in self.jobs])
                 with ThreadPoolExecutor(self.threads, thread_name_prefix="embedkit-decode") as executor:
                     try:
                         self._compute(executor)
@@ -208,7 +210,8 @@ class _Pass:
         for members in by_network([job.request.pinned(job.spec) for job in self.jobs]):
             jobs = [self.jobs[place] for place in members]
             given = [backbone for job in jobs if (backbone := backbones[job.spec.fingerprint]) is not None]
-            networks.append(Network(jobs, given if len(given) == len(jobs) else None, self.batch_size))
+            loaded = given if len(given) == len(jobs) else None
+            networks.append(Network(jobs, loaded, self.batch_size, self.store.memo_folder))
         return networks
 
     def _outcome(self, job: Job, resolution: Resolution, seconds: float) -> Extraction:

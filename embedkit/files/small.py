@@ -70,27 +70,27 @@ def read_json(path: str | os.PathLike[str], most: int = SMALL, *, follow: bool =
         As `read_small`, or it holds no JSON: cut short, not UTF-8, NaN or an infinity, nested too deeply.
     """
     try:
-        return parse_json(read_small(path, most, follow=follow))
+        return parse_json(read_small(path, most, follow=follow), max(_MOST_VALUES, most >> 6))
     except ValueError as error:
         if isinstance(error, UnreadableFileError):
             raise
         raise UnreadableFileError(f"{os.fspath(path)} holds no JSON: {error}") from error
 
 
-def parse_json(text: bytes | str) -> Any:
+def parse_json(text: bytes | str, most_values: int = _MOST_VALUES) -> Any:
     """Return the value of a JSON text.
 
     Raises
     ------
     ValueError
-        It is none, or holds NaN, an infinity, too many levels or more than four million values.
+        It is none, or holds NaN, an infinity, too many levels or more than `most_values`.
     """
     if isinstance(text, str):
         marks = text.count(",") + text.count("[") + text.count("{")
     else:
         marks = text.count(b",") + text.count(b"[") + text.count(b"{")
-    if marks > _MOST_VALUES:
-        raise ValueError(f"it has more than {_MOST_VALUES} values")
+    if marks > most_values:
+        raise ValueError(f"it has more than {most_values} values")
     try:
         value = json.loads(text, parse_constant=_refuse, parse_float=_finite)
     except RecursionError:

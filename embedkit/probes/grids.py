@@ -16,7 +16,7 @@ from sklearn.svm import SVC, LinearSVC
 
 from embedkit.evaluation import Outcome, Steps, Task
 from embedkit.probes.steps import Params, best_of, fit_steps, predict, predict_array
-from embedkit.results import Candidate
+from embedkit.results import Candidate, Param, to_plain
 
 _SVM_CS = tuple(float(value) for value in np.logspace(-5, 0, 6))
 # libsvm is exact and quick where the kernel matrix of the rows fits into its cache; beyond, liblinear's primal is.
@@ -71,21 +71,29 @@ def search(
         converged &= fit_steps(steps, X, labels.y[train], device)
     return Outcome(
         draws=[predict(steps, task.features, split.test, labels)],
-        params=candidates[best],
+        params=_plain(candidates[best]),
         n_train=len(train),
         selected_on=split.selected_on if grid else "nothing: the estimator's own parameters were kept",
         at_edge=any(_at_edge(candidates[best][name], values) for name, values in grid.items()),
         converged=converged,
         steps=steps,
         candidates=[
-            Candidate(params={name: _plain(value) for name, value in params.items()}, score=float(score))
+            Candidate(params=_plain(params), score=float(score))
             for params, score in zip(candidates, scores, strict=False)
         ],
     )
 
 
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, bool | int | float | str) or value is None else repr(value)
+def _plain(params: Params) -> dict[str, Param]:
+    """Return values that a record can hold."""
+    plain: Params = {name: to_plain(value) for name, value in params.items()}
+    return {name: value if _is_plain(value) else repr(params[name]) for name, value in plain.items()}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_plain, cast("list[Any]", value)))
+    return value is None or isinstance(value, float | int | str | bool)
 
 
 def _at_edge(value: Any, values: Sequence[Any]) -> bool:

@@ -9,7 +9,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from embedkit.results.probe import ProbeResult
+from embedkit.results.probe import Param, ProbeResult
 from embedkit.results.record import Record
 
 
@@ -55,7 +55,7 @@ class Standing:
     tied: bool
     n_train: int
     n_test: int
-    params: dict[str, float | int | str]
+    params: dict[str, Param]
     at_edge: bool
     converged: bool
     fit_seconds: float

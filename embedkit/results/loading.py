@@ -5,17 +5,19 @@ Layer: results; above every record.
 
 from __future__ import annotations
 
-import json
 import os
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from embedkit.errors import ResultFileError
+from embedkit.errors import ResultFileError, UnreadableFileError
+from embedkit.files import read_json
 from embedkit.results.comparison import Comparison
 from embedkit.results.curve import CurveReport
 from embedkit.results.extraction import ExtractResult, Forecast, PlanResult, PlanStatus
 from embedkit.results.models import DemoResult, FitResult, Predictions
+from embedkit.results.plain import MOST_BYTES
 from embedkit.results.probe import ProbeReport
 from embedkit.results.record import Record
 
@@ -33,13 +35,15 @@ _RECORDS: tuple[type[Record], ...] = (
 )
 
 
-def load_result(path: str | os.PathLike[str]) -> Any:
+def load_result(path: str | os.PathLike[str], *, most_bytes: int = MOST_BYTES) -> Any:
     """Read a result that `save`, or ``-o`` of a command, has written.
 
     Parameters
     ----------
     path : path
         A ``.json`` file.
+    most_bytes : int
+        Most bytes that the file may have, and that all arrays in it may take.
 
     Returns
     -------
@@ -49,7 +53,7 @@ def load_result(path: str | os.PathLike[str]) -> Any:
     Raises
     ------
     ResultFileError
-        The file is missing, damaged, of a newer schema, or no result.
+        The file is missing, damaged, too large, of a newer schema, or no result.
 
     Examples
     --------
@@ -58,23 +62,24 @@ def load_result(path: str | os.PathLike[str]) -> Any:
     """
     file = Path(path)
     try:
-        record = json.loads(file.read_bytes())
+        record = read_json(file, most_bytes)
     except FileNotFoundError as error:
         raise ResultFileError(f"there is no result {file}; `embedkit probe TARGET -o {file}` writes one") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise ResultFileError(f"{file} cannot be read as a result: {error}") from error
+    except UnreadableFileError as error:
+        raise ResultFileError(f"{error}: it is no result, or damaged; measure again") from error
     if not isinstance(record, dict) or cast(dict[str, Any], record).get("embedkit") != "result":
         raise ResultFileError(f"{file} is no result of embedkit; expected what `save` or -o of a command wrote")
     try:
-        return result_from(cast(dict[str, Any], record))
+        return result_from(cast(dict[str, Any], record), most_bytes=most_bytes)
     except ResultFileError as error:
         raise ResultFileError(f"{file}: {error}") from error
 
 
-def result_from(record: Mapping[str, Any]) -> Any:
+def result_from(record: Mapping[str, Any], *, most_bytes: int = MOST_BYTES) -> Any:
     """Build the record of any kind from the values of its `to_dict`."""
-    kinds = {one.kind: one for one in _RECORDS}
     kind = record.get("kind")
-    if kind not in kinds:
-        raise ResultFileError(f"a result of the kind {kind!r} is not known; expected one of {', '.join(kinds)}")
-    return kinds[kind].from_dict(record)
+    found = next((one for one in _RECORDS if one.kind == kind), None)
+    if found is None:
+        known = ", ".join(one.kind for one in _RECORDS)
+        raise ResultFileError(f"a result of the kind {reprlib.repr(kind)} is not known; expected one of {known}")
+    return found.from_dict(record, most_bytes=most_bytes)

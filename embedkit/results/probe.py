@@ -13,6 +13,9 @@ from embedkit.results.record import Record
 from embedkit.results.rows import Rows
 from embedkit.results.views import EmbeddingMap, NearestTrained
 
+Param = float | int | str | bool | list[Any] | None
+"""The value of a hyper-parameter; what is nothing of this kind stands as its repr."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
@@ -25,7 +28,7 @@ class Candidate:
         Larger is better: accuracy of classes, R2 of values, average precision of several labels.
     """
 
-    params: dict[str, float | int | str]
+    params: dict[str, Param]
     score: float
 
 
@@ -38,8 +41,9 @@ class ProbeResult:
     model, protocol, estimator, metric : str
     value : float
         A fraction, 0 to 1; R2 may be below 0.
-    interval : (float, float)
-        95 % interval of `value` over test images; over draws of the training images for few-shot protocols.
+    interval : (float, float) or None
+        95 % interval of `value` over test images; over draws of the training images for few-shot protocols. None where
+        the metric is not defined.
     n_train, n_test, n_classes : int
         Rows the reported estimator was fitted on, rows it was judged on, classes in the training rows.
     params : dict
@@ -80,11 +84,11 @@ class ProbeResult:
     estimator: str
     metric: str
     value: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
     n_train: int
     n_test: int
     n_classes: int
-    params: dict[str, float | int | str]
+    params: dict[str, Param]
     at_edge: bool
     converged: bool
     selected_on: str
@@ -99,11 +103,11 @@ class ProbeResult:
     fingerprint: str = ""
     seed: int = 0
     candidates: list[Candidate] = field(default_factory=list[Candidate])
-    rows: Rows | None = None
+    rows: Rows | None = field(default=None, metadata={"rows": True})
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, without the rows."""
-        return {name: value for name, value in to_plain(self).items() if name != "rows"}
+        return to_plain(self, rows=False)
 
     def summary(self) -> dict[str, Any]:
         """Return what a table shows of it."""
@@ -127,8 +131,8 @@ class ProbeReport(Record):
     kind: ClassVar[str] = "probe"
 
     results: list[ProbeResult]
-    maps: list[EmbeddingMap] = field(default_factory=list[EmbeddingMap])
-    nearest: list[NearestTrained] = field(default_factory=list[NearestTrained])
+    maps: list[EmbeddingMap] = field(default_factory=list[EmbeddingMap], metadata={"rows": True})
+    nearest: list[NearestTrained] = field(default_factory=list[NearestTrained], metadata={"rows": True})
 
     def table(self) -> list[dict[str, Any]]:
         """Return one row a result."""

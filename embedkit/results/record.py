@@ -13,6 +13,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import reprlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from embedkit.errors import OutputExistsError, ResultFileError
 from embedkit.files import commit_to
-from embedkit.results.plain import as_lists, as_packed, from_plain, to_plain
+from embedkit.results.plain import MOST_BYTES, as_lists, as_packed, from_plain, to_plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,26 +113,28 @@ class Record:
         rows : bool
             With the outcome of each row; without, what `--json` prints.
         """
-        record = to_plain(self, as_lists)
-        return {"kind": self.kind, "schema": SCHEMA, **(record if rows else _without_rows(record))}
+        return {"kind": self.kind, "schema": SCHEMA, **to_plain(self, as_lists, rows=rows)}
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+    def from_dict(cls, record: Mapping[str, Any], *, most_bytes: int = MOST_BYTES) -> Self:
         """Build a record from `to_dict`'s values.
 
         Raises
         ------
         ResultFileError
-            It is of another kind, of a newer schema, or damaged.
+            It is of another kind, of a newer schema, damaged, or its arrays take more than `most_bytes`.
         """
         if record.get("kind") != cls.kind:
-            raise ResultFileError(f"the record is of the kind {record.get('kind')!r}, expected {cls.kind!r}")
-        schema = record.get("schema")
-        if not isinstance(schema, int) or schema > SCHEMA:
             raise ResultFileError(
-                f"the record has schema {schema!r}, and this embedkit reads up to {SCHEMA}: install a newer embedkit"
+                f"the record is of the kind {reprlib.repr(record.get('kind'))}, expected {cls.kind!r}"
             )
-        return from_plain(cls, dict(record), cls.kind)
+        schema = record.get("schema")
+        if not isinstance(schema, int) or not 1 <= schema <= SCHEMA:
+            raise ResultFileError(
+                f"the record has schema {reprlib.repr(schema)}, and this embedkit reads up to {SCHEMA}: "
+                "install a newer embedkit"
+            )
+        return from_plain(cls, dict(record), cls.kind, most_bytes=most_bytes)
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
         """Write the record, with the outcome of each row, as one JSON file; whole, or not at all.
@@ -180,18 +183,6 @@ def _cell(value: Any) -> str:
     if isinstance(value, tuple | list):
         return " - ".join(_cell(one) for one in value)  # pyright: ignore[reportUnknownVariableType]
     return "" if value is None else str(value)
-
-
-def _without_rows(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_rows(one) for name, one in value.items() if name != "rows" or not _are_rows(one)}  # pyright: ignore
-    if isinstance(value, list):
-        return [_without_rows(one) for one in value]  # pyright: ignore[reportUnknownVariableType]
-    return value
-
-
-def _are_rows(value: Any) -> bool:
-    return value is None or (isinstance(value, dict) and "y_true" in value)
 
 
 def _machine() -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The outcome of each tested row: what a confusion matrix, the worst mistakes and any paired test are made from.
 
-Layer: results; NumPy only.
+Layer: results; above plain.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from embedkit.results.plain import equal
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rows:
     """Tested rows, one behind the other; protocols of several draws have each row once a draw.
 
@@ -35,10 +37,25 @@ class Rows:
     keys: list[str]
     y_true: npt.NDArray[Any]
     y_pred: npt.NDArray[Any]
-    scores: npt.NDArray[Any] | None = None
+    scores: npt.NDArray[np.float64] | None = None
     probabilities: bool = False
     classes: list[str]
-    fold: npt.NDArray[Any]
+    fold: npt.NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        n, dimensions = len(self.keys), {"U": 1, "f": 1, "b": 2}.get(self.y_true.dtype.kind)
+        shape = (n,) if dimensions == 1 else (n, len(self.classes))
+        if dimensions is None or self.y_pred.dtype.kind != self.y_true.dtype.kind:
+            raise ValueError(f"labels are {self.y_true.dtype} and {self.y_pred.dtype}, expected str, float64 or bool")
+        if not self.y_true.shape == self.y_pred.shape == shape or self.fold.shape != (n,):
+            raise ValueError(f"{n} keys have labels of shapes {self.y_true.shape} and {self.y_pred.shape}")
+        if self.scores is not None and self.scores.shape != (n, len(self.classes)):
+            raise ValueError(f"{n} keys and {len(self.classes)} classes have scores of shape {self.scores.shape}")
+        if self.y_true.dtype.kind == "U" and {*self.y_true.tolist(), *self.y_pred.tolist()} - {*self.classes}:
+            raise ValueError("some labels are none of the classes")
+
+    def __eq__(self, other: object) -> bool:
+        return equal(self, other)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -51,7 +68,7 @@ class Rows:
         ValueError
             The labels are values, or several a row.
         """
-        if self.y_true.ndim != 1 or self.y_true.dtype.kind not in "UO":
+        if self.y_true.dtype.kind != "U":
             raise ValueError("a confusion matrix is of one class a row, and these labels are not")
         places = {name: place for place, name in enumerate(self.classes)}
         counts = np.zeros((len(places), len(places)), np.int64)

@@ -2,19 +2,20 @@
 
 Both are computed where the features are and kept with the result, so that a page needs the result and thumbnails only.
 
-Layer: results; NumPy only.
+Layer: results; above plain.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from embedkit.results.plain import equal
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EmbeddingMap:
     """Features of images in two dimensions.
 
@@ -34,13 +35,18 @@ class EmbeddingMap:
     model: str
     method: str
     keys: list[str]
-    xy: npt.NDArray[Any]
+    xy: npt.NDArray[np.float32]
     labels: list[str]
     parts: list[str]
 
     def __post_init__(self) -> None:
-        if np.shape(self.xy) != (len(self.keys), 2):
-            raise ValueError(f"a map of {len(self.keys)} keys has places of shape {np.shape(self.xy)}")
+        if self.xy.shape != (len(self.keys), 2):
+            raise ValueError(f"a map of {len(self.keys)} keys has places of shape {self.xy.shape}")
+        if {len(self.labels), len(self.parts)} - {0, len(self.keys)}:
+            raise ValueError(f"a map of {len(self.keys)} keys has {len(self.labels)} labels, {len(self.parts)} parts")
+
+    def __eq__(self, other: object) -> bool:
+        return equal(self, other)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

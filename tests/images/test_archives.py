@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from embedkit.errors import EmptySourceError, ManifestError, SourceError, SourceNotFoundError, UnreadableImageError
-from embedkit.images import StatMemo, open_source, read_bytes
+from embedkit.images import StatMemo, digest_bytes, open_source, read_bytes
 from embedkit.images.archives import list_archive
 
 
@@ -389,7 +389,7 @@ def test_no_memo_knows_an_image_whose_sidecar_is_damaged(tmp_path):
     memo = StatMemo(tmp_path / "memo.npy")
     memo._opened_ns += 10**12  # as if the archive had been there for long
     for member in whole:
-        memo.record(member, os.stat(tmp_path / "a.tar"), bytes(32))
+        memo.record(member, os.stat(tmp_path / "a.tar"), digest_bytes(read_bytes(member)))
     memo.save()
     assert memo.lookup(source.images)[1].tolist() == [True, False]
 

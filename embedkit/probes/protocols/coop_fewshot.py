@@ -29,9 +29,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from embedkit.errors import SplitError
-from embedkit.evaluation import Labelled, Outcome, Param, Predicted, Rows, Targets, Task, accuracy
+from embedkit.evaluation import Labelled, Outcome, Predicted, Rows, Targets, Task, accuracy
 from embedkit.probes.protocols.clip import PRESCRIPTION as CLIP_PRESCRIPTION
 from embedkit.probes.protocols.logistic import Published, Regressions, fit_regressions
+from embedkit.results import Param
 
 SELECTION_SHOTS = {1: 1, 2: 2, 4: 4, 8: 4, 16: 4}
 """Examples to choose on, by examples to fit on."""
