@@ -11,33 +11,9 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from embedkit.results import (
-    Comparison,
-    CurveReport,
-    DemoResult,
-    EmbeddingMap,
-    ExtractResult,
-    FitResult,
-    PlanResult,
-    PlanStatus,
-    Predictions,
-    ProbeReport,
-    Record,
-    Rows,
-    Stages,
-)
+from embedkit.results import EmbeddingMap, Record, Rows, Stages
 
-RECORDS: tuple[type[Record], ...] = (
-    Comparison,
-    CurveReport,
-    DemoResult,
-    ExtractResult,
-    FitResult,
-    PlanResult,
-    PlanStatus,
-    Predictions,
-    ProbeReport,
-)
+RECORDS = sorted(Record.__subclasses__(), key=lambda kind: kind.kind)
 
 # Names of files that are no UTF-8 come with such halves of a pair.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]) | st.just("\udcff"), max_size=6)
