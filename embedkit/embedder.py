@@ -290,8 +290,7 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
             A parameter is out of its range.
         """
         check_batch_size(self.batch_size)
-        parts = [field.name for field in dataclasses.fields(FeatureRequest)]  # each is a parameter here
-        return FeatureRequest(**{name: getattr(self, name) for name in parts})
+        return FeatureRequest(**{field.name: getattr(self, field.name) for field in dataclasses.fields(FeatureRequest)})
 
     def _check_output(self) -> None:
         """Refuse what cannot be given before any image is looked at."""

@@ -24,6 +24,8 @@ def sentence(record: object) -> str:
 
 def _of_probe(report: ProbeReport) -> str:
     result = next((one for one in report.results if not one.floor), report.results[0])
+    if result.interval is None:
+        return f"{result.metric} of {result.estimator} on {result.model} is not defined for these rows."
     low, high = result.interval
     floors = "".join(f", {_floor_name(one)} {_hundredths(one.value)}" for one in report.results if one.floor)
     if result.metric in ("accuracy", "mean_per_class_accuracy"):
