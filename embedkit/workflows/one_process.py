@@ -128,7 +128,13 @@ def extract_result(
         changes=changes,
         origin=origin_of(
             "extract",
-            {"request": request, "output": output, "store": str(store.path)},
+            {
+                "source": None if source is None else source.name,
+                "request": request,
+                "output": output,
+                "store": store.path,
+            },
+            sources=[] if source is None else [source.name],
             fingerprints={request.model or backbone.architecture: resolution.spec.fingerprint},
         ),
     )

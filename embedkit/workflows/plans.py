@@ -114,7 +114,12 @@ def plan_extraction(
     written = write_plan(Path(plan), images, request, resolution, opened, units=units, force=force)
     spec = resolution.spec
     return PlanResult(
-        origin=origin_of("extract", {"plan": plan, "request": written.request, "units": written.units}),
+        origin=origin_of(
+            "extract",
+            {"source": images.name, "plan": plan, "request": written.request, "units": written.units},
+            sources=[images.name],
+            fingerprints={request.model or spec.backbone.architecture: spec.fingerprint},
+        ),
         plan=os.fspath(plan),
         images=len(images),
         bytes=sum(size or 0 for size in written.sizes),
@@ -205,7 +210,11 @@ def extraction_status(plan: AnyPath, *, store: AnyPath | None = None, root: str 
     PlanError, StoreError
     """
     opened = _located(plan, store, root, None).read()
-    return plan_status(opened, FeatureStore(opened.store))
+    status = plan_status(opened, FeatureStore(opened.store))
+    asked = {"status": plan, "store": store, "root": root}
+    features = {opened.request.model or "model": status.fingerprint}
+    origin = origin_of("extract", asked, sources=[opened.source.name], fingerprints=features)
+    return dataclasses.replace(status, origin=origin)
 
 
 def extract_planned(

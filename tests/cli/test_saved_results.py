@@ -1,4 +1,4 @@
-"""What ``-o`` saves is enough for what comes after a number; and errors are JSON where JSON was asked for."""
+"""What ``-o`` saves is enough for what comes after a number."""
 
 from __future__ import annotations
 
@@ -77,24 +77,3 @@ def test_every_measuring_command_saves_its_result(cli, tmp_path):
         [digest] = record.origin.split.values()
         assert len(digest) == 64
         assert record.origin.seeds[0] == 0
-
-
-@pytest.mark.parametrize(
-    ("arguments", "kind", "code"),
-    [
-        (("probe", "--json"), "MissingParameter", 2),
-        (("probe", "x.h5", "--jsom", "--json"), "NoSuchOption", 2),
-        (("extract", "photos", "--unit", "1/2", "--json"), "UsageError", 2),
-        (("info", "gone.h5", "--json"), "FeatureFileNotFoundError", 1),
-        (("store", "info", "gone", "--json"), "StoreNotFoundError", 1),
-    ],
-)
-def test_an_error_is_json_where_json_was_asked_for(cli, arguments, kind, code):
-    ran = cli(*arguments)
-    assert ran.code == code
-    said = json.loads(ran.out)
-    assert said["error"]["type"] == kind
-    assert said["error"]["message"]
-    assert "rror: " in ran.err  # people still read it there
-    plain = cli(*[one for one in arguments if one != "--json"])
-    assert (plain.code, plain.out) == (code, "")
