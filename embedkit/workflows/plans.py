@@ -5,6 +5,7 @@ Layer: workflows; imports everything below, never click.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -190,6 +191,8 @@ def extract_unit(
         worker.plan.resolution,
         worker.store,
         unit,
+        name=worker.plan.source.name,
+        asked={"plan": plan, "unit": f"{number}/{count}"},
         images=unit.rows,
         skipped=[Skipped(worker.plan.source.keys[row], reason) for row, reason in sorted(unit.failures.items())],
         seconds=time.monotonic() - started,
