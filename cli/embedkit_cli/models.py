@@ -6,12 +6,13 @@ import dataclasses
 
 import click
 
+from embedkit_cli.options import json_option
 from embedkit_cli.output import note, print_json
 
 
 @click.command("models")
 @click.argument("pattern", default="*")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@json_option
 def command(pattern: str, as_json: bool) -> int:
     """List timm's models whose name fits PATTERN, with what they cost and whether their weights are at hand.
 

@@ -136,6 +136,7 @@ def predict(
         origin=origin_of(
             "predict",
             {"model_file": model, "source": source, "weights": weights, "device": device, "output": output},
+            sources=list(dict.fromkeys(images.name for images in rows.sources.values())),
             fingerprints={name: spec.fingerprint for name, spec in loaded.specs.items()},
         ),
     )
