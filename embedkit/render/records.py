@@ -8,6 +8,7 @@ from __future__ import annotations
 from embedkit.render.layout import fact_lines, printable, table_lines
 from embedkit.render.leaderboards import leaderboards_text
 from embedkit.render.numbers import interval_text, metric_title, number_text, params_text
+from embedkit.render.sentences import best_by_test, recommendation
 from embedkit.results import (
     Comparison,
     CurveReport,
@@ -26,6 +27,9 @@ from embedkit.results import (
 
 _MOST_UNITS = 40
 """Units that are listed one by one; of more than that, those that are not complete."""
+
+_STANDS_FOR = "this estimator, on rows it was not fitted on; picked as the best of several by these rows, it flatters"
+"""What the number of a fit is worth."""
 
 _MOST_NAMED = 5
 """Units that are named in a sentence."""
@@ -83,13 +87,16 @@ def _probe(report: ProbeReport) -> list[str]:
     columns = ["features", "protocol", "estimator", "metric", number, "95 % interval", "chosen", "train", "test"]
     left_out = ([] if by_protocol else ["protocol"]) + (["metric"] if len(metrics) == 1 else [])
     columns = [column for column in columns if column not in left_out]
+    winner, several = best_by_test(report)
     rows = [
         {
             "features": result.model + (" (floor)" if result.floor else ""),
             "protocol": result.protocol + (" (as published)" if result.as_published else ""),
             "estimator": result.estimator,
             "metric": metric_title(result.metric),
-            number: number_text(result.metric, result.value) + ("" if result.converged else " (not converged)"),
+            number: number_text(result.metric, result.value)
+            + (f" (best of {several} by the test rows)" if several > 1 and result is winner else "")
+            + ("" if result.converged else " (not converged)"),
             "95 % interval": interval_text(result.metric, result.interval),
             "chosen": params_text(result.params) + (" (end of grid)" if result.at_edge else ""),
             "train": str(result.n_train),
@@ -104,6 +111,7 @@ def _probe(report: ProbeReport) -> list[str]:
         "",
         f"reported on: {report.results[0].reported_on}",
         *(f"chosen on:   {f'{name}: ' if by_protocol else ''}{chosen_on[name]}" for name in protocols),
+        *recommendation(report),
     ]
 
 
@@ -140,6 +148,7 @@ def _fit(fitted: FitResult) -> list[str]:
             ("classes", len(fitted.classes)),
             (metric_title(found.metric), value),
             ("reported on", found.reported_on),
+            ("stands for", _STANDS_FOR),
             ("chosen", params_text(found.params)),
             ("chosen on", found.selected_on),
             ("converged", None if found.converged else "no: treat the number with care"),
@@ -244,5 +253,9 @@ def _demo(demo: DemoResult) -> list[str]:
         "",
         *fact_lines([("images", demo.manifest), ("features", demo.feature_file), ("store", demo.store)]),
         "",
-        f"Next: embedkit fit {printable(demo.feature_file)} --estimator svm -o digits.skops",
+        f"Next: embedkit fit {printable(demo.feature_file)} --estimator {_recommended(demo.report)} -o digits.skops",
     ]
+
+
+def _recommended(report: ProbeReport) -> str:
+    return report.results[report.recommended or 0].estimator
