@@ -31,6 +31,9 @@ _MOST_UNITS = 40
 _STANDS_FOR = "this estimator, on rows it was not fitted on; picked as the best of several by these rows, it flatters"
 """What the number of a fit is worth."""
 
+_MOST_CLASSES = 20
+"""Classes up to which a confusion matrix is printed."""
+
 _MOST_NAMED = 5
 """Units that are named in a sentence."""
 
@@ -47,9 +50,7 @@ def as_text(record: Record) -> str:
         case FitResult():
             lines = _fit(record)
         case Predictions():
-            scores = ["" if one.score is None else f"{one.score:.4f}" for one in record.predictions]
-            rows = [(one.path, one.predicted, score) for one, score in zip(record.predictions, scores, strict=True)]
-            lines = table_lines(("path", "predicted", record.score), rows)
+            lines = _predictions(record)
         case ExtractResult():
             lines = _extraction(record)
         case Forecast():
@@ -259,3 +260,19 @@ def _demo(demo: DemoResult) -> list[str]:
 
 def _recommended(report: ProbeReport) -> str:
     return report.results[report.recommended or 0].estimator
+
+
+def _predictions(record: Predictions) -> list[str]:
+    rows = record.table()
+    cells = [[f"{one:.4f}" if isinstance(one, float) else str(one) for one in row.values()] for row in rows]
+    lines = table_lines([*rows[0]] if rows else ("path", "predicted"), cells)
+    if record.accuracy is None or record.confusion is None:
+        return lines
+    classes, counts = record.confusion.classes, record.confusion.counts
+    labelled = sum(map(sum, counts))
+    interval = interval_text("accuracy", record.interval)
+    lines += ["", f"accuracy {number_text('accuracy', record.accuracy)} ({interval}) of {labelled} labelled images"]
+    if len(classes) > _MOST_CLASSES:
+        return [*lines, f"the confusion matrix of {len(classes)} classes is in the result: --json, or -o FILE.json"]
+    matrix = [[name, *map(str, row)] for name, row in zip(classes, counts, strict=True)]
+    return [*lines, "", *table_lines(("true \\ predicted", *classes), matrix)]
