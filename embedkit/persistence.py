@@ -263,6 +263,23 @@ def load_model(path: str | os.PathLike[str], *, trust_pickle: bool = False) -> M
     return model
 
 
+def _skops_io() -> Any:
+    """Import skops, which imports every module of scikit-learn, but not those that import torch and dask in their turn.
+
+    A prediction from features that the store holds takes half the time then.
+    """
+    held = [f"sklearn.externals.array_api_compat.{name}" for name in ("torch", "dask")]
+    held = [name for name in held if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(held))  # pyright: ignore[reportArgumentType, reportCallIssue]
+    try:
+        import skops.io
+
+        return skops.io
+    finally:
+        for name in held:
+            del sys.modules[name]
+
+
 def _is_pickle(content: bytes, path: Path) -> bool:
     """Whether a file is for pickle or joblib to load: by how it begins or, where that says nothing, by its ending."""
     if content.startswith(_ZIP):
@@ -345,19 +362,6 @@ def _check_record(content: bytes, path: Path) -> None:
         raise ModelFileFormatError(
             f"{path} has model format {number}, this embedkit reads up to {_FORMAT}; upgrade embedkit"
         )
-
-
-def _skops_io() -> Any:
-    """Return skops.io. Its import goes through all of scikit-learn; the one module that imports torch is left out."""
-    module = "sklearn.externals.array_api_compat.torch"
-    left_out = "torch" not in sys.modules and module not in sys.modules
-    if left_out:
-        cast(Any, sys.modules)[module] = None
-    try:
-        return importlib.import_module("skops.io")
-    finally:
-        if left_out:
-            del sys.modules[module]
 
 
 def _require_trusted(content: bytes, what: str, advice: str) -> None:

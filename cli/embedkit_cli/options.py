@@ -135,11 +135,11 @@ def requests_from(models: tuple[str, ...], options: dict[str, Any], *, blocks: b
 
 
 def requests_beside(models: tuple[str, ...], options: dict[str, Any]) -> list[FeatureRequest]:
-    """Return what `requests_from` does beside a TARGET; none where nothing is said of a backbone but its device."""
+    """Return what `requests_from` does beside a TARGET; none where nothing is said of a backbone."""
     from embedkit import FeatureRequest
 
     asked = requests_from(models, options)
-    return [] if not models and asked == [FeatureRequest(device=options["device"])] else asked
+    return [] if not models and asked == [FeatureRequest()] else asked
 
 
 _OVERRIDES = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")

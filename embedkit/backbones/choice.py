@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from embedkit.backbones import openvino_engine as openvino
 from embedkit.backbones.batching import Engine
+from embedkit.backbones.conversions import Conversion
 from embedkit.backbones.devices import available_precisions, check_precision
 from embedkit.backbones.drift import Drift, drift_images, measure_drift
 from embedkit.backbones.features import FrozenFeatures
@@ -44,6 +45,9 @@ WORTH_CONVERTING = 30.0
 It takes 3 to 20 s and gains a factor of 1.3 (AVX-512) to 2.5 (AMX) over torch in bf16.
 """
 
+WORTH_READING = 3.0
+"""The same where the network was converted before and kept: reading and compiling it takes about a second."""
+
 FASTER = 1.1
 """A candidate must be faster by this factor than what it replaces, lest noise decides."""
 
@@ -57,6 +61,7 @@ class Wanted:
     device: str
     expected_images: int | None
     input_size: tuple[int, int]
+    conversion: Conversion | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +150,7 @@ def _without_trial(
     if name == "torch":
         engine: Engine = TorchEngine(module, wanted.device, precision)
     else:
-        engine = openvino.OpenVinoEngine(openvino.convert(module, *wanted.input_size), precision)
+        engine = openvino.OpenVinoEngine(openvino.convert(module, *wanted.input_size, wanted.conversion), precision)
     return Choice(engine=engine, name=name, precision=precision, reason=reason)
 
 
@@ -163,7 +168,9 @@ def _after_trial(module: FrozenFeatures, wanted: Wanted, images: int) -> Choice:
     best = _fastest(tried, wanted)
     remark = ""
     if wanted.device == "cpu" and wanted.engine != "torch":
-        worth = best is None or images * best.seconds / available_cores() >= WORTH_CONVERTING
+        kept = wanted.conversion is not None and wanted.conversion.is_kept()
+        least = WORTH_READING if kept else WORTH_CONVERTING
+        worth = best is None or images * best.seconds / available_cores() >= least
         if worth and openvino.is_installed():
             tried += _with_openvino(module, wanted, pixels, reference)
             best = _fastest(tried, wanted)
@@ -191,7 +198,7 @@ def _with_openvino(
     module: FrozenFeatures, wanted: Wanted, pixels: NDArray[np.uint8], reference: NDArray[np.float32]
 ) -> list[_Candidate]:
     try:
-        converted = openvino.convert(module, *wanted.input_size)
+        converted = openvino.convert(module, *wanted.input_size, wanted.conversion)
     except DeviceError:
         if wanted.engine == "openvino":
             raise

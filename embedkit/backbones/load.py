@@ -6,6 +6,7 @@ Layer: backbones, its top. Imports torch and timm, unless a pseudo-backbone is a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from embedkit.backbones.backbone import Backbone
 from embedkit.backbones.pseudo import PSEUDO_BACKBONES, load_pseudo
@@ -14,7 +15,11 @@ from embedkit.errors import UsageError
 
 
 def load_backbone(
-    request: FeatureRequest, *, batch_size: int | None = None, expected_images: int | None = None
+    request: FeatureRequest,
+    *,
+    batch_size: int | None = None,
+    expected_images: int | None = None,
+    memo_folder: Path | None = None,
 ) -> Backbone:
     """Load a frozen backbone.
 
@@ -28,6 +33,8 @@ def load_backbone(
         one image agree to about 1e-6.
     expected_images : int or None
         How many images will be run, if known: it only helps ``auto`` to judge whether an engine pays for its start.
+    memo_folder : Path or None
+        Where networks that an engine has to convert are kept for the next process.
 
     Returns
     -------
@@ -48,11 +55,15 @@ def load_backbone(
     UsageError
         The model has no such layer, pool or argument.
     """
-    return load_backbones([request], batch_size=batch_size, expected_images=expected_images)[0]
+    return load_backbones([request], batch_size=batch_size, expected_images=expected_images, memo_folder=memo_folder)[0]
 
 
 def load_backbones(
-    requests: Sequence[FeatureRequest], *, batch_size: int | None = None, expected_images: int | None = None
+    requests: Sequence[FeatureRequest],
+    *,
+    batch_size: int | None = None,
+    expected_images: int | None = None,
+    memo_folder: Path | None = None,
 ) -> list[Backbone]:
     """Load several outputs of one network: backbones that differ in layer, pool and dtype alone and share each pass.
 
@@ -62,7 +73,7 @@ def load_backbones(
     ----------
     requests : sequence of FeatureRequest
         At least one; equal but for `layer`, `pool` and `dtype`.
-    batch_size, expected_images
+    batch_size, expected_images, memo_folder
         As for `load_backbone`, which also lists what is raised.
     """
     networks = [request.network for request in requests]
@@ -73,4 +84,4 @@ def load_backbones(
         return [load_pseudo(request) for request in requests]
     from embedkit.backbones.network import load_network
 
-    return load_network(requests, batch_size, expected_images)
+    return load_network(requests, batch_size, expected_images, memo_folder)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -17,10 +18,12 @@ from embedkit.backbones.backbone import Backbone
 from embedkit.backbones.batching import BatchRunner
 from embedkit.backbones.build import Built, build_model
 from embedkit.backbones.choice import Choice, Wanted, choose_engine
+from embedkit.backbones.conversions import Conversion
 from embedkit.backbones.devices import resolve_device
 from embedkit.backbones.features import FrozenFeatures, Tap
 from embedkit.backbones.folding import fold_batch_norms
 from embedkit.backbones.models import quiet_timm
+from embedkit.backbones.openvino_engine import is_installed
 from embedkit.backbones.request import FeatureRequest
 from embedkit.backbones.threads import keep_thread_count, use_one_thread
 from embedkit.backbones.transform import resolve_preprocess
@@ -43,7 +46,7 @@ _LOADING = threading.Lock()
 
 
 def load_network(
-    requests: Sequence[FeatureRequest], batch_size: int | None, expected_images: int | None
+    requests: Sequence[FeatureRequest], batch_size: int | None, expected_images: int | None, memo_folder: Path | None
 ) -> list[Backbone]:
     """Load the network that the requests name; see `embedkit.backbones.load.load_backbones`."""
     request = requests[0]
@@ -61,13 +64,20 @@ def load_network(
             built.model, mean=preprocess.mean, std=preprocess.std, taps=[tap for several in taps for tap in several]
         )
         widths = _measure_widths(module, preprocess)
-        fold_batch_norms(module, _blank(preprocess) + 128)
+        conversion = None
+        if memo_folder is not None and device == "cpu" and request.engine != "torch":
+            conversion = Conversion(memo_folder, _conversion_key(built, weights, module, preprocess))
+        # What is neither run by torch nor converted needs no folding, and that takes as long as several images.
+        by_openvino = request.engine == "openvino" and request.precision != "auto"
+        if not (by_openvino and conversion is not None and conversion.is_kept()):
+            fold_batch_norms(module, _blank(preprocess) + 128)
         wanted = Wanted(
             engine=request.engine,
             precision=request.precision,
             device=device,
             expected_images=expected_images,
             input_size=preprocess.input_size,
+            conversion=conversion,
         )
         choice = choose_engine(module, wanted)
     size = default_batch_size(device) if batch_size is None else min(batch_size, largest_batch_size(device))
@@ -150,6 +160,21 @@ def _measure_widths(module: FrozenFeatures, preprocess: PreprocessSpec) -> list[
         raise UsageError(
             f"{type(module.model).__name__} does not take images of {height} x {width} pixels: {reason}"
         ) from error
+
+
+def _conversion_key(built: Built, weights: str, module: FrozenFeatures, preprocess: PreprocessSpec) -> dict[str, Json]:
+    """Return all that a conversion depends on. The number is raised when `FrozenFeatures` computes something else."""
+    return {
+        "version": 1,
+        "architecture": built.architecture,
+        "model_args": dict(built.model_args),
+        "weights": weights,
+        "taps": [[tap.layer, tap.pool] for tap in module.taps],
+        "mean": list(preprocess.mean),
+        "std": list(preprocess.std),
+        "input_size": list(preprocess.input_size),
+        "libraries": {name: version(name) for name in ("openvino", "timm", "torch")} if is_installed() else {},
+    }
 
 
 def _blank(preprocess: PreprocessSpec) -> torch.Tensor:

@@ -5,21 +5,27 @@ Layer: backbones. Imports torch, and openvino (extra ``fast``) when an engine is
 
 from __future__ import annotations
 
+import logging
 import sys
+import tempfile
 import threading
 import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from embedkit.backbones.conversions import Conversion
 from embedkit.backbones.features import FrozenFeatures
 from embedkit.backbones.threads import available_cores
 from embedkit.errors import DeviceError, MissingExtraError
 from embedkit.specs import Precision
+
+_log = logging.getLogger("embedkit")
 
 HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}
 
@@ -49,8 +55,8 @@ class ConvertedModule:
     model: Any
 
 
-def convert(module: FrozenFeatures, height: int, width: int) -> ConvertedModule:
-    """Trace a module and convert it; takes 3 to 20 seconds.
+def convert(module: FrozenFeatures, height: int, width: int, conversion: Conversion | None = None) -> ConvertedModule:
+    """Trace a module and convert it, which takes 3 to 20 seconds, or read what was kept of that before.
 
     Parameters
     ----------
@@ -58,6 +64,8 @@ def convert(module: FrozenFeatures, height: int, width: int) -> ConvertedModule:
         In fp32 on the CPU.
     height, width : int
         Of its images, in pixels.
+    conversion : Conversion, optional
+        Where the converted module is kept.
 
     Raises
     ------
@@ -66,18 +74,45 @@ def convert(module: FrozenFeatures, height: int, width: int) -> ConvertedModule:
     DeviceError
         OpenVINO cannot convert the module.
     """
+    kept = None if conversion is None else conversion.read()
+    model = None if kept is None else _parse(*kept)
+    if model is None:
+        model = _trace(module, height, width)
+        if conversion is not None:
+            conversion.keep(*_serialise(model))
+    return ConvertedModule(module, model)
+
+
+def _trace(module: FrozenFeatures, height: int, width: int) -> Any:
     openvino = _import()
     example = torch.zeros(1, 3, height, width, dtype=torch.uint8)
     try:
         with torch.inference_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch.jit.trace: deprecated, and remarks on Python branches
-            model = openvino.convert_model(module, example_input=example, input=[-1, 3, height, width])
+            return openvino.convert_model(module, example_input=example, input=[-1, 3, height, width])
     except Exception as error:  # of its front end, of the tracer, of the model: there is no common type
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DeviceError(
             f"OpenVINO cannot convert {type(module.model).__name__}: {reason}; use engine='torch'"
         ) from error
-    return ConvertedModule(module, model)
+
+
+def _serialise(model: Any) -> tuple[bytes, bytes]:
+    """Return a model as OpenVINO's two files of it: description and weights, in fp32 as they are."""
+    with tempfile.TemporaryDirectory() as folder:
+        description = Path(folder, "network.xml")
+        _import().save_model(model, description, compress_to_fp16=False)
+        return description.read_bytes(), description.with_suffix(".bin").read_bytes()
+
+
+def _parse(description: bytes, weights: memoryview) -> Any:
+    openvino = _import()
+    try:
+        return openvino.Core().read_model(description, openvino.Tensor(np.frombuffer(weights, np.uint8)))
+    except RuntimeError as error:  # written by another release than its key says
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        _log.warning("OpenVINO cannot read the network that it converted before (%s): converted again", reason)
+        return None
 
 
 class OpenVinoEngine:

@@ -6,14 +6,16 @@ Layer: backbones. Imports torch's folder of downloads and, through `hub`, huggin
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch.hub
 
 from embedkit.backbones.bundled import PACKAGES, WeightsPackage
 from embedkit.backbones.hub import cached_hub_file, hub_file
-from embedkit.backbones.models import KnownModel
 from embedkit.errors import WeightsError, WeightsNotFoundError
+
+if TYPE_CHECKING:
+    from embedkit.backbones.models import KnownModel
 
 FILENAMES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
 """The names under which timm and transformers keep weights in a repository or folder, the preferred one first."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -276,8 +276,7 @@ def _per_image(one: ProbeResult, other: ProbeResult) -> tuple[npt.NDArray[np.flo
 
 
 def _apart(leader: ProbeResult, other: ProbeResult) -> bool:
-    ends = (cast("tuple[float, float] | None", leader.interval), cast("tuple[float, float] | None", other.interval))
-    return None not in ends and cast("tuple[float, float]", ends[0])[0] > cast("tuple[float, float]", ends[1])[1]
+    return leader.interval is not None and other.interval is not None and leader.interval[0] > other.interval[1]
 
 
 def _refusals(ranked: Sequence[Entry]) -> list[str]:
@@ -348,7 +347,7 @@ def _sortable(value: float | None) -> float:
 
 def _standing(entry: Entry, rank: int | None, *, tied: bool) -> Standing:
     results = entry.results
-    ends = [interval for result in results if (interval := cast(Any, result.interval)) is not None]
+    ends = [interval for result in results if (interval := result.interval) is not None]
     values = _values(entry)
     return Standing(
         model=entry.model,

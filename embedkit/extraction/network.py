@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -20,7 +21,9 @@ from embedkit.specs import require_equal
 class Network:
     """The jobs that outputs of one network serve, in one way of preprocessing."""
 
-    def __init__(self, jobs: list[Job], backbones: list[Backbone] | None, batch_size: int | None) -> None:
+    def __init__(
+        self, jobs: list[Job], backbones: list[Backbone] | None, batch_size: int | None, memo_folder: Path
+    ) -> None:
         self.jobs = jobs
         spec = jobs[0].spec
         self.recipe = Recipe(spec.decode, spec.preprocess)
@@ -28,6 +31,7 @@ class Network:
         self.seconds = 0.0
         self._backbones = backbones
         self._batch_size = batch_size
+        self._memo_folder = memo_folder
 
     @property
     def needs_torch(self) -> bool:
@@ -38,7 +42,7 @@ class Network:
         """Return one backbone a job, from memory or from its weights."""
         if self._backbones is None:
             asked = [job.request.pinned(job.spec) for job in self.jobs]
-            self._backbones = load(asked, batch_size=self._batch_size)
+            self._backbones = load(asked, self._memo_folder, batch_size=self._batch_size)
             for job, backbone in zip(self.jobs, self._backbones, strict=True):
                 require_equal(
                     feature_spec(job.request, backbone),

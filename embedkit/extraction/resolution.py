@@ -219,7 +219,7 @@ def resolve_together(
             continue
         asked = [requests[place] for place in members]
         kept = known[0] if known else _held(asked[0], store, expected_images)
-        backbones = _load_as(kept, asked, expected_images, batch_size)
+        backbones = _load_as(kept, asked, expected_images, batch_size, store.memo_folder)
         for place, held, backbone in zip(members, remembered, backbones, strict=True):
             found = held or _resolution(requests[place], backbone, kept)
             if held is None and remember:
@@ -246,17 +246,21 @@ def _held(request: FeatureRequest, store: FeatureStore, expected_images: int | N
 
 
 def _load_as(
-    kept: Resolution | None, asked: list[FeatureRequest], expected_images: int | None, batch_size: int | None
+    kept: Resolution | None,
+    asked: list[FeatureRequest],
+    expected_images: int | None,
+    batch_size: int | None,
+    memo_folder: Path,
 ) -> list[Backbone]:
     """Load the outputs of one network, in the engine and precision of a resolution where this machine has them."""
     if kept is not None:
         try:
             like_kept = {name: getattr(kept.spec.backbone, name) for name in _SETTLED}
             pinned = [dataclasses.replace(request, **like_kept) for request in asked]
-            return load(pinned, expected_images, batch_size)
+            return load(pinned, memo_folder, expected_images, batch_size)
         except (DeviceError, MissingExtraError) as error:
             log.warning("features of this model are in the store, but not as this machine computes them: %s", error)
-    return load(asked, expected_images, batch_size)
+    return load(asked, memo_folder, expected_images, batch_size)
 
 
 def by_network(requests: Sequence[FeatureRequest]) -> list[list[int]]:
@@ -268,7 +272,10 @@ def by_network(requests: Sequence[FeatureRequest]) -> list[list[int]]:
 
 
 def load(
-    requests: Sequence[FeatureRequest], expected_images: int | None = None, batch_size: int | None = None
+    requests: Sequence[FeatureRequest],
+    memo_folder: Path,
+    expected_images: int | None = None,
+    batch_size: int | None = None,
 ) -> list[Backbone]:
     """Load the outputs of one network; only here are torch and timm imported."""
     from embedkit.backbones import check_weights_file, load_backbones
@@ -277,7 +284,7 @@ def load(
         if request.weights_file is not None:
             check_weights_file(request.weights_file)
 
-    return load_backbones(requests, batch_size=batch_size, expected_images=expected_images)
+    return load_backbones(requests, batch_size=batch_size, expected_images=expected_images, memo_folder=memo_folder)
 
 
 def _remember(request: FeatureRequest, store: FeatureStore, backbone: Backbone) -> Resolution:

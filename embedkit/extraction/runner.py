@@ -210,7 +210,8 @@ class _Pass:
         for members in by_network([job.request.pinned(job.spec) for job in self.jobs]):
             jobs = [self.jobs[place] for place in members]
             given = [backbone for job in jobs if (backbone := backbones[job.spec.fingerprint]) is not None]
-            networks.append(Network(jobs, given if len(given) == len(jobs) else None, self.batch_size))
+            loaded = given if len(given) == len(jobs) else None
+            networks.append(Network(jobs, loaded, self.batch_size, self.store.memo_folder))
         return networks
 
     def _outcome(self, job: Job, resolution: Resolution, seconds: float) -> Extraction:

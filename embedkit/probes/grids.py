@@ -87,7 +87,13 @@ def search(
 def _plain(params: Params) -> dict[str, Param]:
     """Return values that a record can hold."""
     plain: Params = {name: to_plain(value) for name, value in params.items()}
-    return {name: value if isinstance(value, Param) else repr(params[name]) for name, value in plain.items()}
+    return {name: value if _is_plain(value) else repr(params[name]) for name, value in plain.items()}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_plain, cast("list[Any]", value)))
+    return value is None or isinstance(value, float | int | str | bool)
 
 
 def _at_edge(value: Any, values: Sequence[Any]) -> bool:

@@ -5,7 +5,20 @@ Layer: above results, below workflows; never opens a table or fits.
 
 from embedkit.render.layout import fact_lines, printable, table_lines
 from embedkit.render.leaderboards import as_csv, as_markdown
-from embedkit.render.numbers import interval_text, is_share, metric_title, number_text, p_text, params_text, percent
+from embedkit.render.numbers import (
+    chosen_text,
+    features_text,
+    interval_text,
+    is_share,
+    metric_title,
+    number_text,
+    p_number,
+    p_text,
+    params_text,
+    percent,
+    rank_text,
+    value_text,
+)
 from embedkit.render.records import as_text, remarks
 from embedkit.render.sentences import sentence
 
@@ -13,16 +26,21 @@ __all__ = [
     "as_csv",
     "as_markdown",
     "as_text",
+    "chosen_text",
     "fact_lines",
+    "features_text",
     "interval_text",
     "is_share",
     "metric_title",
     "number_text",
+    "p_number",
     "p_text",
     "params_text",
     "percent",
     "printable",
+    "rank_text",
     "remarks",
     "sentence",
     "table_lines",
+    "value_text",
 ]

@@ -10,7 +10,15 @@ import io
 from collections.abc import Iterable, Sequence
 
 from embedkit.render.layout import printable
-from embedkit.render.numbers import interval_text, number_text, p_text, params_text
+from embedkit.render.numbers import (
+    chosen_text,
+    features_text,
+    interval_text,
+    metric_title,
+    p_text,
+    rank_text,
+    value_text,
+)
 from embedkit.results import AverageRanks, Comparison, Leaderboard, Pair, Standing
 
 HEADER = (
@@ -36,7 +44,7 @@ def leaderboards_text(comparison: Comparison) -> str:
     for board in comparison.leaderboards:
         rows = cells(board)
         missing = [one.model for one in comparison.unavailable if one.data == board.data]
-        rows += [("-", f"{name} (floor)", "unavailable", *[""] * (len(header(board)) - 3)) for name in missing]
+        rows += [("-", features_text(name, True), "unavailable", *[""] * (len(header(board)) - 3)) for name in missing]
         lines += [title(board), "", *_aligned([header(board), *(tuple(map(printable, row)) for row in rows)]), ""]
         lines += [f"reported on: {board.reported_on}", f"chosen on:   {board.selected_on}", ""]
         lines += [f"not ranked: {reason}" for reason in board.not_ranked]
@@ -54,7 +62,7 @@ def cells(board: Leaderboard) -> list[tuple[str, ...]]:
 
 def header(board: Leaderboard) -> tuple[str, ...]:
     """Return the names of the columns of `cells`; the metric in place of ``value``."""
-    names = tuple(board.metric.replace("_", " ") if name == "value" else name for name in HEADER)
+    names = tuple(metric_title(board.metric) if name == "value" else name for name in HEADER)
     return names if board.seeds > 1 else (*names[:4], *names[5:])
 
 
@@ -86,7 +94,7 @@ def ranks_in_words(ranks: AverageRanks) -> list[str]:
         f"{ranks.critical_difference:.2f}" + ("" if ranks.p_value <= 0.05 else ": no backbone is told from another")
     ]
     for model, rank, group in zip(ranks.models, ranks.average_ranks, ranks.groups, strict=True):
-        lines.append(f"  {_rank(group, ranks.groups.count(group) > 1):>3}  {rank:5.2f}  {model}")
+        lines.append(f"  {rank_text(group, ranks.groups.count(group) > 1):>3}  {rank:5.2f}  {model}")
     return lines
 
 
@@ -118,7 +126,7 @@ def as_markdown(comparison: Comparison) -> str:
         lines += [f"## {title(board)}", ""]
         lines += _markdown_table(header(board), cells(board))
         missing = [(one.model, one.reason) for one in comparison.unavailable if one.data == board.data]
-        lines += [f"| | {_escaped(name)} (floor) | unavailable |" for name, _ in missing]
+        lines += [f"| | {_escaped(features_text(name, True))} | unavailable |" for name, _ in missing]
         lines += ["", f"Reported on: {board.reported_on}. Chosen on: {board.selected_on}.", ""]
         lines += [f"- not ranked: {reason}" for reason in board.not_ranked]
         lines += [f"- {_escaped(text)}" for text in pairs_in_words(board)]
@@ -134,12 +142,12 @@ def as_markdown(comparison: Comparison) -> str:
 
 def _cells(board: Leaderboard, row: Standing) -> tuple[str, ...]:
     return (
-        "-" if row.rank is None else _rank(row.rank, row.tied),
-        row.model + (" (floor)" if row.floor else ""),
-        number_text(board.metric, row.value) + ("" if row.converged else " (not converged)"),
+        rank_text(row.rank, row.tied),
+        features_text(row.model, row.floor),
+        value_text(board.metric, row.value, row.converged),
         interval_text(board.metric, row.interval),
         interval_text(board.metric, row.seed_interval),
-        params_text(row.params) + (" (end of grid)" if row.at_edge else ""),
+        chosen_text(row.params, row.at_edge),
         str(row.n_train),
         str(row.n_test),
         "-" if row.images_per_second is None else f"{row.images_per_second:.0f}",
@@ -147,10 +155,6 @@ def _cells(board: Leaderboard, row: Standing) -> tuple[str, ...]:
         f"{row.feature_bytes:,}",
         f"{row.fit_seconds:.2f}",
     )
-
-
-def _rank(rank: int, tied: bool) -> str:
-    return f"{rank}=" if tied else str(rank)
 
 
 def _pair_in_words(pair: Pair) -> str:

@@ -1,5 +1,7 @@
 """What is a share, how a metric is called and rounded, what an interval looks like: the one place that says so.
 
+What a number needs beside it stands with it: that a fit did not converge, that a choice lies at the end of its grid.
+
 Layer: render; standard library only.
 """
 
@@ -42,6 +44,11 @@ def number_text(metric: str, value: float | None) -> str:
     return percent(value) if is_share(metric) else f"{value:.3f}"
 
 
+def value_text(metric: str, value: float | None, converged: bool) -> str:
+    """Write a value of a metric, and whether it can be believed."""
+    return number_text(metric, value) + ("" if converged else " (not converged)")
+
+
 def interval_text(metric: str, interval: tuple[float, float] | None) -> str:
     """Write a 95 % interval of a metric; a dash where there is none."""
     if interval is None:
@@ -57,6 +64,27 @@ def params_text(params: Mapping[str, object]) -> str:
     )
 
 
-def p_text(p_value: float) -> str:
+def chosen_text(params: Mapping[str, object], at_edge: bool) -> str:
+    """Write what was chosen, and whether a wider grid might do better."""
+    return params_text(params) + (" (end of grid)" if at_edge else "")
+
+
+def features_text(model: str, floor: bool) -> str:
+    """Name features."""
+    return model + (" (floor)" if floor else "")
+
+
+def rank_text(rank: int | None, tied: bool) -> str:
+    """Write a rank; ``1=`` where others share it, a dash where nothing is ranked."""
+    return "-" if rank is None else f"{rank}=" if tied else str(rank)
+
+
+def p_number(p_value: float) -> str:
     """Write a p-value with two digits that say something."""
-    return "p < 1e-6" if p_value < 1e-6 else f"p = {p_value:.2g}"
+    return "< 1e-6" if p_value < 1e-6 else f"{p_value:.2g}"
+
+
+def p_text(p_value: float) -> str:
+    """Write ``p = 0.03``."""
+    number = p_number(p_value)
+    return f"p {number}" if number.startswith("<") else f"p = {number}"

@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from embedkit.render.layout import fact_lines, printable, table_lines
 from embedkit.render.leaderboards import leaderboards_text
-from embedkit.render.numbers import interval_text, metric_title, number_text, params_text
+from embedkit.render.numbers import (
+    chosen_text,
+    features_text,
+    interval_text,
+    metric_title,
+    number_text,
+    params_text,
+    value_text,
+)
 from embedkit.render.sentences import best_by_test, recommendation
 from embedkit.results import (
     Comparison,
@@ -91,21 +99,20 @@ def _probe(report: ProbeReport) -> list[str]:
     winner, several = best_by_test(report)
     rows = [
         {
-            "features": result.model + (" (floor)" if result.floor else ""),
+            "features": features_text(result.model, result.floor),
             "protocol": result.protocol + (" (as published)" if result.as_published else ""),
             "estimator": result.estimator,
             "metric": metric_title(result.metric),
-            number: number_text(result.metric, result.value)
-            + (f" (best of {several} by the test rows)" if several > 1 and result is winner else "")
-            + ("" if result.converged else " (not converged)"),
+            number: value_text(result.metric, result.value, result.converged)
+            + (f" (best of {several} by the test rows)" if several > 1 and result is winner else ""),
             "95 % interval": interval_text(result.metric, result.interval),
-            "chosen": params_text(result.params) + (" (end of grid)" if result.at_edge else ""),
+            "chosen": chosen_text(result.params, result.at_edge),
             "train": str(result.n_train),
             "test": str(result.n_test),
         }
         for result in report.results
     ]
-    rows += [{"features": f"{one.model} (floor)", number: "unavailable"} for one in report.unavailable]
+    rows += [{"features": features_text(one.model, True), number: "unavailable"} for one in report.unavailable]
     chosen_on = {result.protocol: result.selected_on for result in reversed(report.results)}
     return [
         *table_lines(columns, [[row.get(column, "") for column in columns] for row in rows]),
@@ -119,9 +126,11 @@ def _probe(report: ProbeReport) -> list[str]:
 def _curves(report: CurveReport) -> list[str]:
     first = report.curves[0]
     unit = "a class" if first.kind == "shots" else "of train"
-    missing = [(f"{one.model} (floor)", "unavailable", *[""] * (len(first.points) - 1)) for one in report.unavailable]
+    missing = [
+        (features_text(one.model, True), "unavailable", *[""] * (len(first.points) - 1)) for one in report.unavailable
+    ]
     rows = [
-        (curve.model + (" (floor)" if curve.floor else ""), *(_point(curve.metric, point) for point in curve.points))
+        (features_text(curve.model, curve.floor), *(_point(curve.metric, point) for point in curve.points))
         for curve in report.curves
     ]
     interval = " with its 95 % interval" if first.seeds > 1 else ""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from embedkit.render.numbers import interval_text, metric_title, number_text
+from embedkit.render.numbers import interval_text, is_share, metric_title, number_text, p_text
 from embedkit.results import Comparison, Curve, CurveReport, Leaderboard, ProbeReport, ProbeResult
 
 
@@ -54,6 +54,8 @@ def recommendation(report: ProbeReport) -> list[str]:
 def _of_probe(report: ProbeReport) -> str:
     first = next((one for one in report.results if not one.floor), report.results[0])
     result = first if report.recommended is None else report.results[report.recommended]
+    if result.interval is None:
+        return f"{result.metric} of {result.estimator} on {result.model} is not defined for these rows."
     low, high = result.interval
     floors = "".join(f", {_floor_name(one)} {_hundredths(one.value)}" for one in report.results if one.floor)
     if result.metric in ("accuracy", "mean_per_class_accuracy"):
@@ -69,31 +71,36 @@ def _of_probe(report: ProbeReport) -> str:
             f"{result.estimator} on {result.model} explains {_hundredths(result.value)} % of the variance of the "
             f"values ({_hundredths(low)} to {_hundredths(high)}); guessing their mean explains 0{floors}."
         )
-    return f"{result.estimator} on {result.model} reaches {result.metric} {result.value:.3f} ({low:.3f} to {high:.3f})."
+    value = f"{number_text(result.metric, result.value)} ({interval_text(result.metric, result.interval)})"
+    return f"{result.estimator} on {result.model} reaches {metric_title(result.metric)} {value}."
 
 
 def _of_board(board: Leaderboard) -> str:
     if board.not_ranked or not board.rows or board.rows[0].value is None:
         return f"{board.data}: the numbers of {board.protocol} are not ranked, since they are not comparable."
     first = [row for row in board.rows if row.rank == 1]
-    share = f"{100 * (first[0].value or 0.0):.1f} %" if board.metric == "accuracy" else f"{first[0].value:.3f}"
+    metric, value = metric_title(board.metric), number_text(board.metric, first[0].value)
     if len(first) > 1:
         names = ", ".join(row.model for row in first)
-        return f"{board.data}: {names} share the first place ({board.metric} up to {share}): no test tells them apart."
+        return f"{board.data}: {names} share the first place ({metric} up to {value}): no test tells them apart."
     if len(board.rows) == 1:
-        return f"{board.data}: {first[0].model} reaches {board.metric} {share}."
+        return f"{board.data}: {first[0].model} reaches {metric} {value}."
     against = [pair for pair in board.pairs if pair.better == first[0].model]
     nearest = max(against, key=lambda pair: pair.corrected) if against else None
-    than = "" if nearest is None else f", the nearest being {nearest.worse} (p = {nearest.corrected:.2g}, corrected)"
-    return f"{board.data}: {first[0].model} is best by {board.protocol} ({board.metric} {share}){than}."
+    than = "" if nearest is None else f", the nearest being {nearest.worse} ({p_text(nearest.corrected)}, corrected)"
+    return f"{board.data}: {first[0].model} is best by {board.protocol} ({metric} {value}){than}."
 
 
 def _of_curves(report: CurveReport) -> str:
     curve: Curve = next((one for one in report.curves if not one.floor), report.curves[0])
     points = [curve.points[0], curve.points[-1]] if len(curve.points) > 1 else curve.points
     unit = "photos a class" if curve.kind == "shots" else "of the training photos"
-    shares = [f"{_size(curve, point.size)} {unit} give {100 * point.mean:.0f} %" for point in points]
-    return f"{curve.estimator} on {curve.model}: {', '.join(shares)} ({curve.metric})."
+    shares = [f"{_size(curve, point.size)} {unit} give {_rounded(curve.metric, point.mean)}" for point in points]
+    return f"{curve.estimator} on {curve.model}: {', '.join(shares)} ({metric_title(curve.metric)})."
+
+
+def _rounded(metric: str, value: float) -> str:
+    return f"{_hundredths(value)} %" if is_share(metric) else number_text(metric, value)
 
 
 def _size(curve: Curve, size: float) -> str:

@@ -10,7 +10,7 @@ document.querySelectorAll("table").forEach((table) => {
       table.querySelectorAll("thead th").forEach((other) => other.setAttribute("aria-sort", "none"));
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
       const read = (row) => row.cells[column] ? row.cells[column].textContent.trim() : "";
-      const number = (cell) => { const found = /^-?[\d.,]+(e-?\d+)?/.exec(cell); return found ? parseFloat(found[0].replace(/,/g, "")) : NaN; };
+      const number = (cell) => { const found = /^(?:< )?(-?[\d.,]+(?:e-?\d+)?)/.exec(cell); return found ? parseFloat(found[1].replace(/,/g, "")) : NaN; };
       [...body.rows].sort((one, other) => {
         const a = read(one), b = read(other), x = number(a), y = number(b);
         const order = isNaN(x) || isNaN(y) ? a.localeCompare(b) : x - y;

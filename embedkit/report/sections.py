@@ -6,11 +6,21 @@ Layer: report; above charts, outcomes and pictures.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 import numpy as np
 
-from embedkit.render import interval_text, is_share, metric_title, number_text, params_text
+from embedkit.render import (
+    chosen_text,
+    features_text,
+    interval_text,
+    is_share,
+    metric_title,
+    number_text,
+    p_number,
+    p_text,
+    rank_text,
+    value_text,
+)
 from embedkit.report import charts
 from embedkit.report.markup import details, lines, section, table, tag, text
 from embedkit.report.outcomes import class_outcomes, confused, is_classification, mistakes, sureness
@@ -40,12 +50,12 @@ def results(found: Sequence[ProbeResult]) -> str:
     header = ["features", "protocol", "estimator", "value", "95 % interval", "chosen", "train", "test"]
     rows = [
         [
-            text(one.model + (" (floor)" if one.floor else "")),
+            text(features_text(one.model, one.floor)),
             text(one.protocol),
             text(one.estimator),
-            number_text(one.metric, one.value) + ("" if one.converged else " (not converged)"),
+            text(value_text(one.metric, one.value, one.converged)),
             interval_text(one.metric, one.interval),
-            text(params_text(one.params)),
+            text(chosen_text(one.params, one.at_edge)),
             str(one.n_train),
             str(one.n_test),
         ]
@@ -61,7 +71,7 @@ def leaderboard(board: Leaderboard, place: int) -> str:
     share = is_share(board.metric)
     marks = [
         charts.Mark(
-            name=row.model if row.rank is None else f"{row.rank}{'=' if row.tied else ''} {row.model}",
+            name=row.model if row.rank is None else f"{rank_text(row.rank, row.tied)} {row.model}",
             value=row.value,
             interval=row.interval,
             muted=row.floor,
@@ -82,11 +92,11 @@ def leaderboard(board: Leaderboard, place: int) -> str:
     ]
     rows = [
         [
-            "-" if row.rank is None else f"{row.rank}{'=' if row.tied else ''}",
-            text(row.model + (" (floor)" if row.floor else "")),
-            number_text(board.metric, row.value),
+            rank_text(row.rank, row.tied),
+            text(features_text(row.model, row.floor)),
+            value_text(board.metric, row.value, row.converged),
             interval_text(board.metric, row.interval),
-            text(params_text(row.params)),
+            text(chosen_text(row.params, row.at_edge)),
             "" if row.images_per_second is None else f"{row.images_per_second:.0f}",
             "" if row.parameters is None else f"{row.parameters:,}",
             f"{row.feature_bytes:,}",
@@ -99,8 +109,8 @@ def leaderboard(board: Leaderboard, place: int) -> str:
             text(pair.better),
             text(pair.worse),
             f"{100 * pair.difference:+.1f}" if share else f"{pair.difference:+.3g}",
-            f"{pair.p_value:.2g}",
-            f"{pair.corrected:.2g}",
+            text(p_number(pair.p_value)),
+            text(p_number(pair.corrected)),
             "yes" if pair.differ else "no",
         ]
         for pair in board.pairs
@@ -182,14 +192,17 @@ def chosen(found: Sequence[ProbeResult]) -> str:
     """Show the scores of the values that were chosen from, such as the path of C."""
     blocks: list[str] = []
     for one in found:
+        scores = {
+            float(value): candidate.score
+            for candidate in one.candidates
+            for value in candidate.params.values()
+            if isinstance(value, int | float) and len(candidate.params) == 1
+        }
         names = {name for candidate in one.candidates for name in candidate.params}
-        numeric = all(isinstance(value, int | float) for c in one.candidates for value in c.params.values())
-        if one.floor or len(one.candidates) < 2 or len(names) != 1 or not numeric:
+        if one.floor or len(scores) < max(2, len(one.candidates)) or len(names) != 1:
             continue
-        [name] = names
-        ordered = sorted(one.candidates, key=lambda candidate: cast(float, candidate.params[name]))
-        sizes = [float(cast(float, candidate.params[name])) for candidate in ordered]
-        series = [(one.estimator, sizes, [candidate.score for candidate in ordered], [None] * len(ordered), False)]
+        [name], sizes = names, sorted(scores)
+        series = [(one.estimator, sizes, [scores[size] for size in sizes], [None] * len(sizes), False)]
         title = (
             f"{one.model}, {one.estimator}: score on the rows that choose, by {name}; chosen: {one.params.get(name)}"
         )
@@ -307,8 +320,8 @@ def costs_of(comparison: Comparison) -> str:
                 [text(model), f"{rank:.2f}", str(group)]
                 for model, rank, group in zip(ranks.models, ranks.average_ranks, ranks.groups, strict=True)
             ],
-            caption=f"Average ranks over {len(ranks.data)} data sets by {ranks.protocol}: Friedman p = "
-            f"{ranks.p_value:.2g}, critical difference {ranks.critical_difference:.2f}",
+            caption=f"Average ranks over {len(ranks.data)} data sets by {ranks.protocol}: Friedman "
+            f"{p_text(ranks.p_value)}, critical difference {ranks.critical_difference:.2f}",
             numeric=(1, 2),
         )
         for ranks in comparison.average_ranks

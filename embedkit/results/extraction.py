@@ -9,6 +9,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from embedkit.results.plain import to_plain
 from embedkit.results.record import Record
 
 Stage = Literal["read", "decode", "forward", "commit"]
@@ -42,6 +43,10 @@ class Stages:
     threads: int
     readers: int
     on_device: bool
+
+    def __post_init__(self) -> None:
+        if self.threads < 1 or self.readers < 1 or not self.wall > 0:
+            raise ValueError(f"{self.threads} threads, {self.readers} readers and {self.wall} s are no pass")
 
     @property
     def bottleneck(self) -> str:
@@ -139,7 +144,7 @@ class ExtractResult(Record):
         record = Record.to_dict(self, rows=rows)
         if self.stages is not None:
             record["stages"]["bottleneck"] = self.stages.bottleneck
-        return record | {"failed": self.failed, "images_per_second": self.images_per_second}
+        return record | {"failed": self.failed, "images_per_second": to_plain(self.images_per_second)}
 
     def table(self) -> list[dict[str, Any]]:
         """Return one row."""

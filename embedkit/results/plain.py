@@ -31,6 +31,8 @@ PackArray = Callable[[npt.NDArray[Any]], Any]
 MOST_BYTES = 1 << 31
 """Most bytes that all arrays of a record may take, where nobody says."""
 
+_INT64 = 1 << 63
+
 _DTYPES = frozenset(np.dtype(code).newbyteorder("<").str for code in "?bBhHiIqQefd")
 
 
@@ -114,6 +116,8 @@ class _Builder:
             return self._packed(value, dtype, where)
         if origin is list:
             items = _list(value, where)
+            if inner[0] is str and all(type(item) is str for item in items):
+                return items  # keys, which may be very many
             return [self.build(inner[0], item, f"{where}[{place}]") for place, item in enumerate(items)]
         if origin is tuple:
             items = _list(value, where)
@@ -126,12 +130,16 @@ class _Builder:
             return self._record(kind, _expected(isinstance(value, dict), value, where, "an object"), where)
         if kind is float:
             return _number(value, where)
+        if kind is int:
+            return _expected(type(value) is int and -_INT64 <= value < _INT64, value, where, "a whole number")
         return _expected(type(value) is kind, value, where, kind.__name__)
 
     def _one_of(self, kinds: tuple[Any, ...], value: Any, where: str) -> Any:
-        if type(value) in kinds:  # None among them; a whole number stays one where both kinds may be
-            return value
+        if value is None and types.NoneType in kinds:
+            return None
         others = [kind for kind in kinds if kind is not types.NoneType]
+        if type(value) in others:  # a whole number stays one where both kinds may be
+            return self.build(type(value), value, where)
         for kind in others[:-1]:
             try:
                 return self.build(kind, value, where)

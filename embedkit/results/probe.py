@@ -14,7 +14,7 @@ from embedkit.results.record import Record
 from embedkit.results.rows import Rows
 from embedkit.results.views import EmbeddingMap, NearestTrained
 
-Param = float | int | str | bool | None
+Param = float | int | str | bool | list[Any] | None
 """The value of a hyper-parameter; what is nothing of this kind stands as its repr."""
 
 
@@ -42,8 +42,9 @@ class ProbeResult:
     model, protocol, estimator, metric : str
     value : float
         A fraction, 0 to 1; R2 may be below 0.
-    interval : (float, float)
-        95 % interval of `value` over test images; over draws of the training images for few-shot protocols.
+    interval : (float, float) or None
+        95 % interval of `value` over test images; over draws of the training images for few-shot protocols. None where
+        the metric is not defined.
     n_train, n_test, n_classes : int
         Rows the reported estimator was fitted on, rows it was judged on, classes in the training rows.
     params : dict
@@ -84,7 +85,7 @@ class ProbeResult:
     estimator: str
     metric: str
     value: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
     n_train: int
     n_test: int
     n_classes: int

@@ -13,13 +13,11 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +26,7 @@ from embedkit.errors import DamagedPartError, MissingRowsError
 from embedkit.files import DISK, Disk, FileIdentity, Folder
 from embedkit.specs import FeatureSpec
 from embedkit.store.checked import CheckedFiles, Verify
+from embedkit.store.copying import copy_runs, gather, is_run
 from embedkit.store.feature_set import Digests, Features, Mask, as_digests, missing_rows
 from embedkit.store.index import DigestIndex, Places, ReadDigests, by_part
 from embedkit.store.layout import PART_INDEX, committed_names
@@ -39,7 +38,7 @@ from embedkit.store.part_index import (
     read_part_index,
     write_part_index,
 )
-from embedkit.store.parts import BLOCK_BYTES, FalseIndexError, Part, PartMaps, most_mapped, read_part
+from embedkit.store.parts import FalseIndexError, Part, PartMaps, most_mapped, read_part
 from embedkit.store.undecodable import merge_reasons, read_undecodable, select_reasons
 from embedkit.store.uses import Uses
 from embedkit.store.writer import COMMIT_BYTES, COMMIT_SECONDS, StoredWriter
@@ -49,13 +48,10 @@ _log = logging.getLogger(__name__)
 # How often a read is repeated because parts vanished under it. Each time means a merge that ended in between.
 _ATTEMPTS = 10
 
-_THREADS = 4
-
 # So many parts are worth an index, and so many new ones a new index.
 _WORTH_AN_INDEX = 16
 
 Rows = npt.NDArray[np.int64]
-Positions = npt.NDArray[np.intp]
 Result = TypeVar("Result")
 
 
@@ -371,13 +367,13 @@ class StoredFeatureSet:
             used.append(snapshot.parts[number].name)
             features = self._maps[snapshot.parts[number]].features
             if len(runs) >= most_mapped():  # each of them keeps a part mapped
-                _copy_runs(runs)
+                copy_runs(runs)
                 runs = []
-            if _is_run(positions) and _is_run(sources):
+            if is_run(positions) and is_run(sources):
                 runs.append((features[sources[0] :][: len(sources)], rows[positions[0] :][: len(sources)]))
             else:
-                _gather(features, sources, rows, positions)
-        _copy_runs(runs)
+                gather(features, sources, rows, positions)
+        copy_runs(runs)
         self._uses.note(used)
         return rows
 
@@ -389,45 +385,3 @@ class StoredFeatureSet:
         keys = list(found)
         places = self._find(snapshot, np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 32))
         return {key: found[key] for key, place in zip(keys, places, strict=True) if place < 0}
-
-
-def _gather(features: Features, sources: Rows, target: Features, positions: Positions) -> None:
-    """Copy ``features[sources]`` to ``target[positions]``; positions ascend."""
-    if _is_run(positions):
-        block = target[positions[0] :][: len(positions)]
-        np.take(features, sources, axis=0, out=block, mode="clip")  # the default mode copies twice
-        return
-    order = np.argsort(sources, kind="stable")  # through the file forwards
-    sources, positions = sources[order], positions[order]
-    block = np.empty((min(len(sources), _block_rows(target)), target.shape[1]), target.dtype)
-    for start in range(0, len(sources), len(block)):
-        here, there = sources[start : start + len(block)], positions[start : start + len(block)]
-        target[there] = np.take(features, here, axis=0, out=block[: len(here)], mode="clip")
-
-
-def _copy_runs(runs: list[tuple[Features, Features]]) -> None:
-    """Copy consecutive rows, by several threads when there are many: a page fault then makes only one of them wait."""
-    blocks = [
-        (source[start : start + step], target[start : start + step])
-        for source, target in runs
-        for step in [_block_rows(target)]
-        for start in range(0, len(source), step)
-    ]
-
-    def copy(block: tuple[Features, Features]) -> None:
-        np.copyto(block[1], block[0])
-
-    if len(blocks) < _THREADS:
-        deque(map(copy, blocks), maxlen=0)
-    else:
-        with ThreadPoolExecutor(_THREADS) as threads:
-            deque(threads.map(copy, blocks), maxlen=0)
-
-
-def _block_rows(target: Features) -> int:
-    """Return how many rows make a block of `BLOCK_BYTES`."""
-    return max(1, BLOCK_BYTES // (target.itemsize * target.shape[1]))
-
-
-def _is_run(numbers: npt.NDArray[np.signedinteger[Any]]) -> bool:
-    return bool((np.diff(numbers) == 1).all())

@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.backbones import Backbone, FeatureRequest, as_requests
-from embedkit.extraction import Resolution, image_digests, resolve_together, run_many
+from embedkit.extraction import Resolution, default_store, image_digests, resolve_together, run_many
 from embedkit.images import ImageSource, Layout, TargetOption, describe, open_source
 from embedkit.results import Forecast
 from embedkit.store import FeatureStore
 from embedkit.workflows.origins import origin_of
+from embedkit.workflows.targets import open_store
 
 _TRIED = 64
 """Images that go through the network to know its pace."""

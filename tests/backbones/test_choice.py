@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from embedkit.backbones import FeatureRequest, PreprocessOverrides, choice, load_backbone
 from embedkit.backbones.choice import Wanted, choose_engine
+from embedkit.backbones.conversions import Conversion
 from embedkit.backbones.drift import drift_images
 from embedkit.backbones.features import FrozenFeatures, Tap
 from embedkit.errors import DeviceError, DriftError, MissingExtraError
@@ -45,8 +47,8 @@ def workshop(monkeypatch: pytest.MonkeyPatch) -> Workshop:
     monkeypatch.setattr(choice.time, "perf_counter", lambda: shop.clock)
     monkeypatch.setattr(choice, "available_cores", lambda: 1)
 
-    def convert(module: Any, height: int, width: int) -> Any:
-        shop.conversions += 1
+    def convert(module: Any, height: int, width: int, conversion: Any = None) -> Any:
+        shop.conversions += not (conversion is not None and conversion.is_kept())
         return module
 
     openvino = choice.openvino
@@ -57,8 +59,17 @@ def workshop(monkeypatch: pytest.MonkeyPatch) -> Workshop:
     return shop
 
 
-def decide(images: int | None = 10_000, engine: Any = "auto", precision: Any = "auto") -> Any:
-    wanted = Wanted(engine=engine, precision=precision, device="cpu", expected_images=images, input_size=(16, 16))
+def decide(
+    images: int | None = 10_000, engine: Any = "auto", precision: Any = "auto", conversion: Conversion | None = None
+) -> Any:
+    wanted = Wanted(
+        engine=engine,
+        precision=precision,
+        device="cpu",
+        expected_images=images,
+        input_size=(16, 16),
+        conversion=conversion,
+    )
     module: Any = nn.Identity()
     found = choose_engine(module, wanted)
     return found.name, found.precision, found
@@ -88,6 +99,15 @@ def test_a_conversion_must_pay(workshop: Workshop, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(choice, "available_cores", lambda: 2)
     assert decide(images=1000)[:2] == ("torch", "bf16"), "20 s on two cores"
     assert workshop.conversions == 1
+
+
+def test_a_network_that_was_converted_before_pays_for_a_few_hundred_images(workshop: Workshop, tmp_path: Path) -> None:
+    conversion = Conversion(tmp_path, {"weights": "a"})
+    assert decide(images=300, conversion=conversion)[:2] == ("torch", "bf16")
+    conversion.keep(b"<xml>", b"w")
+    assert decide(images=300, conversion=conversion)[:2] == ("openvino", "bf16")
+    assert workshop.conversions == 0
+    assert decide(images=100, conversion=conversion)[:2] == ("torch", "fp32"), "too few to look for anything"
 
 
 def test_what_strays_is_not_chosen(workshop: Workshop) -> None:

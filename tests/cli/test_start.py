@@ -55,7 +55,7 @@ def test_every_command_stands_in_the_readme():
     assert [name for name in COMMANDS if f"embedkit {name}" not in readme] == []
 
 
-@pytest.mark.parametrize("arguments", ["nonsense", "extract", "extract x --pool mad", "probe --json"])
+@pytest.mark.parametrize("arguments", ["nonsense", "extract", "extract x --pool mad", "probe --shots x y"])
 def test_wrong_usage_exits_with_2(cli, arguments):
     ran = cli(*arguments.split())
     assert ran.code == 2
