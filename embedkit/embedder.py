@@ -293,13 +293,14 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         """
         check_batch_size(self.batch_size)
         parts = [field.name for field in dataclasses.fields(FeatureRequest)]  # each is a parameter here
-        return FeatureRequest(**{name: getattr(self, name) for name in parts} | {"weights": self._weights()})
+        given: dict[str, Any] = {name: getattr(self, name) for name in parts}
+        return FeatureRequest(**{**given, "weights": self._weights()})
 
     def _weights(self) -> str | os.PathLike[str]:
         """Return the weights of `model`, also where they are given for several models."""
         if not isinstance(self.weights, Mapping):
             return self.weights
-        if self.model not in self.weights:
+        if self.model is None or self.model not in self.weights:
             raise UsageError(
                 f"weights name {', '.join(self.weights)} and not the model {self.model!r}; add an entry for it, as "
                 f"{{{self.model!r}: 'pretrained'}}"

@@ -20,7 +20,7 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import is_regressor
+from sklearn.base import is_regressor  # pyright: ignore[reportUnknownVariableType]
 from sklearn.pipeline import Pipeline
 
 from embedkit.backbones import Backbone, FeatureRequest
@@ -336,14 +336,14 @@ def _judge(
     ]
     if not isinstance(labels, list) or not pairs:
         return None, None, None
-    classes = sorted({*(true for true, _ in pairs), *(cast(str, one) for _, one in pairs)})
+    classes = sorted({*(true for true, _ in pairs), *(one for _, one in pairs)})
     places = {name: place for place, name in enumerate(classes)}
     counts = np.zeros((len(classes), len(classes)), np.int64)
     for true, one in pairs:
-        counts[places[true], places[cast(str, one)]] += 1
+        counts[places[true], places[one]] += 1
     right = int(np.trace(counts))
     return (
         right / len(pairs),
         wilson_interval(right, len(pairs)),
-        Confusion(classes=classes, counts=cast(list[list[int]], counts.tolist())),
+        Confusion(classes=classes, counts=counts.tolist()),
     )
