@@ -294,7 +294,8 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         check_batch_size(self.batch_size)
         parts = [field.name for field in dataclasses.fields(FeatureRequest)]  # each is a parameter here
         given: dict[str, Any] = {name: getattr(self, name) for name in parts}
-        return FeatureRequest(**{**given, "weights": self._weights()})
+        given["weights"] = self._weights()
+        return FeatureRequest(**given)
 
     def _weights(self) -> str | os.PathLike[str]:
         """Return the weights of `model`, also where they are given for several models."""
