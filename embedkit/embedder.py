@@ -18,7 +18,7 @@ import numpy.typing as npt
 from sklearn import get_config
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from embedkit.backbones import Backbone, FeatureRequest, PreprocessOverrides, check_batch_size
+from embedkit.backbones import Backbone, FeatureRequest, PreprocessOverrides, check_batch_size, weights_of
 from embedkit.errors import ImageError, UsageError
 from embedkit.extraction import Extraction, KeptBackbone, default_store, recall, resolve, run
 from embedkit.images import ImageSource, digests_of, rows_of
@@ -294,19 +294,8 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         check_batch_size(self.batch_size)
         parts = [field.name for field in dataclasses.fields(FeatureRequest)]  # each is a parameter here
         given: dict[str, Any] = {name: getattr(self, name) for name in parts}
-        given["weights"] = self._weights()
+        given["weights"] = weights_of(self.model, self.weights)
         return FeatureRequest(**given)
-
-    def _weights(self) -> str | os.PathLike[str]:
-        """Return the weights of `model`, also where they are given for several models."""
-        if not isinstance(self.weights, Mapping):
-            return self.weights
-        if self.model is None or self.model not in self.weights:
-            raise UsageError(
-                f"weights name {', '.join(self.weights)} and not the model {self.model!r}; add an entry for it, as "
-                f"{{{self.model!r}: 'pretrained'}}"
-            )
-        return self.weights[self.model]
 
     def _check_output(self) -> None:
         """Refuse what cannot be given before any image is looked at."""
