@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,3 +114,16 @@ def test_what_a_newer_version_adds_is_passed_over():
     plain = make_probe().to_dict()
     plain["results"][0]["later"] = {"x": 1}
     assert result_from(plain) == result_from(make_probe().to_dict())
+
+
+def test_a_reader_without_embedkit_sees_the_same(tmp_path, monkeypatch):
+    """The few lines of docs/format.md, as they stand there."""
+    text = (Path(__file__).resolve().parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
+    [code] = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "zlib" in block]
+    report = make_probe()
+    report.save(tmp_path / "grocery.json")
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(code, names)
+    np.testing.assert_array_equal(names["counts"], report.results[0].rows.confusion())
+    np.testing.assert_array_equal(names["array"](names["rows"]["scores"]), report.results[0].rows.scores)
