@@ -17,6 +17,7 @@ from embedkit.backbones.request import (
     as_request,
     as_requests,
     check_batch_size,
+    weights_of,
 )
 from embedkit.backbones.threads import keep_thread_count, use_one_thread
 from embedkit.backbones.weights_file import check_weights_file
@@ -24,6 +25,7 @@ from embedkit.backbones.weights_file import check_weights_file
 if TYPE_CHECKING:
     from embedkit.backbones.devices import available_devices, resolve_device
     from embedkit.backbones.models import ModelInfo, list_models
+    from embedkit.backbones.shortlisting import ListedModel, shortlist, shortlist_source
 else:
 
     def __getattr__(name: str) -> Any:
@@ -31,6 +33,10 @@ else:
             from embedkit.backbones import models
 
             return getattr(models, name)
+        if name in ("ListedModel", "shortlist", "shortlist_source"):
+            from embedkit.backbones import shortlisting
+
+            return getattr(shortlisting, name)
         if name in ("available_devices", "resolve_device"):
             from embedkit.backbones import devices
 
@@ -41,6 +47,7 @@ else:
 __all__ = [
     "Backbone",
     "FeatureRequest",
+    "ListedModel",
     "ModelInfo",
     "PreprocessOverrides",
     "as_request",
@@ -55,5 +62,8 @@ __all__ = [
     "load_backbones",
     "resolve_device",
     "run_together",
+    "shortlist",
+    "shortlist_source",
     "use_one_thread",
+    "weights_of",
 ]
