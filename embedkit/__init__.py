@@ -9,7 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from embedkit.backbones import FeatureRequest, ModelInfo, PreprocessOverrides, list_models
+    from embedkit.backbones import (
+        FeatureRequest,
+        ListedModel,
+        ModelInfo,
+        PreprocessOverrides,
+        list_models,
+        shortlist,
+        shortlist_source,
+    )
     from embedkit.embedder import ImageEmbedder
     from embedkit.errors import EmbedkitError
     from embedkit.extraction import Tick, default_store
@@ -64,6 +72,7 @@ else:
         "Forecast": "embedkit.results",
         "ImageSource": "embedkit.images",
         "ImageEmbedder": "embedkit.embedder",
+        "ListedModel": "embedkit.backbones",
         "Model": "embedkit.persistence",
         "ModelInfo": "embedkit.backbones",
         "PlanResult": "embedkit.results",
@@ -96,6 +105,8 @@ else:
         "predict": "embedkit.workflows.predict",
         "probe": "embedkit.workflows.probe",
         "save_model": "embedkit.persistence",
+        "shortlist": "embedkit.backbones",
+        "shortlist_source": "embedkit.backbones",
         "write_page": "embedkit.workflows.pages",
     }
 
@@ -124,6 +135,7 @@ __all__ = [
     "Forecast",
     "ImageEmbedder",
     "ImageSource",
+    "ListedModel",
     "Model",
     "ModelInfo",
     "PlanResult",
@@ -156,5 +168,7 @@ __all__ = [
     "predict",
     "probe",
     "save_model",
+    "shortlist",
+    "shortlist_source",
     "write_page",
 ]

@@ -292,10 +292,8 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
             A parameter is out of its range.
         """
         check_batch_size(self.batch_size)
-        parts = [field.name for field in dataclasses.fields(FeatureRequest)]  # each is a parameter here
-        given: dict[str, Any] = {name: getattr(self, name) for name in parts}
-        given["weights"] = weights_of(self.model, self.weights)
-        return FeatureRequest(**given)
+        parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(FeatureRequest)}
+        return FeatureRequest(**{**parts, "weights": cast(Any, weights_of(self.model, self.weights))})
 
     def _check_output(self) -> None:
         """Refuse what cannot be given before any image is looked at."""
@@ -338,9 +336,8 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         if keys is not None and len(keys) != len(names):
             raise UsageError(f"{len(keys)} keys were given for {len(names)} images, expected one each")
         self._check_failures(extraction, names if keys is None else keys)
-        rows = extraction.rows
         features = np.full((len(extraction.digests), spec.backbone.width), np.nan, dtype=np.float32)
-        features[rows] = extraction.features.get(extraction.digests[rows])
+        features[extraction.rows] = extraction.features.get(extraction.digests[extraction.rows])
         return features, spec
 
     def _extract(self, X: Any, request: FeatureRequest) -> tuple[Extraction, Sequence[str]]:
@@ -400,6 +397,4 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
 
 def _columns(X: Any) -> list[str] | None:
     """Return the names of a data frame's columns; None for anything else."""
-    if not (hasattr(X, "columns") and hasattr(X, "shape")):
-        return None
-    return [str(name) for name in X.columns]
+    return [str(name) for name in X.columns] if hasattr(X, "columns") and hasattr(X, "shape") else None

@@ -25,6 +25,7 @@ from embedkit.backbones.weights_file import check_weights_file
 if TYPE_CHECKING:
     from embedkit.backbones.devices import available_devices, resolve_device
     from embedkit.backbones.models import ModelInfo, list_models
+    from embedkit.backbones.shortlisting import ListedModel, shortlist, shortlist_source
 else:
 
     def __getattr__(name: str) -> Any:
@@ -32,6 +33,10 @@ else:
             from embedkit.backbones import models
 
             return getattr(models, name)
+        if name in ("ListedModel", "shortlist", "shortlist_source"):
+            from embedkit.backbones import shortlisting
+
+            return getattr(shortlisting, name)
         if name in ("available_devices", "resolve_device"):
             from embedkit.backbones import devices
 
@@ -42,6 +47,7 @@ else:
 __all__ = [
     "Backbone",
     "FeatureRequest",
+    "ListedModel",
     "ModelInfo",
     "PreprocessOverrides",
     "as_request",
@@ -56,6 +62,8 @@ __all__ = [
     "load_backbones",
     "resolve_device",
     "run_together",
+    "shortlist",
+    "shortlist_source",
     "use_one_thread",
     "weights_of",
 ]

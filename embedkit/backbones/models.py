@@ -97,7 +97,7 @@ class ModelInfo:
     Attributes
     ----------
     name : str
-        ``arch.tag``, or ``arch`` alone where timm has no weights of it.
+        ``arch.tag``, or ``arch`` alone.
     parameters : int
         Number of parameters without the classifier.
     input_size : (int, int)
@@ -105,7 +105,7 @@ class ModelInfo:
     width : int
         Number of features of one image.
     weights_at_hand : bool
-        Whether its pretrained weights are on this machine.
+        Whether its pretrained weights are on this machine; those of the default tag for ``arch`` alone.
     """
 
     name: str
@@ -116,10 +116,10 @@ class ModelInfo:
 
 
 def list_models(pattern: str = "*") -> Iterator[ModelInfo]:
-    """List timm's models whose name fits a shell pattern, with and without weights.
+    """List timm's architectures and pretrained tags whose name fits a shell pattern.
 
-    Every architecture is built once, without memory for its weights; a broad pattern takes a while, so models come
-    one at a time.
+    An architecture by itself stands for its default tag, where it has one. Each is built once, without memory for its
+    weights; a broad pattern takes a while, so models come one at a time.
 
     Parameters
     ----------
@@ -130,26 +130,24 @@ def list_models(pattern: str = "*") -> Iterator[ModelInfo]:
 
     wanted = pattern if any(mark in pattern for mark in "*?[") else f"*{pattern}*"
     trained = cast(list[str], _timm.list_models(wanted, pretrained=True))
-    with_weights = {name.split(".")[0] for name in trained}
-    untrained = [name for name in cast(list[str], _timm.list_models(wanted)) if name not in with_weights]
+    architectures = cast(list[str], _timm.list_models(wanted))
     measured: dict[str, tuple[int, int]] = {}
-    for name in sorted([*trained, *untrained]):
+    for name in sorted([*trained, *architectures]):
         known = resolve_model(name)
         if known.architecture not in measured:
-            measured[known.architecture] = _measure(known.architecture)
+            measured[known.architecture] = measure(known.architecture)
         parameters, width = measured[known.architecture]
         size = known.config.get("input_size", (3, 224, 224))
-        at_hand = name in trained and pretrained_file_at_hand(known) is not None
         yield ModelInfo(
             name=name,
             parameters=parameters,
             input_size=(int(size[1]), int(size[2])),
             width=width,
-            weights_at_hand=at_hand,
+            weights_at_hand=pretrained_file_at_hand(known) is not None,
         )
 
 
-def _measure(architecture: str) -> tuple[int, int]:
+def measure(architecture: str) -> tuple[int, int]:
     """Return the number of parameters and of features, from timm's declaration of them."""
     model = _without_memory(architecture)
     parameters = sum(parameter.numel() for parameter in model.parameters())

@@ -156,6 +156,8 @@ def test_a_repository_that_is_named_is_asked_itself(no_hub: None) -> None:
 
 def test_models_shows_them_at_hand(no_hub: None) -> None:
     at_hand = {model.name: model.weights_at_hand for model in list_models("tf_efficientnet_lite*")}
-    assert [name for name, there in at_hand.items() if there] == [f"{name}.in1k" for name in BUNDLED_MODELS]
+    assert [name for name, there in at_hand.items() if there] == [
+        full for name in BUNDLED_MODELS for full in (name, f"{name}.in1k")
+    ]
     assert not at_hand["tf_efficientnet_lite3.in1k"]
     assert pretrained_file_at_hand(resolve_model("tf_efficientnet_lite0")) == PACKAGES["tf_efficientnet_lite0"].path()

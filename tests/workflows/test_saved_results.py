@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,6 @@ from sklearn.metrics import confusion_matrix
 from embedkit import FeatureTable, compare, load_result, probe
 from embedkit.evaluation import mcnemar_test
 from tests.probes.samples import blobs, table_of
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -63,17 +60,6 @@ def test_a_saved_comparison_keeps_the_rows_of_each_result(files, tmp_path):
     ]
     for one, other in zip(comparison.results, again.results, strict=True):
         assert other.rows.per_image() == one.rows.per_image()
-
-
-def test_the_reader_in_the_docs_reads(files, tmp_path, monkeypatch):
-    report = probe(files[0], estimator="logistic", floors=False, store=tmp_path / "store")
-    report.save(tmp_path / "result.json")
-    code = re.search(r"## The saved result.*?```python\n(.*?)```", (ROOT / "docs/format.md").read_text(), re.DOTALL)
-    monkeypatch.chdir(tmp_path)
-    found: dict = {}
-    exec(code.group(1), found)
-    assert found["accuracy"] == report.results[0].value
-    np.testing.assert_array_equal(found["unpack"](found["rows"]["scores"]), report.results[0].rows.scores)
 
 
 def test_the_command_line_saves_and_draws(files, tmp_path, monkeypatch):
