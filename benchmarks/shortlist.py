@@ -33,7 +33,7 @@ FIELDS = ("model", "top1", "milliseconds", "parameters", "width", "input_size", 
 
 
 def published(results: Iterable[str], pace: Iterable[str]) -> list[tuple[float, float, str]]:
-    """Return (milliseconds, top-1 in percent, ``arch.tag``) of the models that both tables have at their default size."""
+    """Return (milliseconds, top-1 in percent, ``arch.tag``) of models that both tables have at their default size."""
     taken = {(row["model"], int(row["infer_img_size"])): float(row["infer_step_time"]) for row in csv.DictReader(pace)}
     found: list[tuple[float, float, str]] = []
     for row in csv.DictReader(results):
