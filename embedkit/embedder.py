@@ -18,7 +18,7 @@ import numpy.typing as npt
 from sklearn import get_config
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from embedkit.backbones import Backbone, FeatureRequest, PreprocessOverrides, check_batch_size
+from embedkit.backbones import Backbone, FeatureRequest, PreprocessOverrides, check_batch_size, weights_of
 from embedkit.errors import ImageError, UsageError
 from embedkit.extraction import Extraction, KeptBackbone, default_store, recall, resolve, run
 from embedkit.images import ImageSource, digests_of, rows_of
@@ -40,10 +40,10 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         A timm name, passed through unchanged: ``"resnet50.a1_in1k"``, ``"hf-hub:org/name"``, ``"local-dir:/folder"``;
         or ``"pixels32"``, ``"colour-histogram"``, the floors that need no weights. None is the backbone that comes with
         embedkit, ``"tf_efficientnet_lite0"`` trained on ImageNet.
-    weights : str, default="pretrained"
+    weights : str or mapping of model to str, default="pretrained"
         ``"pretrained"`` (timm's own), ``"random"``, ``"bundled"`` (from the data packages of
         ``"tf_efficientnet_lite0"``, ``"tf_efficientnet_lite1"`` and ``"tf_efficientnet_lite2"``), or a ``.safetensors``
-        / ``.pth`` file.
+        / ``.pth`` file. A mapping has those of several models, so that a search may choose among ``model``.
     model_args : mapping, optional
         Further arguments of ``timm.create_model``.
     layer : int or sequence of int, optional
@@ -105,7 +105,7 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         self,
         model: str | None = None,
         *,
-        weights: str | os.PathLike[str] = "pretrained",
+        weights: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]] = "pretrained",
         model_args: Mapping[str, Json] | None = None,
         layer: int | None | Sequence[int | None] = None,
         pool: Pool | Sequence[Pool] = "auto",
@@ -270,6 +270,8 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         state.pop("_loaded", None)
         for name in ("weights", "store", "root"):
             state[name] = os.fspath(state[name]) if isinstance(state[name], os.PathLike) else state[name]
+        if isinstance(self.weights, Mapping):
+            state["weights"] = {name: os.fspath(file) for name, file in self.weights.items()}
         if isinstance(self.preprocess, PreprocessOverrides):
             state["preprocess"] = self.preprocess.given()
         if "spec_" in state:
@@ -290,7 +292,8 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
             A parameter is out of its range.
         """
         check_batch_size(self.batch_size)
-        return FeatureRequest(**{field.name: getattr(self, field.name) for field in dataclasses.fields(FeatureRequest)})
+        parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(FeatureRequest)}
+        return FeatureRequest(**{**parts, "weights": weights_of(self.model, self.weights)})
 
     def _check_output(self) -> None:
         """Refuse what cannot be given before any image is looked at."""
@@ -333,9 +336,8 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         if keys is not None and len(keys) != len(names):
             raise UsageError(f"{len(keys)} keys were given for {len(names)} images, expected one each")
         self._check_failures(extraction, names if keys is None else keys)
-        rows = extraction.rows
         features = np.full((len(extraction.digests), spec.backbone.width), np.nan, dtype=np.float32)
-        features[rows] = extraction.features.get(extraction.digests[rows])
+        features[extraction.rows] = extraction.features.get(extraction.digests[extraction.rows])
         return features, spec
 
     def _extract(self, X: Any, request: FeatureRequest) -> tuple[Extraction, Sequence[str]]:
@@ -395,6 +397,4 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
 
 def _columns(X: Any) -> list[str] | None:
     """Return the names of a data frame's columns; None for anything else."""
-    if not (hasattr(X, "columns") and hasattr(X, "shape")):
-        return None
-    return [str(name) for name in X.columns]
+    return [str(name) for name in X.columns] if hasattr(X, "columns") and hasattr(X, "shape") else None

@@ -394,3 +394,23 @@ def test_a_batch_size_is_judged_before_the_store_is_asked(tmp_path, batch_size):
 def test_parameters_of_another_type_are_named(name):
     with pytest.raises(UsageError, match=f"^{name} is 5"):
         ImageEmbedder("pixels32", **{name: 5}).request()
+
+
+def test_weights_of_several_models_follow_the_model(tmp_path):
+    paths = []
+    for number in range(12):
+        paths.append(tmp_path / f"{number:02d}.png")
+        make_photo(number, tint=number).save(paths[-1])
+    weights = {MODEL: "random", "pixels32": "pretrained"}
+    options = {"precision": "fp32", "engine": "torch", "store": str(tmp_path / "store")}
+    embedder = ImageEmbedder(MODEL, weights=weights, **options)
+    single = ImageEmbedder(MODEL, weights="random", **options).fit_transform(paths)
+    np.testing.assert_array_equal(clone(embedder).fit_transform(paths), single)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(embedder)).fit_transform(paths), single)
+    grid = GridSearchCV(
+        make_pipeline(embedder, LogisticRegression(max_iter=1000)), {"imageembedder__model": [MODEL, "pixels32"]}, cv=2
+    )
+    grid.fit(paths, np.arange(12) % 3)
+    assert np.isfinite(grid.cv_results_["mean_test_score"]).all()
+    with pytest.raises(UsageError, match="weights name test_resnet, pixels32 and not the model 'colour-histogram'"):
+        clone(embedder).set_params(model="colour-histogram").fit(paths)

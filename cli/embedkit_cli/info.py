@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from embedkit_cli.options import json_option
 from embedkit_cli.output import print_facts, print_json
 
 
 @click.command("info")
 @click.argument("file", type=click.Path())
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@json_option
 def command(file: str, as_json: bool) -> int:
     """Say what is in a feature FILE.
 

@@ -6,12 +6,13 @@ import dataclasses
 
 import click
 
+from embedkit_cli.options import json_option
 from embedkit_cli.output import note, print_json, print_table
 
 
 @click.command("models")
 @click.argument("pattern", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@json_option
 def command(pattern: str | None, as_json: bool) -> int:
     """List timm's models whose name fits PATTERN, with what they cost and whether their weights are at hand.
 

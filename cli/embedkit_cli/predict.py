@@ -29,6 +29,9 @@ from embedkit_cli.progress import ProgressBar
     metavar="FILE.csv",
     help="Write the table as CSV, or the whole result as .json, too.",
 )
+@click.option(
+    "--top", metavar="K", type=click.IntRange(min=1), default=None, help="List the K likeliest classes of each image."
+)
 @result_options
 @trust_pickle_option
 @store_option
@@ -39,6 +42,7 @@ def command(
     weights: tuple[str, ...],
     device: str,
     output: str | None,
+    top: int | None,
     page: str | None,
     force: bool,
     trust_pickle: bool,
@@ -65,6 +69,7 @@ def command(
         store=store,
         output=output,
         force=force,
+        top=top or 0,
         trust_pickle=trust_pickle,
         progress=ProgressBar(),
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from embedkit_cli.options import json_option
 from embedkit_cli.output import note, print_facts, print_json, print_table
 
 if TYPE_CHECKING:
@@ -33,8 +34,7 @@ def command() -> None:
 
 def _on_store(function: _Command) -> _Command:
     """Add what every command here takes: the folder and ``--json``."""
-    function = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")(function)
-    return click.argument("folder", type=click.Path(), required=False, metavar="[DIR]")(function)
+    return click.argument("folder", type=click.Path(), required=False, metavar="[DIR]")(json_option(function))
 
 
 def _open(folder: str | None) -> FeatureStore:

@@ -17,6 +17,7 @@ from embedkit.backbones.request import (
     as_request,
     as_requests,
     check_batch_size,
+    weights_of,
 )
 from embedkit.backbones.threads import keep_thread_count, use_one_thread
 from embedkit.backbones.weights_file import check_weights_file
@@ -64,4 +65,5 @@ __all__ = [
     "shortlist",
     "shortlist_source",
     "use_one_thread",
+    "weights_of",
 ]

@@ -368,3 +368,23 @@ def _overrides(given: object) -> PreprocessOverrides:
         return PreprocessOverrides(**values)
     except TypeError as error:
         raise UsageError(f"preprocess is {given!r}, expected fields of PreprocessOverrides: {error}") from error
+
+
+def weights_of(
+    model: str | None, weights: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]]
+) -> str | os.PathLike[str]:
+    """Return the weights of a model, also where they are given for several models, by name.
+
+    Raises
+    ------
+    UsageError
+        They name others, and not this one.
+    """
+    if not isinstance(weights, Mapping):
+        return weights
+    if model is None or model not in weights:
+        raise UsageError(
+            f"weights name {', '.join(weights)} and not the model {model!r}; add an entry for it, as "
+            f"{{{model!r}: 'pretrained'}}"
+        )
+    return weights[model]

@@ -28,11 +28,13 @@ from embedkit.evaluation.statistics import (
     nemenyi_critical_difference,
     paired_permutation_test,
     rank_groups,
+    wilson_interval,
 )
 from embedkit.evaluation.subjects import about
 from embedkit.evaluation.task import NOTHING_SELECTED, Labelled, Outcome, Steps, Task, tasks_of
 
 __all__ = [
+    "wilson_interval",
     "Conditions",
     "Entry",
     "FeatureRows",

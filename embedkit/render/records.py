@@ -16,6 +16,7 @@ from embedkit.render.numbers import (
     params_text,
     value_text,
 )
+from embedkit.render.sentences import best_by_test, recommendation
 from embedkit.results import (
     Comparison,
     CurveReport,
@@ -35,6 +36,12 @@ from embedkit.results import (
 _MOST_UNITS = 40
 """Units that are listed one by one; of more than that, those that are not complete."""
 
+_STANDS_FOR = "this estimator, on rows it was not fitted on; picked as the best of several by these rows, it flatters"
+"""What the number of a fit is worth."""
+
+_MOST_CLASSES = 20
+"""Classes up to which a confusion matrix is printed."""
+
 _MOST_NAMED = 5
 """Units that are named in a sentence."""
 
@@ -51,9 +58,7 @@ def as_text(record: Record) -> str:
         case FitResult():
             lines = _fit(record)
         case Predictions():
-            scores = ["" if one.score is None else f"{one.score:.4f}" for one in record.predictions]
-            rows = [(one.path, one.predicted, score) for one, score in zip(record.predictions, scores, strict=True)]
-            lines = table_lines(("path", "predicted", record.score), rows)
+            lines = _predictions(record)
         case ExtractResult():
             lines = _extraction(record)
         case Forecast():
@@ -91,13 +96,15 @@ def _probe(report: ProbeReport) -> list[str]:
     columns = ["features", "protocol", "estimator", "metric", number, "95 % interval", "chosen", "train", "test"]
     left_out = ([] if by_protocol else ["protocol"]) + (["metric"] if len(metrics) == 1 else [])
     columns = [column for column in columns if column not in left_out]
+    winner, several = best_by_test(report)
     rows = [
         {
             "features": features_text(result.model, result.floor),
             "protocol": result.protocol + (" (as published)" if result.as_published else ""),
             "estimator": result.estimator,
             "metric": metric_title(result.metric),
-            number: value_text(result.metric, result.value, result.converged),
+            number: value_text(result.metric, result.value, result.converged)
+            + (f" (best of {several} by the test rows)" if several > 1 and result is winner else ""),
             "95 % interval": interval_text(result.metric, result.interval),
             "chosen": chosen_text(result.params, result.at_edge),
             "train": str(result.n_train),
@@ -112,6 +119,7 @@ def _probe(report: ProbeReport) -> list[str]:
         "",
         f"reported on: {report.results[0].reported_on}",
         *(f"chosen on:   {f'{name}: ' if by_protocol else ''}{chosen_on[name]}" for name in protocols),
+        *recommendation(report),
     ]
 
 
@@ -150,6 +158,7 @@ def _fit(fitted: FitResult) -> list[str]:
             ("classes", len(fitted.classes)),
             (metric_title(found.metric), value),
             ("reported on", found.reported_on),
+            ("stands for", _STANDS_FOR),
             ("chosen", params_text(found.params)),
             ("chosen on", found.selected_on),
             ("converged", None if found.converged else "no: treat the number with care"),
@@ -254,5 +263,25 @@ def _demo(demo: DemoResult) -> list[str]:
         "",
         *fact_lines([("images", demo.manifest), ("features", demo.feature_file), ("store", demo.store)]),
         "",
-        f"Next: embedkit fit {printable(demo.feature_file)} --estimator svm -o digits.skops",
+        f"Next: embedkit fit {printable(demo.feature_file)} --estimator {_recommended(demo.report)} -o digits.skops",
     ]
+
+
+def _recommended(report: ProbeReport) -> str:
+    return report.results[report.recommended or 0].estimator
+
+
+def _predictions(record: Predictions) -> list[str]:
+    rows = record.table()
+    cells = [[f"{one:.4f}" if isinstance(one, float) else str(one) for one in row.values()] for row in rows]
+    lines = table_lines([*rows[0]] if rows else ("path", "predicted"), cells)
+    if record.accuracy is None or record.confusion is None:
+        return lines
+    classes, counts = record.confusion.classes, record.confusion.counts
+    labelled = sum(map(sum, counts))
+    interval = interval_text("accuracy", record.interval)
+    lines += ["", f"accuracy {number_text('accuracy', record.accuracy)} ({interval}) of {labelled} labelled images"]
+    if len(classes) > _MOST_CLASSES:
+        return [*lines, f"the confusion matrix of {len(classes)} classes is in the result: --json, or -o FILE.json"]
+    matrix = [[name, *map(str, row)] for name, row in zip(classes, counts, strict=True)]
+    return [*lines, "", *table_lines(("true \\ predicted", *classes), matrix)]

@@ -22,8 +22,38 @@ def sentence(record: object) -> str:
     return ""
 
 
+def best_by_test(report: ProbeReport) -> tuple[ProbeResult | None, int]:
+    """Return the best result of ``quick`` by the tested rows, floors aside, and of how many it is the best."""
+    running = [one for one in report.results if one.protocol == "quick" and not one.floor]
+    return max(running, key=lambda one: one.value, default=None), len(running)
+
+
+def recommendation(report: ProbeReport) -> list[str]:
+    """Say in a line what to fit, by which rows that was chosen, and what the best by the tested rows is worth."""
+    best, several = best_by_test(report)
+    if best is None or several < 2:
+        return []
+    flatters = f"the best of {several} by the test rows ({best.estimator} on {best.model}) would flatter"
+    if report.recommended is None:
+        return [f"recommended: none, since no estimator had candidates to choose from on other rows; {flatters}"]
+    one = report.results[report.recommended]
+    number = f"{number_text(one.metric, one.value)} ({interval_text(one.metric, one.interval)})"
+    said = (
+        f"recommended: {one.estimator} on {one.model}, chosen on the rows that choose; "
+        f"its test {metric_title(one.metric)} is {number}"
+    )
+    unchosen = [
+        result.estimator
+        for result in report.results
+        if result.protocol == "quick" and not result.floor and not result.candidates
+    ]
+    left_out = f"; {', '.join(unchosen)} had nothing to choose and was not in the running" if unchosen else ""
+    return [f"{said}{left_out}" + ("; it is also the best by the test rows" if one is best else f"; {flatters}")]
+
+
 def _of_probe(report: ProbeReport) -> str:
-    result = next((one for one in report.results if not one.floor), report.results[0])
+    first = next((one for one in report.results if not one.floor), report.results[0])
+    result = first if report.recommended is None else report.results[report.recommended]
     if result.interval is None:
         return f"{result.metric} of {result.estimator} on {result.model} is not defined for these rows."
     low, high = result.interval

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from typing import Any, cast
 
-from embedkit.render import sentence
+from embedkit.render import interval_text, number_text, sentence
 from embedkit.report import sections
 from embedkit.report.markup import details, lines, section, table, tag, text
 from embedkit.report.pictures import Thumbnails
@@ -131,14 +131,33 @@ def _of_fit(fitted: FitResult, thumbnails: Thumbnails) -> list[str]:
 
 def _of_predictions(predictions: Predictions, thumbnails: Thumbnails) -> list[str]:
     rows = [
-        [thumbnails.picture(one.path), text(one.predicted), "" if one.score is None else f"{one.score:.3f}"]
+        [thumbnails.picture(one.path), text(_said(one.predicted)), "" if one.score is None else f"{one.score:.3f}"]
         for one in predictions.predictions[:500]
     ]
     more = len(predictions.predictions) - len(rows)
     caption = f"{len(rows)} predictions" + (f"; {more} more are in the record" if more > 0 else "")
     return [
-        section("Predictions", table(["photo", "predicted", predictions.score], rows, caption=caption, numeric=(2,)))
+        *_of_labelled(predictions),
+        section("Predictions", table(["photo", "predicted", predictions.score], rows, caption=caption, numeric=(2,))),
     ]
+
+
+def _said(predicted: str | float | list[str]) -> str:
+    return ", ".join(predicted) if isinstance(predicted, list) else str(predicted)
+
+
+def _of_labelled(predictions: Predictions) -> list[str]:
+    """Show how often labelled photos are named right."""
+    if predictions.accuracy is None or predictions.confusion is None:
+        return []
+    classes = predictions.confusion.classes
+    caption = (
+        f"accuracy {number_text('accuracy', predictions.accuracy)} "
+        f"({interval_text('accuracy', predictions.interval)}); rows are the true classes, columns the predicted ones"
+    )
+    rows = [[text(name), *map(str, row)] for name, row in zip(classes, predictions.confusion.counts, strict=True)]
+    columns = ["true", *classes]
+    return [section("Labelled photos", table(columns, rows, caption=caption, numeric=range(1, len(columns))))]
 
 
 _SECTIONS: dict[type[Any], Callable[[Any, Thumbnails], list[str]]] = {

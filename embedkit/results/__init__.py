@@ -7,14 +7,16 @@ from embedkit.results.comparison import AverageRanks, Comparison, Leaderboard, P
 from embedkit.results.curve import Curve, CurveReport, Point
 from embedkit.results.extraction import ExtractResult, Forecast, PlanResult, PlanStatus, Stage, Stages, UnitStatus
 from embedkit.results.loading import load_result, result_from
-from embedkit.results.models import DemoResult, FitResult, Prediction, Predictions
+from embedkit.results.models import Confusion, DemoResult, FitResult, Guess, Prediction, Predictions
 from embedkit.results.plain import as_packed, from_plain, to_plain
-from embedkit.results.probe import Candidate, Param, ProbeReport, ProbeResult
+from embedkit.results.probe import Candidate, Param, ProbeReport, ProbeResult, recommended_of
 from embedkit.results.record import Origin, Record, Skipped, Unavailable, html_table
 from embedkit.results.rows import Rows
 from embedkit.results.views import EmbeddingMap, NearestTrained
 
 __all__ = [
+    "Confusion",
+    "Guess",
     "AverageRanks",
     "Candidate",
     "Comparison",
@@ -37,6 +39,7 @@ __all__ = [
     "Predictions",
     "ProbeReport",
     "ProbeResult",
+    "recommended_of",
     "Record",
     "Rows",
     "Skipped",

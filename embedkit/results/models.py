@@ -44,32 +44,67 @@ class FitResult(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class Guess:
+    """A class that an image may be of, and its score."""
+
+    label: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
-    """One image's class.
+    """What a model says of one image.
 
     Attributes
     ----------
     path : str
         The image's key in its source; of a table, what its first column of images says.
-    predicted : str
+    predicted : str, float, or list of str
+        The class; the value; or the names of several labels.
     score : float or None
         Probability of the class, or the value of the decision function for it; None where the estimator has neither.
+    kind : {"probability", "decision value"} or None
+        What the score is.
+    top : list of Guess
+        The likeliest classes, best first, as many as were asked for.
     """
 
     path: str
-    predicted: str
-    score: float | None
+    predicted: str | float | list[str]
+    score: float | None = None
+    kind: str | None = None
+    top: list[Guess] = field(default_factory=list[Guess])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confusion:
+    """Images by true class (row) and predicted class (column).
+
+    Attributes
+    ----------
+    classes : list of str
+        Sorted: those of the labels and those that were predicted.
+    counts : list of list of int
+    """
+
+    classes: list[str]
+    counts: list[list[int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predictions(Record):
-    """The classes of a source's images.
+    """What a model says of a source's images, and how often it is right where these have labels.
 
     Attributes
     ----------
     predictions : list of Prediction
     score : {"probability", "decision value", "score"}
-        What the scores are.
+        What the scores are; "score" where there are none.
+    accuracy : float or None
+        The share of labelled images that are named right; None where the source has no classes.
+    interval : (float, float) or None
+        Wilson's 95 % interval of `accuracy`.
+    confusion : Confusion or None
     output : str or None
         The file that was written.
     """
@@ -78,11 +113,23 @@ class Predictions(Record):
 
     predictions: list[Prediction]
     score: str
+    accuracy: float | None = None
+    interval: tuple[float, float] | None = None
+    confusion: Confusion | None = None
     output: str | None = None
 
     def table(self) -> list[dict[str, Any]]:
-        """Return one row an image: path, predicted, and the score by its name."""
-        return [{"path": one.path, "predicted": one.predicted, self.score: one.score} for one in self.predictions]
+        """Return one row an image: path, predicted, the score by its name, and the likeliest classes."""
+        scored = any(one.score is not None for one in self.predictions)
+        return [
+            {
+                "path": one.path,
+                "predicted": ", ".join(one.predicted) if isinstance(one.predicted, list) else one.predicted,
+                **({self.score: one.score} if scored else {}),
+                **({"top": ", ".join(f"{guess.label} {guess.score:.4f}" for guess in one.top)} if one.top else {}),
+            }
+            for one in self.predictions
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

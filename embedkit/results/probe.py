@@ -5,6 +5,7 @@ Layer: results; above record and rows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -115,6 +116,31 @@ class ProbeResult:
         return {name: getattr(self, name) for name in (*names, "converged", "floor")}
 
 
+def recommended_of(results: Sequence[ProbeResult]) -> int | None:
+    """Choose one of several results of ``quick`` by the rows that chose their hyper-parameters, never by tested ones.
+
+    The best of several by the tested rows flatters, since it was chosen by the rows that it is reported on; the tested
+    number of this one does not.
+
+    Parameters
+    ----------
+    results : sequence of ProbeResult
+
+    Returns
+    -------
+    int or None
+        The place of the result that is no floor and whose best candidate scored highest, the first of equals. The only
+        result that is no floor, if there is one. None where several are there and none has candidates.
+    """
+    places = [place for place, one in enumerate(results) if one.protocol == "quick" and not one.floor]
+    if len(places) == 1:
+        return places[0]
+    scores = {
+        place: max(one.score for one in results[place].candidates) for place in places if results[place].candidates
+    }
+    return max(scores, key=lambda place: scores[place]) if scores else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeReport(Record):
     """Results, best first, and what a reader should know before quoting them.
@@ -122,6 +148,9 @@ class ProbeReport(Record):
     Attributes
     ----------
     results : list of ProbeResult
+    recommended : int or None
+        The place in `results` of what to fit: chosen by `recommended_of`, not by the tested rows. None where nothing
+        was chosen on rows of its own.
     maps : list of EmbeddingMap
         Of the models' features, where a page was asked for.
     nearest : list of NearestTrained
@@ -131,6 +160,7 @@ class ProbeReport(Record):
     kind: ClassVar[str] = "probe"
 
     results: list[ProbeResult]
+    recommended: int | None = None
     maps: list[EmbeddingMap] = field(default_factory=list[EmbeddingMap], metadata={"rows": True})
     nearest: list[NearestTrained] = field(default_factory=list[NearestTrained], metadata={"rows": True})
 

@@ -168,7 +168,9 @@ def open_store(path: Path, create: bool, disk: Disk = DISK) -> Folder:
         return _create_store(path, disk)
     except UnreadableFileError as error:
         if not path.is_dir():
-            raise StoreFormatError(f"{path} is a file, not a feature store, which is a folder") from None
+            raise StoreFormatError(
+                f"{path} is a file, not a feature store, which is a folder: name one by --store, or by EMBEDKIT_STORE"
+            ) from None
         raise StoreError(f"cannot read {marker}: {error}; check its permissions and the disk") from error
     return _checked_store(path, text)
 
@@ -260,7 +262,8 @@ def _checked_store(path: Path, text: bytes) -> Folder:
 
 def _cannot_create(path: Path, error: OSError) -> StoreWriteError:
     failure = StoreWriteError(
-        f"cannot create the folder {path}: {error.strerror or error}; name a folder that is writable"
+        f"cannot create the folder {path}: {error.strerror or error}; name a folder that is writable by --store "
+        "(store=...), or for every command by EMBEDKIT_STORE"
     )
     failure.errno = error.errno
     return failure

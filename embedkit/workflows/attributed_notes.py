@@ -1,11 +1,13 @@
 """Notes on several features tables: each once, and whose it is where it is not everyone's.
 
-Layer: workflows. Standard library only.
+Layer: workflows; above targets.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+
+from embedkit.workflows.targets import NamedTable
 
 
 def attributed(notes: Iterable[tuple[str, str]]) -> list[str]:
@@ -23,3 +25,18 @@ def attributed(notes: Iterable[tuple[str, str]]) -> list[str]:
         if note:
             about.setdefault(note, {})[name] = None
     return [note if len(found) == len(names) else f"{', '.join(found)}: {note}" for note, found in about.items()]
+
+
+def precision_notes(tables: Iterable[NamedTable]) -> list[str]:
+    """Name the precision of features that are not those of fp32 torch, which `compare` computes unless told otherwise.
+
+    Features of another precision differ within the drift bound, so that one backbone may have two numbers.
+    """
+    return [
+        f"{named.name}: its features are of {spec.backbone.engine} {spec.backbone.precision}; `compare` computes torch "
+        "fp32 unless told otherwise, and its number may differ a little from this one"
+        for named in tables
+        if not named.floor
+        and (spec := named.table.spec).backbone.weights != "none"
+        and (spec.backbone.engine, spec.backbone.precision) != ("torch", "fp32")
+    ]

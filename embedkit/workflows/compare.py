@@ -146,7 +146,7 @@ def compare(
         average_ranks=[found for found in ranks if found is not None],
         unavailable=[one._replace(data=titles[one.data]) for one in unavailable],
         skipped=[Skipped(*item) for item in sorted(skipped.items())],
-        notes=disagreements(boards),
+        notes=disagreements(boards) + _of_precisions(models, bundled),
         results=results,
         origin=origin_of(
             "compare",
@@ -221,3 +221,14 @@ def _collect(found: dict[str, NamedTable], tables: list[NamedTable], target: str
             if name in found:
                 raise UsageError(f"{target}: {name} is compared with itself; name each backbone once")
         found[name] = dataclasses.replace(named, name=name)
+
+
+def _of_precisions(models: object, bundled: list[FeatureRequest]) -> list[str]:
+    """Say why `probe` may print another number for the same backbone, where `auto` was settled here."""
+    unsettled = [one for one in as_requests(cast(Any, models)) or bundled if _pinned(one) != one]
+    if not unsettled:
+        return []
+    return [
+        "features are of torch fp32 where precision and engine are auto; `probe` and `extract` take what is fastest "
+        "within the drift bound, so that their number for the same backbone may differ a little"
+    ]

@@ -47,8 +47,8 @@ def fit(
     model : str or FeatureRequest, optional
         For a source of images, by default the bundled backbone; not allowed for a feature file.
     estimator : str or estimator of scikit-learn
-        ``"logistic"``, ``"pca+logistic"``, ``"svm"``, ``"knn"``, ``"ridge"``, ``"lda"``, the dotted path of a
-        classifier such as ``"sklearn.svm.SVC"``, or an object.
+        ``"logistic"``, ``"pca+logistic"``, ``"svm"``, ``"knn"``, ``"ridge"``, ``"lda"``, for values ``"ridge"``; the
+        dotted path of a classifier, for values of a regressor, such as ``"sklearn.svm.SVC"``, or an object.
     params : mapping of str to sequence, optional
         Values to choose from, for an estimator that is given by path or object.
     output : path
@@ -84,10 +84,15 @@ def fit(
             f"the folder {output.parent} does not exist, so {output.name} cannot be written; create it first"
         )
     opened = open_target(target, label_column=label_column)
-    if opened.target_type in ("value", "multilabel"):
+    if opened.target_type == "multilabel":
         raise LabelsError(
-            f"a model file holds a classifier of one class an image, and the labels are of type "
-            f"{opened.target_type!r}; probe them, or name a column of classes by label_column"
+            "a model file holds an estimator of one class or value an image, and the labels are of type 'multilabel'; "
+            "probe them, or name a column of classes by label_column"
+        )
+    if opened.target_type == "value" and estimator == "logistic":
+        raise UsageError(
+            "estimator 'logistic' is not for labels that are values; use ridge, or a dotted path of a scikit-learn "
+            "regressor"
         )
     [named] = tables_of(opened, as_requests(model), open_store(store), progress=progress).named
     fitted = quick(

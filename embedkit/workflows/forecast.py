@@ -118,7 +118,12 @@ def _forecast(
         store=place,
         read=[found.line()],
         source_notes=found.notes,
-        origin=origin_of("extract --dry-run", {"request": request, "store": place}),
+        origin=origin_of(
+            "extract --dry-run",
+            {"source": source.name, "request": request, "store": place},
+            sources=[source.name],
+            fingerprints={request.model or spec.backbone.architecture: spec.fingerprint},
+        ),
     )
 
 

@@ -6,7 +6,7 @@ Layer: workflows; imports everything below, never click.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from embedkit.backbones import Backbone, FeatureRequest
@@ -55,6 +55,7 @@ def extract_here(
             extraction.resolution,
             store,
             extraction,
+            name=source.name,
             source=source,
             skipped=without_features(source, extraction),
             output=output,
@@ -91,13 +92,18 @@ def extract_result(
     *,
     skipped: list[Skipped],
     seconds: float,
+    name: str,
+    asked: Mapping[str, object] | None = None,
     source: ImageSource | None = None,
     images: int | None = None,
     output: Path | None = None,
     changes: dict[str, int] | None = None,
     stages: Stages | None = None,
 ) -> ExtractResult:
-    """Say what was done for a request, by this process or by others; of a whole source also what it holds."""
+    """Say what was done for a request, by this process or by others; of a whole source also what it holds.
+
+    `name` is that of the source, `asked` what a record should know of the call beside it.
+    """
     found = describe(source, done.digests if isinstance(done, Extraction) else None) if source is not None else None
     if images is None:
         images = 0 if source is None else len(source) + len(source.failures)
@@ -128,7 +134,8 @@ def extract_result(
         changes=changes,
         origin=origin_of(
             "extract",
-            {"request": request, "output": output, "store": str(store.path)},
+            {"source": name, **(asked or {}), "request": request, "output": output, "store": store.path},
+            sources=[name],
             fingerprints={request.model or backbone.architecture: resolution.spec.fingerprint},
         ),
     )

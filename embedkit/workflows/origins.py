@@ -23,6 +23,7 @@ def origin_of(
     data: Mapping[str, Sequence[NamedTable]] | None = None,
     *,
     seeds: Sequence[int] = (),
+    sources: Sequence[str] = (),
     fingerprints: Mapping[str, str] | None = None,
 ) -> Origin:
     """Describe a call.
@@ -36,6 +37,8 @@ def origin_of(
     data : mapping of str to sequence of NamedTable
         The tables of each data set, by its name.
     seeds : sequence of int
+    sources : sequence of str
+        Names of sources of images of which there are no tables here.
     fingerprints : mapping of str to str, optional
         Of features that are in no table here.
     """
@@ -43,7 +46,7 @@ def origin_of(
     several = len(sets) > 1
     return Origin(
         request={"command": command, **{name: _plain(value) for name, value in arguments.items() if value is not None}},
-        data=list(sets),
+        data=[*sets, *data_titles(list(sources)).values()],
         fingerprints=dict(fingerprints or {})
         | {
             f"{name}: {one.name}" if several else one.name: one.table.spec.fingerprint

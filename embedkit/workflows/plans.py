@@ -5,6 +5,7 @@ Layer: workflows; imports everything below, never click.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -114,7 +115,12 @@ def plan_extraction(
     written = write_plan(Path(plan), images, request, resolution, opened, units=units, force=force)
     spec = resolution.spec
     return PlanResult(
-        origin=origin_of("extract", {"plan": plan, "request": written.request, "units": written.units}),
+        origin=origin_of(
+            "extract",
+            {"source": images.name, "plan": plan, "request": written.request, "units": written.units},
+            sources=[images.name],
+            fingerprints={request.model or spec.backbone.architecture: spec.fingerprint},
+        ),
         plan=os.fspath(plan),
         images=len(images),
         bytes=sum(size or 0 for size in written.sizes),
@@ -185,6 +191,8 @@ def extract_unit(
         worker.plan.resolution,
         worker.store,
         unit,
+        name=worker.plan.source.name,
+        asked={"plan": plan, "unit": f"{number}/{count}"},
         images=unit.rows,
         skipped=[Skipped(worker.plan.source.keys[row], reason) for row, reason in sorted(unit.failures.items())],
         seconds=time.monotonic() - started,
@@ -205,7 +213,11 @@ def extraction_status(plan: AnyPath, *, store: AnyPath | None = None, root: str 
     PlanError, StoreError
     """
     opened = _located(plan, store, root, None).read()
-    return plan_status(opened, FeatureStore(opened.store))
+    status = plan_status(opened, FeatureStore(opened.store))
+    asked = {"status": plan, "store": store, "root": root}
+    features = {opened.request.model or "model": status.fingerprint}
+    origin = origin_of("extract", asked, sources=[opened.source.name], fingerprints=features)
+    return dataclasses.replace(status, origin=origin)
 
 
 def extract_planned(

@@ -14,11 +14,13 @@ import dataclasses
 import io
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.base import is_regressor  # pyright: ignore[reportUnknownVariableType]
 from sklearn.pipeline import Pipeline
 
 from embedkit.backbones import Backbone, FeatureRequest
@@ -31,11 +33,12 @@ from embedkit.errors import (
     UsageError,
     WeightsNotFoundError,
 )
+from embedkit.evaluation import wilson_interval
 from embedkit.extraction import Extraction, Progress, Resolution, resolve_together, run_many
 from embedkit.files import commit_to
 from embedkit.images import ImageSource
 from embedkit.persistence import Model, load_model
-from embedkit.results import Prediction, Predictions, Skipped
+from embedkit.results import Confusion, Guess, Prediction, Predictions, Skipped
 from embedkit.specs import FeatureSpec, describe_differences, differences
 from embedkit.store import FeatureStore
 from embedkit.workflows.model_inputs import ModelRows, inputs_of, open_rows
@@ -52,6 +55,7 @@ def predict(
     store: str | os.PathLike[str] | None = None,
     output: str | os.PathLike[str] | None = None,
     force: bool = False,
+    top: int = 0,
     trust_pickle: bool = False,
     progress: Progress | None = None,
 ) -> Predictions:
@@ -76,6 +80,8 @@ def predict(
         A ``.csv`` or ``.json`` file to write.
     force : bool
         Replace an existing output.
+    top : int
+        How many of the likeliest classes to list for each image, with their scores; 0 lists none.
     trust_pickle : bool
         Load a model that joblib or pickle wrote, and run whatever code is in it; see `load_model`.
     progress : callable, optional
@@ -102,6 +108,8 @@ def predict(
         raise UsageError(f"{output} is neither a .csv nor a .json file")
     if output is not None and os.path.lexists(output) and not force:
         raise OutputExistsError(f"{output} exists; name another file, or use --force (force=True) to replace it")
+    if top < 0:
+        raise UsageError(f"top={top}, expected 0 or more classes to list")
     loaded = load_model(model, trust_pickle=trust_pickle)
     inputs = inputs_of(loaded)
     requests = _requests(loaded, weights, device)
@@ -123,19 +131,24 @@ def predict(
     there = np.setdiff1d(np.arange(len(rows.keys)), list(failures))
     # A copy with other embedders in the place of the model's own, wherever in it they are.
     pipeline = copy.deepcopy(loaded.pipeline, cast(Any, finding))
-    labels, scores, score_name = _classify(pipeline, rows.as_input(digests, there), len(there))
+    said = _classify(pipeline, rows.as_input(digests, there), len(there))
+    if top and there.size and said.scores is None:
+        raise UsageError("top asks for the likeliest classes, and this model gives no score for classes; leave it out")
+    keys = [rows.keys[row] for row in cast(list[int], there.tolist())]
+    judged = _judge(rows, there, said)
     result = Predictions(
-        predictions=[
-            Prediction(rows.keys[row], labels[place], None if scores is None else float(scores[place]))
-            for place, row in enumerate(cast(list[int], there.tolist()))
-        ],
-        score=score_name,
+        predictions=said.predictions(keys, top),
+        score=said.kind or "score",
+        accuracy=judged[0],
+        interval=judged[1],
+        confusion=judged[2],
         skipped=_skipped(rows, failures),
         notes=notes,
         output=None if output is None else str(output),
         origin=origin_of(
             "predict",
-            {"model_file": model, "source": source, "weights": weights, "device": device, "output": output},
+            {"model_file": model, "source": source, "weights": weights, "device": device, "output": output, "top": top},
+            sources=list(dict.fromkeys(images.name for images in rows.sources.values())),
             fingerprints={name: spec.fingerprint for name, spec in loaded.specs.items()},
         ),
     )
@@ -151,10 +164,9 @@ def predict(
 def _as_csv(result: Predictions) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(("path", "predicted", result.score))
-    writer.writerows(
-        (row.path, row.predicted, "" if row.score is None else repr(row.score)) for row in result.predictions
-    )
+    rows = result.table()
+    writer.writerow([*rows[0]] if rows else ("path", "predicted"))
+    writer.writerows([repr(one) if isinstance(one, float) else one for one in row.values()] for row in rows)
     return buffer.getvalue()
 
 
@@ -255,10 +267,36 @@ def _skipped(rows: ModelRows, failures: dict[int, str]) -> list[Skipped]:
     return [*beside, *(Skipped(rows.keys[row], failures[row]) for row in sorted(failures))]
 
 
-def _classify(pipeline: Any, taken: Any, rows: int) -> tuple[list[str], npt.NDArray[np.float64] | None, str]:
-    """Return the class of each row and how sure the estimator is of it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Said:
+    """What an estimator says of rows: one class, value or list of labels a row, and the scores of the classes."""
+
+    predicted: list[str | float | list[str]]
+    classes: list[str] = dataclasses.field(default_factory=list[str])
+    scores: npt.NDArray[np.float64] | None = None
+    kind: str | None = None
+
+    def predictions(self, keys: list[str], top: int) -> list[Prediction]:
+        if self.scores is None:
+            return [Prediction(key, one) for key, one in zip(keys, self.predicted, strict=True)]
+        places = {name: place for place, name in enumerate(self.classes)}
+        order = np.argsort(-self.scores, axis=1, kind="stable")[:, :top]
+        return [
+            Prediction(
+                key,
+                one,
+                float(scores[places[str(one)]]),
+                self.kind,
+                [Guess(self.classes[place], float(scores[place])) for place in cast(list[int], best.tolist())],
+            )
+            for key, one, scores, best in zip(keys, self.predicted, self.scores, order, strict=True)
+        ]
+
+
+def _classify(pipeline: Any, taken: Any, rows: int) -> _Said:
+    """Return what a model says of each row, and how sure it is."""
     if not rows:
-        return [], None, "score"
+        return _Said(predicted=[])
     if not hasattr(pipeline, "predict"):
         raise UsageError("the model ends without a classifier or regressor and predicts nothing; fit one behind it")
     estimator: Any = pipeline
@@ -271,25 +309,42 @@ def _classify(pipeline: Any, taken: Any, rows: int) -> tuple[list[str], npt.NDAr
         raise
     except (TypeError, ValueError) as error:  # of an encoder that meets a category it does not know, for one
         raise UsageError(f"the model does not take these rows: {' '.join(str(error).split())}") from error
-    predicted = [str(label) for label in outcome.tolist()]
     if outcome.ndim != 1:  # several outputs
-        return predicted, None, "score"
+        return _Said(predicted=[str(one) for one in outcome.tolist()])
+    if is_regressor(estimator):
+        return _Said(predicted=[float(one) for one in outcome.tolist()])
+    predicted: list[str | float | list[str]] = [str(one) for one in outcome.tolist()]
     if hasattr(estimator, "predict_proba"):
-        return (
-            predicted,
-            _of_predicted(np.asarray(estimator.predict_proba(taken)), estimator.classes_, predicted),
-            "probability",
-        )
-    if hasattr(estimator, "decision_function"):
-        values = np.asarray(estimator.decision_function(taken))
-        if values.ndim == 1:  # of the second of two classes
-            values = np.stack([-values, values], axis=1)
-        return predicted, _of_predicted(values, estimator.classes_, predicted), "decision value"
-    return predicted, None, "score"
+        scores, kind = np.asarray(estimator.predict_proba(taken)), "probability"
+    elif hasattr(estimator, "decision_function"):
+        scores, kind = np.asarray(estimator.decision_function(taken)), "decision value"
+        if scores.ndim == 1:  # of the second of two classes
+            scores = np.stack([-scores, scores], axis=1)
+    else:
+        return _Said(predicted=predicted)
+    return _Said(predicted=predicted, classes=[str(one) for one in estimator.classes_], scores=scores, kind=kind)
 
 
-def _of_predicted(
-    values: npt.NDArray[np.float64], classes: npt.NDArray[Any], predicted: list[str]
-) -> npt.NDArray[np.float64]:
-    column = {str(label): place for place, label in enumerate(classes.tolist())}
-    return values[np.arange(len(values)), [column[label] for label in predicted]]
+def _judge(
+    rows: ModelRows, there: npt.NDArray[np.intp], said: _Said
+) -> tuple[float | None, tuple[float, float] | None, Confusion | None]:
+    """Compare predicted classes with a source's own, where it has some for images that were read."""
+    labels = rows.sources[None].labels if None in rows.sources else None
+    pairs = [
+        (labels[row], one)
+        for row, one in zip(cast(list[int], there.tolist()), said.predicted, strict=True)
+        if isinstance(labels, list) and labels[row] and isinstance(one, str)
+    ]
+    if not isinstance(labels, list) or not pairs:
+        return None, None, None
+    classes = sorted({*(true for true, _ in pairs), *(one for _, one in pairs)})
+    places = {name: place for place, name in enumerate(classes)}
+    counts = np.zeros((len(classes), len(classes)), np.int64)
+    for true, one in pairs:
+        counts[places[true], places[one]] += 1
+    right = int(np.trace(counts))
+    return (
+        right / len(pairs),
+        wilson_interval(right, len(pairs)),
+        Confusion(classes=classes, counts=counts.tolist()),
+    )

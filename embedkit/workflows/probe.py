@@ -21,8 +21,8 @@ from embedkit.probes import (
     default_estimators,
     run_protocol,
 )
-from embedkit.results import ProbeReport, ProbeResult
-from embedkit.workflows.attributed_notes import attributed
+from embedkit.results import ProbeReport, ProbeResult, recommended_of
+from embedkit.workflows.attributed_notes import attributed, precision_notes
 from embedkit.workflows.origins import data_name, origin_of
 from embedkit.workflows.reading import summary_of
 from embedkit.workflows.targets import NamedTable, open_store, open_target, tables_of
@@ -128,12 +128,14 @@ def probe(
             if wanted is suitable and "svm" not in suitable and named.table.target_type == "class":
                 notes.append(f"{named.name}: svm is left out, its {len(named.table)} rows would have to be in memory")
         results += sorted(found, key=lambda result: -result.value)
+    notes += precision_notes(tables.named)
     notes += attributed((result.model, text) for result in results for text in result.notes or [""])
     notes += disagreements_of(results)
     data = data_name(tables.named[0])
     models = [named for named in tables.named if not named.floor]
     best = next((result for result in results if not result.floor), None)
     return ProbeReport(
+        recommended=recommended_of(results),
         maps=[map_of(named.name, named.table, random_state=random_state) for named in models] if views else [],
         nearest=[
             near

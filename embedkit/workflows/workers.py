@@ -133,6 +133,7 @@ def carry_out(
         plan.resolution,
         store,
         extraction,
+        name=source.name,
         source=source,
         skipped=without_features(source, extraction),
         output=output,

@@ -8,13 +8,22 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "kind"),
-    [(("probe", "absent.h5"), 1, None), (("probe", "absent.h5", "--folds", "many"), 2, "BadParameter")],
+    ("arguments", "kind", "code"),
+    [
+        (("probe", "--json"), "MissingParameter", 2),
+        (("probe", "x.h5", "--jsom", "--json"), "NoSuchOption", 2),
+        (("extract", "photos", "--unit", "1/2", "--json"), "UsageError", 2),
+        (("probe", "x.h5", "--folds", "many", "--json"), "BadParameter", 2),
+        (("info", "gone.h5", "--json"), "FeatureFileNotFoundError", 1),
+        (("store", "info", "gone", "--json"), "StoreNotFoundError", 1),
+    ],
 )
-def test_errors_are_json(cli, arguments, code, kind):
-    plain, ran = cli(*arguments), cli(*arguments, "--json")
-    assert (plain.code, plain.out, ran.code) == (code, "", code)
-    error = json.loads(ran.out)["error"]
-    assert set(error) == {"type", "message"}
-    assert error["message"] in " ".join(ran.err.split())
-    assert kind is None or error["type"] == kind
+def test_an_error_is_json_where_json_was_asked_for(cli, arguments, kind, code):
+    ran = cli(*arguments)
+    assert ran.code == code
+    said = json.loads(ran.out)
+    assert said["error"]["type"] == kind
+    assert said.keys() == {"error"}
+    assert said["error"]["message"] in " ".join(ran.err.split())  # people still read it there
+    plain = cli(*[one for one in arguments if one != "--json"])
+    assert (plain.code, plain.out) == (code, "")

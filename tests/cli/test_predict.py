@@ -100,3 +100,21 @@ def test_of_several_weights_each_has_a_name():
     ran = CliRunner().invoke(commands, ["predict", "m.skops", "photos", "--weights", "a=1.pth", "--weights", "2.pth"])
     assert ran.exit_code == 2
     assert "each is NAME=FILE" in ran.output
+
+
+def test_labelled_photos_are_counted_and_the_likeliest_classes_listed(cli, table, tmp_path):
+    paths = [str(tmp_path / "photos" / name) for name in table["photo"]]
+    pd.DataFrame({"path": paths, "label": Y}).to_csv(tmp_path / "labelled.csv", index=False)
+    ran = cli("fit", "labelled.csv", "--model", "pixels32", "-o", "model.skops", "--folds", "2")
+    assert ran.code == 0, ran.err
+    assert "it flatters" in ran.out
+    ran = cli("predict", "model.skops", "labelled.csv", "--top", "2", "--json")
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)
+    right = np.array([row["predicted"] for row in found["predictions"]]) == Y
+    assert found["accuracy"] == right.mean()
+    assert np.trace(found["confusion"]["counts"]) == right.sum()
+    assert {len(row["top"]) for row in found["predictions"]} == {2}
+    shown = cli("predict", "model.skops", "labelled.csv")
+    assert f"accuracy {100 * right.mean():.1f} %" in shown.out
+    assert "true \\ predicted" in shown.out

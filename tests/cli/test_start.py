@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -63,10 +64,14 @@ def test_wrong_usage_exits_with_2(cli, arguments):
     assert "Traceback" not in ran.err
 
 
-def test_every_public_name_is_there():
+def test_every_public_name_is_there_and_documented():
     import embedkit
 
+    documented = re.findall(
+        r"^\.\. auto\w+:: (?:embedkit\.\w+\.)?(\w+)$", (ROOT / "docs" / "api.rst").read_text(), re.M
+    )
     for name in embedkit.__all__:
         assert getattr(embedkit, name) is not None
+        assert name in documented or name == "EmbedkitError"  # its module is documented as a whole
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         embedkit.nonsense  # noqa: B018

@@ -1,83 +1,181 @@
-"""A result that a stranger made ends in one clear error, or is read; it never takes more memory than allowed."""
+"""Whatever is in a file, `load_result` gives a whole record or says `ResultFileError`, in little memory."""
 
 from __future__ import annotations
 
 import base64
+import copy
 import json
+import os
+import tracemalloc
 import zlib
 
-import numpy as np
-import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from embedkit import ProbeReport, ProbeResult, load_result
 from embedkit.errors import ResultFileError
-from embedkit.results import Rows, from_plain
+from embedkit.results import Record, load_result, result_from
+from tests.report.samples import make_comparison, make_curves, make_probe
+from tests.results.any_record import JSON
 
-ROWS = Rows(
-    keys=["a", "b"],
-    y_true=np.array(["x", "y"]),
-    y_pred=np.array(["x", "x"]),
-    scores=np.array([[0.9, 0.1], [0.6, 0.4]]),
-    classes=["x", "y"],
-    fold=np.zeros(2, np.int64),
-)
-RESULT = ProbeResult(
-    model="m", protocol="quick", estimator="knn", metric="accuracy", value=0.5, interval=None, n_train=2, n_test=2,
-    n_classes=2, params={"k": None, "flag": True, "sizes": [1, 2]}, at_edge=False, converged=True, selected_on="train",
-    reported_on="test", rows=ROWS,
-)  # fmt: skip
+PACKED = {"dtype": "<f8", "shape": [2, 2], "zlib": base64.b64encode(zlib.compress(bytes(32))).decode()}
 
 
-@pytest.fixture
-def saved(tmp_path):
-    return ProbeReport(results=[RESULT]).save(tmp_path / "r.json")
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> bytes:
+    return make_probe(n=6).save(tmp_path_factory.mktemp("saved") / "probe.json").read_bytes()
 
 
-def test_cut_short_anywhere(saved):
-    text = saved.read_bytes()
-    assert load_result(saved).results == [RESULT]
-    for length in range(0, len(text) - 1, 37):
-        saved.write_bytes(text[:length])
-        with pytest.raises(ResultFileError):
-            load_result(saved)
+def places(value, path=()):
+    """Every place in a JSON value, by its path."""
+    yield path
+    if isinstance(value, dict | list):
+        for name in value if isinstance(value, dict) else range(len(value)):
+            yield from places(value[name], (*path, name))
 
 
-BOMB = base64.b64encode(zlib.compress(bytes(1 << 24))).decode()
+def put(value, path, new):
+    """Return a copy with something else in one place."""
+    if not path:
+        return new
+    changed = copy.copy(value)
+    changed[path[0]] = put(value[path[0]], path[1:], new)
+    return changed
+
+
+def read_or_refused(file) -> Record | None:
+    try:
+        return load_result(file)
+    except ResultFileError as refused:
+        said = str(refused)
+    assert str(file) in said
+    return None
+
+
+@pytest.mark.parametrize("record", [make_probe(n=4), make_comparison(), make_curves()], ids=lambda one: one.kind)
+def test_anything_in_any_place(record, tmp_path_factory):
+    file = tmp_path_factory.mktemp("results") / "r.json"
+    value = json.loads(record.save(file).read_bytes())
+    every = list(places(value))
+    strange = JSON | st.sampled_from([PACKED, 10**400, -1, [[1], [2, 3]], [[[]]], ["a", 1], {"dtype": "|O"}])
+
+    @settings(deadline=None)
+    @given(st.sampled_from(every), strange)
+    def is_read_or_refused(path, new):
+        file.write_text(json.dumps(put(value, path, new)))
+        loaded = read_or_refused(file)
+        if loaded is not None:
+            loaded.to_dict()
+            loaded._repr_html_()
+
+    is_read_or_refused()
+
+
+def test_a_file_that_is_cut_short_or_changed(saved, tmp_path):
+    file = tmp_path / "r.json"
+
+    @settings(deadline=None)
+    @given(st.integers(0, len(saved) - 2), st.binary(max_size=3), st.booleans())
+    def is_read_or_refused(place, other, cut):
+        file.write_bytes(saved[:place] + other + (b"" if cut else saved[place + len(other) :]))
+        assert read_or_refused(file) is None or not cut
+
+    is_read_or_refused()
 
 
 @pytest.mark.parametrize(
-    "scores",
+    ("content", "message"),
     [
-        {"dtype": "<f8", "shape": [2, 1 << 60], "zlib": BOMB},
-        {"dtype": "<f8", "shape": [2, 2], "zlib": BOMB},
-        {"dtype": "|O", "shape": [2, 2], "zlib": BOMB},
-        {"dtype": "<f8", "shape": [-2, -2], "zlib": BOMB},
-        {"dtype": "<f8", "shape": [2, 2], "zlib": "no base64"},
-        [["x", "y"], ["x", "y"]],
-        [[1.0], [1.0, 2.0]],
-        7,
+        (b"", "holds no JSON"),
+        (b"\xff\xfe", "holds no JSON"),
+        (b"[" * 100_000, "levels"),
+        (b'{"a":' * 1000 + b"1" + b"}" * 1000, "levels"),
+        (b'{"embedkit": "result", "kind": "curve", "schema": 1, "curves": NaN}', "NaN"),
+        (b"[1, 2]", "no result of embedkit"),
+        (b'{"embedkit": "plan"}', "no result of embedkit"),
+        (b'{"embedkit": "result"}', "of the kind None is not known"),
+        (b'{"embedkit": "result", "kind": "curve", "schema": 1}', "curve is no CurveReport"),
     ],
 )
-def test_arrays_that_are_none(saved, scores):
-    record = json.loads(saved.read_text())
-    record["results"][0]["rows"]["scores"] = scores
-    saved.write_text(json.dumps(record))
-    with pytest.raises(ResultFileError, match="scores"):
-        load_result(saved)
-
-
-def test_all_arrays_share_one_budget():
-    zeros = zlib.compress(np.zeros(1 << 14).tobytes())
-    packed = {"dtype": "<f8", "shape": [1 << 14], "zlib": base64.b64encode(zeros).decode()}  # 128 KiB
-    arrays = list[npt.NDArray[np.float64]]
-    assert len(from_plain(arrays, [packed] * 8, most_bytes=1 << 20)) == 8
-    with pytest.raises(ResultFileError, match="take more than"):
-        from_plain(arrays, [packed] * 9, most_bytes=1 << 20)
-
-
-@pytest.mark.parametrize("text", ["[" * 100_000, "{}", "[]", "NaN", "", '{"embedkit": "result", "kind": []}', "\xff"])
-def test_no_result(tmp_path, text):
-    (tmp_path / "r.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(ResultFileError):
+def test_what_is_no_result(content, message, tmp_path):
+    (tmp_path / "r.json").write_bytes(content)
+    with pytest.raises(ResultFileError, match=message):
         load_result(tmp_path / "r.json")
+
+
+def test_what_is_no_file(tmp_path):
+    with pytest.raises(ResultFileError, match="there is no result"):
+        load_result(tmp_path / "gone.json")
+    with pytest.raises(ResultFileError, match="cannot be read"):
+        load_result(tmp_path)
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(ResultFileError, match="cannot be read"):
+        load_result(tmp_path / "pipe.json")
+
+
+def with_scores(saved: bytes, **changed: object) -> dict:
+    record = json.loads(saved)
+    record["results"][0]["rows"]["scores"] |= changed
+    return record
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"dtype": "|O"},
+        {"dtype": "<M8[ns]"},
+        {"dtype": ">f8"},
+        {"dtype": "<f4"},
+        {"dtype": {"names": ["a"], "formats": ["<f8"]}},
+        {"shape": [2**62, 2**62]},
+        {"shape": [-6, -3]},
+        {"shape": [6, 2]},
+        {"shape": [True, 18]},
+        {"shape": ["6", "3"]},
+        {"shape": [1] * 100},
+        {"shape": None},
+        {"zlib": "?"},
+        {"zlib": base64.b64encode(b"no zlib").decode()},
+        {"zlib": base64.b64encode(zlib.compress(bytes(6 * 3 * 8 + 1))).decode()},
+        {"zlib": base64.b64encode(zlib.compress(bytes(6 * 3 * 8 - 1))).decode()},
+    ],
+)
+def test_arrays_that_lie(changed, saved):
+    with pytest.raises(ResultFileError, match=r"probe\.results\[0\]\.rows"):
+        result_from(with_scores(saved, **changed))
+
+
+def test_all_arrays_share_one_budget(saved):
+    """Each of them fits, all together do not; and nothing near the budget is taken to find out."""
+    record = json.loads(saved)
+    mega = {"dtype": "<f4", "shape": [1 << 17, 2], "zlib": base64.b64encode(zlib.compress(bytes(1 << 20))).decode()}
+    keys = ["k"] * (1 << 17)
+    one = {"model": "m", "method": "PCA", "keys": keys, "xy": mega, "labels": [], "parts": []}
+    record["maps"] = [one] * 8
+    assert len(result_from(record, most_bytes=9 << 20).maps) == 8
+    with pytest.raises(ResultFileError, match=r"maps\[7\]\.xy.* more than .* bytes; .*most_bytes"):
+        result_from(record, most_bytes=8 << 20)
+
+
+@pytest.mark.parametrize("what", ["bomb", "wide"])
+def test_a_small_file_takes_little_memory(what, saved, tmp_path):
+    if what == "bomb":
+        bomb = base64.b64encode(zlib.compress(bytes(1 << 28), 9)).decode()
+        record = with_scores(saved, zlib=bomb)
+    else:  # NumPy would give 20,000 texts the room of the longest: 80 GB
+        record = json.loads(saved)
+        record["results"][0]["rows"]["y_true"] = ["x" * 1_000_000, *["y"] * 20_000]
+    file = tmp_path / "r.json"
+    file.write_text(json.dumps(record))
+    tracemalloc.start()
+    with pytest.raises(ResultFileError):
+        load_result(file)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 32 << 20
+
+
+def test_a_large_file_is_refused_before_it_is_read(saved, tmp_path):
+    (tmp_path / "r.json").write_bytes(saved)
+    with pytest.raises(ResultFileError, match=f"more than {len(saved) - 1} bytes"):
+        load_result(tmp_path / "r.json", most_bytes=len(saved) - 1)

@@ -145,6 +145,7 @@ def test_info_does_not_look_at_features(path: Path) -> None:
         "created": "2026-11-21T00:00:00+00:00",
         "format": "1.0",
         "spec": make_spec().to_dict(),
+        "read": None,
     }
     json.dumps(found.to_dict())
     data = bytearray(path.read_bytes())

@@ -6,12 +6,16 @@ import csv
 
 import numpy as np
 import pytest
+from scipy.stats import norm
+from sklearn.metrics import accuracy_score, confusion_matrix, r2_score
 from sklearn.naive_bayes import GaussianNB
 
 from embedkit import extract, fit, predict
-from embedkit.errors import LabelsError, UsageError
+from embedkit.errors import UsageError
 from embedkit.evaluation import feature_rows as features
 from embedkit.probes import ESTIMATORS
+from embedkit.render import as_text
+from embedkit.results import load_result
 from tests.photos import make_manifest
 
 
@@ -37,9 +41,55 @@ def test_fit_and_predict_agree_with_the_report(folder, tmp_path, estimator):
 
 def test_a_model_that_cannot_be_is_refused(folder, tmp_path, monkeypatch):
     options = {"output": tmp_path / "model.skops", "store": folder / "store"}
-    with pytest.raises(LabelsError, match="the labels are of type 'value'"):
-        fit(folder / "p.h5", label_column="weight", estimator="ridge", **options)
+    with pytest.raises(UsageError, match="'logistic' is not for labels that are values; use ridge"):
+        fit(folder / "p.h5", label_column="weight", **options)
     monkeypatch.setattr(features, "LARGE_BYTES", 0)
     with pytest.raises(UsageError, match="a model of knn would hold all 36 rows"):
         fit(folder / "p.h5", estimator="knn", **options)
     assert not (tmp_path / "model.skops").exists()
+
+
+@pytest.mark.parametrize("estimator", ["ridge", "sklearn.linear_model.BayesianRidge"])
+def test_values_come_out_as_numbers(folder, tmp_path, estimator):
+    options = {"label_column": "weight", "store": folder / "store"}
+    fitted = fit(folder / "p.h5", estimator=estimator, output=tmp_path / "model.skops", **options)
+    manifest = folder / "photos" / "split.csv"
+    with manifest.open(newline="") as file:
+        truth = {row["path"]: float(row["weight"]) for row in csv.DictReader(file) if row["split"] == "test"}
+    found = predict(tmp_path / "model.skops", manifest, store=folder / "store", output=tmp_path / "p.csv")
+    said = {row.path: row.predicted for row in found.predictions}
+    assert all(type(value) is float for value in said.values())
+    assert r2_score([*truth.values()], [said[key] for key in truth]) == pytest.approx(fitted.result.value)
+    assert (found.accuracy, found.confusion) == (None, None)
+    with (tmp_path / "p.csv").open(newline="") as file:
+        rows = [*csv.DictReader(file)]
+    assert [*rows[0]] == ["path", "predicted"]
+    assert {row["path"]: float(row["predicted"]) for row in rows} == said
+
+
+def test_labelled_images_are_counted_as_scikit_learn_counts_them(folder, tmp_path):
+    fit(folder / "p.h5", estimator="lda", output=tmp_path / "model.skops", store=folder / "store")
+    manifest = tmp_path / "other.csv"
+    with (folder / "photos" / "split.csv").open(newline="") as file:
+        paths = [row["path"] for row in csv.DictReader(file)]
+    truth = [["red", "green", "blue", "grey"][number % 4] for number in range(len(paths))]
+    lines = [f"{folder / 'photos' / path},{label}" for path, label in zip(paths, truth, strict=True)]
+    manifest.write_text("\n".join(["path,label", *lines]))
+    found = predict(
+        tmp_path / "model.skops", manifest, store=folder / "store", top=2, output=tmp_path / "p.json", force=True
+    )
+    said = [row.predicted for row in found.predictions]
+    n, share = len(truth), accuracy_score(truth, said)
+    assert found.accuracy == pytest.approx(share)
+    z = norm.ppf(0.975)
+    middle, half = share + z**2 / (2 * n), z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    assert found.interval == pytest.approx(((middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)))
+    assert found.confusion.counts == confusion_matrix(truth, said, labels=found.confusion.classes).tolist()
+    assert found.confusion.classes == ["blue", "green", "grey", "red"]
+    for row in found.predictions:
+        assert [guess.label for guess in row.top][0] == row.predicted
+        assert row.top[0].score == row.score >= row.top[1].score
+        assert (len(row.top), row.kind) == (2, found.score)
+    assert load_result(tmp_path / "p.json") == found
+    assert "accuracy" in as_text(found)
+    assert "true" in as_text(found)

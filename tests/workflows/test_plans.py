@@ -13,6 +13,7 @@ from embedkit.backbones import FeatureRequest
 from embedkit.backbones.choice import FEW_IMAGES
 from embedkit.errors import UsageError
 from embedkit.extraction import RequestMemo, engines, resolve
+from embedkit.images import memo
 from embedkit.store import FeatureStore
 from embedkit.workflows import workers
 from tests.photos import MODEL, make_folder, make_photo
@@ -35,9 +36,15 @@ def nobody(monkeypatch):
     monkeypatch.setattr(engines, "drive", drive)
 
 
-def test_nobody_is_started_when_all_is_there(photos, tmp_path, monkeypatch, nobody):
+@pytest.fixture
+def settled(monkeypatch):
+    """Let files be remembered that are new."""
     now = time.time_ns
-    monkeypatch.setattr(time, "time_ns", lambda: now() + 60_000_000_000)  # files are not remembered while they are new
+    monkeypatch.setattr(time, "time_ns", lambda: now() + 60_000_000_000)
+    monkeypatch.setattr(memo, "file_system_time", lambda _: None)
+
+
+def test_nobody_is_started_when_all_is_there(photos, tmp_path, nobody, settled):
     first = extract(photos, "pixels32", store=tmp_path / "store")
     again = extract(photos, "pixels32", store=tmp_path / "store", device="cpu,cpu", output=tmp_path / "f.h5")
     assert (first.forward_passes, again.forward_passes, again.cache_hits, len(again.skipped)) == (39, 0, 39, 1)
@@ -117,9 +124,7 @@ def test_what_can_be_refused_at_once_is_whatever_the_store_holds(photos, tmp_pat
     assert store.exists() == warm
 
 
-def test_nobody_asks_for_gpus_when_all_is_there(photos, tmp_path, monkeypatch, nobody):
-    now = time.time_ns
-    monkeypatch.setattr(time, "time_ns", lambda: now() + 60_000_000_000)  # files are not remembered while they are new
+def test_nobody_asks_for_gpus_when_all_is_there(photos, tmp_path, monkeypatch, nobody, settled):
     store = FeatureStore(tmp_path / "store")
     extract(photos, "pixels32", store=store.path)
     on_gpu = FeatureRequest("pixels32", device="cuda")
