@@ -293,7 +293,7 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
         """
         check_batch_size(self.batch_size)
         parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(FeatureRequest)}
-        return FeatureRequest(**{**parts, "weights": weights_of(self.model, self.weights)})
+        return FeatureRequest(**{**parts, "weights": cast(Any, weights_of(self.model, self.weights))})
 
     def _check_output(self) -> None:
         """Refuse what cannot be given before any image is looked at."""
