@@ -212,9 +212,7 @@ def _read_member(member: ArchiveMember) -> bytes:
     if max(member.size, member.stored) > MAX_FILE_BYTES:
         raise UnreadableImageError(_too_large(max(member.size, member.stored)))
     if member.deflated and member.size > inflated_limit(member.stored):
-        raise UnreadableImageError(
-            f"its {member.stored:,} bytes say that they become {member.size:,}"
-        )
+        raise UnreadableImageError(f"its {member.stored:,} bytes say that they become {member.size:,}")
     with open_file(member.archive) as file:
         file.seek(member.offset)
         if member.headed:

@@ -163,8 +163,7 @@ def predict(
 def _as_csv(result: Predictions) -> str:
     rows = result.table()
     header = [*rows[0]] if rows else ["path", "predicted"]
-    return csv_text([header, *(row.values() for row in rows)], line_end="
-")
+    return csv_text([header, *(row.values() for row in rows)], line_end="\n")
 
 
 def _requests(loaded: Model, weights: str | Mapping[str, str] | None, device: str) -> dict[str, FeatureRequest]:
