@@ -1,7 +1,6 @@
 """ImageEmbedder: a frozen backbone as a scikit-learn transformer, each image through the network once, ever.
 
-Layer: above extraction, below probes and workflows. Never imports h5py or timm itself, and torch only for
-``output="torch"``.
+Layer: above extraction, below workflows. Imports neither h5py nor timm, and torch only for ``output="torch"``.
 """
 
 from __future__ import annotations
@@ -24,8 +23,6 @@ from embedkit.extraction import Extraction, KeptBackbone, default_store, recall,
 from embedkit.images import ImageSource, digests_of, name_root, rows_of
 from embedkit.specs import Dtype, Engine, FeatureSpec, Json, Pool, Precision, require_equal
 from embedkit.store import FeatureStore
-
-log = logging.getLogger("embedkit")
 
 
 class ImageEmbedder(TransformerMixin, BaseEstimator):
@@ -362,7 +359,7 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
             return
         if self.on_error == "nan":
             for row, reason in extraction.failures.items():
-                log.info("row %d, %r, is NaN: %s", row, names[row], reason)
+                logging.getLogger("embedkit").info("row %d, %r, is NaN: %s", row, names[row], reason)
             return
         row, reason = next(iter(extraction.failures.items()))
         more = f" (and {len(extraction.failures) - 1} more)" if len(extraction.failures) > 1 else ""

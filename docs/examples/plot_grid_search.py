@@ -25,7 +25,7 @@ X, y = digits.images[:200] / 16, digits.target[:200]
 
 model = Pipeline(
     [
-        ("embed", ImageEmbedder(weights="bundled", store=store)),
+        ("embed", ImageEmbedder(store=store)),
         ("scale", StandardScaler()),
         ("reduce", PCA(random_state=0)),
         ("classify", LogisticRegression(max_iter=1000)),

@@ -17,7 +17,7 @@ import embedkit
 
 folder = Path(tempfile.mkdtemp())
 digits = load_digits()
-embedkit.extract(digits.images[:600] / 16, model=None, weights="bundled", output=folder / "digits.h5")
+embedkit.extract(digits.images[:600] / 16, output=folder / "digits.h5")
 table = embedkit.FeatureTable.open(folder / "digits.h5")
 labels = digits.target[:600]
 print(table)

@@ -16,8 +16,8 @@ X, y = digits.images[:400] / 16, digits.target[:400]
 print(X.shape, X.dtype)
 
 # %%
-# The bundled backbone needs no download. Its weights are random: it shows how things fit together, not how well they
-# work. ``ImageEmbedder("resnet50.a1_in1k")`` is a trained one of timm's.
+# Without a name it is the bundled backbone, trained on ImageNet, which needs no download.
+# ``ImageEmbedder("resnet50.a1_in1k")`` is another one of timm's.
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 
 from embedkit import ImageEmbedder
 
-model = make_pipeline(ImageEmbedder(weights="bundled"), StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
+model = make_pipeline(ImageEmbedder(), StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
 X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
 model.fit(X_train, y_train)
 print(f"accuracy {model.score(X_test, y_test):.3f}")

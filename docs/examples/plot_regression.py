@@ -29,7 +29,7 @@ from sklearn.preprocessing import StandardScaler
 
 from embedkit import ImageEmbedder
 
-ridge = make_pipeline(ImageEmbedder(weights="bundled"), StandardScaler(), Ridge(100.0))
+ridge = make_pipeline(ImageEmbedder(), StandardScaler(), Ridge(100.0))
 models = {
     "ridge": TransformedTargetRegressor(ridge, transformer=StandardScaler()),
     "always the mean": DummyRegressor(),

@@ -19,7 +19,7 @@ collection, queries = images[:450], images[450:]
 
 # %%
 # Standardised features of unit length: their distance is the angle between them.
-embed = make_pipeline(ImageEmbedder(weights="bundled"), StandardScaler(), Normalizer())
+embed = make_pipeline(ImageEmbedder(), StandardScaler(), Normalizer())
 index = NearestNeighbors(n_neighbors=5).fit(embed.fit_transform(collection))
 distances, found = index.kneighbors(embed.transform(queries))
 

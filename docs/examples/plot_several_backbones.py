@@ -19,9 +19,9 @@ from embedkit.estimators import ViewAverage, fuse
 digits = load_digits()
 X, y = digits.images[:300] / 16, digits.target[:300]
 
-bundled = ImageEmbedder(weights="bundled")
+bundled = ImageEmbedder()
 pixels = ImageEmbedder("pixels32")
-closer = ImageEmbedder(weights="bundled", preprocess={"crop_pct": 1.15})
+closer = ImageEmbedder(preprocess={"crop_pct": 1.15})
 
 # %%
 # Each is scaled to unit length first, so that none outweighs the others by its scale.
