@@ -206,9 +206,9 @@ def _try(kind: Kind, data: bytes, folder: Path, expected: str) -> str:
 
 
 def main() -> int:
-    from benchmarks import fuzz_store
+    from benchmarks import fuzz_files, fuzz_store
 
-    kinds = {kind.name: kind for kind in fuzz_store.kinds()}
+    kinds = {kind.name: kind for kind in (*fuzz_store.kinds(), *fuzz_files.kinds())}
     parser = argparse.ArgumentParser(description="What embedkit makes of files whose bytes somebody has changed.")
     parser.add_argument("kinds", nargs="*", choices=[*kinds, []], help="which ones (default: all)")
     parser.add_argument("--mutations", type=int, default=3000, help="how many changes of each kind")

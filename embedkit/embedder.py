@@ -1,7 +1,6 @@
 """ImageEmbedder: a frozen backbone as a scikit-learn transformer, each image through the network once, ever.
 
-Layer: above extraction, below probes and workflows. Never imports h5py or timm itself, and torch only for
-``output="torch"``.
+Layer: above extraction, below workflows. Imports neither h5py nor timm, and torch only for ``output="torch"``.
 """
 
 from __future__ import annotations
@@ -21,11 +20,9 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from embedkit.backbones import Backbone, FeatureRequest, PreprocessOverrides, check_batch_size, weights_of
 from embedkit.errors import ImageError, UsageError
 from embedkit.extraction import Extraction, KeptBackbone, default_store, recall, resolve, run
-from embedkit.images import ImageSource, digests_of, rows_of
+from embedkit.images import ImageSource, digests_of, name_root, rows_of
 from embedkit.specs import Dtype, Engine, FeatureSpec, Json, Pool, Precision, require_equal
 from embedkit.store import FeatureStore
-
-log = logging.getLogger("embedkit")
 
 
 class ImageEmbedder(TransformerMixin, BaseEstimator):
@@ -352,6 +349,9 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
     def _source(self, X: Any) -> ImageSource:
         if self.on_error not in ("raise", "nan"):
             raise UsageError(f"on_error={self.on_error!r} is not known; use 'raise' or 'nan'")
+        # Of a fitted one the root may come from a model file.
+        if self.root is not None and not hasattr(self, "spec_"):
+            name_root(self.root)
         return rows_of(X, root=self.root, missing=self.on_error == "nan")
 
     def _check_failures(self, extraction: Extraction, names: Sequence[str]) -> None:
@@ -359,7 +359,7 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
             return
         if self.on_error == "nan":
             for row, reason in extraction.failures.items():
-                log.info("row %d, %r, is NaN: %s", row, names[row], reason)
+                logging.getLogger("embedkit").info("row %d, %r, is NaN: %s", row, names[row], reason)
             return
         row, reason = next(iter(extraction.failures.items()))
         more = f" (and {len(extraction.failures) - 1} more)" if len(extraction.failures) > 1 else ""

@@ -9,7 +9,8 @@
     ├── SourceError (ValueError)                    a source of images as a whole
     │   ├── SourceNotFoundError (FileNotFoundError)
     │   ├── EmptySourceError                        no image in it
-    │   └── ManifestError                           a manifest that cannot be understood
+    │   ├── ManifestError                           a manifest that cannot be understood
+    │   └── ForbiddenUrlError                       a URL in data that embedkit does not follow
     ├── ImageError (ValueError)                     one image; becomes a row of the ledger of failures
     │   ├── UnreadableImageError (OSError)          its bytes could not be had: tried again by the next run
     │   └── UndecodableImageError                   its bytes are no image: remembered by digest
@@ -93,6 +94,10 @@ class EmptySourceError(SourceError):
 
 class ManifestError(SourceError):
     """A manifest cannot be understood."""
+
+
+class ForbiddenUrlError(SourceError):
+    """Data name a URL that is followed only where the user names it."""
 
 
 class ImageError(EmbedkitError, ValueError):

@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 import fsspec
 from fsspec.implementations.memory import MemoryFileSystem
 
+from embedkit.images import name_root
+
 Request = tuple[str, int | None, int | None]
 
 
@@ -51,6 +53,8 @@ fsspec.register_implementation("bucket", Bucket, clobber=True)
 
 
 def new_bucket() -> str:
-    """Return the URL of an empty folder, after forgetting all requests and faults."""
+    """Return the URL of an empty folder that data may name, after forgetting all requests and faults."""
     Bucket.requests, Bucket.fault = [], None
-    return f"bucket://{uuid.uuid4().hex}"
+    url = f"bucket://{uuid.uuid4().hex}"
+    name_root(url)
+    return url

@@ -32,6 +32,7 @@ import logging  # noqa: E402
 import click  # noqa: E402
 
 from embedkit.errors import EmbedkitError  # noqa: E402
+from embedkit.text import printable  # noqa: E402
 
 # A command -> the module that holds it; imported when the command is called.
 _COMMANDS = {
@@ -78,7 +79,8 @@ def main() -> None:
     """Run the command line; the console script ``embedkit``."""
     # SciPy reads it at its import, and scikit-learn needs it to fit on a GPU.
     os.environ.setdefault("SCIPY_ARRAY_API", "1")
-    logging.basicConfig(format="embedkit: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    logging.root.handlers[0].setFormatter(_Printable("embedkit: %(message)s"))
     received: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -112,6 +114,11 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+class _Printable(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).split("\n")))
+
+
 def _say_as_json(error: Exception, message: str) -> None:
     """Where JSON was asked for, a program gets the error as one, too: on stdout, in place of the result."""
     if "--json" in sys.argv[1:]:
@@ -120,4 +127,4 @@ def _say_as_json(error: Exception, message: str) -> None:
 
 
 def _say(message: str) -> None:
-    click.echo(f"embedkit: error: {' '.join(message.split())}", err=True)
+    click.echo(f"embedkit: error: {printable(' '.join(message.split()))}", err=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from embedkit.backbones.weights_file import SUFFIXES, check_weights_file
 from embedkit.errors import WeightsError
+from embedkit.files import inflated_limit
 
 _safetensors: Any = safetensors.torch
 
@@ -123,7 +125,23 @@ def _read_safetensors(path: Path) -> Any:
         raise WeightsError(f"weights {path} are no readable safetensors file, cut short or damaged: {error}") from error
 
 
+def _check_inflated(path: Path) -> None:
+    """Refuse a zip of torch that says it becomes much more than it is: torch stores its tensors as they are."""
+    with path.open("rb") as file:
+        if file.read(4) != b"PK\x03\x04":  # how torch.save began before it wrote zips
+            return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            total = sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OverflowError) as error:
+        raise WeightsError(f"weights {path} are no readable torch file, cut short or damaged: {error}") from error
+    stored = path.stat().st_size
+    if total > inflated_limit(stored):
+        raise WeightsError(f"weights {path} say that their {stored:,} bytes become {total:,}: they are made up")
+
+
 def _read_torch(path: Path) -> Any:
+    _check_inflated(path)
     # weights_only reads tensors and plain containers and refuses every other object; embedkit never falls back.
     try:
         return torch.load(path, map_location="cpu", weights_only=True)  # pyright: ignore[reportUnknownMemberType]
@@ -133,7 +151,7 @@ def _read_torch(path: Path) -> Any:
             f"weights {path} hold more than tensors, or are damaged, and were not loaded ({reason}): "
             "save the state dict alone, best as .safetensors"
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # the unpickler raises anything over a damaged one
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WeightsError(f"weights {path} are no readable torch file, cut short or damaged: {reason}") from error
 

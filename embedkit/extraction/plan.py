@@ -37,7 +37,7 @@ from embedkit.errors import (
 )
 from embedkit.extraction.resolution import Resolution
 from embedkit.files import commit_to, read_json
-from embedkit.images import ArchiveMember, ImageRef, ImageSource, is_url, open_source
+from embedkit.images import ArchiveMember, ImageRef, ImageSource, is_named, is_url, locate, name_root, open_source
 from embedkit.specs import FeatureSpec, canonical_json
 from embedkit.store import FeatureStore
 
@@ -220,7 +220,9 @@ def write_plan(
     digest = hashlib.sha256(text.encode("ascii")).hexdigest()
     head = canonical_json({"content": _CONTENT, "format": PLAN_FORMAT, "sha256": digest})
     commit_to(path, [f'{head[:-1]},"plan":{text}}}\n'.encode("ascii")], sealed=False)
-    return PlanFile(path=str(path.absolute())).read()
+    # What the user named in this process, those that carry out the plan are told of as the user's word, too.
+    named = root if is_url(root) and is_named(root) else None
+    return PlanFile(path=str(path.absolute()), root=named).read()
 
 
 def default_units(rows: int) -> int:
@@ -263,6 +265,8 @@ def _read(path: Path) -> tuple[dict[str, Any], str]:
 def _plan_of(record: Mapping[str, Any], digest: str, file: PlanFile) -> Plan:
     rows: dict[str, Any] = record["source"]
     root: str = rows["root"] if file.root is None else file.root
+    if file.root is not None:
+        name_root(file.root)
     request = FeatureRequest.from_dict(record["request"])
     if file.weights is not None:
         request = dataclasses.replace(request, weights=file.weights)
@@ -331,8 +335,8 @@ def _images_record(source: ImageSource, root: str) -> tuple[list[Any] | None, li
 
 def _images_of(rows: Mapping[str, Any], root: str, moved: bool) -> Sequence[ImageRef]:
     if rows["images"] is None:
-        path = _joined(root, os.path.basename(rows["name"])) if moved else rows["name"]
-        source = open_source(path)
+        path = locate(os.path.basename(rows["name"]), root) if moved else rows["name"]
+        source = open_source(path, recorded=True)
         if len(source) != len(rows["keys"]):
             raise ValueError(f"{path} has {len(source)} rows now, {len(rows['keys'])} when the plan was made")
         return source.images
@@ -340,9 +344,9 @@ def _images_of(rows: Mapping[str, Any], root: str, moved: bool) -> Sequence[Imag
     for key, image in zip(rows["keys"], rows["images"], strict=True):
         if isinstance(image, dict):
             member = ArchiveMember(**cast(dict[str, Any], image))
-            images.append(dataclasses.replace(member, archive=_joined(root, member.archive)))
+            images.append(dataclasses.replace(member, archive=locate(member.archive, root)))
         else:
-            images.append(_joined(root, key if image is None else image))
+            images.append(locate(key if image is None else image, root))
     return images
 
 
@@ -363,12 +367,6 @@ def _relative(path: str, root: str) -> str:
         full = os.path.normpath(full)
     prefix = root.rstrip(os.sep) + os.sep
     return full[len(prefix) :] if full.startswith(prefix) else full
-
-
-def _joined(root: str, path: str) -> str:
-    if is_url(path):
-        return path
-    return posixpath.join(root, path) if is_url(root) else os.path.join(root, path)
 
 
 def _size(path: str) -> int | None:

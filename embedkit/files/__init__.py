@@ -3,6 +3,7 @@
 Layer: above errors, below everything else. Standard library and NumPy only.
 """
 
+from embedkit.files.budget import INFLATING, Budget, inflated_limit
 from embedkit.files.commit import DISK, MAGIC, TRAILER, Buffer, Disk, check_trailer, commit_bytes, commit_to, seal
 from embedkit.files.folder import Folder, NotRegularError, open_regular
 from embedkit.files.identity import TICK_NS, FileIdentity, Witness
@@ -19,10 +20,12 @@ from embedkit.files.temporary import (
 )
 
 __all__ = [
+    "Budget",
     "Buffer",
     "DISK",
     "Disk",
     "FileIdentity",
+    "INFLATING",
     "Folder",
     "MAGIC",
     "NotRegularError",
@@ -35,6 +38,7 @@ __all__ = [
     "check_trailer",
     "commit_bytes",
     "commit_to",
+    "inflated_limit",
     "file_system_time",
     "home",
     "is_abandoned",

@@ -77,7 +77,7 @@ def read_json(path: str | os.PathLike[str], most: int = SMALL, *, follow: bool =
         raise UnreadableFileError(f"{os.fspath(path)} holds no JSON: {error}") from error
 
 
-def parse_json(text: bytes | str, most_values: int = _MOST_VALUES) -> Any:
+def parse_json(text: bytes | str, most_values: int = _MOST_VALUES, levels: int | None = _MOST_LEVELS) -> Any:
     """Return the value of a JSON text.
 
     Raises
@@ -94,13 +94,15 @@ def parse_json(text: bytes | str, most_values: int = _MOST_VALUES) -> Any:
     try:
         value = json.loads(text, parse_constant=_refuse, parse_float=_finite)
     except RecursionError:
-        raise ValueError(f"it has more than {_MOST_LEVELS} levels") from None
+        raise ValueError(f"it has more than {levels or 'hundreds of'} levels") from None
+    if levels is None:
+        return value
     level = [value]
-    for _ in range(_MOST_LEVELS):
+    for _ in range(levels):
         level = [part for one in level for part in _parts(one)]
         if not level:
             return value
-    raise ValueError(f"it has more than {_MOST_LEVELS} levels")
+    raise ValueError(f"it has more than {levels} levels")
 
 
 def recall_json(path: Path, consequence: str) -> Any:

@@ -4,6 +4,7 @@ Layer: above errors and specs, beside preprocess, backbones, store and estimator
 timm, h5py or scikit-learn.
 """
 
+from embedkit.images.access import check_url, is_named, is_url, name_root
 from embedkit.images.decoding import decode, to_rgb
 from embedkit.images.identity import digest_bytes, digest_pixels
 from embedkit.images.jpeg import scale_factor
@@ -14,7 +15,7 @@ from embedkit.images.manifest import DELIMITERS
 from embedkit.images.memo import StatMemo
 from embedkit.images.memory import digests_of, rows_of
 from embedkit.images.reading import ArchiveMember, EncodedRef, ImageRef, PixelRef, is_encoded, read_bytes
-from embedkit.images.remote import is_url
+from embedkit.images.remote import locate
 from embedkit.images.source import Column, ImageSource, Labels
 from embedkit.images.sources import open_source
 from embedkit.images.summary import Contradiction, SourceSummary, contradictions, describe
@@ -35,6 +36,7 @@ __all__ = [
     "Layout",
     "SourceSummary",
     "StatMemo",
+    "check_url",
     "TargetOption",
     "contradictions",
     "decode",
@@ -43,7 +45,10 @@ __all__ = [
     "digest_pixels",
     "digests_of",
     "is_encoded",
+    "is_named",
     "is_url",
+    "locate",
+    "name_root",
     "open_source",
     "read_bytes",
     "rows_of",

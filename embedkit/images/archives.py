@@ -30,6 +30,7 @@ from embedkit.images.sidecars import Sidecar, read_sidecar
 ARCHIVE_EXTENSIONS = (".tar", ".zip")
 COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _BRACES = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")
+_MOST_HEADER_BYTES = 1 << 20
 _BLOCK = 512  # of a tar; two of zeros end it (POSIX.1-2001, pax)
 
 
@@ -184,7 +185,7 @@ def _list_if_there(path: str) -> Listing | None:
 def _list_tar(path: str, file: BufferedReader[RawIOBase], end: int, take: Callable[[ArchiveMember], None]) -> str:
     """Hand on each member; return why there may be more."""
     try:
-        tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115
+        tar = tarfile.open(fileobj=cast(Any, _Headers(file)), mode="r:")  # noqa: SIM115
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise SourceError(f"{path}: not a tar archive ({error}), expected an uncompressed .tar") from error
     count = 0
@@ -197,6 +198,18 @@ def _list_tar(path: str, file: BufferedReader[RawIOBase], end: int, take: Callab
     # Without its end mark a tar ends where it was cut, which may be between two members.
     file.seek(tar.offset)
     return "" if file.read(_BLOCK) == bytes(_BLOCK) else _cut_short(count)
+
+
+class _Headers:
+    """A tar as tarfile reads it: headers and long names, never a member. No header is longer than a long name needs."""
+
+    def __init__(self, file: BufferedReader[RawIOBase]) -> None:
+        self.seek, self.tell, self._file = file.seek, file.tell, file
+
+    def read(self, size: int) -> bytes:
+        if size > _MOST_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {size:,} bytes")
+        return self._file.read(size)
 
 
 def _entries(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo | None]:

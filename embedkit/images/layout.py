@@ -154,6 +154,8 @@ def _classes(parts: list[list[str]], tops: set[str], like: set[str], notes: list
             f"the same folders ({some_of(common)}) lie in each of {some_of(tops)}: read as {as_classes}; the other "
             f"reading is {as_splits}"
         )
+    elif len(tops) == 1:
+        notes.append(f"all images lie in one folder: {some_of(tops)} is the only class (layout='flat' reads no labels)")
     elif names and any(split_name(name) for name in names):
         found = {name for name in names if split_name(name)}
         notes.append(

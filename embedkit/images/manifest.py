@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, cast
 
 from embedkit.errors import EmptySourceError, ManifestError, SourceNotFoundError
+from embedkit.images.access import is_url
 from embedkit.images.archives import ArchiveIndex
 from embedkit.images.columns import Table, near_names, source_of
 from embedkit.images.labels import TargetOption, kind_of, typed_text
 from embedkit.images.layout import Layout
 from embedkit.images.reading import ImageRef
-from embedkit.images.remote import is_url, locate, read_text_file
+from embedkit.images.remote import locate, read_text_file
 from embedkit.images.source import ImageSource, key_of
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}

@@ -116,7 +116,7 @@ def open_npy(path: str) -> ImageSource:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise SourceNotFoundError(f"{path}: {error.strerror}, expected an .npy file") from error
-    except (ValueError, EOFError) as error:
+    except Exception as error:  # NumPy reads its header as Python: a damaged one may raise anything
         if "mmap length" in str(error):  # what its header says does not fit into it
             size = os.path.getsize(path)
             raise ManifestError(

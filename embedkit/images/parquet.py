@@ -14,6 +14,7 @@ from typing import Any, cast, overload
 import numpy as np
 
 from embedkit.errors import EmptySourceError, ManifestError, MissingExtraError, SourceError, SourceNotFoundError
+from embedkit.files import inflated_limit
 from embedkit.images.columns import Table, near_names, source_of
 from embedkit.images.labels import Kind, TargetOption, class_texts, kind_of
 from embedkit.images.layout import Layout
@@ -182,13 +183,34 @@ def _paths(file: Any, column: str) -> list[str] | None:
     if not hasattr(kind, "get_field_index") or kind.get_field_index("path") < 0:
         return None
     try:
-        values: list[Any] = file.read(columns=[f"{column}.path"]).column(0).to_pylist()
+        values: list[Any] = _values(file, f"{column}.path")
     except _READ_ERRORS:
         return None  # the images of a row group that cannot be read say so themselves
     paths = [value and value["path"] for value in values]
     if not all(isinstance(path, str) and path.strip() and "\0" not in path for path in paths):
         return None
     return [key_of(path) for path in paths] if len(set(paths)) == len(paths) else None
+
+
+def _values(file: Any, column: str) -> list[Any]:
+    """Return a column, read in pieces that are small whatever its pages repeat, and cut off at the budget.
+
+    Raises
+    ------
+    ValueError
+        It becomes more than its file may.
+    """
+    groups: list[Any] = [file.metadata.row_group(group) for group in range(file.metadata.num_row_groups)]
+    chunks: list[Any] = [group.column(place) for group in groups for place in range(group.num_columns)]
+    stored = sum(chunk.total_compressed_size for chunk in chunks)
+    pages = max((chunk.total_uncompressed_size for chunk in chunks), default=1)
+    limit, taken, values = inflated_limit(stored), 0, list[Any]()
+    for batch in file.iter_batches(max(1, min(1 << 16, limit // max(pages, 1))), columns=[column]):
+        taken += batch.nbytes + 8 * batch.num_rows
+        if taken > limit:
+            raise ValueError(f"it becomes more than the {limit:,} bytes that a file of {stored:,} may")
+        values += batch.column(0).to_pylist()
+    return values
 
 
 def _read_text(file: Any, path: str, names: list[str]) -> Table:
@@ -198,7 +220,7 @@ def _read_text(file: Any, path: str, names: list[str]) -> Table:
     kinds: dict[str, Kind] = {}
     for name in names:
         try:
-            values: list[Any] = file.read(columns=[name]).column(0).to_pylist()
+            values: list[Any] = _values(file, name)
         except _READ_ERRORS as error:
             raise ManifestError(f"{path}: column {name!r} cannot be read: {_line(error)}") from error
         columns[name] = class_texts(values, classes.get(name), f"{path}, column {name!r}")

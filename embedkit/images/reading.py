@@ -18,7 +18,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from embedkit.errors import UnreadableImageError
-from embedkit.images.remote import RemoteReadError, is_url, read_range
+from embedkit.files import INFLATING, inflated_limit
+from embedkit.images.access import is_url
+from embedkit.images.remote import RemoteReadError, read_range
 from embedkit.images.remote_file import open_file
 
 if TYPE_CHECKING:
@@ -209,13 +211,16 @@ def _read_member(member: ArchiveMember) -> bytes:
         raise UnreadableImageError(member.problem)
     if max(member.size, member.stored) > MAX_FILE_BYTES:
         raise UnreadableImageError(_too_large(max(member.size, member.stored)))
+    if member.deflated and member.size > inflated_limit(member.stored):
+        raise UnreadableImageError(f"its {member.stored:,} bytes say that they become {member.size:,}")
     with open_file(member.archive) as file:
         file.seek(member.offset)
         if member.headed:
             _skip_header(file)
         data = _read_fully(file, member.stored)
     if member.deflated:
-        data = _inflate(data, member.size)
+        with INFLATING.hold(member.size):
+            data = _inflate(data, member.size)
     if len(data) != member.size:
         raise UnreadableImageError(f"{len(data)} of {member.size} bytes: the archive is cut short or was changed")
     if member.crc is not None and zlib.crc32(data) != member.crc:

@@ -3,23 +3,25 @@
 A remote image goes by its bytes like any other. Nothing is remembered of it between runs: a store of objects has no
 stamps that a `StatMemo` could trust, so every run reads it again to know what it is.
 
-Layer: images, its bottom. fsspec, imported with the first URL; it brings the protocols whose packages are installed.
+Every way to fsspec leads through `file_system`, which asks `access` whether the URL may be followed.
+
+Layer: images; above access. fsspec, imported with the first URL; it brings the protocols whose packages are installed.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import posixpath
-import re
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from embedkit.errors import EmbedkitError, MissingExtraError, SourceNotFoundError, UsageError
+from embedkit.images.access import check_url, is_url, open_socket
 
 _T = TypeVar("_T")
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _usable: set[str] = set()  # protocols that fsspec was seen to have
 
 # Seconds before the second and the third try. Most file systems try again by themselves too; that of https:// does not.
@@ -35,11 +37,6 @@ class RemoteReadError(Exception):
     """
 
 
-def is_url(text: str) -> bool:
-    """Say whether a text begins like a URL (``https://``, ``s3://``)."""
-    return _URL.match(text) is not None
-
-
 def locate(path: str, folder: str) -> str:
     """Return where a path or URL leads from a folder, which may be a URL too.
 
@@ -47,13 +44,20 @@ def locate(path: str, folder: str) -> str:
     ------
     MissingExtraError, UsageError
         A URL that cannot be read on this machine at all.
+    ForbiddenUrlError
+        One that the user did not name, and data may not.
     """
     if is_url(path):
+        check_url(path)
         if _protocol(path) not in _usable:
             file_system(path)
             _usable.add(_protocol(path))
         return path
-    return posixpath.join(folder, path) if is_url(folder) else os.path.join(folder, path)
+    if not is_url(folder):
+        return os.path.join(folder, path)
+    url = posixpath.join(folder, path)
+    check_url(url)  # a name with :: in it would make a chain
+    return url
 
 
 def file_system(url: str) -> tuple[Any, str]:
@@ -65,20 +69,30 @@ def file_system(url: str) -> tuple[Any, str]:
         fsspec, or the package that it needs for this protocol, is not installed.
     UsageError
         A protocol that fsspec does not know, or options that its file system refuses.
+    ForbiddenUrlError
+        One that the user did not name, and data may not.
     """
+    check_url(url)
     protocol = _protocol(url)
     try:
         from fsspec.core import url_to_fs  # pyright: ignore[reportUnknownVariableType]
     except ImportError as error:
         raise MissingExtraError(f"{url}: reading {protocol}:// needs fsspec; pip install 'embedkit[remote]'") from error
     try:
-        return cast("tuple[Any, str]", url_to_fs(url))
+        options = {"get_client": _web_client} if protocol.lower() in ("http", "https") else {}
+        return cast("tuple[Any, str]", url_to_fs(url, **options))
     except ImportError as error:
         raise MissingExtraError(f"{url}: reading {protocol}:// needs one more package: {_one_line(error)}") from error
     except Exception as error:  # each protocol has errors of its own
         raise UsageError(
             f"{url}: cannot be read: {_one_line(error)}; expected a URL that fsspec understands"
         ) from error
+
+
+async def _web_client(**options: Any) -> Any:
+    """Make the client of fsspec's file system for the web, which connects where `open_socket` lets it."""
+    aiohttp: Any = importlib.import_module("aiohttp")
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(socket_factory=open_socket), **options)
 
 
 def list_files(url: str) -> dict[str, int | None]:
@@ -88,7 +102,7 @@ def list_files(url: str) -> dict[str, int | None]:
     ------
     SourceNotFoundError
         Nothing there, or it cannot be listed.
-    MissingExtraError, UsageError
+    MissingExtraError, UsageError, ForbiddenUrlError
     """
     files, path = file_system(url)
     try:
@@ -108,7 +122,7 @@ def match_files(pattern: str) -> list[str]:
     ------
     SourceNotFoundError
         There is none, or they cannot be listed.
-    MissingExtraError, UsageError
+    MissingExtraError, UsageError, ForbiddenUrlError
     """
     folder = pattern[: pattern.index("*")].rpartition("/")[0]
     if not is_url(folder):
@@ -175,7 +189,7 @@ def read_text_file(url: str) -> bytes:
     ------
     SourceNotFoundError
         It cannot be read.
-    MissingExtraError, UsageError
+    MissingExtraError, UsageError, ForbiddenUrlError
     """
     files, path = file_system(url)
     try:

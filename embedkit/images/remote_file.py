@@ -14,7 +14,8 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from embedkit.images.remote import RemoteReadError, is_url, read_range, size_of
+from embedkit.images.access import is_url
+from embedkit.images.remote import RemoteReadError, read_range, size_of
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

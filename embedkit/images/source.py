@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import ManifestError
+from embedkit.images.access import is_url
 from embedkit.images.reading import ArchiveMember, ImageRef
-from embedkit.images.remote import is_url
 
 Labels = list[str] | npt.NDArray[np.float64] | npt.NDArray[np.bool_]
 Column = list[str] | npt.NDArray[np.float64] | npt.NDArray[np.int64]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from embedkit.errors import EmptySourceError, SourceNotFoundError, UsageError
+from embedkit.images.access import name_root
 from embedkit.images.archive_source import open_archives
 from embedkit.images.archives import ARCHIVE_EXTENSIONS, COMPRESSED_TARS, find_archives
 from embedkit.images.columns import Table, source_of
@@ -42,6 +43,7 @@ def open_source(
     image_column: str | None = None,
     input: Literal["path"] = "path",
     root: str | os.PathLike[str] | None = None,
+    recorded: bool = False,
 ) -> ImageSource:
     """List the images of a source, and what it says about them. No image is read.
 
@@ -67,6 +69,9 @@ def open_source(
     root : path, optional
         The folder against which the relative paths of a manifest or a list are resolved; by default the manifest's own,
         or the working folder.
+    recorded : bool
+        The target was read from data, such as the provenance of a feature file, and not given by the user: a URL is
+        then followed as one of a manifest is, if data may name it.
 
     Returns
     -------
@@ -99,6 +104,9 @@ def open_source(
         if options != _Options(None, "auto", None, None, None):
             raise UsageError(f"{target.name} is opened already: give label_column and the like where it is opened")
         return target
+    if not recorded:  # the user's own words; the items of a list are data
+        for own in (target, root):
+            name_root(own)
     source = _open(target, options)
     for note in source.notes:
         _log.warning("%s: %s", source.name, note)

@@ -3,7 +3,7 @@
 Layer: above results, below workflows; never opens a table or fits.
 """
 
-from embedkit.render.layout import fact_lines, printable, table_lines
+from embedkit.render.layout import fact_lines, table_lines
 from embedkit.render.leaderboards import as_csv, as_markdown
 from embedkit.render.numbers import (
     chosen_text,
@@ -21,6 +21,7 @@ from embedkit.render.numbers import (
 )
 from embedkit.render.records import as_text, remarks
 from embedkit.render.sentences import sentence
+from embedkit.text import printable
 
 __all__ = [
     "as_csv",

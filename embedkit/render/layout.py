@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from embedkit.text import printable
+
 
 def table_lines(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Align columns; one of numbers goes to the right."""
@@ -30,8 +32,3 @@ def fact_lines(facts: Iterable[tuple[str, object]]) -> list[str]:
     shown = [(name, value) for name, value in facts if value is not None]
     width = max((len(name) for name, _ in shown), default=0)
     return [f"{name.ljust(width)}  {printable(str(value))}" for name, value in shown]
-
-
-def printable(text: str) -> str:
-    """Return a text without control characters, which a file name may use to write on a terminal."""
-    return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)

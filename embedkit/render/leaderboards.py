@@ -9,7 +9,6 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
-from embedkit.render.layout import printable
 from embedkit.render.numbers import (
     chosen_text,
     features_text,
@@ -20,6 +19,7 @@ from embedkit.render.numbers import (
     value_text,
 )
 from embedkit.results import AverageRanks, Comparison, Leaderboard, Pair, Standing
+from embedkit.text import printable
 
 HEADER = (
     "rank",

@@ -5,7 +5,7 @@ Layer: render; above numbers, layout and the results.
 
 from __future__ import annotations
 
-from embedkit.render.layout import fact_lines, printable, table_lines
+from embedkit.render.layout import fact_lines, table_lines
 from embedkit.render.leaderboards import leaderboards_text
 from embedkit.render.numbers import (
     chosen_text,
@@ -32,6 +32,7 @@ from embedkit.results import (
     Record,
     UnitStatus,
 )
+from embedkit.text import printable
 
 _MOST_UNITS = 40
 """Units that are listed one by one; of more than that, those that are not complete."""

@@ -90,6 +90,10 @@ class Confusion:
     classes: list[str]
     counts: list[list[int]]
 
+    def __post_init__(self) -> None:
+        if [len(row) for row in self.counts] != [len(self.classes)] * len(self.classes):
+            raise ValueError(f"{len(self.classes)} classes have a confusion matrix of {len(self.counts)} rows")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predictions(Record):
@@ -121,12 +125,13 @@ class Predictions(Record):
     def table(self) -> list[dict[str, Any]]:
         """Return one row an image: path, predicted, the score by its name, and the likeliest classes."""
         scored = any(one.score is not None for one in self.predictions)
+        guessed = any(one.top for one in self.predictions)
         return [
             {
                 "path": one.path,
                 "predicted": ", ".join(one.predicted) if isinstance(one.predicted, list) else one.predicted,
                 **({self.score: one.score} if scored else {}),
-                **({"top": ", ".join(f"{guess.label} {guess.score:.4f}" for guess in one.top)} if one.top else {}),
+                **({"top": ", ".join(f"{guess.label} {guess.score:.4f}" for guess in one.top)} if guessed else {}),
             }
             for one in self.predictions
         ]

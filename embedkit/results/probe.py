@@ -164,6 +164,10 @@ class ProbeReport(Record):
     maps: list[EmbeddingMap] = field(default_factory=list[EmbeddingMap], metadata={"rows": True})
     nearest: list[NearestTrained] = field(default_factory=list[NearestTrained], metadata={"rows": True})
 
+    def __post_init__(self) -> None:
+        if self.recommended is not None and not 0 <= self.recommended < len(self.results):
+            raise ValueError(f"result {self.recommended} is recommended, and there are {len(self.results)}")
+
     def table(self) -> list[dict[str, Any]]:
         """Return one row a result."""
         return [result.summary() for result in self.results]

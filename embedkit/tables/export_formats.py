@@ -18,11 +18,9 @@ from embedkit.errors import MissingExtraError
 from embedkit.specs import canonical_json
 from embedkit.tables.feature_layout import link_name
 from embedkit.tables.head import Array, TableHead
+from embedkit.text import harmless
 
 Features = npt.NDArray[np.float32]
-
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""Text that begins so is a formula to a spreadsheet (OWASP, "CSV Injection")."""
 
 _ROWS = 65536  # rows of text in a piece
 # A ZIP archive wants a time; this is the first that it can say.
@@ -60,13 +58,13 @@ def csv_chunks(head: TableHead, batches: Iterable[Features]) -> Generator[bytes]
     """Yield the bytes of a CSV file (RFC 4180, UTF-8): one row an image, one column ``feature_<i>`` a feature.
 
     Several labels of a row are joined by ``|``; unknown labels are empty. Text that a spreadsheet would take for a
-    formula (`FORMULA_STARTS`) gets an apostrophe in front.
+    formula gets an apostrophe in front.
     """
     columns = flat_columns(head)
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     names = [*columns, "digest", *(f"feature_{i}" for i in range(head.spec.backbone.width))]
-    writer.writerow([_harmless(name) for name in names])
+    writer.writerow([harmless(name) for name in names])
     cells = [[_cell(value) for value in column.tolist()] for column in columns.values()]
     row = 0
     for batch in batches:
@@ -213,12 +211,8 @@ def _named_labels(head: TableHead) -> Array:
 
 def _cell(value: object) -> object:
     if isinstance(value, str):
-        return _harmless(value)
+        return harmless(value)
     return "" if isinstance(value, float) and value != value else value  # NaN: unknown
-
-
-def _harmless(text: str) -> str:
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 def _import_pyarrow() -> tuple[Any, Any]:

@@ -9,9 +9,7 @@ Layer: workflows; imports everything below, never click.
 from __future__ import annotations
 
 import copy
-import csv
 import dataclasses
-import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,6 +39,7 @@ from embedkit.persistence import Model, load_model
 from embedkit.results import Confusion, Guess, Prediction, Predictions, Skipped
 from embedkit.specs import FeatureSpec, describe_differences, differences
 from embedkit.store import FeatureStore
+from embedkit.text import csv_text
 from embedkit.workflows.model_inputs import ModelRows, inputs_of, open_rows
 from embedkit.workflows.origins import origin_of
 from embedkit.workflows.targets import open_store
@@ -162,12 +161,9 @@ def predict(
 
 
 def _as_csv(result: Predictions) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     rows = result.table()
-    writer.writerow([*rows[0]] if rows else ("path", "predicted"))
-    writer.writerows([repr(one) if isinstance(one, float) else one for one in row.values()] for row in rows)
-    return buffer.getvalue()
+    header = [*rows[0]] if rows else ["path", "predicted"]
+    return csv_text([header, *(row.values() for row in rows)], line_end="\n")
 
 
 def _requests(loaded: Model, weights: str | Mapping[str, str] | None, device: str) -> dict[str, FeatureRequest]:

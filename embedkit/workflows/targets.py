@@ -250,7 +250,7 @@ def _recorded_images(table: FeatureTable) -> ImageSource:
     recorded = table.provenance.get("source")
     if not isinstance(recorded, str):
         raise UsageError("the table does not say which images it was made from")
-    return open_source(recorded, layout="flat")  # whatever its folders mean: the table says it
+    return open_source(recorded, layout="flat", recorded=True)  # whatever its folders mean: the table says it
 
 
 def _lost(number: int, table: FeatureTable) -> str:

@@ -197,7 +197,10 @@ TABLE = {
         {},
         2,
         {"no image: .dng": 2, "no image: .tga": 1},
-        ["1 folder gives no image, whatever lies there is passed over: 'cat' (.dng 2, .tga 1)"],
+        [
+            "1 folder gives no image, whatever lies there is passed over: 'cat' (.dng 2, .tga 1)",
+            "'dog' is the only class",
+        ],
     ),
     "forms of one name": (
         ["caf\u00e9/1.jpg", "cafe\u0301/2.jpg", "dog/1.jpg"],

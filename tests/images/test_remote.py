@@ -17,7 +17,7 @@ from embedkit.errors import (
     UnreadableImageError,
     UsageError,
 )
-from embedkit.images import open_source, read_bytes, reading, remote
+from embedkit.images import name_root, open_source, read_bytes, reading, remote
 
 FILES = {
     "train/cat/a.png": b"cat a",
@@ -35,6 +35,7 @@ def bucket(monkeypatch):
     files, url = fsspec.filesystem("memory"), f"memory://{uuid.uuid4().hex}"
     for name, content in FILES.items():
         files.pipe(f"{url}/{name}", content)
+    name_root(url)  # data may name no memory
     yield url
     files.rm(url, recursive=True)
 

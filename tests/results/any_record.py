@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from embedkit import results
-from embedkit.results import EmbeddingMap, Record, Rows, Stages
+from embedkit.results import Confusion, EmbeddingMap, ProbeReport, Record, Rows, Stages
 
 RECORDS = [one for one in vars(results).values() if isinstance(one, type) and Record in one.__bases__]
 
@@ -29,6 +29,9 @@ STAGES = st.builds(
     threads=st.integers(1, 64),
     readers=st.integers(1, 64),
     on_device=st.booleans(),
+)
+CONFUSIONS = st.lists(TEXT, max_size=2).map(
+    lambda names: Confusion(classes=names, counts=[[1] * len(names)] * len(names))
 )
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | NUMBERS | TEXT,
@@ -80,7 +83,7 @@ def any_of(kind: Any) -> st.SearchStrategy[Any]:
     """Draw a value of a type."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     leaves = {Rows: rows(), EmbeddingMap: maps(), Any: JSON, float: NUMBERS, str: TEXT, types.NoneType: st.none()}
-    leaves |= {int: INTEGERS, bool: st.booleans(), Stages: STAGES}
+    leaves |= {int: INTEGERS, bool: st.booleans(), Stages: STAGES, Confusion: CONFUSIONS}
     if kind in leaves:
         return leaves[kind]
     if origin in (typing.Union, types.UnionType):
@@ -98,4 +101,5 @@ def any_of(kind: Any) -> st.SearchStrategy[Any]:
         names = [field.name for field in dataclasses.fields(kind) if field.metadata.get("plain", True)]
     else:
         names = list(kind._fields)
-    return st.builds(kind, **{name: any_of(hints[name]) for name in names})
+    special = {"recommended": st.none()} if kind is ProbeReport else {}
+    return st.builds(kind, **{name: any_of(hints[name]) for name in names} | special)

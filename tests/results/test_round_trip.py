@@ -34,6 +34,7 @@ def test_every_kind_comes_back(kind, tmp_path_factory):
         assert result_from(json.loads(json.dumps(record.to_dict()))) == record
         json.dumps(record.to_dict(rows=False), allow_nan=False)
         assert record.to_pandas().shape[0] == len(record.table())
+        assert len({tuple(row) for row in record.table()}) <= 1
         record._repr_html_()
 
     comes_back()

@@ -156,7 +156,7 @@ def test_a_fresh_process_predicts_the_same_from_a_file_of_some_kilobytes(model, 
         [sys.executable, "-c", code, str(path), str(tmp_path / "another store"), *paths],
         capture_output=True,
         check=True,
-        cwd=Path(__file__).resolve().parents[1],
+        cwd=Path(__file__).resolve().parents[2],
     )
     classes, values = json.loads(done.stdout)
     assert classes == model.pipeline.predict(paths).tolist()

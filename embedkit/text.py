@@ -1,0 +1,32 @@
+"""Text from others on its way to a program that may obey it: a terminal, a spreadsheet.
+
+Layer: the bottom, beside errors. Standard library only.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""Text that begins so is a formula to a spreadsheet (OWASP, "CSV Injection")."""
+
+
+def printable(text: str) -> str:
+    """Return a text without control characters, which a file name may use to write on a terminal."""
+    return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
+
+
+def harmless(value: object) -> object:
+    """Return a value as a cell of CSV: text that a spreadsheet would take for a formula with an apostrophe in front."""
+    if isinstance(value, str) and value.startswith(FORMULA_STARTS):
+        return f"'{value}"
+    return value
+
+
+def csv_text(rows: Iterable[Iterable[object]], *, line_end: str = "\r\n") -> str:
+    """Return rows as CSV (RFC 4180) whose text no spreadsheet takes for formulas."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator=line_end).writerows([harmless(value) for value in row] for row in rows)
+    return text.getvalue()
