@@ -21,7 +21,7 @@ from embedkit.images.labels import TargetOption
 from embedkit.images.layout import Layout, split_name
 from embedkit.images.reading import ArchiveMember, read_bytes, read_head
 from embedkit.images.remote import is_url
-from embedkit.images.sidecars import Sidecar, Stems, choose_images, ending_of, sidecar_extension
+from embedkit.images.sidecars import MOST_BYTES, Sidecar, Stems, choose_images, ending_of, sidecar_extension
 from embedkit.images.source import ImageSource, key_of
 from embedkit.images.walk import find_images, reason_of
 
@@ -165,6 +165,7 @@ def _contents(path: str, listing: Listing, image_column: str | None) -> _Content
     table, used, missing = join_metadata(path, keys, tables)
     for name in {*sidecars, *used}:
         found.passed_over[reason_of(name)] -= 1
+    found.passed_over["sidecar of more than 1 MiB"] += sum(shown[name].size > MOST_BYTES for name in sidecars)
     archive = key_of(os.path.basename(path))
     failures = [(f"{archive}/{key}", reason) for key, reason in missing]
     if listing.lost:

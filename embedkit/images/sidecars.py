@@ -19,7 +19,8 @@ from typing import Any, cast
 from embedkit.images.reading import ArchiveMember, read_bytes
 
 _EXTENSIONS = (".cls", ".json", ".txt")
-_MAX_BYTES = 1 << 20
+MOST_BYTES = 1 << 20
+"""Of a sidecar. What a larger one says is not read, and that is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def read_sidecar(member: ArchiveMember) -> Sidecar:
         It is damaged.
     """
     extension = sidecar_extension(member.name)
-    if not extension or member.problem or member.size > _MAX_BYTES:
+    if not extension or member.problem or member.size > MOST_BYTES:
         return Sidecar()
     text = read_bytes(member).decode("utf-8")
     record: Any = json.loads(text) if extension == ".json" else None

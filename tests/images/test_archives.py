@@ -473,3 +473,10 @@ def test_metadata_inside(tmp_path, make):
     assert source.labels == ["dog", ""]
     assert source.split == ["train", "test"]
     assert source.passed_over == {}
+
+
+def test_sidecars_that_are_too_large_to_be_read_are_counted(tmp_path):
+    large = b'{"mask": "' + b"0" * (1 << 20) + b'"}'
+    source = open_source(tar(tmp_path / "a.tar", {"1.jpg": b"1", "1.json": large, "2.jpg": b"2", "2.json": b"{}"}))
+    assert len(source.keys) == 2
+    assert source.passed_over == {"sidecar of more than 1 MiB": 1}
