@@ -16,7 +16,7 @@ from embedkit.render.numbers import (
     params_text,
     value_text,
 )
-from embedkit.render.sentences import best_by_test, recommendation
+from embedkit.render.sentences import best_by_test, recommendation, sentence
 from embedkit.results import (
     Comparison,
     CurveReport,
@@ -51,11 +51,11 @@ def as_text(record: Record) -> str:
     """Return a result as lines of text, as the command line prints it."""
     match record:
         case ProbeReport():
-            lines = _probe(record)
+            lines = [sentence(record), "", *_probe(record)]
         case Comparison():
             return leaderboards_text(record)
         case CurveReport():
-            lines = _curves(record)
+            lines = [sentence(record), "", *_curves(record)]
         case FitResult():
             lines = _fit(record)
         case Predictions():
