@@ -257,14 +257,44 @@ def _demo(demo: DemoResult) -> list[str]:
     passes = f"{extraction.forward_passes} forward passes"
     found = "" if extraction.forward_passes else ", every feature was found in the store"
     return [
+        *(_what_features_are_for(demo.labels) if demo.labels is not None else []),
+        "The whole way on scikit-learn's digits, 8 x 8 pixels of handwriting, for which raw pixels are enough:",
+        "",
         f"{extraction.images} images, {extraction.width} features each, by {printable(extraction.model)} "
         f"({extraction.engine} {extraction.precision}): {passes}{found}",
         "",
         *_probe(demo.report),
         "",
-        *fact_lines([("images", demo.manifest), ("features", demo.feature_file), ("store", demo.store)]),
+        *fact_lines(
+            [
+                ("page", demo.page or None),
+                ("images", demo.manifest),
+                ("features", demo.feature_file),
+                ("store", demo.store),
+            ]
+        ),
         "",
         f"Next: embedkit fit {printable(demo.feature_file)} --estimator {_recommended(demo.report)} -o digits.skops",
+    ]
+
+
+def _what_features_are_for(labels: CurveReport) -> list[str]:
+    first = labels.curves[0]
+    most = first.points[-1].size
+    sizes = [f"all {most:g}" if point.size == most else f"{point.size:g}" for point in first.points]
+    rows = [
+        (features_text(one.model, one.floor), *(_point(one.metric, point) for point in one.points))
+        for one in labels.curves
+    ]
+    return [
+        "What features are for: pictures of ten kinds of patterns, in any colour, size and angle, named right",
+        "after so many labelled pictures of each kind",
+        "",
+        *table_lines(("labels of each kind", *sizes), rows),
+        "",
+        f"{first.metric} of {first.estimator} on {first.n_test} other pictures, mean over {first.seeds} draws with its "
+        "95 % interval",
+        "",
     ]
 
 
