@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from embedkit.specs import FeatureSpec
     from embedkit.store import FeatureStore
     from embedkit.tables import FeatureTable, export, info
+    from embedkit.workflows.candidates import Candidates
     from embedkit.workflows.compare import compare
     from embedkit.workflows.curve import curve
     from embedkit.workflows.demo import demo
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from embedkit.workflows.probe import probe
 else:
     _HOMES = {
+        "Candidates": "embedkit.workflows.candidates",
         "Comparison": "embedkit.results",
         "CurveReport": "embedkit.results",
         "DemoResult": "embedkit.results",
@@ -122,6 +124,7 @@ else:
 
 
 __all__ = [
+    "Candidates",
     "Comparison",
     "CurveReport",
     "DemoResult",
