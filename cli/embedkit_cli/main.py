@@ -27,12 +27,11 @@ if _STARTS and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
 
 import importlib  # noqa: E402
 import json  # noqa: E402
-import logging  # noqa: E402
 
 import click  # noqa: E402
 
 from embedkit.errors import EmbedkitError  # noqa: E402
-from embedkit.text import printable  # noqa: E402
+from embedkit_cli.log import FORMAT_VARIABLE, add_log_format, is_json, log_through, say  # noqa: E402
 
 # A command -> the module that holds it; imported when the command is called.
 _COMMANDS = {
@@ -56,13 +55,23 @@ class _LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         module = _COMMANDS.get(cmd_name)
-        return importlib.import_module(module).command if module else None
+        if module is None:
+            return None
+        command: click.Command = importlib.import_module(module).command
+        add_log_format(command)
+        return command
 
 
 @click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(package_name="embedkit", prog_name="embedkit")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    envvar=FORMAT_VARIABLE,
+    help="How notes, progress and errors on stderr are written.",
+)
 @click.option("--no-data-urls", is_flag=True, help="Follow no URL that stands in data, such as a row of a manifest.")
-def cli(no_data_urls: bool) -> None:
+def cli(no_data_urls: bool, log_format: str | None) -> None:
     """Classical machine learning on image embeddings.
 
     Images become features with a frozen timm backbone, features are kept in HDF5, scikit-learn does the rest.
@@ -74,6 +83,8 @@ def cli(no_data_urls: bool) -> None:
     embedkit fit photos.h5 --estimator svm -o model.skops
     embedkit predict model.skops new_photos/
     """
+    if log_format is not None:
+        os.environ[FORMAT_VARIABLE] = log_format
     if no_data_urls:
         os.environ["EMBEDKIT_DATA_URLS"] = "none"
 
@@ -82,8 +93,7 @@ def main() -> None:
     """Run the command line; the console script ``embedkit``."""
     # SciPy reads it at its import, and scikit-learn needs it to fit on a GPU.
     os.environ.setdefault("SCIPY_ARRAY_API", "1")
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    logging.root.handlers[0].setFormatter(_Printable("embedkit: %(message)s"))
+    log_through()
     received: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -98,14 +108,14 @@ def main() -> None:
         code = cli.main(prog_name="embedkit", standalone_mode=False)
     except click.ClickException as error:
         _say_as_json(error, error.format_message())
-        error.show()
+        _show(error)
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        _say("interrupted: features that were committed stay; run the same command again to go on")
+        say("error", "interrupted: features that were committed stay; run the same command again to go on")
         code = 128 + (received[0] if received else signal.SIGINT)
     except EmbedkitError as error:
         _say_as_json(error, str(error))
-        _say(str(error))
+        say("error", " ".join(str(error).split()))
         code = 1
     except BrokenPipeError:
         # The reader of a pipe has gone; what is still buffered must not fail once more at exit.
@@ -117,11 +127,6 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-class _Printable(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return "\n".join(map(printable, super().format(record).split("\n")))
-
-
 def _say_as_json(error: Exception, message: str) -> None:
     """Where JSON was asked for, a program gets the error as one, too: on stdout, in place of the result."""
     if "--json" in sys.argv[1:]:
@@ -129,5 +134,8 @@ def _say_as_json(error: Exception, message: str) -> None:
         click.echo(json.dumps({"error": said}, indent=2))
 
 
-def _say(message: str) -> None:
-    click.echo(f"embedkit: error: {printable(' '.join(message.split()))}", err=True)
+def _show(error: click.ClickException) -> None:
+    if is_json():
+        say("error", " ".join(error.format_message().split()))
+    else:
+        error.show()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from embedkit.render import as_text, fact_lines, printable, remarks, table_lines
+from embedkit_cli.log import say
 
 if TYPE_CHECKING:
     from embedkit.results import Record
@@ -84,7 +85,7 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
 
 def note(message: str) -> None:
     """Say something on stderr."""
-    click.echo(f"embedkit: {printable(message)}", err=True)
+    say("note", message)
 
 
 def say_skipped(skipped: Sequence[tuple[str, str]], shown: int = 10) -> None:

@@ -19,6 +19,7 @@ from embedkit.probes import PROTOCOLS, check_estimator, check_protocol
 from embedkit.results import Comparison, Leaderboard, ProbeResult, Skipped, Unavailable
 from embedkit.specs import canonical_json
 from embedkit.workflows.candidates import Candidates, find_candidates
+from embedkit.workflows.fit_ticks import FitTicks
 from embedkit.workflows.leaderboard_entries import Options, enter
 from embedkit.workflows.origins import data_titles, origin_of
 from embedkit.workflows.result_memo import ResultMemo
@@ -145,12 +146,14 @@ def compare(
     titles = data_titles(list(data_sets))
     boards: list[Leaderboard] = []
     results: list[ProbeResult] = []
+    ticks = FitTicks(len(asked) * sum(map(len, data_sets.values())), progress)
     for options in asked:
         for data, tables in data_sets.items():
             entries: list[Entry] = []
             for one in tables.values():
                 with about(titles[data]):
                     entry = enter(one, titles[data], options, memo)
+                ticks.done()
                 entries.append(entry)
                 results += entry.results
                 if finished is not None:
