@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     )
     from embedkit.workflows.predict import predict
     from embedkit.workflows.probe import probe
+    from embedkit.workflows.slurm import slurm_script
 else:
     _HOMES = {
         "Candidates": "embedkit.workflows.candidates",
@@ -109,6 +110,7 @@ else:
         "save_model": "embedkit.persistence",
         "shortlist": "embedkit.backbones",
         "shortlist_source": "embedkit.backbones",
+        "slurm_script": "embedkit.workflows.slurm",
         "write_page": "embedkit.workflows.pages",
     }
 
@@ -173,5 +175,6 @@ __all__ = [
     "save_model",
     "shortlist",
     "shortlist_source",
+    "slurm_script",
     "write_page",
 ]

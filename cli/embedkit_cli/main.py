@@ -1,7 +1,7 @@
 """The entry point: which commands there are, and what becomes of an error.
 
 Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 usage, 3 finished with skipped images,
-130 interrupted (Ctrl-C), 143 terminated (SIGTERM).
+4 work is left (of `--status`), 130 interrupted (Ctrl-C), 143 terminated (SIGTERM).
 
 Layer: the top. Imports public names of embedkit, inside the commands only, so that ``--help`` is quick.
 """
@@ -46,6 +46,7 @@ _COMMANDS = {
     "store": "embedkit_cli.store",
     "export": "embedkit_cli.export",
     "models": "embedkit_cli.models",
+    "slurm": "embedkit_cli.slurm",
 }
 
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 SKIPPED = 3
 """Exit code of a command that finished, but without some images."""
 
+LEFT = 4
+"""Exit code of ``--status`` while work is left."""
+
 
 def check_outputs(*outputs: str | None, force: bool = False) -> None:
     """Refuse outputs that are there already, or whose folder is not, before any work is done."""

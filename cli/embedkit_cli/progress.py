@@ -78,8 +78,9 @@ class _Bar(_Stage):
             width = _WIDTH
         unit = "img" if first.of == "images" else first.of.removesuffix("s")
         # tqdm hides bars below the last row of the terminal, which may say that it has none, too.
-        size = {"ncols": width, "nrows": _ROWS}
-        self._bar: Any = tqdm(total=first.total, initial=first.done, unit=unit, file=sys.stderr, **size)
+        self._bar: Any = tqdm(
+            total=first.total, initial=first.done, unit=unit, file=sys.stderr, ncols=width, nrows=_ROWS
+        )
 
     def show(self, tick: Tick) -> None:
         self._bar.update(tick.done - self._bar.n)

@@ -9,6 +9,7 @@ from embedkit.render.layout import fact_lines, table_lines
 from embedkit.render.leaderboards import leaderboards_text
 from embedkit.render.numbers import (
     chosen_text,
+    duration,
     features_text,
     interval_text,
     metric_title,
@@ -197,9 +198,7 @@ def _forecast(result: Forecast) -> list[str]:
         [
             ("rows", result.rows),
             ("forward passes", result.forward_passes),
-            ("expected time", f"{result.seconds_expected:.0f} s"),
-            ("disk", f"{result.bytes_expected / 1e6:.1f} MB"),
-            ("memory", f"{result.memory_expected / 1e6:.0f} MB" if result.memory_expected else None),
+            *_expected(result),
             ("model", f"{result.model}, {result.width} features an image"),
             ("computed by", result.choice),
             ("fingerprint", result.fingerprint[:16]),
@@ -219,8 +218,19 @@ def _plan(result: PlanResult) -> list[str]:
             ("fingerprint", result.fingerprint[:16]),
             ("store", result.store),
             ("plan", result.plan),
+            *_expected(result),
         ]
     )
+
+
+def _expected(result: Forecast | PlanResult) -> list[tuple[str, object]]:
+    """Say what the work is expected to take."""
+    memory = f"{result.memory_expected / 1e6:.0f} MB" if result.memory_expected else None
+    return [
+        ("expected time", duration(result.seconds_expected)),
+        ("disk", f"{result.bytes_expected / 1e6:.1f} MB"),
+        ("memory", memory),
+    ]
 
 
 def _status(status: PlanStatus) -> list[str]:

@@ -20,10 +20,8 @@ from embedkit.images import ImageSource, Layout, TargetOption, describe, open_so
 from embedkit.results import Forecast
 from embedkit.store import FeatureStore
 from embedkit.workflows.origins import origin_of
-from embedkit.workflows.pace import TRIED, peak_bytes, seconds_an_image
+from embedkit.workflows.pace import TRIED, peak_bytes, row_bytes, seconds_an_image
 from embedkit.workflows.targets import open_store
-
-_DIGEST_BYTES = 32
 
 
 def forecast(
@@ -94,7 +92,6 @@ def _forecast(
     undecodable = features.undecodable(digests[absent])
     missing = [row for row in absent.tolist() if digests[row].tobytes() not in undecodable]
     seconds = seconds_an_image(source, request, resolved, missing[:TRIED], batch_size) * len(missing)
-    row_bytes = spec.backbone.width * np.dtype(spec.dtype).itemsize + _DIGEST_BYTES
     rows = int(digests.any(axis=1).sum())
     found = describe(source, digests)
     return Forecast(
@@ -104,7 +101,7 @@ def _forecast(
         passed_over=found.passed_over,
         forward_passes=len(missing),
         seconds_expected=seconds,
-        bytes_expected=row_bytes * (len(missing) + rows),
+        bytes_expected=row_bytes(spec) * (len(missing) + rows),
         memory_expected=peak_bytes(),
         model=request.model or spec.backbone.architecture,
         engine=spec.backbone.engine,

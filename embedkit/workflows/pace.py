@@ -10,13 +10,18 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from embedkit.backbones import Backbone, FeatureRequest
 from embedkit.extraction import Resolution, run_many
 from embedkit.images import ImageSource
+from embedkit.specs import FeatureSpec
 from embedkit.store import FeatureStore
 
 TRIED = 64
 """Images that go through the network to know its pace."""
+
+_DIGEST_BYTES = 32
 
 
 def seconds_an_image(
@@ -37,6 +42,11 @@ def seconds_an_image(
         known = None if resolved is None else [resolved]
         [done] = run_many(few, [request], tried, resolved=known, batch_size=batch_size)
     return (done.stages.wall if done.stages is not None else done.seconds) / len(rows)
+
+
+def row_bytes(spec: FeatureSpec) -> int:
+    """Return what one image takes on disk: its features and its digest."""
+    return spec.backbone.width * np.dtype(spec.dtype).itemsize + _DIGEST_BYTES
 
 
 def peak_bytes() -> int:
