@@ -30,7 +30,7 @@ from embedkit.evaluation.statistics import (
     rank_groups,
     wilson_interval,
 )
-from embedkit.evaluation.subjects import about
+from embedkit.evaluation.subjects import errors_naming
 from embedkit.evaluation.task import NOTHING_SELECTED, Labelled, Outcome, Steps, Task, tasks_of
 
 __all__ = [
@@ -56,7 +56,7 @@ __all__ = [
     "TableLabels",
     "Targets",
     "Task",
-    "about",
+    "errors_naming",
     "accuracy",
     "average_ranks",
     "disagreements",
