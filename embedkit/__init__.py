@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from embedkit import plot
     from embedkit.backbones import (
         FeatureRequest,
         ListedModel,
@@ -112,10 +113,12 @@ else:
     }
 
     def __getattr__(name: str) -> Any:
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         import importlib
 
+        if name == "plot":
+            return importlib.import_module("embedkit.plot")
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(importlib.import_module(_HOMES[name]), name)
 
     def __dir__() -> list[str]:
@@ -167,6 +170,7 @@ __all__ = [
     "open_source",
     "open_virtual",
     "plan_extraction",
+    "plot",
     "predict",
     "probe",
     "save_model",
