@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         CurveReport,
         DemoResult,
         ExtractResult,
+        FeatureDiff,
         FitResult,
         Forecast,
         PlanResult,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from embedkit.workflows.compare import compare
     from embedkit.workflows.curve import curve
     from embedkit.workflows.demo import demo
+    from embedkit.workflows.diff import diff
     from embedkit.workflows.export_model import export_model
     from embedkit.workflows.extract import extract
     from embedkit.workflows.extract_several import extract_several
@@ -65,6 +67,7 @@ else:
         "DemoResult": "embedkit.results",
         "EmbedkitError": "embedkit.errors",
         "ExtractResult": "embedkit.results",
+        "FeatureDiff": "embedkit.results",
         "FeatureRequest": "embedkit.backbones",
         "FeatureSpec": "embedkit.specs",
         "FeatureStore": "embedkit.store",
@@ -88,6 +91,7 @@ else:
         "default_store": "embedkit.extraction",
         "demo": "embedkit.workflows.demo",
         "describe": "embedkit.images",
+        "diff": "embedkit.workflows.diff",
         "export": "embedkit.tables",
         "export_model": "embedkit.workflows.export_model",
         "extract": "embedkit.workflows.extract",
@@ -131,6 +135,7 @@ __all__ = [
     "DemoResult",
     "EmbedkitError",
     "ExtractResult",
+    "FeatureDiff",
     "FeatureRequest",
     "FeatureSpec",
     "FeatureStore",
@@ -154,6 +159,7 @@ __all__ = [
     "default_store",
     "demo",
     "describe",
+    "diff",
     "export",
     "export_model",
     "extract",
