@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from embedkit import plot
     from embedkit.backbones import (
         FeatureRequest,
         ListedModel,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         CurveReport,
         DemoResult,
         ExtractResult,
+        FeatureDiff,
         FitResult,
         Forecast,
         PlanResult,
@@ -39,11 +41,12 @@ if TYPE_CHECKING:
     )
     from embedkit.specs import FeatureSpec
     from embedkit.store import FeatureStore
-    from embedkit.tables import FeatureTable, export, info
+    from embedkit.tables import FeatureTable, export, info, open_virtual
     from embedkit.workflows.candidates import Candidates
     from embedkit.workflows.compare import compare
     from embedkit.workflows.curve import curve
     from embedkit.workflows.demo import demo
+    from embedkit.workflows.diff import diff
     from embedkit.workflows.export_model import export_model
     from embedkit.workflows.extract import extract
     from embedkit.workflows.extract_several import extract_several
@@ -67,6 +70,7 @@ else:
         "DemoResult": "embedkit.results",
         "EmbedkitError": "embedkit.errors",
         "ExtractResult": "embedkit.results",
+        "FeatureDiff": "embedkit.results",
         "FeatureRequest": "embedkit.backbones",
         "FeatureSpec": "embedkit.specs",
         "FeatureStore": "embedkit.store",
@@ -90,6 +94,7 @@ else:
         "default_store": "embedkit.extraction",
         "demo": "embedkit.workflows.demo",
         "describe": "embedkit.images",
+        "diff": "embedkit.workflows.diff",
         "export": "embedkit.tables",
         "export_model": "embedkit.workflows.export_model",
         "extract": "embedkit.workflows.extract",
@@ -104,6 +109,7 @@ else:
         "load_model": "embedkit.persistence",
         "load_result": "embedkit.results",
         "open_source": "embedkit.images",
+        "open_virtual": "embedkit.tables",
         "plan_extraction": "embedkit.workflows.plans",
         "predict": "embedkit.workflows.predict",
         "probe": "embedkit.workflows.probe",
@@ -115,10 +121,12 @@ else:
     }
 
     def __getattr__(name: str) -> Any:
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         import importlib
 
+        if name == "plot":
+            return importlib.import_module("embedkit.plot")
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(importlib.import_module(_HOMES[name]), name)
 
     def __dir__() -> list[str]:
@@ -132,6 +140,7 @@ __all__ = [
     "DemoResult",
     "EmbedkitError",
     "ExtractResult",
+    "FeatureDiff",
     "FeatureRequest",
     "FeatureSpec",
     "FeatureStore",
@@ -155,6 +164,7 @@ __all__ = [
     "default_store",
     "demo",
     "describe",
+    "diff",
     "export",
     "export_model",
     "extract",
@@ -169,7 +179,9 @@ __all__ = [
     "load_model",
     "load_result",
     "open_source",
+    "open_virtual",
     "plan_extraction",
+    "plot",
     "predict",
     "probe",
     "save_model",

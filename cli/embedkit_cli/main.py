@@ -45,6 +45,7 @@ _COMMANDS = {
     "info": "embedkit_cli.info",
     "store": "embedkit_cli.store",
     "export": "embedkit_cli.export",
+    "diff": "embedkit_cli.diff",
     "models": "embedkit_cli.models",
     "slurm": "embedkit_cli.slurm",
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from embedkit.backbones.backbone import Backbone, run_together
-from embedkit.backbones.drift import drift_images
+from embedkit.backbones.drift import centred_cosines, drift_images
 from embedkit.backbones.load import load_backbone, load_backbones
 from embedkit.backbones.own import is_own, own_names_in, require_trusted
 from embedkit.backbones.request import (
@@ -61,6 +61,7 @@ __all__ = [
     "available_devices",
     "check_batch_size",
     "check_weights_file",
+    "centred_cosines",
     "drift_images",
     "hub_answers",
     "is_own",

@@ -5,6 +5,7 @@ Layer: render; above numbers, layout and the results.
 
 from __future__ import annotations
 
+from embedkit.render.differences import difference_lines
 from embedkit.render.layout import fact_lines, table_lines
 from embedkit.render.leaderboards import leaderboards_text
 from embedkit.render.numbers import (
@@ -23,6 +24,7 @@ from embedkit.results import (
     CurveReport,
     DemoResult,
     ExtractResult,
+    FeatureDiff,
     FitResult,
     Forecast,
     PlanResult,
@@ -71,6 +73,8 @@ def as_text(record: Record) -> str:
             lines = _status(record)
         case DemoResult():
             lines = _demo(record)
+        case FeatureDiff():
+            lines = difference_lines(record)
         case _:
             lines = table_lines(
                 [*(record.table() or [{}])[0]], [list(map(str, row.values())) for row in record.table()]

@@ -2,7 +2,7 @@
 
 Colours come from the style sheet (``--series-1``, ...), so that light, dark and paper each have their own.
 
-Layer: report; above markup.
+Layer: report; above markup and outcomes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.report.markup import tag, text
+from embedkit.report.outcomes import reliability_bins
 
 _SERIES = 6
 
@@ -123,8 +124,6 @@ def curves(
 
 def reliability(confidence: npt.NDArray[np.float64], right: npt.NDArray[np.bool_], *, title: str) -> str:
     """Draw how often predictions are right, by how sure they were: ten bins of equally many images."""
-    order = np.argsort(confidence, kind="stable")
-    bins = [part for part in np.array_split(order, min(10, max(1, len(order) // 10))) if len(part)]
     side, pad = 320, 46
 
     def at(value: float) -> float:
@@ -137,10 +136,10 @@ def reliability(confidence: npt.NDArray[np.float64], right: npt.NDArray[np.bool_
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
         drawn.append(tag("text", f"{100 * tick:.0f} %", x=at(tick), y=up(0) + 16, class_="tick middle"))
         drawn.append(tag("text", f"{100 * tick:.0f} %", x=at(0) - 6, y=up(tick) + 4, class_="tick end"))
-    for part in bins:
-        sure, share = float(confidence[part].mean()), float(right[part].mean())
-        said = f"{len(part)} images, on average {100 * sure:.0f} % sure: {100 * share:.0f} % right"
-        radius = 3.0 + 9.0 * math.sqrt(len(part) / len(order))
+    for one in reliability_bins(confidence, right):
+        sure, share = one.sure, one.right
+        said = f"{one.images} images, on average {100 * sure:.0f} % sure: {100 * share:.0f} % right"
+        radius = 3.0 + 9.0 * math.sqrt(one.images / len(confidence))
         drawn.append(tag("line", x1=at(sure), x2=at(sure), y1=up(sure), y2=up(share), class_="gap"))
         drawn.append(tag("circle", tag("title", text(said)), cx=at(sure), cy=up(share), r=radius, class_="mark"))
     drawn.append(tag("text", "how sure", x=at(0.5), y=float(side - 2), class_="tick middle"))
