@@ -10,6 +10,7 @@ import click
 
 from embedkit.render import as_csv, as_markdown, duration
 from embedkit_cli.grids import ESTIMATORS, param_option
+from embedkit_cli.help import Command
 from embedkit_cli.options import (
     backbone_options,
     evaluation_options,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from embedkit import Candidates
 
 
-@click.command("compare")
+@click.command("compare", cls=Command, first=("--model", "--protocol", "--seeds", "--output", "--report"))
 @click.argument("targets", nargs=-1, required=True, type=click.Path())
 @click.option(
     "--model",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from embedkit_cli.help import Command
 from embedkit_cli.options import json_option
 from embedkit_cli.output import finish
 from embedkit_cli.progress import ProgressBar
 
 
-@click.command("demo")
+@click.command("demo", cls=Command)
 @click.argument("folder", type=click.Path(), default="embedkit-demo")
 @json_option
 def command(folder: str, as_json: bool) -> int:

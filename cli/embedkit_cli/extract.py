@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from embedkit_cli.help import WITH_EXIT_CODES, Command
 from embedkit_cli.options import (
     backbone_of,
     backbone_options,
@@ -31,7 +32,12 @@ _WATCH_SECONDS = 5.0
 _PLACES = {"plan", "store", "root", "as_json", "log_format"}
 
 
-@click.command("extract")
+@click.command(
+    "extract",
+    cls=Command,
+    epilog=WITH_EXIT_CODES,
+    first=("--model", "--output", "--weights", "--dry-run", "--plan"),
+)
 @click.argument("sources", type=click.Path(allow_dash=True), nargs=-1, metavar="[SOURCE]...")
 @click.option("--model", "models", multiple=True, metavar="NAME", help="A timm model name; repeat for several.")
 @backbone_options
@@ -100,9 +106,6 @@ def command(
     embedkit extract --plan P.json --unit 3/8
     embedkit extract --status P.json --watch
     embedkit extract --plan P.json -o photos.h5
-
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but for images that are listed, 4 (--status) work is left, 130
-    interrupted.
     """
     options = {name: value for name, value in ctx.params.items() if name not in ("sources", "status", "unit", "watch")}
     if ctx.params["watch"] and status is None:

@@ -31,6 +31,7 @@ import json  # noqa: E402
 import click  # noqa: E402
 
 from embedkit.errors import EmbedkitError  # noqa: E402
+from embedkit_cli.help import WITH_EXIT_CODES  # noqa: E402
 from embedkit_cli.log import FORMAT_VARIABLE, add_log_format, is_json, log_through, say  # noqa: E402
 
 # A command -> the module that holds it; imported when the command is called.
@@ -64,7 +65,11 @@ class _LazyGroup(click.Group):
         return command
 
 
-@click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.command(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    epilog=WITH_EXIT_CODES,
+)
 @click.version_option(package_name="embedkit", prog_name="embedkit")
 @click.option(
     "--log-format",
@@ -80,9 +85,9 @@ def cli(no_data_urls: bool, log_format: str | None) -> None:
 
     \b
     embedkit demo
-    embedkit extract photos/ --model resnet50.a1_in1k -o photos.h5
-    embedkit probe photos.h5
-    embedkit fit photos.h5 --estimator svm -o model.skops
+    embedkit probe photos/                                  how good simple classifiers are on your photos
+    embedkit compare photos/ --model auto                   which backbone is best for them
+    embedkit fit photos/ --estimator svm -o model.skops     a model file that takes photos
     embedkit predict model.skops new_photos/
     """
     if log_format is not None:

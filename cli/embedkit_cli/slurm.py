@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from embedkit_cli.help import Command
 
-@click.command("slurm")
+
+@click.command("slurm", cls=Command, first=("--minutes", "--gpu", "--partition", "--at-once", "--output"))
 @click.argument("plan", type=click.Path())
 @click.option("--minutes", type=click.FloatRange(min=1), default=30, show_default=True, help="Expected for each task.")
 @click.option("--at-once", type=click.IntRange(min=1), default=64, show_default=True, help="Tasks that run together.")
