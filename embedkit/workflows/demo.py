@@ -36,6 +36,9 @@ _LABELS = (1, 3, 10, 30)
 _TESTED = 30
 """Pictures a class."""
 
+_REQUESTS = (FeatureRequest(), FeatureRequest("pixels32"), FeatureRequest("colour-histogram"))
+"""The backbone, and the floors that cost nothing: a second network with random weights would double the time."""
+
 Picture = tuple[str, str, str, npt.NDArray[np.uint8]]
 """Name, label, split, pixels."""
 
@@ -63,7 +66,13 @@ def demo(folder: str | os.PathLike[str] = "embedkit-demo", *, progress: Progress
     feature_file, store = folder / "digits.h5", folder / "store"
     extraction = extract(digits, store=store, output=feature_file, progress=progress)
     report = probe(
-        feature_file, estimator=("logistic", "svm", "pca+logistic"), store=store, views=True, progress=progress
+        digits,
+        _REQUESTS,
+        estimator=("logistic", "svm", "pca+logistic"),
+        floors=False,
+        store=store,
+        views=True,
+        progress=progress,
     )
     labels = _by_labels(patterns, store, progress)
     page = write_page([labels, report], folder / "demo.html", force=True, store=store)
@@ -81,8 +90,7 @@ def demo(folder: str | os.PathLike[str] = "embedkit-demo", *, progress: Progress
 
 
 def _by_labels(patterns: Path, store: Path, progress: Progress | None) -> CurveReport:
-    requests = [FeatureRequest(), FeatureRequest("pixels32"), FeatureRequest("colour-histogram")]
-    report = curve(patterns, requests, shots=_LABELS, floors=False, store=store, progress=progress)
+    report = curve(patterns, _REQUESTS, shots=_LABELS, floors=False, store=store, progress=progress)
     return dataclasses.replace(report, curves=[_with_interval_of_all(one) for one in report.curves])
 
 
