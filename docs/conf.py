@@ -1,7 +1,7 @@
 """Sphinx: `pip install '.[docs]' && sphinx-build -W docs docs/_build`.
 
-Tutorials are executed on real photos where `../shared` (or EMBEDKIT_TEST_ASSETS) has them, else on drawn patterns, and say
-which.
+Tutorials are executed on real photos where `../shared` (or EMBEDKIT_TEST_ASSETS) has them, else on drawn patterns,
+and say which.
 """
 
 import os
@@ -20,8 +20,19 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 html_theme = "pydata_sphinx_theme"
+html_extra_path = ["pages"] if os.path.isdir(os.path.join(os.path.dirname(__file__), "pages")) else []  # `make pages`
 # The gallery is written to docs/gallery from docs/examples, the tutorials to docs/learn from docs/tutorials.
-exclude_patterns = ["_build", "design/README.md", "examples", "tutorials", "*/*.ipynb", "gallery/*.py", "learn/*.py"]
+exclude_patterns = [
+    "_build",
+    "pages",
+    "design/README.md",
+    "examples",
+    "tutorials",
+    "gallery/*.ipynb",
+    "gallery/*.py",
+    "learn/*.ipynb",
+    "learn/*.py",
+]
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Comparison,
         CurveReport,
         DemoResult,
+        Explanations,
         ExtractResult,
         FeatureDiff,
         FitResult,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from embedkit.workflows.curve import curve
     from embedkit.workflows.demo import demo
     from embedkit.workflows.diff import diff
+    from embedkit.workflows.explain import explain
     from embedkit.workflows.export_model import export_model
     from embedkit.workflows.extract import extract
     from embedkit.workflows.extract_several import extract_several
@@ -69,6 +71,7 @@ else:
         "CurveReport": "embedkit.results",
         "DemoResult": "embedkit.results",
         "EmbedkitError": "embedkit.errors",
+        "Explanations": "embedkit.results",
         "ExtractResult": "embedkit.results",
         "FeatureDiff": "embedkit.results",
         "FeatureRequest": "embedkit.backbones",
@@ -95,6 +98,7 @@ else:
         "demo": "embedkit.workflows.demo",
         "describe": "embedkit.images",
         "diff": "embedkit.workflows.diff",
+        "explain": "embedkit.workflows.explain",
         "export": "embedkit.tables",
         "export_model": "embedkit.workflows.export_model",
         "extract": "embedkit.workflows.extract",
@@ -139,6 +143,7 @@ __all__ = [
     "CurveReport",
     "DemoResult",
     "EmbedkitError",
+    "Explanations",
     "ExtractResult",
     "FeatureDiff",
     "FeatureRequest",
@@ -165,6 +170,7 @@ __all__ = [
     "demo",
     "describe",
     "diff",
+    "explain",
     "export",
     "export_model",
     "extract",

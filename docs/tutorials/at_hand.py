@@ -30,7 +30,7 @@ FRUIT = (
 
 
 def photos() -> str:
-    """Make a folder ``photos/`` (train and test, in each a folder a class) in a new working folder; say what is in it."""
+    """Make ``photos/`` (train and test, in each a folder a class) in a new working folder; say what is in it."""
     os.chdir(tempfile.mkdtemp(prefix="embedkit-tutorial-"))
     os.environ["EMBEDKIT_STORE"] = os.path.abspath("store")
     grocery = ASSETS / "data" / "grocery" / "split.csv"

@@ -2,15 +2,15 @@
 A folder of labelled photos
 ===========================
 
-You have photos in folders, a folder a class, and want to know how well a computer can tell them apart, and a file that does
-it. Everything here is typed in a terminal; Python only shows pictures.
+You have photos in folders, a folder a class, and want to know how well a computer can tell them apart, and a file
+that does it. Everything here is typed in a terminal; Python only shows pictures.
 """
 
 # %%
 # The photos
 # ----------
-# First folders named like splits (``train``, ``test``) are splits, the folders in them are classes. With folders of classes
-# alone, embedkit cross-validates.
+# First folders named like splits (``train``, ``test``) are splits, the folders in them are classes. With folders of
+# classes alone, embedkit cross-validates.
 from at_hand import embedkit, photos
 
 print(photos())
@@ -29,13 +29,13 @@ plt.show()
 # %%
 # How good is it?
 # ---------------
-# Two words. The first line says it; the table says by what, beside *floors*: what is reached without any learned features.
-# Only what stands clearly above its floors was learned from photos.
+# Two words. The first line says it; the table says by what, beside *floors*: what is reached without any learned
+# features. Only what stands clearly above its floors was learned from photos.
 _ = embedkit("probe photos/ -o photos.json --report photos.html")
 
 # %%
-# ``photos.html`` is a page with charts and thumbnails, to look at or to send. ``photos.json`` holds the outcome of each photo:
-# nothing has to be fitted again to see which are mixed up,
+# ``photos.html`` is a page with charts and thumbnails, to look at or to send. ``photos.json`` holds the outcome of
+# each photo: nothing has to be fitted again to see which are mixed up,
 from embedkit import load_result
 from embedkit.plot import confusion
 
@@ -64,8 +64,8 @@ plt.show()
 # %%
 # Use it
 # ------
-# ``fit`` takes the estimator that was recommended: chosen on training photos, not by the tested ones. The model file holds a
-# scikit-learn pipeline and no network; it refuses to predict with another one.
+# ``fit`` takes the estimator that was recommended: chosen on training photos, not by the tested ones. The model file
+# holds a scikit-learn pipeline and no network; it refuses to predict with another one.
 _ = embedkit(f"fit photos/ --estimator {best.estimator} -o model.skops")
 
 # %%
@@ -80,6 +80,6 @@ _ = embedkit("predict model.skops new/ -o predicted.csv --top 2")
 # %%
 # Another backbone?
 # -----------------
-# ``embedkit models`` lists those at hand, and those that pay by their published accuracy; ``embedkit compare photos/ --model
-# auto`` measures them on your photos and ranks what a paired test tells apart.
+# ``embedkit models`` lists those at hand, and those that pay by their published accuracy; ``embedkit compare photos/
+# --model auto`` measures them on your photos and ranks what a paired test tells apart.
 _ = embedkit("models")

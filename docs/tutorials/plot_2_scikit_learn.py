@@ -2,8 +2,8 @@
 Images at the front of a scikit-learn pipeline
 ==============================================
 
-:class:`~embedkit.ImageEmbedder` is a transformer as any other. What is special about it: an image goes through the network
-once, ever, however many folds, grids and processes ask for it.
+:class:`~embedkit.ImageEmbedder` is a transformer as any other. What is special about it: an image goes through the
+network once, ever, however many folds, grids and processes ask for it.
 """
 
 # %%
@@ -71,8 +71,8 @@ plt.show()
 # %%
 # Features as a matrix
 # --------------------
-# ``transform`` returns NumPy, float32, a row an image, in the order that was asked for; anything of scikit-learn's takes it
-# from there.
+# ``transform`` returns NumPy, float32, a row an image, in the order that was asked for; anything of scikit-learn's
+# takes it from there.
 from sklearn.decomposition import PCA
 
 X = ImageEmbedder().fit_transform(paths)

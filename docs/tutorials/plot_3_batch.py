@@ -2,8 +2,8 @@
 Very many images, and no terminal
 =================================
 
-You want features of millions of images on disk, from several machines, resumable, with logs that a program reads. Here are a
-few hundred on one machine; nothing else is different.
+You want features of millions of images on disk, from several machines, resumable, with logs that a program reads.
+Here are a few hundred on one machine; nothing else is different.
 """
 
 # %%
@@ -20,7 +20,8 @@ _ = embedkit("extract photos/ --dry-run")
 # %%
 # A plan
 # ------
-# The plan lists the images and settles what ``auto`` means, once, for everybody. All workers share the folder of the store.
+# The plan lists the images and settles what ``auto`` means, once, for everybody. All workers share the folder of the
+# store.
 _ = embedkit("extract photos/ --store shared-store --plan plan.json --units 3")
 
 # %%

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from embedkit.backbones.backbone import Backbone, run_together
+from embedkit.backbones.backbone import Backbone, positions_of, run_together
 from embedkit.backbones.drift import centred_cosines, drift_images
 from embedkit.backbones.load import load_backbone, load_backbones
 from embedkit.backbones.own import is_own, own_names_in, require_trusted
@@ -70,6 +70,7 @@ __all__ = [
     "load_backbone",
     "load_backbones",
     "own_names_in",
+    "positions_of",
     "require_trusted",
     "resolve_device",
     "run_together",

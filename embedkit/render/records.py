@@ -6,6 +6,7 @@ Layer: render; above numbers, layout and the results.
 from __future__ import annotations
 
 from embedkit.render.differences import difference_lines
+from embedkit.render.explanations import explanation_lines
 from embedkit.render.layout import fact_lines, table_lines
 from embedkit.render.leaderboards import leaderboards_text
 from embedkit.render.numbers import (
@@ -23,6 +24,7 @@ from embedkit.results import (
     Comparison,
     CurveReport,
     DemoResult,
+    Explanations,
     ExtractResult,
     FeatureDiff,
     FitResult,
@@ -73,6 +75,8 @@ def as_text(record: Record) -> str:
             lines = _status(record)
         case DemoResult():
             lines = _demo(record)
+        case Explanations():
+            lines = explanation_lines(record)
         case FeatureDiff():
             lines = difference_lines(record)
         case _:

@@ -16,6 +16,7 @@ from embedkit.files import read_json
 from embedkit.results.comparison import Comparison
 from embedkit.results.curve import CurveReport
 from embedkit.results.difference import FeatureDiff
+from embedkit.results.explanation import Explanations
 from embedkit.results.extraction import ExtractResult, Forecast, PlanResult, PlanStatus
 from embedkit.results.models import DemoResult, FitResult, Predictions
 from embedkit.results.plain import MOST_BYTES
@@ -26,6 +27,7 @@ _RECORDS: tuple[type[Record], ...] = (
     Comparison,
     CurveReport,
     DemoResult,
+    Explanations,
     ExtractResult,
     FeatureDiff,
     FitResult,
