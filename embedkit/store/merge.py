@@ -24,6 +24,7 @@ from embedkit.store.checked import CheckedFiles, damaged
 from embedkit.store.index import DigestIndex, places_of
 from embedkit.store.layout import LOCK
 from embedkit.store.parts import Digests, Features, Part, PartMaps, read_part, row_bytes, write_part
+from embedkit.store.uses import note_uses, read_uses
 
 _BLOCK_BYTES = 32 << 20
 
@@ -108,8 +109,11 @@ def merge_parts(folder: Folder | Path, spec: FeatureSpec, names: Sequence[str], 
                 for start in range(0, len(rows), step):
                     yield maps[part].features[rows[start : start + step]]
 
+    used = _last_use(folder, [part.name for part in inputs])
     output = write_part(folder, spec, digests, blocks(), disk)
     _read_back(folder, spec, output, digests)
+    if used is not None:  # what nobody has asked for in a long time does not become new by being merged
+        note_uses(folder, {output: used})
     remove_files(folder, [part.name for part in inputs], disk)
     return output
 
@@ -128,6 +132,13 @@ def remove_files(folder: Folder, names: Sequence[str], disk: Disk) -> None:
             f"cannot remove merged files from {folder.path}: {error.strerror}; until `gc` does, their rows are stored "
             "twice"
         ) from error
+
+
+def _last_use(folder: Folder, names: list[str]) -> float | None:
+    """Return when one of some parts was last used, or committed, in seconds of the file system's clock."""
+    known = read_uses(folder)
+    times = [known.get(name, status.st_mtime) for name, status in folder.stats(names).items()]
+    return max(times, default=None)
 
 
 def _sound(folder: Folder, spec: FeatureSpec, names: Sequence[str]) -> Iterator[Part]:
