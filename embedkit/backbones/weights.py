@@ -143,11 +143,23 @@ def _check_declared(path: Path) -> None:
                     _check_becomes(path, sum(member.file_size for member in archive.infolist()))
             else:
                 file.seek(0)
-                _check_becomes(path, _largest_number(file))
+                _check_becomes(path, _largest_number(cast(BinaryIO, _Bounded(file, path.stat().st_size))))
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OverflowError, EOFError) as error:
         if isinstance(error, WeightsError):
             raise
         raise WeightsError(f"weights {path} are no readable torch file, cut short or damaged: {error}") from error
+
+
+class _Bounded:
+    """A file that is not asked for more bytes than it has: memory for them is taken before they are read."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self.readline, self.tell, self._file, self._size = file.readline, file.tell, file, size
+
+    def read(self, count: int) -> bytes:
+        if count > self._size:
+            raise ValueError(f"{count:,} bytes are promised")
+        return self._file.read(count)
 
 
 def _largest_number(file: BinaryIO) -> int:
@@ -157,7 +169,7 @@ def _largest_number(file: BinaryIO) -> int:
     its storages, behind which these lie. Nothing is unpickled here.
     """
     largest = 0
-    for number in range(4):
+    for number in range(5):
         for _, argument, _ in pickletools.genops(file):
             if number == 3 and isinstance(argument, int):
                 largest = max(largest, argument)
