@@ -18,14 +18,13 @@ if os.path.basename(sys.argv[0] if sys.argv else "") in ("embedkit", "embedkit.e
 
 import importlib  # noqa: E402
 import json  # noqa: E402
-import logging  # noqa: E402
 import signal  # noqa: E402
 from types import FrameType  # noqa: E402
 
 import click  # noqa: E402
 
 from embedkit.errors import EmbedkitError  # noqa: E402
-from embedkit.text import printable  # noqa: E402
+from embedkit.text import log_to_stderr, printable  # noqa: E402
 
 # A command -> the module that holds it; imported when the command is called.
 _COMMANDS = {
@@ -92,8 +91,7 @@ def main() -> None:
     """Run the command line; the console script ``embedkit``."""
     # SciPy reads it at its import, and scikit-learn needs it to fit on a GPU.
     os.environ.setdefault("SCIPY_ARRAY_API", "1")
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    logging.root.handlers[0].setFormatter(_Printable("embedkit: %(message)s"))
+    log_to_stderr()
     received: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -125,11 +123,6 @@ def main() -> None:
         if signal.getsignal(number) is interrupt:
             signal.signal(number, leave)  # what is left is the interpreter's own end
     sys.exit(code if isinstance(code, int) else 0)
-
-
-class _Printable(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return "\n".join(map(printable, super().format(record).split("\n")))
 
 
 def _say_as_json(error: Exception, message: str) -> None:

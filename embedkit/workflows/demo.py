@@ -5,7 +5,6 @@ Layer: workflows; imports everything below, never click.
 
 from __future__ import annotations
 
-import csv
 import os
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +12,9 @@ from typing import Any, cast
 import numpy as np
 
 from embedkit.extraction import Progress
+from embedkit.files import commit_to
 from embedkit.results import DemoResult
+from embedkit.text import csv_text
 from embedkit.workflows.extract import extract
 from embedkit.workflows.probe import probe
 
@@ -76,9 +77,5 @@ def _render_digits(manifest: Path) -> None:
         Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC).save(path)
         rows.append((path.relative_to(manifest.parent).as_posix(), str(label), "test" if number in test else "train"))
     # Written last: the manifest stands for a complete set of images.
-    temporary = manifest.with_suffix(".tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("path", "label", "split"))
-        writer.writerows(rows)
-    temporary.replace(manifest)
+    table = csv_text([("path", "label", "split"), *rows])
+    commit_to(manifest, [table.encode("utf-8")], sealed=False)
