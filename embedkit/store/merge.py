@@ -9,16 +9,16 @@ Layer: above parts and index.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock, Timeout
 
 from embedkit.errors import DamagedPartError, StoreError, StoreWriteError
-from embedkit.files import Disk, Folder
+from embedkit.files import Disk, Folder, locked
 from embedkit.specs import FeatureSpec
 from embedkit.store.checked import CheckedFiles, damaged
 from embedkit.store.index import DigestIndex, places_of
@@ -52,21 +52,18 @@ def maintenance(folder: Folder | Path, wait: bool = True) -> Generator[bool]:
         The lock cannot be taken at all: the folder is read-only, for example.
     """
     folder = Folder.of(folder)
-    lock = FileLock(folder / LOCK)
-    try:
-        folder.refuse_link(LOCK)
-        lock.acquire(timeout=-1 if wait else 0)
-    except Timeout:
-        yield False
-        return
-    except (OSError, NotImplementedError) as error:
-        raise StoreWriteError(
-            f"cannot lock {folder.path} for maintenance: {error}; make the folder writable"
-        ) from error
-    try:
-        yield True
-    finally:
-        lock.release()
+    with ExitStack() as stack:
+        try:
+            held = stack.enter_context(locked(folder, LOCK, timeout=None if wait else 0))
+        except StoreError:
+            raise
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                folder.refuse_link(LOCK)
+            raise StoreWriteError(
+                f"cannot lock {folder.path} for maintenance: {error.strerror or error}; make the folder writable"
+            ) from error
+        yield held
 
 
 def merge_parts(folder: Folder | Path, spec: FeatureSpec, names: Sequence[str], disk: Disk) -> str | None:
