@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
     from embedkit.embedder import ImageEmbedder
     from embedkit.errors import EmbedkitError
+    from embedkit.evaluation import NearestImages
     from embedkit.extraction import Tick, default_store
     from embedkit.images import ImageSource, describe, open_source
     from embedkit.persistence import Model, load_model, save_model
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         Predictions,
         ProbeReport,
         ProbeResult,
+        SearchResult,
         load_result,
     )
     from embedkit.specs import FeatureSpec
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     )
     from embedkit.workflows.predict import predict
     from embedkit.workflows.probe import probe
+    from embedkit.workflows.search import search
 else:
     _HOMES = {
         "Comparison": "embedkit.results",
@@ -75,12 +78,14 @@ else:
         "ListedModel": "embedkit.backbones",
         "Model": "embedkit.persistence",
         "ModelInfo": "embedkit.backbones",
+        "NearestImages": "embedkit.evaluation",
         "PlanResult": "embedkit.results",
         "PlanStatus": "embedkit.results",
         "Predictions": "embedkit.results",
         "PreprocessOverrides": "embedkit.backbones",
         "ProbeReport": "embedkit.results",
         "ProbeResult": "embedkit.results",
+        "SearchResult": "embedkit.results",
         "Tick": "embedkit.extraction",
         "compare": "embedkit.workflows.compare",
         "curve": "embedkit.workflows.curve",
@@ -105,6 +110,7 @@ else:
         "predict": "embedkit.workflows.predict",
         "probe": "embedkit.workflows.probe",
         "save_model": "embedkit.persistence",
+        "search": "embedkit.workflows.search",
         "shortlist": "embedkit.backbones",
         "shortlist_source": "embedkit.backbones",
         "write_page": "embedkit.workflows.pages",
@@ -138,12 +144,14 @@ __all__ = [
     "ListedModel",
     "Model",
     "ModelInfo",
+    "NearestImages",
     "PlanResult",
     "PlanStatus",
     "Predictions",
     "PreprocessOverrides",
     "ProbeReport",
     "ProbeResult",
+    "SearchResult",
     "Tick",
     "compare",
     "curve",
@@ -168,6 +176,7 @@ __all__ = [
     "predict",
     "probe",
     "save_model",
+    "search",
     "shortlist",
     "shortlist_source",
     "write_page",

@@ -42,6 +42,7 @@ _COMMANDS = {
     "compare": "embedkit_cli.compare",
     "fit": "embedkit_cli.fit",
     "predict": "embedkit_cli.predict",
+    "search": "embedkit_cli.search",
     "report": "embedkit_cli.report",
     "info": "embedkit_cli.info",
     "store": "embedkit_cli.store",

@@ -17,6 +17,7 @@ from embedkit.evaluation.feature_rows import FeatureRows, is_large
 from embedkit.evaluation.judging import further_metrics, judge, per_image
 from embedkit.evaluation.labels import Kind, Predictions, TableLabels, TargetType, encoded, labels_of
 from embedkit.evaluation.metrics import Metric, accuracy, mean_average_precision, mean_average_precision_11
+from embedkit.evaluation.nearest_images import NearestImages, labels_of_rows
 from embedkit.evaluation.neighbours import nearest
 from embedkit.evaluation.predictions import Float64, Predicted, Targets, joined, predicted_classes, spread
 from embedkit.evaluation.splits import Labels, Rows, Split, final_split, make_splits
@@ -45,6 +46,7 @@ __all__ = [
     "Leaks",
     "Metric",
     "NOTHING_SELECTED",
+    "NearestImages",
     "Outcome",
     "Predicted",
     "Predictions",
@@ -72,6 +74,7 @@ __all__ = [
     "joined",
     "judge",
     "labels_of",
+    "labels_of_rows",
     "leaks",
     "make_leaderboard",
     "make_splits",

@@ -11,6 +11,7 @@ from embedkit.render.numbers import (
     chosen_text,
     features_text,
     interval_text,
+    label_text,
     metric_title,
     number_text,
     params_text,
@@ -30,6 +31,7 @@ from embedkit.results import (
     Predictions,
     ProbeReport,
     Record,
+    SearchResult,
     UnitStatus,
 )
 from embedkit.text import printable
@@ -60,6 +62,8 @@ def as_text(record: Record) -> str:
             lines = _fit(record)
         case Predictions():
             lines = _predictions(record)
+        case SearchResult():
+            lines = _search(record)
         case ExtractResult():
             lines = _extraction(record)
         case Forecast():
@@ -286,3 +290,13 @@ def _predictions(record: Predictions) -> list[str]:
         return [*lines, f"the confusion matrix of {len(classes)} classes is in the result: --json, or -o FILE.json"]
     matrix = [[name, *map(str, row)] for name, row in zip(classes, counts, strict=True)]
     return [*lines, "", *table_lines(("true \\ predicted", *classes), matrix)]
+
+
+def _search(record: SearchResult) -> list[str]:
+    lines: list[str] = []
+    for one in record.results:
+        labelled = any(hit.label is not None for hit in one.hits)
+        rows = [[f"{hit.cosine:.4f}", hit.key, *([label_text(hit.label)] if labelled else [])] for hit in one.hits]
+        header = ("cosine", f"nearest to {one.query}", *(["label"] if labelled else []))
+        lines += [*([""] if lines else []), *table_lines(header, rows)]
+    return lines

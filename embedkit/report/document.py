@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from embedkit.render import interval_text, number_text, sentence
 from embedkit.report import sections
+from embedkit.report.findings import neighbours
 from embedkit.report.markup import details, lines, section, table, tag, text
 from embedkit.report.pictures import Thumbnails
 from embedkit.results import (
@@ -23,6 +24,7 @@ from embedkit.results import (
     ProbeReport,
     ProbeResult,
     Record,
+    SearchResult,
 )
 
 MOST_BYTES = 5 << 20
@@ -166,6 +168,7 @@ _SECTIONS: dict[type[Any], Callable[[Any, Thumbnails], list[str]]] = {
     CurveReport: _of_curves,
     FitResult: _of_fit,
     Predictions: _of_predictions,
+    SearchResult: lambda found, thumbnails: [neighbours(found, thumbnails)],
 }
 
 
@@ -211,7 +214,7 @@ def command(record: Record) -> str:
     return " ".join(shlex.quote(word) for word in words)
 
 
-_POSITIONAL = ("target", "targets", "model_file", "source")
+_POSITIONAL = ("target", "targets", "model_file", "source", "queries")
 
 
 def _listed(value: Any) -> list[str]:
@@ -225,6 +228,7 @@ def _contents(body: str) -> str:
     """Link to the sections that are there."""
     names = {
         "results": "Results",
+        "neighbours": "Nearest images",
         "board-0": "Leaderboard",
         "mistakes": "Mistakes",
         "confusion": "Classes",

@@ -12,6 +12,7 @@ from embedkit.results.plain import as_packed, from_plain, to_plain
 from embedkit.results.probe import Candidate, Param, ProbeReport, ProbeResult, recommended_of
 from embedkit.results.record import Origin, Record, Skipped, Unavailable, html_table
 from embedkit.results.rows import Rows
+from embedkit.results.search import Hit, Hits, SearchResult
 from embedkit.results.views import EmbeddingMap, NearestTrained
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "ExtractResult",
     "FitResult",
     "Forecast",
+    "Hit",
+    "Hits",
     "Leaderboard",
     "NearestTrained",
     "Origin",
@@ -42,6 +45,7 @@ __all__ = [
     "recommended_of",
     "Record",
     "Rows",
+    "SearchResult",
     "Skipped",
     "Stage",
     "Stages",

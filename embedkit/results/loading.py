@@ -20,6 +20,7 @@ from embedkit.results.models import DemoResult, FitResult, Predictions
 from embedkit.results.plain import MOST_BYTES
 from embedkit.results.probe import ProbeReport
 from embedkit.results.record import Record
+from embedkit.results.search import SearchResult
 
 _RECORDS: tuple[type[Record], ...] = (
     Comparison,
@@ -32,6 +33,7 @@ _RECORDS: tuple[type[Record], ...] = (
     PlanStatus,
     Predictions,
     ProbeReport,
+    SearchResult,
 )
 
 
