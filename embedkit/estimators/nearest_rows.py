@@ -3,7 +3,7 @@
 After the first part of the stored rows, each query has a threshold, its k-th best so far. Of every further part only
 what beats it is looked at, one comparison an entry, so that selection costs a tenth of the products.
 
-Layer: imports NumPy and estimators.arrays.
+Layer: imports NumPy, embedkit.errors and estimators.arrays.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from embedkit.errors import UsageError
 from embedkit.estimators.arrays import Floats, Indices, row_threads
 
 Metric = Literal["cosine", "euclidean"]
@@ -107,10 +108,14 @@ def nearest_in_parts(parts: Iterable[Floats], queries: Floats, k: int) -> tuple[
     Returns
     -------
     cosines : ndarray of shape (n_queries, k), float32
-        Descending. The cosine of a row of zeros with anything is 0; of a row that is not finite NaN, which is never
-        among the best. -inf where there are fewer than k rows.
+        Descending. The cosine of a row of zeros with anything is 0. -inf where there are fewer than k rows.
     indices : ndarray of shape (n_queries, k), intp
         Counted through all parts. Of equal cosines, the smaller index first.
+
+    Raises
+    ------
+    UsageError
+        A row holds NaN or infinity.
     """
     queries = queries * _inverse_root(np.square(queries).sum(axis=1))[:, None]
     blocks = [queries[start : start + QUERY_ROWS] for start in range(0, len(queries), QUERY_ROWS)]
@@ -118,7 +123,9 @@ def nearest_in_parts(parts: Iterable[Floats], queries: Floats, k: int) -> tuple[
     first = 0
     with row_threads(len(queries) * PART_ROWS * queries.shape[1]) as threads:
         for part in parts:
-            scale = _inverse_root(np.einsum("ij,ij->i", part, part))
+            squares = np.einsum("ij,ij->i", part, part)
+            require_finite(squares, "row", first)
+            scale = _inverse_root(squares)
 
             def merge(place: int, part: Floats = part, scale: Floats = scale, first: int = first) -> None:
                 similarities = blocks[place] @ part.T
@@ -129,6 +136,15 @@ def nearest_in_parts(parts: Iterable[Floats], queries: Floats, k: int) -> tuple[
             first += len(part)
     ordered = [_sorted(best, indices) for best, indices in found]
     return np.concatenate([best for best, _ in ordered]), np.concatenate([indices for _, indices in ordered])
+
+
+def require_finite(squares: Floats, what: str, first: int = 0) -> None:
+    """Raise UsageError unless the squared lengths of rows, the first of which has the number `first`, are finite."""
+    if not np.isfinite(squares).all():
+        row = first + int(np.flatnonzero(~np.isfinite(squares))[0])
+        raise UsageError(
+            f"{what} {row} holds NaN, infinity or numbers too large for a cosine; extract it again, or leave it out"
+        )
 
 
 def _sorted(best: Floats, indices: Indices) -> tuple[Floats, Indices]:

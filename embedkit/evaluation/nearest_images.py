@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted  # pyright: ignore[reportUnknownVariableType]
 
 from embedkit.errors import MissingExtraError, UsageError
-from embedkit.estimators import PART_ROWS, nearest_in_parts, release_pages
+from embedkit.estimators import PART_ROWS, nearest_in_parts, release_pages, require_finite
 from embedkit.results import Hit
 from embedkit.tables import FeatureTable
 
@@ -112,7 +112,7 @@ class NearestImages(BaseEstimator):
         Raises
         ------
         UsageError
-            Features are of another width, or hold NaN or infinity.
+            Features are of another width, or hold NaN, infinity or numbers whose squares overflow.
         """
         cosines, indices = self._search(X, n_neighbors)
         return 1 - cosines, indices
@@ -148,7 +148,7 @@ class NearestImages(BaseEstimator):
                 f"the queries have {queries.shape[1]} features and the rows {self.n_features_in_}; make them with the "
                 "same network: table.embedder()"
             )
-        _require_finite(queries, 0, "query")
+        require_finite(np.einsum("ij,ij->i", queries, queries), "query")
         k = min(wanted, self.n_samples_fit_)
         if not len(queries):
             return np.empty((0, k), np.float32), np.empty((0, k), np.intp)
@@ -160,13 +160,9 @@ class NearestImages(BaseEstimator):
 
     def _parts(self) -> Iterator[Float32]:
         """Yield the rows, some megabytes at a time; of a mapped file no page is kept."""
-        first = 0
         for block in _blocks(self._rows):
-            part = block.astype(np.float32, copy=False)
-            _require_finite(part, first, "row")
-            yield part
+            yield block.astype(np.float32, copy=False)
             release_pages(block)
-            first += len(block)
 
 
 def labels_of_rows(table: FeatureTable) -> list[Any]:
@@ -196,16 +192,8 @@ def _matrix(X: Any) -> Float32:
     return features
 
 
-def _require_finite(X: Float32, first: int, what: str) -> None:
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(X.sum()):
-            return
-    broken = np.flatnonzero(~np.isfinite(X).all(axis=1))
-    if len(broken):
-        raise UsageError(f"{what} {first + int(broken[0])} holds NaN or infinity; extract it again, or leave it out")
-
-
 def _unit(X: Float32) -> Float32:
+    require_finite(np.einsum("ij,ij->i", X, X), "row")
     lengths = np.sqrt(np.square(X).sum(axis=1, keepdims=True))
     return np.ascontiguousarray(X / np.where(lengths > 0, lengths, np.float32(1)), np.float32)
 
