@@ -3,8 +3,8 @@
     python -m benchmarks.search [--rows 200000] [--width 384] [--queries 1,32,1000] [--repeats 3] [--json FILE]
 
 Rows are drawn around 2,000 centres, as features of classes are. Ours reads them from a feature file on disk (in the
-system's cache), part by part; faiss has a copy in memory, normalised beforehand, which its times do not count. Ratios are
-ours to faiss of rows searched in a second, medians of repeats that take turns.
+system's cache), part by part; faiss has a copy in memory, normalised beforehand, which its times do not count. Ratios
+are ours to faiss of rows searched in a second, medians of repeats that take turns.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from embedkit.images import ImageSource, describe, open_source
     from embedkit.persistence import Model, load_model, save_model
     from embedkit.results import (
+        AuditResult,
         Comparison,
         CurveReport,
         DemoResult,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from embedkit.specs import FeatureSpec
     from embedkit.store import FeatureStore
     from embedkit.tables import FeatureTable, export, info
+    from embedkit.workflows.audit import audit
     from embedkit.workflows.compare import compare
     from embedkit.workflows.curve import curve
     from embedkit.workflows.demo import demo
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     from embedkit.workflows.search import search
 else:
     _HOMES = {
+        "AuditResult": "embedkit.results",
         "Comparison": "embedkit.results",
         "CurveReport": "embedkit.results",
         "DemoResult": "embedkit.results",
@@ -87,6 +90,7 @@ else:
         "ProbeResult": "embedkit.results",
         "SearchResult": "embedkit.results",
         "Tick": "embedkit.extraction",
+        "audit": "embedkit.workflows.audit",
         "compare": "embedkit.workflows.compare",
         "curve": "embedkit.workflows.curve",
         "default_store": "embedkit.extraction",
@@ -128,6 +132,7 @@ else:
 
 
 __all__ = [
+    "AuditResult",
     "Comparison",
     "CurveReport",
     "DemoResult",
@@ -153,6 +158,7 @@ __all__ = [
     "ProbeResult",
     "SearchResult",
     "Tick",
+    "audit",
     "compare",
     "curve",
     "default_store",

@@ -82,9 +82,7 @@ class NearestImages(BaseEstimator):
         if not count:
             raise UsageError("there is no row to search in; expected at least one image with features")
         named = keys if keys is not None else range(count) if table is None else table.keys
-        labels: list[Any] = (
-            list(y) if y is not None else [None] * count if table is None else labels_of_rows(table)
-        )
+        labels: list[Any] = list(y) if y is not None else [None] * count if table is None else labels_of_rows(table)
         if len(named) != count or len(labels) != count:
             raise UsageError(f"{count} rows have {len(named)} keys and {len(labels)} labels; expected one a row")
         self.keys_, self.labels_, self.n_samples_fit_ = [str(name) for name in named], labels, count

@@ -5,13 +5,13 @@ Layer: render; above numbers, layout and the results.
 
 from __future__ import annotations
 
+from embedkit.render.findings import audit_lines, search_lines
 from embedkit.render.layout import fact_lines, table_lines
 from embedkit.render.leaderboards import leaderboards_text
 from embedkit.render.numbers import (
     chosen_text,
     features_text,
     interval_text,
-    label_text,
     metric_title,
     number_text,
     params_text,
@@ -19,6 +19,7 @@ from embedkit.render.numbers import (
 )
 from embedkit.render.sentences import best_by_test, recommendation
 from embedkit.results import (
+    AuditResult,
     Comparison,
     CurveReport,
     DemoResult,
@@ -63,7 +64,9 @@ def as_text(record: Record) -> str:
         case Predictions():
             lines = _predictions(record)
         case SearchResult():
-            lines = _search(record)
+            lines = search_lines(record)
+        case AuditResult():
+            lines = audit_lines(record)
         case ExtractResult():
             lines = _extraction(record)
         case Forecast():
@@ -290,13 +293,3 @@ def _predictions(record: Predictions) -> list[str]:
         return [*lines, f"the confusion matrix of {len(classes)} classes is in the result: --json, or -o FILE.json"]
     matrix = [[name, *map(str, row)] for name, row in zip(classes, counts, strict=True)]
     return [*lines, "", *table_lines(("true \\ predicted", *classes), matrix)]
-
-
-def _search(record: SearchResult) -> list[str]:
-    lines: list[str] = []
-    for one in record.results:
-        labelled = any(hit.label is not None for hit in one.hits)
-        rows = [[f"{hit.cosine:.4f}", hit.key, *([label_text(hit.label)] if labelled else [])] for hit in one.hits]
-        header = ("cosine", f"nearest to {one.query}", *(["label"] if labelled else []))
-        lines += [*([""] if lines else []), *table_lines(header, rows)]
-    return lines

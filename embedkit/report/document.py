@@ -13,10 +13,12 @@ from typing import Any, cast
 
 from embedkit.render import interval_text, number_text, sentence
 from embedkit.report import sections
-from embedkit.report.findings import neighbours
+from embedkit.report.findings import TITLES, effects, found_of_a_kind, neighbours, self_check
 from embedkit.report.markup import details, lines, section, table, tag, text
 from embedkit.report.pictures import Thumbnails
 from embedkit.results import (
+    KINDS,
+    AuditResult,
     Comparison,
     CurveReport,
     FitResult,
@@ -162,12 +164,18 @@ def _of_labelled(predictions: Predictions) -> list[str]:
     return [section("Labelled photos", table(columns, rows, caption=caption, numeric=range(1, len(columns))))]
 
 
+def _of_audit(record: AuditResult, thumbnails: Thumbnails) -> list[str]:
+    by_kind = [found_of_a_kind(record, kind, thumbnails) for kind in record.counts()]
+    return [effects(record), self_check(record), *by_kind]
+
+
 _SECTIONS: dict[type[Any], Callable[[Any, Thumbnails], list[str]]] = {
     ProbeReport: _of_probe,
     Comparison: _of_comparison,
     CurveReport: _of_curves,
     FitResult: _of_fit,
     Predictions: _of_predictions,
+    AuditResult: _of_audit,
     SearchResult: lambda found, thumbnails: [neighbours(found, thumbnails)],
 }
 
@@ -229,6 +237,9 @@ def _contents(body: str) -> str:
     names = {
         "results": "Results",
         "neighbours": "Nearest images",
+        "effects": "What it would change",
+        "self-check": "Self-check",
+        **{f"found-{kind}": TITLES[kind] for kind in KINDS},
         "board-0": "Leaderboard",
         "mistakes": "Mistakes",
         "confusion": "Classes",

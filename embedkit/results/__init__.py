@@ -3,6 +3,7 @@
 Layer: above files and specs, below everything that computes. Standard library and NumPy only.
 """
 
+from embedkit.results.audit import KINDS, AuditResult, Effect, Finding, SelfCheck
 from embedkit.results.comparison import AverageRanks, Comparison, Leaderboard, Pair, Standing
 from embedkit.results.curve import Curve, CurveReport, Point
 from embedkit.results.extraction import ExtractResult, Forecast, PlanResult, PlanStatus, Stage, Stages, UnitStatus
@@ -18,18 +19,22 @@ from embedkit.results.views import EmbeddingMap, NearestTrained
 __all__ = [
     "Confusion",
     "Guess",
+    "AuditResult",
     "AverageRanks",
     "Candidate",
     "Comparison",
     "Curve",
     "CurveReport",
     "DemoResult",
+    "Effect",
     "EmbeddingMap",
     "ExtractResult",
+    "Finding",
     "FitResult",
     "Forecast",
     "Hit",
     "Hits",
+    "KINDS",
     "Leaderboard",
     "NearestTrained",
     "Origin",
@@ -46,6 +51,7 @@ __all__ = [
     "Record",
     "Rows",
     "SearchResult",
+    "SelfCheck",
     "Skipped",
     "Stage",
     "Stages",

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from embedkit.errors import ResultFileError, UnreadableFileError
 from embedkit.files import read_json
+from embedkit.results.audit import AuditResult
 from embedkit.results.comparison import Comparison
 from embedkit.results.curve import CurveReport
 from embedkit.results.extraction import ExtractResult, Forecast, PlanResult, PlanStatus
@@ -23,6 +24,7 @@ from embedkit.results.record import Record
 from embedkit.results.search import SearchResult
 
 _RECORDS: tuple[type[Record], ...] = (
+    AuditResult,
     Comparison,
     CurveReport,
     DemoResult,

@@ -14,7 +14,16 @@ from embedkit.errors import EmbedkitError, OutputExistsError, UsageError
 from embedkit.files import commit_to
 from embedkit.images import rows_of, thumbnails_of
 from embedkit.report import page
-from embedkit.results import Comparison, FitResult, Predictions, ProbeReport, Record, SearchResult, load_result
+from embedkit.results import (
+    AuditResult,
+    Comparison,
+    FitResult,
+    Predictions,
+    ProbeReport,
+    Record,
+    SearchResult,
+    load_result,
+)
 from embedkit.workflows.targets import images_of, open_store, open_target
 
 _MOST_THUMBNAILS = 4_000
@@ -37,7 +46,7 @@ def write_page(
     Parameters
     ----------
     results : Record or path, or sequence of them
-        What `probe`, `compare`, `curve`, `fit`, `predict` or `search` returned, or the file that it was saved in.
+        What `probe`, `compare`, `curve`, `fit`, `predict`, `search` or `audit` returned, or the file of it.
     output : path
         The page (``.html``).
     pictures : bool
@@ -130,6 +139,12 @@ def _keys(record: Record) -> dict[str, None]:
     if isinstance(record, SearchResult):
         for one in record.results:
             add([one.query, *(hit.key for hit in one.hits)])
+    if isinstance(record, AuditResult):
+        # A page shows hundreds of a kind; the worst of each come first, should there be no room for all.
+        for place in range(max(record.counts().values(), default=0)):
+            for kind in record.counts():
+                for one in [one for one in record.findings if one.kind == kind][place : place + 1]:
+                    add([one.key, one.other_key])
     if isinstance(record, Predictions):
         add(one.path for one in record.predictions)
     return keys
