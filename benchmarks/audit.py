@@ -4,8 +4,8 @@
 
 Wrong labels: 5 % of the images get another label, drawn from all others. The 5 % that are named first are counted;
 cleanlab's scores are of the very probabilities that ours are. Labels that were wrong before count as false.
-Copies: 2 % of the images are encoded again, halved in size, or cropped by 5 %; pairs that are named and were not planted
-count as false.
+Copies: 2 % of the images are encoded again, halved in size, or cropped by 5 %; pairs that are named and were not
+planted count as false.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit import FeatureRequest, FeatureTable, audit, extract
-from embedkit.auditing import out_of_fold, planted_labels
+from embedkit.auditing import out_of_fold, planted_labels, reduced
 
 SETS = ("grocery", "pacs")
 MODELS = ("vit_tiny_patch16_224", "mobilenetv2_100")
@@ -54,7 +54,7 @@ def labels(table: FeatureTable, seeds: int) -> dict[str, Any]:
     for seed in range(seeds):
         wrong, rows = planted_labels(y, np.random.default_rng(seed))
         start = time.perf_counter()
-        found = out_of_fold(table.X, wrong, random_state=seed)
+        found = out_of_fold(reduced(table.X), wrong, random_state=seed)
         seconds += time.perf_counter() - start
         for name, score in {"embedkit": -found.doubt, **of_cleanlab(wrong, found.probabilities)}.items():
             named = np.argsort(score, kind="stable")[: len(rows)]

@@ -6,6 +6,7 @@ Layer: auditing; above the rest of its room.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -15,7 +16,7 @@ from embedkit.auditing.appearance import appearance, outliers
 from embedkit.auditing.copies import copies, exact_pairs
 from embedkit.auditing.effects import parts_of, without_copies, without_suspects
 from embedkit.auditing.groups import imbalance, weak_groups
-from embedkit.auditing.labels import OutOfFold, out_of_fold
+from embedkit.auditing.labels import OutOfFold, out_of_fold, reduced
 from embedkit.auditing.near import near_pairs
 from embedkit.auditing.shortcuts import properties, shortcuts
 from embedkit.images import Looks
@@ -79,7 +80,7 @@ class Examination:
         if self.labelled is not None:
             units = self.units()
             self.oof = out_of_fold(
-                self.X[self.labelled.rows],
+                self.probed,
                 self.labelled.y,
                 [units[row] for row in self.labelled.listed],
                 random_state=random_state,
@@ -87,6 +88,11 @@ class Examination:
             alone = int((~self.oof.checked).sum())
             if alone:
                 self.notes.append(f"{alone} labels cannot be checked: their classes have no images elsewhere")
+
+    @cached_property
+    def probed(self) -> npt.NDArray[np.float32]:
+        """The features of labelled rows that probes are fitted on, at most 256 a row."""
+        return reduced(self.X if self.labelled is None else self.X[self.labelled.rows])
 
     def units(self) -> list[str]:
         """Give rows that must not be told from each other one name: those of a group, and copies."""
@@ -121,7 +127,7 @@ class Examination:
             return []
         place = {row: number for number, row in enumerate(self.labelled.listed)}
         pairs = [(place[a], place[b]) for a, b, _ in [*self.exact, *self.near] if a in place and b in place]
-        X, y = self.X[self.labelled.rows], self.labelled.y
+        X, y = self.probed, self.labelled.y
         parts = parts_of(y, None if self.split is None else [self.split[row] for row in place])
         return [*without_copies(X, y, parts, pairs), *without_suspects(X, y, parts, self.oof)]
 

@@ -13,6 +13,7 @@ C. G. Northcutt, L. Jiang, I. L. Chuang, Confident learning: estimating uncertai
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,7 @@ _C, _SHRINKAGE, _NEIGHBOURS = 0.01, 0.5, 20
 MOST_ITERATED = 50_000
 """Rows up to which logistic regression is one of the probes; the others take one pass."""
 
+_MOST_FEATURES = 256
 _LEAST = 1e-6  # a probability below this says no more than "never"
 
 
@@ -88,6 +90,17 @@ class OutOfFold:
         return found[np.argsort(-self.doubt[found], kind="stable")]
 
 
+def reduced(X: Float32, *, random_state: int = 0) -> Float32:
+    """Bring features to at most 256 principal components, on which probes are fitted in a moment."""
+    if X.shape[1] <= _MOST_FEATURES:
+        return X
+    from sklearn.decomposition import PCA
+
+    # No label is looked at, so that it may be of all rows.
+    pca: Any = PCA(min(_MOST_FEATURES, len(X)), svd_solver="randomized", random_state=random_state)
+    return pca.fit_transform(X).astype(np.float32, copy=False)
+
+
 def out_of_fold(X: Float32, y: Rows, units: Sequence[Any] | None = None, *, random_state: int = 0) -> OutOfFold:
     """Ask probes about rows that they have not seen, and average their probabilities.
 
@@ -117,20 +130,27 @@ def out_of_fold(X: Float32, y: Rows, units: Sequence[Any] | None = None, *, rand
 def probabilities(X: Float32, y: Rows, train: Rows, held_out: Rows, n_classes: int) -> Float64:
     """Fit the probes on some rows, and give their summed probabilities of others, of shape (n_held_out, n_classes)."""
     total = np.zeros((len(held_out), n_classes))
-    for probe, taken in _probes(X, train, len(y)):
-        probe.fit(taken[train], y[train])
+    for probe, taken in _probes(X, y, train):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The number of unique classes")  # many of few images each are usual here
+            probe.fit(taken[train], y[train])
         total[:, probe.classes_] += probe.predict_proba(taken[held_out])
     return total
 
 
-def _probes(X: Float32, train: Rows, rows: int) -> list[tuple[Any, Float32]]:
+def _probes(X: Float32, y: Rows, train: Rows) -> list[tuple[Any, Float32]]:
     """Return estimators that are not yet fitted, and the features that each takes."""
     mean, scale = X[train].mean(axis=0, dtype=np.float64), X[train].std(axis=0, dtype=np.float64)
     centred = (X - mean.astype(np.float32)).astype(np.float32, copy=False)
     scaled = centred / np.where(scale > 0, scale, 1).astype(np.float32)
-    neighbours = KNeighborsClassifier(min(_NEIGHBOURS, len(train)), weights="softmax")
-    probes: list[tuple[Any, Float32]] = [(StreamingLDA(shrinkage=_SHRINKAGE), scaled), (neighbours, centred)]
-    return probes if rows > MOST_ITERATED else [(LogisticRegression(_C), scaled), *probes]
+    probes: list[tuple[Any, Float32]] = [
+        (KNeighborsClassifier(min(_NEIGHBOURS, len(train)), weights="softmax"), centred)
+    ]
+    if len(train) > len(np.unique(y[train])):
+        probes.append((StreamingLDA(shrinkage=_SHRINKAGE), scaled))
+    if len(y) <= MOST_ITERATED:
+        probes.append((LogisticRegression(_C), scaled))
+    return probes
 
 
 def deal(y: Rows, units: Rows, random_state: int = 0) -> Rows:

@@ -140,9 +140,7 @@ def _images(target: Target, table: FeatureTable, store: FeatureStore, notes: lis
 def _self_check(seen: auditing.Examination, images: ImageSource | None) -> dict[str, SelfCheck]:
     checks: dict[str, SelfCheck] = {}
     if seen.labelled is not None:
-        checks["label"] = auditing.check_labels(
-            seen.X[seen.labelled.rows], seen.labelled.y, random_state=seen.random_state
-        )
+        checks["label"] = auditing.check_labels(seen.probed, seen.labelled.y, random_state=seen.random_state)
     if images is not None and seen.looks is not None:
         rows, copies, features = _planted_copies(seen, images)
         X, grey = np.concatenate([seen.X, features]), np.concatenate([seen.looks.grey, looks_of(copies).grey])
