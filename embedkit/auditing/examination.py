@@ -23,6 +23,9 @@ from embedkit.images import Looks
 from embedkit.results import Effect, Finding
 from embedkit.tables import FeatureTable
 
+_TRUSTED = 0.7
+"""Accuracy out of fold from which on suspects are worth more than a look."""
+
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
@@ -85,6 +88,12 @@ class Examination:
                 [units[row] for row in self.labelled.listed],
                 random_state=random_state,
             )
+            right, suspected = float(self.oof.right.mean()), len(self.oof.suspects())
+            if right < _TRUSTED and suspected:
+                self.notes.append(
+                    f"the probes name only {100 * right:.0f} % right out of fold: most of the {suspected} suspects "
+                    "are hard images, not wrong labels; a better model suspects fewer"
+                )
             alone = int((~self.oof.checked).sum())
             if alone:
                 self.notes.append(f"{alone} labels cannot be checked: their classes have no images elsewhere")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -157,5 +156,5 @@ class _Queries:
 
     def notes(self) -> list[str]:
         """Say which queries could be meant in two ways."""
-        both = [self.names[place] for place in self.rows if Path(self.names[place]).is_file()]
+        both = [self.names[place] for place in self.rows if os.path.isfile(self.names[place])]
         return [f"{name} is a key of the target and was taken as that; write ./{name} for the file" for name in both]
