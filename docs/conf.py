@@ -16,8 +16,9 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 html_theme = "pydata_sphinx_theme"
+html_extra_path = ["pages"] if os.path.isdir(os.path.join(os.path.dirname(__file__), "pages")) else []  # `make pages`
 # The gallery is written to docs/gallery from docs/examples.
-exclude_patterns = ["_build", "design/README.md", "examples", "gallery/*.ipynb", "gallery/*.py"]
+exclude_patterns = ["_build", "pages", "design/README.md", "examples", "gallery/*.ipynb", "gallery/*.py"]
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from embedkit import plot
     from embedkit.backbones import (
         FeatureRequest,
         ListedModel,
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
         Comparison,
         CurveReport,
         DemoResult,
+        Explanations,
         ExtractResult,
+        FeatureDiff,
         FitResult,
         Forecast,
         PlanResult,
@@ -42,11 +45,13 @@ if TYPE_CHECKING:
     )
     from embedkit.specs import FeatureSpec
     from embedkit.store import FeatureStore
-    from embedkit.tables import FeatureTable, export, info
+    from embedkit.tables import FeatureTable, export, info, open_virtual
     from embedkit.workflows.audit import audit
     from embedkit.workflows.compare import compare
     from embedkit.workflows.curve import curve
     from embedkit.workflows.demo import demo
+    from embedkit.workflows.diff import diff
+    from embedkit.workflows.explain import explain
     from embedkit.workflows.export_model import export_model
     from embedkit.workflows.extract import extract
     from embedkit.workflows.extract_several import extract_several
@@ -69,7 +74,9 @@ else:
         "CurveReport": "embedkit.results",
         "DemoResult": "embedkit.results",
         "EmbedkitError": "embedkit.errors",
+        "Explanations": "embedkit.results",
         "ExtractResult": "embedkit.results",
+        "FeatureDiff": "embedkit.results",
         "FeatureRequest": "embedkit.backbones",
         "FeatureSpec": "embedkit.specs",
         "FeatureStore": "embedkit.store",
@@ -96,6 +103,8 @@ else:
         "default_store": "embedkit.extraction",
         "demo": "embedkit.workflows.demo",
         "describe": "embedkit.images",
+        "diff": "embedkit.workflows.diff",
+        "explain": "embedkit.workflows.explain",
         "export": "embedkit.tables",
         "export_model": "embedkit.workflows.export_model",
         "extract": "embedkit.workflows.extract",
@@ -110,6 +119,7 @@ else:
         "load_model": "embedkit.persistence",
         "load_result": "embedkit.results",
         "open_source": "embedkit.images",
+        "open_virtual": "embedkit.tables",
         "plan_extraction": "embedkit.workflows.plans",
         "predict": "embedkit.workflows.predict",
         "probe": "embedkit.workflows.probe",
@@ -121,10 +131,12 @@ else:
     }
 
     def __getattr__(name: str) -> Any:
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         import importlib
 
+        if name == "plot":
+            return importlib.import_module("embedkit.plot")
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(importlib.import_module(_HOMES[name]), name)
 
     def __dir__() -> list[str]:
@@ -137,7 +149,9 @@ __all__ = [
     "CurveReport",
     "DemoResult",
     "EmbedkitError",
+    "Explanations",
     "ExtractResult",
+    "FeatureDiff",
     "FeatureRequest",
     "FeatureSpec",
     "FeatureStore",
@@ -164,6 +178,8 @@ __all__ = [
     "default_store",
     "demo",
     "describe",
+    "diff",
+    "explain",
     "export",
     "export_model",
     "extract",
@@ -178,7 +194,9 @@ __all__ = [
     "load_model",
     "load_result",
     "open_source",
+    "open_virtual",
     "plan_extraction",
+    "plot",
     "predict",
     "probe",
     "save_model",

@@ -17,9 +17,10 @@ from embedkit_cli.output import note
 @click.option(
     "--format",
     "file_format",
-    type=click.Choice(["npz", "parquet", "csv", "h5", "virtual"]),
+    type=click.Choice(["npz", "parquet", "arrow", "csv", "h5", "faiss", "virtual"]),
     help="Of features; by default what the ending of OUT says.",
 )
+@click.option("--shard-rows", type=int, metavar="N", help="Parquet files of N rows each, into the folder OUT.")
 @click.option("--images", type=click.Path(), metavar="SOURCE", help="Compare the model and its export on these images.")
 @click.option("--weights", metavar="FILE", help="Where the model's weights are now; they must be the same weights.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
@@ -28,6 +29,7 @@ def command(
     files: tuple[str, ...],
     output: str,
     file_format: Any,
+    shard_rows: int | None,
     images: str | None,
     weights: str | None,
     force: bool,
@@ -40,6 +42,8 @@ def command(
 
     \b
     embedkit export photos.h5 -o photos.parquet
+    embedkit export photos.h5 -o photos/ --shard-rows 100000
+    embedkit export photos.h5 -o photos.faiss
     embedkit export first.h5 second.h5 -o both.h5
     embedkit export model.skops -o model.onnx --images photos/
     embedkit export model.skops -o model.pt2
@@ -50,7 +54,7 @@ def command(
         raise click.UsageError("--images, --weights and --trust-pickle are for models, whose OUT ends in .onnx or .pt2")
     from embedkit import export
 
-    export(files, output, file_format, force=force)
+    export(files, output, file_format, shard_rows=shard_rows, force=force)
     note(f"wrote {output}")
     return 0
 

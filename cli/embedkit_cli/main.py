@@ -44,10 +44,12 @@ _COMMANDS = {
     "predict": "embedkit_cli.predict",
     "audit": "embedkit_cli.audit",
     "search": "embedkit_cli.search",
+    "explain": "embedkit_cli.explain",
     "report": "embedkit_cli.report",
     "info": "embedkit_cli.info",
     "store": "embedkit_cli.store",
     "export": "embedkit_cli.export",
+    "diff": "embedkit_cli.diff",
     "models": "embedkit_cli.models",
 }
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from embedkit.backbones.backbone import Backbone, run_together
-from embedkit.backbones.drift import drift_images
+from embedkit.backbones.backbone import Backbone, positions_of, run_together
+from embedkit.backbones.drift import centred_cosines, drift_images
 from embedkit.backbones.load import load_backbone, load_backbones
 from embedkit.backbones.own import is_own, own_names_in, require_trusted
 from embedkit.backbones.request import (
@@ -56,6 +56,7 @@ __all__ = [
     "available_devices",
     "check_batch_size",
     "check_weights_file",
+    "centred_cosines",
     "drift_images",
     "is_own",
     "keep_thread_count",
@@ -63,6 +64,7 @@ __all__ = [
     "load_backbone",
     "load_backbones",
     "own_names_in",
+    "positions_of",
     "require_trusted",
     "resolve_device",
     "run_together",

@@ -5,6 +5,8 @@ Layer: render; above numbers, layout and the results.
 
 from __future__ import annotations
 
+from embedkit.render.differences import difference_lines
+from embedkit.render.explanations import explanation_lines
 from embedkit.render.findings import audit_lines, search_lines
 from embedkit.render.layout import fact_lines, table_lines
 from embedkit.render.leaderboards import leaderboards_text
@@ -23,7 +25,9 @@ from embedkit.results import (
     Comparison,
     CurveReport,
     DemoResult,
+    Explanations,
     ExtractResult,
+    FeatureDiff,
     FitResult,
     Forecast,
     PlanResult,
@@ -77,6 +81,10 @@ def as_text(record: Record) -> str:
             lines = _status(record)
         case DemoResult():
             lines = _demo(record)
+        case Explanations():
+            lines = explanation_lines(record)
+        case FeatureDiff():
+            lines = difference_lines(record)
         case _:
             lines = table_lines(
                 [*(record.table() or [{}])[0]], [list(map(str, row.values())) for row in record.table()]

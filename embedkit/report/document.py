@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from embedkit.render import interval_text, number_text, sentence
 from embedkit.report import sections
+from embedkit.report.explained import explained
 from embedkit.report.findings import TITLES, effects, found_of_a_kind, neighbours, self_check
 from embedkit.report.markup import details, lines, section, table, tag, text
 from embedkit.report.pictures import Thumbnails
@@ -21,6 +22,7 @@ from embedkit.results import (
     AuditResult,
     Comparison,
     CurveReport,
+    Explanations,
     FitResult,
     Predictions,
     ProbeReport,
@@ -146,6 +148,10 @@ def _of_predictions(predictions: Predictions, thumbnails: Thumbnails) -> list[st
     ]
 
 
+def _of_explanations(record: Explanations, thumbnails: Thumbnails) -> list[str]:
+    return [explained(record.explanations, thumbnails)]
+
+
 def _said(predicted: str | float | list[str]) -> str:
     return ", ".join(predicted) if isinstance(predicted, list) else str(predicted)
 
@@ -177,6 +183,7 @@ _SECTIONS: dict[type[Any], Callable[[Any, Thumbnails], list[str]]] = {
     Predictions: _of_predictions,
     AuditResult: _of_audit,
     SearchResult: lambda found, thumbnails: [neighbours(found, thumbnails)],
+    Explanations: _of_explanations,
 }
 
 
@@ -247,6 +254,7 @@ def _contents(body: str) -> str:
         "curves": "Curves",
         "chosen": "Choices",
         "map": "Map",
+        "explained-1": "Explanations",
     }
     links = "".join(
         tag("li", tag("a", said, href=f"#{name}")) for name, said in names.items() if f'<section id="{name}"' in body

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from embedkit.files import DISK, Disk
+from embedkit.files import DISK, Disk, Verify
 from embedkit.specs import FeatureSpec
 from embedkit.store import maintenance, verification
-from embedkit.store.checked import CheckedFiles, Verify
+from embedkit.store.checked import CheckedFiles
 from embedkit.store.layout import MEMO, features_folder, fingerprints, open_store, read_spec, touch_last_use
 from embedkit.store.maintenance import GRACE, PACKED_BYTES, GcReport, PackReport
 from embedkit.store.stored import FeatureSet

@@ -15,7 +15,6 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,9 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import DamagedPartError, MissingRowsError
-from embedkit.files import DISK, Disk, FileIdentity, Folder
+from embedkit.files import DISK, Disk, FileIdentity, Folder, Verify
 from embedkit.specs import FeatureSpec
-from embedkit.store.checked import CheckedFiles, Verify
+from embedkit.store.checked import CheckedFiles
 from embedkit.store.copying import copy_runs, gather, is_run
 from embedkit.store.digests import Digests, Features, Mask, as_digests, missing_rows
 from embedkit.store.index import DigestIndex, Places, ReadDigests, by_part
@@ -39,6 +38,7 @@ from embedkit.store.part_index import (
     write_part_index,
 )
 from embedkit.store.parts import FalseIndexError, Part, PartMaps, most_mapped, read_part
+from embedkit.store.snapshot import Snapshot
 from embedkit.store.undecodable import merge_reasons, read_undecodable, select_reasons
 from embedkit.store.uses import Uses
 from embedkit.store.writer import COMMIT_BYTES, COMMIT_SECONDS, Writer
@@ -51,33 +51,7 @@ _ATTEMPTS = 10
 # So many parts are worth an index, and so many new ones a new index.
 _WORTH_AN_INDEX = 16
 
-Rows = npt.NDArray[np.int64]
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What a reader sees.
-
-    Attributes
-    ----------
-    parts : dict of number -> Part
-        The sound parts. Numbers are given once in the life of a feature set.
-    index : DigestIndex
-    reasons : dict of file name -> {digest: reason}
-        The sound files of undecodable digests.
-    damaged : dict of file name -> error
-    """
-
-    parts: dict[int, Part] = field(default_factory=dict[int, Part])
-    index: DigestIndex = field(default_factory=DigestIndex.empty)
-    reasons: dict[str, dict[bytes, str]] = field(default_factory=dict[str, dict[bytes, str]])
-    damaged: dict[str, DamagedPartError] = field(default_factory=dict[str, DamagedPartError])
-
-    @property
-    def names(self) -> set[str]:
-        """Names of all the files that were looked at."""
-        return {part.name for part in self.parts.values()} | self.reasons.keys() | self.damaged.keys()
 
 
 class FeatureSet:
@@ -366,7 +340,7 @@ class FeatureSet:
             self._snapshot = Snapshot(parts, index, old.reasons, {**old.damaged, name: error})
 
     def _read_digests(self, snapshot: Snapshot) -> ReadDigests:
-        def read(number: int, rows: Rows | slice) -> Digests:
+        def read(number: int, rows: npt.NDArray[np.int64] | slice) -> Digests:
             digests = self._digests_of(snapshot.parts[number])
             # np.take copies rows several times as fast as indexing does.
             return digests[rows] if isinstance(rows, slice) else np.take(digests, rows, axis=0)

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from embedkit.errors import DamagedPartError, StoreError, StoreFormatError, StoreWriteError
-from embedkit.files import Disk, Folder
+from embedkit.files import Disk, Folder, Verify
 from embedkit.specs import FeatureSpec
-from embedkit.store.checked import CheckedFiles, Verify
+from embedkit.store.checked import CheckedFiles
 from embedkit.store.layout import (
     ASIDE,
     LAST_USE,

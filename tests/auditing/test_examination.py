@@ -14,7 +14,7 @@ HOSTILE = [
     "<script>alert(1)</script>",
     '"><img src=x onerror=x>',
     "\u202egpj.exe",
-    "n" * 5000,
+    "n" * 1000,
     "a\nb\x1b[31m",
     "=cmd()",
     "' onload='x",
