@@ -12,7 +12,7 @@ from embedkit.results.plain import as_packed, from_plain, to_plain
 from embedkit.results.probe import Candidate, Param, ProbeReport, ProbeResult, recommended_of
 from embedkit.results.record import Origin, Record, Skipped, Unavailable, html_table
 from embedkit.results.rows import Rows
-from embedkit.results.views import EmbeddingMap, NearestTrained
+from embedkit.results.views import EmbeddingMap, ImagePair, NearestTrained
 
 __all__ = [
     "Confusion",
@@ -27,6 +27,7 @@ __all__ = [
     "ExtractResult",
     "FitResult",
     "Forecast",
+    "ImagePair",
     "Leaderboard",
     "NearestTrained",
     "Origin",
