@@ -6,7 +6,6 @@ Layer: above evaluation and the estimators, below workflows. Never imports click
 from embedkit.auditing.appearance import unreadable
 from embedkit.auditing.examination import Examination
 from embedkit.auditing.labels import OutOfFold, out_of_fold, reduced
-from embedkit.auditing.near import near_pairs
 from embedkit.auditing.planting import COPIES, check_copies, check_labels, planted_labels
 
 __all__ = [
@@ -15,7 +14,6 @@ __all__ = [
     "OutOfFold",
     "check_copies",
     "check_labels",
-    "near_pairs",
     "out_of_fold",
     "planted_labels",
     "reduced",

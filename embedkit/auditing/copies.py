@@ -1,58 +1,45 @@
 """The same picture more than once: byte for byte, or re-encoded, resized or cropped; and under several labels.
 
-Layer: auditing; above results.
+Layer: auditing; above evaluation, whose detector finds them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
-
+from embedkit.evaluation import DuplicatePair
 from embedkit.results import Finding
-
-Pair = tuple[int, int, float]
-"""Two rows, the smaller first, and how alike they are: 1 for equal bytes, else the correlation of their pixels."""
-
-
-def exact_pairs(digests: npt.NDArray[np.uint8]) -> list[Pair]:
-    """Pair each row with the first one that has its digest."""
-    first: dict[bytes, int] = {}
-    pairs: list[Pair] = []
-    for row, digest in enumerate(digests):
-        one = first.setdefault(digest.tobytes(), row)
-        if one != row:
-            pairs.append((one, row, 1.0))
-    return pairs
 
 
 def copies(
     keys: Sequence[str],
     labels: Sequence[str] | None,
     split: Sequence[str] | None,
-    exact: Sequence[Pair],
-    near: Sequence[Pair],
+    pairs: Sequence[DuplicatePair],
+    found_by: str,
 ) -> list[Finding]:
-    """Report pairs; those of different labels are contradictions besides.
+    """Report pairs of rows; those of different labels are contradictions besides.
 
     Parameters
     ----------
     keys : sequence of str of length n
     labels, split : sequence of str of length n, optional
         Empty text where a row has none.
-    exact, near : sequence of Pair
+    pairs : sequence of DuplicatePair
+        Copies first.
+    found_by : str
+        What near-duplicates were found by.
     """
     found: list[Finding] = []
     contradictions: list[Finding] = []
-    for kind, pairs, said in (("duplicate", exact, "byte for byte"), ("near-duplicate", near, "nearly")):
-        for one, two, score in sorted(pairs, key=lambda pair: -pair[2]):
-            where = _where(split, one, two)
-            nearness = "byte for byte the same image" if kind == "duplicate" else f"pixels correlate by {score:.3f}"
-            found.append(Finding(kind, keys[two], keys[one], score, nearness + where))
-            if labels is not None and labels[one] and labels[two] and labels[one] != labels[two]:
-                words = f"{said} one image, labelled {labels[two]} here and {labels[one]} there{where}"
-                contradictions.append(Finding("contradiction", keys[two], keys[one], score, words))
+    for one, two, score, kind in pairs:
+        where = _where(split, one, two)
+        said = "byte for byte the same image" if kind == "exact" else f"alike by {score:.3f} ({found_by})"
+        name = "duplicate" if kind == "exact" else "near-duplicate"
+        found.append(Finding(name, keys[two], keys[one], score, said + where))
+        if labels is not None and labels[one] and labels[two] and labels[one] != labels[two]:
+            words = f"{said}, labelled {labels[two]} here and {labels[one]} there{where}"
+            contradictions.append(Finding("contradiction", keys[two], keys[one], score, words))
     return [*found, *contradictions]
 
 

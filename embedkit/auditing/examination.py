@@ -11,14 +11,16 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse
+from scipy.sparse import csgraph
 
 from embedkit.auditing.appearance import appearance, outliers
-from embedkit.auditing.copies import copies, exact_pairs
+from embedkit.auditing.copies import copies
 from embedkit.auditing.effects import parts_of, without_copies, without_suspects
 from embedkit.auditing.groups import imbalance, weak_groups
 from embedkit.auditing.labels import OutOfFold, out_of_fold, reduced
-from embedkit.auditing.near import near_pairs
 from embedkit.auditing.shortcuts import properties, shortcuts
+from embedkit.evaluation import Duplicates
 from embedkit.images import Looks
 from embedkit.results import Effect, Finding
 from embedkit.tables import FeatureTable
@@ -49,6 +51,8 @@ class Examination:
     table : FeatureTable
     looks : Looks or None
         Of its rows; None where the images cannot be had.
+    duplicates : Duplicates
+        Of the same images.
     random_state : int
 
     Attributes
@@ -57,12 +61,12 @@ class Examination:
         None where the table has no classes, or one.
     oof : OutOfFold or None
         Of the labelled rows.
-    exact, near : list of Pair
+    pairs : list of DuplicatePair
     notes : list of str
         What could not be looked at.
     """
 
-    def __init__(self, table: FeatureTable, looks: Looks | None, random_state: int = 0) -> None:
+    def __init__(self, table: FeatureTable, looks: Looks | None, duplicates: Duplicates, random_state: int = 0) -> None:
         self.table, self.looks, self.random_state = table, looks, random_state
         self.notes: list[str] = []
         self.keys, self.X = table.keys, table.X
@@ -77,8 +81,7 @@ class Examination:
         if self.labelled is None:
             self.notes.append("findings about labels are missing: the target has no classes, or one")
         self.split = None if table.split is None else cast("list[str]", table.split.tolist())
-        self.exact = exact_pairs(table.digests)
-        self.near = [] if looks is None else near_pairs(self.X, looks.grey, self.exact)
+        self.found_by, self.pairs = duplicates.source, duplicates.pairs(table)
         self.oof: OutOfFold | None = None
         if self.labelled is not None:
             units = self.units()
@@ -103,17 +106,22 @@ class Examination:
         """The features of labelled rows that probes are fitted on, at most 256 a row."""
         return reduced(self.X if self.labelled is None else self.X[self.labelled.rows])
 
-    def units(self) -> list[str]:
-        """Give rows that must not be told from each other one name: those of a group, and copies."""
-        groups = [""] * len(self.keys) if self.table.groups is None else self.table.groups.tolist()
-        units = [f"g{group}" if group else f"r{row}" for row, group in enumerate(groups)]
-        for one, two, _ in [*self.exact, *self.near]:
-            units[two] = units[one]
-        return units
+    def units(self) -> list[int]:
+        """Give rows that must not be told from each other one number: those of a group, and copies."""
+        n = len(self.keys)
+        edges = [(pair.row, pair.other_row) for pair in self.pairs]
+        first: dict[str, int] = {}
+        for row, group in enumerate([] if self.table.groups is None else self.table.groups.tolist()):
+            if group:
+                edges.append((first.setdefault(group, row), row))
+        one, two = np.array(edges, dtype=np.intp).reshape(-1, 2).T
+        graph: Any = scipy.sparse.coo_array((np.ones(len(one)), (one, two)), shape=(n, n))
+        components: Any = cast(Any, csgraph).connected_components(graph, directed=False)
+        return cast("list[int]", components[1].tolist())
 
     def findings(self) -> list[Finding]:
         """Return all findings, in the order of their kinds."""
-        found = copies(self.keys, self.labels, self.split, self.exact, self.near)
+        found = copies(self.keys, self.labels, self.split, self.pairs, self.found_by)
         found += [*self._doubtful(), *outliers(self.keys, self.X)]
         if self.looks is not None:
             found += appearance(self.keys, self.looks)
@@ -135,7 +143,7 @@ class Examination:
         if self.labelled is None or self.oof is None:
             return []
         place = {row: number for number, row in enumerate(self.labelled.listed)}
-        pairs = [(place[a], place[b]) for a, b, _ in [*self.exact, *self.near] if a in place and b in place]
+        pairs = [(place[a], place[b]) for a, b, _, _ in self.pairs if a in place and b in place]
         X, y = self.probed, self.labelled.y
         parts = parts_of(y, None if self.split is None else [self.split[row] for row in place])
         return [*without_copies(X, y, parts, pairs), *without_suspects(X, y, parts, self.oof)]

@@ -9,8 +9,8 @@ from collections.abc import Collection, Sequence, Set
 
 import numpy as np
 
-from embedkit.auditing.copies import Pair
 from embedkit.auditing.labels import Float32, Rows, out_of_fold
+from embedkit.evaluation import DuplicatePair
 from embedkit.results import SelfCheck
 
 WRONG_LABELS, COPIES = 0.05, 0.02
@@ -36,9 +36,9 @@ def planted_labels(y: Rows, random: np.random.Generator) -> tuple[Rows, Rows]:
     return wrong, rows
 
 
-def check_copies(planted: Collection[tuple[int, int]], pairs: Sequence[Pair]) -> SelfCheck:
+def check_copies(planted: Collection[tuple[int, int]], pairs: Sequence[DuplicatePair]) -> SelfCheck:
     """Count planted (row, copy) pairs among those that the detector names; all other pairs count as false."""
-    return _scored(set(planted), {(one, two) for one, two, _ in pairs})
+    return _scored(set(planted), {(one, two) for one, two, _, kind in pairs if kind == "near"})
 
 
 def _scored(planted: Set[object], named: Set[object]) -> SelfCheck:

@@ -11,7 +11,7 @@ from embedkit.evaluation.comparison import (
     disagreements_of,
     make_leaderboard,
 )
-from embedkit.evaluation.duplicates import Leaks, leaks
+from embedkit.evaluation.duplicates import DuplicatePair, Duplicates, Leaks, find_duplicates, leaks
 from embedkit.evaluation.evaluating import ProbeRun, Protocol, evaluate
 from embedkit.evaluation.feature_rows import FeatureRows, is_large
 from embedkit.evaluation.judging import further_metrics, judge, per_image
@@ -37,6 +37,8 @@ from embedkit.evaluation.task import NOTHING_SELECTED, Labelled, Outcome, Steps,
 __all__ = [
     "wilson_interval",
     "Conditions",
+    "DuplicatePair",
+    "Duplicates",
     "Entry",
     "FeatureRows",
     "Float64",
@@ -66,6 +68,7 @@ __all__ = [
     "encoded",
     "evaluate",
     "final_split",
+    "find_duplicates",
     "friedman_test",
     "further_metrics",
     "holm_correction",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,6 @@ from embedkit.images.quiet import quiet
 from embedkit.images.reading import ImageRef, is_encoded, read_bytes
 from embedkit.specs import DecodeSpec
 
-GREY_SIDE = 48
 _SIDE = 64
 """Least pixels of the shorter side that is decoded."""
 
@@ -56,8 +55,6 @@ class Looks:
         The file lacks the mark at its end.
     kind : list of str
         ``"JPEG"``, ``"PNG"``, ...
-    grey : ndarray of shape (n, 48, 48), uint8
-        The picture, small and without its aspect; 0 where it could not be read.
     camera : list of str
         Make and model that the file names; empty where it names none.
     """
@@ -70,7 +67,6 @@ class Looks:
     variation: npt.NDArray[np.float64]
     filled: npt.NDArray[np.float64]
     cut: npt.NDArray[np.bool_]
-    grey: npt.NDArray[np.uint8]
     kind: list[str]
     camera: list[str]
 
@@ -98,7 +94,6 @@ def looks_of(images: Sequence[ImageRef]) -> Looks:
         variation=numbers[:, 5],
         filled=numbers[:, 6],
         cut=np.array([one.cut for one in seen], dtype=np.bool_),
-        grey=np.stack([one.grey for one in seen]) if seen else np.empty((0, GREY_SIDE, GREY_SIDE), np.uint8),
         kind=[one.kind for one in seen],
         camera=[one.camera for one in seen],
     )
@@ -107,7 +102,6 @@ def looks_of(images: Sequence[ImageRef]) -> Looks:
 @dataclass(frozen=True, slots=True)
 class _Look:
     numbers: tuple[float, ...] = (np.nan,) * 7
-    grey: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros((GREY_SIDE, GREY_SIDE), np.uint8))
     cut: bool = False
     kind: str = ""
     camera: str = ""
@@ -118,7 +112,7 @@ def _look(image: ImageRef) -> _Look:
         if not is_encoded(image):
             pixels = to_rgb(image, _SPEC)
             height, width = pixels.shape[:2]
-            return _Look((width, height, np.nan, *_numbers(pixels)), _grey(pixels))
+            return _Look((width, height, np.nan, *_numbers(pixels)))
         data = read_bytes(image)
         pixels = decode(data, _SPEC, _at_most)
         kind, camera, width, height = _head(data)
@@ -126,7 +120,7 @@ def _look(image: ImageRef) -> _Look:
         return _Look()
     # Some writers pad a file; a mark a little before its end is one.
     cut = kind in _ENDS and _ENDS[kind] not in data[-1024:]
-    return _Look((width, height, len(data), *_numbers(pixels)), _grey(pixels), cut, kind, camera)
+    return _Look((width, height, len(data), *_numbers(pixels)), cut, kind, camera)
 
 
 def _numbers(pixels: npt.NDArray[np.uint8]) -> tuple[float, float, float, float]:
@@ -136,11 +130,6 @@ def _numbers(pixels: npt.NDArray[np.uint8]) -> tuple[float, float, float, float]
     filled = 1 - (int(picture[-1]) + 1) / len(pixels) if len(picture) else 0.0
     variation = float(pixels.std(axis=(0, 1)).max())
     return float(luma.mean()), float(luma.std()), variation, filled if filled >= _LEAST_FILLED else 0.0
-
-
-def _grey(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    size = (GREY_SIDE, GREY_SIDE)
-    return np.asarray(Image.fromarray(pixels).convert("L").resize(size, Image.Resampling.BOX), dtype=np.uint8)
 
 
 def _head(data: bytes) -> tuple[str, str, float, float]:

@@ -4,7 +4,7 @@ Layer: above results, below workflows; never opens a table or fits.
 """
 
 from embedkit.render.layout import fact_lines, table_lines
-from embedkit.render.leaderboards import as_csv, as_markdown
+from embedkit.render.leaderboards import as_csv, as_markdown, pairs_as_csv
 from embedkit.render.numbers import (
     chosen_text,
     features_text,
@@ -38,6 +38,7 @@ __all__ = [
     "number_text",
     "p_number",
     "p_text",
+    "pairs_as_csv",
     "params_text",
     "percent",
     "printable",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 from embedkit.render.numbers import (
     chosen_text,
@@ -18,8 +19,8 @@ from embedkit.render.numbers import (
     rank_text,
     value_text,
 )
-from embedkit.results import AverageRanks, Comparison, Leaderboard, Pair, Standing
-from embedkit.text import printable
+from embedkit.results import AverageRanks, Comparison, ImagePair, Leaderboard, Pair, Standing
+from embedkit.text import csv_text, printable
 
 HEADER = (
     "rank",
@@ -117,6 +118,12 @@ def as_csv(comparison: Comparison) -> str:
                 + [*ends, params, "; ".join(board.not_ranked)]
             )
     return written.getvalue()
+
+
+def pairs_as_csv(pairs: Sequence[ImagePair]) -> str:
+    """Return images that show one picture as a table, one row a pair, similarities with four digits."""
+    rows = [pair._replace(similarity=cast(Any, f"{pair.similarity:.4f}")) for pair in pairs]
+    return csv_text([ImagePair._fields, *rows], line_end="\n")
 
 
 def as_markdown(comparison: Comparison) -> str:

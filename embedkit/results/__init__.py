@@ -16,7 +16,7 @@ from embedkit.results.probe import Candidate, Param, ProbeReport, ProbeResult, r
 from embedkit.results.record import Origin, Record, Skipped, Unavailable, html_table
 from embedkit.results.rows import Rows
 from embedkit.results.search import Hit, Hits, SearchResult
-from embedkit.results.views import EmbeddingMap, NearestTrained
+from embedkit.results.views import EmbeddingMap, ImagePair, NearestTrained
 
 __all__ = [
     "ChangedRow",
@@ -44,6 +44,7 @@ __all__ = [
     "Hit",
     "Hits",
     "KINDS",
+    "ImagePair",
     "Leaderboard",
     "NearestTrained",
     "Origin",

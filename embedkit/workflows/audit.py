@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from embedkit import auditing
 from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import EmbedkitError, OutputExistsError, UsageError
+from embedkit.evaluation import find_duplicates
 from embedkit.extraction import Progress
 from embedkit.files import commit_to
-from embedkit.images import ALTERATIONS, ImageSource, altered, looks_of
+from embedkit.images import ALTERATIONS, ImageSource, altered, digest_bytes, looks_of
 from embedkit.results import AuditResult, SelfCheck
 from embedkit.store import FeatureStore
-from embedkit.tables import FeatureTable
+from embedkit.tables import FeatureTable, TableHead
 from embedkit.text import csv_text
 from embedkit.workflows.origins import data_name, origin_of
 from embedkit.workflows.targets import Target, images_of, open_store, open_target, tables_of
@@ -90,12 +90,15 @@ def audit(
     named, notes = tables.named[0], list[str]()
     images = _images(opened, named.table, feature_store, notes)
     looks = None if images is None else looks_of(images.images)
-    seen = auditing.Examination(named.table, looks, random_state)
+    # Pictures are told by their pixels; where these cannot be had, by the features, which finds fewer.
+    pixels = named.table if images is None else _pixels(images, feature_store)
+    duplicates = find_duplicates(pixels, named.name, thorough=True, random_state=random_state)
+    seen = auditing.Examination(named.table, looks, duplicates, random_state)
     findings = seen.findings()
     result = AuditResult(
         findings=[*findings, *auditing.unreadable(tables.skipped)],
         effects=seen.effects(),
-        self_check=_self_check(seen, images) if self_check else {},
+        self_check=_self_check(seen, images, pixels) if self_check else {},
         model=named.name,
         images=len(named.table) + len(tables.skipped),
         accuracy=None if seen.oof is None else float(seen.oof.right.mean()),
@@ -137,25 +140,38 @@ def _images(target: Target, table: FeatureTable, store: FeatureStore, notes: lis
     return ImageSource(name=images.name, keys=table.keys, images=[images.images[row] for row in rows])
 
 
-def _self_check(seen: auditing.Examination, images: ImageSource | None) -> dict[str, SelfCheck]:
+def _pixels(images: ImageSource, store: FeatureStore) -> FeatureTable:
+    return tables_of(Target(name=images.name, images=images), [FeatureRequest("pixels32")], store).named[0].table
+
+
+def _self_check(seen: auditing.Examination, images: ImageSource | None, pixels: FeatureTable) -> dict[str, SelfCheck]:
     checks: dict[str, SelfCheck] = {}
     if seen.labelled is not None:
         checks["label"] = auditing.check_labels(seen.probed, seen.labelled.y, random_state=seen.random_state)
-    if images is not None and seen.looks is not None:
-        rows, copies, features = _planted_copies(seen, images)
-        X, grey = np.concatenate([seen.X, features]), np.concatenate([seen.looks.grey, looks_of(copies).grey])
-        planted = {(row, len(seen.X) + number) for number, row in enumerate(rows)}
-        checks["near-duplicate"] = auditing.check_copies(planted, auditing.near_pairs(X, grey, seen.exact))
+    if images is not None and len(pixels):
+        random = np.random.default_rng(seen.random_state)
+        count = min(len(pixels), max(len(ALTERATIONS), round(auditing.COPIES * len(pixels))))
+        rows = cast("list[int]", random.choice(len(pixels), count, replace=False).tolist())
+        image_of = dict(zip(images.keys, images.images, strict=True))
+        copies = [
+            altered(image_of[pixels.keys[row]], ALTERATIONS[number % len(ALTERATIONS)])
+            for number, row in enumerate(rows)
+        ]
+        planted = {(row, len(pixels) + number) for number, row in enumerate(rows)}
+        both = _with_copies(pixels, copies)
+        found = find_duplicates(both, thorough=True, random_state=seen.random_state)
+        checks["near-duplicate"] = auditing.check_copies(planted, found.pairs(both))
     return checks
 
 
-def _planted_copies(
-    seen: auditing.Examination, images: ImageSource
-) -> tuple[list[int], list[bytes], npt.NDArray[np.float32]]:
-    """Return the rows that were copied, their copies, and the features of these, made in a store of their own."""
-    random = np.random.default_rng(seen.random_state)
-    count = max(len(ALTERATIONS), round(auditing.COPIES * len(seen.X)))
-    rows = cast("list[int]", random.choice(len(seen.X), min(count, len(seen.X)), replace=False).tolist())
-    copies = [altered(images.images[row], ALTERATIONS[number % len(ALTERATIONS)]) for number, row in enumerate(rows)]
+def _with_copies(pixels: FeatureTable, copies: list[bytes]) -> FeatureTable:
+    """Return a table of pixels with copies behind its rows, whose pixels go into a store of their own."""
     with tempfile.TemporaryDirectory(prefix="embedkit-") as store:
-        return rows, copies, np.asarray(seen.table.embedder(store=store).transform(copies), dtype=np.float32)
+        X = np.asarray(pixels.embedder(store=store).transform(copies), dtype=np.float32)
+    digests = np.frombuffer(b"".join(map(digest_bytes, copies)), np.uint8).reshape(-1, 32)
+    head = TableHead(
+        spec=pixels.spec,
+        keys=[f"row {row}" for row in range(len(pixels) + len(copies))],
+        digests=np.concatenate([pixels.digests, digests]),
+    )
+    return FeatureTable(head, np.concatenate([pixels.X, X]))

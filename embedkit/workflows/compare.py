@@ -18,6 +18,7 @@ from embedkit.extraction import Progress
 from embedkit.probes import PROTOCOLS, check_estimator, check_protocol
 from embedkit.results import Comparison, Leaderboard, ProbeResult, Skipped, Unavailable
 from embedkit.specs import canonical_json
+from embedkit.workflows.duplicated import image_pairs, search_for_duplicates
 from embedkit.workflows.leaderboard_entries import ProbeSettings, enter
 from embedkit.workflows.origins import data_titles, origin_of
 from embedkit.workflows.result_memo import ResultMemo
@@ -35,6 +36,7 @@ def compare(
     seeds: int = 1,
     folds: int = 5,
     floors: bool = True,
+    pairs: bool = False,
     label_column: str | None = None,
     store: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
@@ -72,6 +74,8 @@ def compare(
         For data sets without splits.
     floors : bool
         Compare with raw pixels, colour histograms and random weights too.
+    pairs : bool
+        As in `probe`.
     label_column, store, progress
         As in `probe`.
     finished : callable, optional
@@ -127,6 +131,9 @@ def compare(
         unavailable += [one._replace(data=data) for one in tables.unavailable]
         skipped.update(tables.skipped)
     titles = data_titles(list(data_sets))
+    searches = {
+        data: search_for_duplicates(list(tables.values()), thorough=pairs) for data, tables in data_sets.items()
+    }
     boards: list[Leaderboard] = []
     results: list[ProbeResult] = []
     for options in asked:
@@ -134,7 +141,7 @@ def compare(
             entries: list[Entry] = []
             for one in tables.values():
                 with errors_naming(titles[data]):
-                    entry = enter(one, titles[data], options, memo)
+                    entry = enter(one, titles[data], options, memo, searches[data])
                 entries.append(entry)
                 results += entry.results
                 if finished is not None:
@@ -148,6 +155,12 @@ def compare(
         skipped=[Skipped(*item) for item in sorted(skipped.items())],
         notes=disagreements(boards) + _of_precisions(models, bundled),
         results=results,
+        image_pairs=[
+            pair
+            for data, search in searches.items()
+            if pairs
+            for pair in image_pairs(titles[data], search.named.table, search.found)
+        ],
         origin=origin_of(
             "compare",
             {

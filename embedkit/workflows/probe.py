@@ -12,7 +12,7 @@ from typing import Any
 
 from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import UsageError
-from embedkit.evaluation import disagreements_of, errors_naming
+from embedkit.evaluation import Duplicates, disagreements_of, errors_naming
 from embedkit.extraction import Progress
 from embedkit.probes import (
     PROTOCOLS,
@@ -23,6 +23,7 @@ from embedkit.probes import (
 )
 from embedkit.results import ProbeReport, ProbeResult, recommended_of
 from embedkit.workflows.attributed_notes import attributed, precision_notes
+from embedkit.workflows.duplicated import image_pairs, search_for_duplicates
 from embedkit.workflows.origins import data_name, origin_of
 from embedkit.workflows.reading import summary_of
 from embedkit.workflows.targets import NamedTable, open_store, open_target, tables_of
@@ -44,6 +45,7 @@ def probe(
     random_state: int = 0,
     device: str = "auto",
     views: bool = False,
+    pairs: bool = False,
     progress: Progress | None = None,
 ) -> ProbeReport:
     """Train simple estimators on features and report their accuracy with its interval.
@@ -85,6 +87,8 @@ def probe(
     views : bool
         Keep what a page shows beside the numbers: a map of each model's features, and the training image nearest to
         each tested one that was named wrong.
+    pairs : bool
+        List all pairs of images that show one picture, however long the search takes. Notes count them anyway.
     progress : callable, optional
 
     Returns
@@ -112,19 +116,20 @@ def probe(
             for one in (asked or [None]) if name == "quick" else [None]:
                 check_protocol(name, opened.target_type, one, params if one is not None else None)
     tables = tables_of(opened, requests, feature_store, floors=floors, progress=progress)
+    duplicates = search_for_duplicates(tables.named, thorough=pairs, random_state=random_state).found
     notes: list[str] = []
     results: list[ProbeResult] = []
     for name in protocols:
         found: list[ProbeResult] = []
         for named in tables.named:
             if name != "quick":
-                found.append(_run(name, named, None, None, as_published, folds, random_state, device))
+                found.append(_run(name, named, None, None, as_published, folds, random_state, device, duplicates))
                 continue
             suitable = default_estimators(named.table)
             # A floor is judged by the strongest of the linear estimators on raw features.
             wanted = suitable[:1] if named.floor and len(tables.named) > 1 else asked or suitable
             grid = None if wanted is not asked else params
-            found += [_run(name, named, one, grid, False, folds, random_state, device) for one in wanted]
+            found += [_run(name, named, one, grid, False, folds, random_state, device, duplicates) for one in wanted]
             if wanted is suitable and "svm" not in suitable and named.table.target_type == "class":
                 notes.append(f"{named.name}: svm is left out, its {len(named.table)} rows would have to be in memory")
         results += sorted(found, key=lambda result: -result.value)
@@ -143,6 +148,7 @@ def probe(
             if views and best is not None and named.name == best.model
             for near in nearest_trained(named.table, best)
         ],
+        image_pairs=image_pairs(data, tables.named[0].table, duplicates) if pairs else [],
         results=[dataclasses.replace(result, data=data) for result in results],
         skipped=tables.skipped,
         read=[summary_of(opened).line()],
@@ -190,6 +196,7 @@ def _run(
     folds: int,
     random_state: int,
     device: str,
+    duplicates: Duplicates,
 ) -> ProbeResult:
     return run_protocol(
         protocol,
@@ -202,4 +209,5 @@ def _run(
         folds=folds,
         random_state=random_state,
         device=device,
+        duplicates=duplicates,
     ).result

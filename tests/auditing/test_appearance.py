@@ -11,7 +11,7 @@ from PIL import Image
 from embedkit.auditing.appearance import appearance, outliers, unreadable
 from embedkit.images import looks_of
 from embedkit.results import Skipped
-from tests.auditing.test_near import encoded, make_picture
+from tests.auditing.test_copies import encoded, make_picture
 
 
 def as_jpeg(image: Image.Image, **options: object) -> bytes:

@@ -7,6 +7,7 @@ import pytest
 
 from embedkit import audit, load_result, search, write_page
 from embedkit.auditing import Examination
+from embedkit.evaluation import find_duplicates
 from embedkit.results import KINDS
 from tests.tables.table_samples import make_table
 
@@ -39,7 +40,7 @@ def labels_of_kind(kind):
 @pytest.mark.parametrize("rows", [0, 1, 2, 3, 9])
 def test_few_rows(rows, dtype):
     table = make_table(rows, dtype=dtype, labels=[("a", "b")[row % 2] for row in range(rows)])
-    seen = Examination(table, None)
+    seen = Examination(table, None, find_duplicates(table, thorough=True))
     assert {one.kind for one in seen.findings()} <= set(KINDS)
     assert all(0 <= one.before <= 1 for one in seen.effects())
     assert (seen.labelled is None) == (rows < 2)
@@ -67,3 +68,15 @@ def test_labels_of_every_kind_and_hostile_names(tmp_path, kind):
     for name in ("<script>alert", "<img src=x", "\u202e", "' onload='", "\x1b"):
         assert name not in page
     assert len(page) < 5 << 20
+
+
+def test_copies_and_groups_are_one_unit():
+    table = make_table(6, groups=["", "g", "", "g", "", ""])
+    digests = table.digests.copy()
+    digests[4] = digests[2]
+    table.metadata.digests[:] = digests
+    seen = Examination(table, None, find_duplicates(table, thorough=True))
+    units = seen.units()
+    assert units[1] == units[3]
+    assert units[2] == units[4]
+    assert len(set(units)) == 4

@@ -8,7 +8,7 @@ from embedkit.auditing import OutOfFold
 from embedkit.auditing.groups import imbalance, weak_groups
 from embedkit.auditing.shortcuts import properties, shortcuts
 from embedkit.images import looks_of
-from tests.auditing.test_near import encoded, make_picture
+from tests.auditing.test_copies import encoded, make_picture
 
 N = 240
 KEYS = [f"folder/{row:03d}.jpg" for row in range(N)]
