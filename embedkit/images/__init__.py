@@ -5,12 +5,14 @@ timm, h5py or scikit-learn.
 """
 
 from embedkit.images.access import check_url, is_named, is_url, name_root
+from embedkit.images.alteration import ALTERATIONS, altered
 from embedkit.images.decoding import decode, to_rgb
 from embedkit.images.identity import digest_bytes, digest_pixels
 from embedkit.images.jpeg import scale_factor
 from embedkit.images.labels import TargetOption
 from embedkit.images.layout import LAYOUTS, Layout
 from embedkit.images.limits import Limits
+from embedkit.images.looks import Looks, looks_of
 from embedkit.images.manifest import DELIMITERS
 from embedkit.images.memo import StatMemo
 from embedkit.images.memory import digests_of, rows_of
@@ -22,6 +24,8 @@ from embedkit.images.summary import Contradiction, SourceSummary, contradictions
 from embedkit.images.thumbnails import SIDE, thumbnails_of
 
 __all__ = [
+    "ALTERATIONS",
+    "altered",
     "SIDE",
     "ArchiveMember",
     "Column",
@@ -35,6 +39,8 @@ __all__ = [
     "PixelRef",
     "LAYOUTS",
     "Layout",
+    "Looks",
+    "looks_of",
     "SourceSummary",
     "StatMemo",
     "check_url",

@@ -6,7 +6,7 @@ Layer: render; above the results.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from embedkit.render.numbers import (
     chosen_text,
@@ -17,7 +17,7 @@ from embedkit.render.numbers import (
     rank_text,
     value_text,
 )
-from embedkit.results import AverageRanks, Comparison, Leaderboard, Pair, Standing
+from embedkit.results import AverageRanks, Comparison, ImagePair, Leaderboard, Pair, Standing
 from embedkit.text import csv_text, printable
 
 HEADER = (
@@ -118,6 +118,12 @@ def as_csv(comparison: Comparison) -> str:
     return csv_text(
         ([printable(cell) if isinstance(cell, str) else cell for cell in row] for row in rows), line_end="\n"
     )
+
+
+def pairs_as_csv(pairs: Sequence[ImagePair]) -> str:
+    """Return images that show one picture as a table, one row a pair, similarities with four digits."""
+    rows = [pair._replace(similarity=cast(Any, f"{pair.similarity:.4f}")) for pair in pairs]
+    return csv_text([ImagePair._fields, *rows], line_end="\n")
 
 
 def as_markdown(comparison: Comparison) -> str:
