@@ -3,8 +3,8 @@
 After the first part of the stored rows, each query has a threshold, its k-th best so far. Of every further part only
 what beats it is looked at, one comparison an entry, so that selection costs a tenth of the products.
 
-Equal rows are searched as one and come out as many: BLAS rounds a product by where the row lies, so that the similarities
-of two copies are often not equal, and which of them is kept would be chance.
+Equal rows are searched as one and come out as many: BLAS rounds a product by where the row lies, so that the
+similarities of two copies are often not equal, and which of them is kept would be chance.
 
 Layer: imports NumPy and estimators.arrays.
 """
