@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     )
     from embedkit.specs import FeatureSpec
     from embedkit.store import FeatureStore
-    from embedkit.tables import FeatureTable, export, info
+    from embedkit.tables import FeatureTable, export, info, open_virtual
     from embedkit.workflows.compare import compare
     from embedkit.workflows.curve import curve
     from embedkit.workflows.demo import demo
@@ -101,6 +101,7 @@ else:
         "load_model": "embedkit.persistence",
         "load_result": "embedkit.results",
         "open_source": "embedkit.images",
+        "open_virtual": "embedkit.tables",
         "plan_extraction": "embedkit.workflows.plans",
         "predict": "embedkit.workflows.predict",
         "probe": "embedkit.workflows.probe",
@@ -164,6 +165,7 @@ __all__ = [
     "load_model",
     "load_result",
     "open_source",
+    "open_virtual",
     "plan_extraction",
     "predict",
     "probe",

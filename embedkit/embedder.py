@@ -33,14 +33,13 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    model : str or None
+    model : str or function, optional
         A timm name, passed through unchanged: ``"resnet50.a1_in1k"``, ``"hf-hub:org/name"``, ``"local-dir:/folder"``;
-        or ``"pixels32"``, ``"colour-histogram"``, the floors that need no weights. None is the backbone that comes with
-        embedkit, ``"tf_efficientnet_lite0"`` trained on ImageNet.
+        ``"pixels32"`` or ``"colour-histogram"``, the floors that need no weights; or a function that builds a network
+        (docs/backbones.md). By default the bundled backbone.
     weights : str or mapping of model to str, default="pretrained"
-        ``"pretrained"`` (timm's own), ``"random"``, ``"bundled"`` (from the data packages of
-        ``"tf_efficientnet_lite0"``, ``"tf_efficientnet_lite1"`` and ``"tf_efficientnet_lite2"``), or a ``.safetensors``
-        / ``.pth`` file. A mapping has those of several models, so that a search may choose among ``model``.
+        ``"pretrained"`` (timm's own), ``"random"``, ``"bundled"`` (from a data package), or a ``.safetensors`` /
+        ``.pth`` file. A mapping has those of several models, so that a search may choose among ``model``.
     model_args : mapping, optional
         Further arguments of ``timm.create_model``.
     layer : int or sequence of int, optional
@@ -269,6 +268,7 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
             state[name] = os.fspath(state[name]) if isinstance(state[name], os.PathLike) else state[name]
         if isinstance(self.weights, Mapping):
             state["weights"] = {name: os.fspath(file) for name, file in self.weights.items()}
+        state["model"] = self.request().model if callable(self.model) else self.model
         if isinstance(self.preprocess, PreprocessOverrides):
             state["preprocess"] = self.preprocess.given()
         if "spec_" in state:

@@ -116,7 +116,8 @@ def _from_source(
         if value is not None:
             raise click.UsageError(f"{name} belongs to a plan: leave SOURCE out and name the plan by --plan", ctx)
     in_one_file = output is not None and output.lower().endswith((".h5", ".hdf5"))
-    requests = requests_from(options["models"], backbone_of(options), blocks=in_one_file)
+    one_table = in_one_file or plan is not None or options["cluster"] is not None
+    requests = requests_from(options["models"], backbone_of(options), blocks=one_table)
     reading = {name: options[name] for name in ("store", "label_column", "layout", "target_type", "image_column")}
     images = _images(sources)
     if options["dry_run"]:
@@ -127,7 +128,7 @@ def _from_source(
     if len(requests) > 1:
         for name in ("plan", "cluster", "units"):
             if options[name] is not None:
-                raise click.UsageError(f"--{name} is for one kind of features; name one --model and --layer", ctx)
+                raise click.UsageError(f"--{name} is for one kind of features; name one --model", ctx)
         return _finish_all(embedkit.extract_several(images, requests, **asked, **running), options)
     if plan is not None:
         if output is not None or options["cluster"] is not None:

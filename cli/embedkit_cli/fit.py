@@ -62,7 +62,8 @@ def command(
 ) -> int:
     """Fit an estimator on the features of TARGET and save a pipeline that takes images.
 
-    The file holds no weights of the backbone. Test rows are not fitted on; their accuracy is printed.
+    The file holds no weights of the backbone. Test rows are not fitted on; their accuracy is printed. Several --layer
+    are blocks of columns side by side.
 
     \b
     embedkit fit photos.h5 --estimator svm -o model.skops
@@ -70,9 +71,7 @@ def command(
     from embedkit import fit
 
     check_outputs(output, record, page, force=force)
-    requests = requests_beside((model,) if model else (), backbone)
-    if len(requests) > 1:
-        raise click.UsageError("a pipeline takes one --layer, and several are named")
+    requests = requests_beside((model,) if model else (), backbone, blocks=True)
     target, label_column = target_from(
         targets, label_column=label_column, layout=layout, target_type=target_type, image_column=image_column
     )

@@ -61,7 +61,8 @@ class _LazyGroup(click.Group):
 
 @click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(package_name="embedkit", prog_name="embedkit")
-def cli() -> None:
+@click.option("--no-data-urls", is_flag=True, help="Follow no URL that stands in data, such as a row of a manifest.")
+def cli(no_data_urls: bool) -> None:
     """Classical machine learning on image embeddings.
 
     Images become features with a frozen timm backbone, features are kept in HDF5, scikit-learn does the rest.
@@ -73,6 +74,8 @@ def cli() -> None:
     embedkit fit photos.h5 --estimator svm -o model.skops
     embedkit predict model.skops new_photos/
     """
+    if no_data_urls:
+        os.environ["EMBEDKIT_DATA_URLS"] = "none"
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from embedkit.backbones.backbone import Backbone, run_together
 from embedkit.backbones.drift import drift_images
 from embedkit.backbones.load import load_backbone, load_backbones
+from embedkit.backbones.own import is_own, own_names_in, require_trusted
 from embedkit.backbones.request import (
     FeatureRequest,
     PreprocessOverrides,
@@ -56,10 +57,13 @@ __all__ = [
     "check_batch_size",
     "check_weights_file",
     "drift_images",
+    "is_own",
     "keep_thread_count",
     "list_models",
     "load_backbone",
     "load_backbones",
+    "own_names_in",
+    "require_trusted",
     "resolve_device",
     "run_together",
     "shortlist",

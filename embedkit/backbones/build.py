@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from embedkit.backbones.models import KnownModel, resolve_model
+from embedkit.backbones.own import build_own, is_own
 from embedkit.backbones.pretrained import package_of, pretrained_file
 from embedkit.backbones.request import FeatureRequest
 from embedkit.backbones.weights import count_classes, describe_misfit, read_weights
@@ -71,6 +72,8 @@ def build_model(request: FeatureRequest) -> Built:
         The model refuses its arguments.
     """
     assert request.model is not None
+    if is_own(request.model):
+        return _build_own(request.model, request)
     known = resolve_model(request.model)
     arguments = {**known.model_args, **(request.model_args or {})}
     size = request.overrides.input_size
@@ -99,6 +102,23 @@ def build_model(request: FeatureRequest) -> Built:
         files=files,
         note=note,
     )
+
+
+def _build_own(name: str, request: FeatureRequest) -> Built:
+    """Build a network from outside timm, with its own weights or those of a file."""
+    if request.weights not in ("pretrained",) and request.weights_file is None:
+        raise UsageError(f"weights are {request.weights!r} for {name}, expected its own, or the path of a file")
+    arguments = dict(request.model_args or {})
+    model, config = build_own(name, arguments)
+    files: tuple[Path, ...] = ()
+    if request.weights_file is not None:
+        files = (request.weights_file,)
+        weights = read_weights(files[0])
+        misfit = describe_misfit(weights, cast(Mapping[str, Tensor], model.state_dict()))
+        if misfit:
+            raise WeightsError(f"weights {files[0]} do not fit {name}: {misfit}")
+        model.load_state_dict(weights, strict=False)  # what may be missing are counts of batches
+    return Built(model=model, architecture=name, model_args=arguments, config=config, files=files, note="")
 
 
 def _find_weights(known: KnownModel, wanted: str) -> tuple[Path, dict[str, Tensor], str]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, cast, get_args
 
+from embedkit.backbones.own import own_name, require_trusted
 from embedkit.errors import UsageError
 from embedkit.specs import Dtype, Engine, FeatureSpec, Json, Pool, Precision, canonical_json
 
@@ -96,7 +97,8 @@ class FeatureRequest:
     model : str or None
         A timm name, passed through unchanged (``arch``, ``arch.tag``, ``hf-hub:org/name``, ``local-dir:folder``), or a
         pseudo-backbone (``"pixels32"``, ``"colour-histogram"``). None and ``"bundled"`` become the backbone that comes
-        with embedkit, ``"tf_efficientnet_lite0"``, and their weights ``"bundled"``.
+        with embedkit, ``"tf_efficientnet_lite0"``, and their weights ``"bundled"``. A function of yours, or its name
+        as ``"python:package.module.function"``, builds a network from outside timm (`embedkit.backbones.own`).
     weights : str or path
         ``"pretrained"`` (timm's own, from a data package that is installed, the hub's cache or the hub), ``"random"``,
         ``"bundled"`` (from a data package, for `BUNDLED_MODELS`), or the path of a ``.safetensors``, ``.pth``, ``.pt``
@@ -145,6 +147,8 @@ class FeatureRequest:
     dtype: Dtype = "float32"
 
     def __post_init__(self) -> None:
+        if callable(self.model):
+            self._settle("model", own_name(self.model))
         self._settle("preprocess", _overrides(self.preprocess))
         self._settle("model_args", {} if self.model_args is None else self.model_args)
         self._settle("weights", os.fspath(self.weights) if isinstance(self.weights, os.PathLike) else self.weights)
@@ -280,6 +284,7 @@ class FeatureRequest:
         backbone = spec.backbone
         if record is not None:
             return cls.from_dict(record)
+        require_trusted(backbone.architecture, "the spec of the features")
         if backbone.weights == "none":
             return cls(backbone.architecture)
         return cls(
@@ -297,12 +302,13 @@ class FeatureRequest:
         Raises
         ------
         UsageError
-            A field is missing or unknown.
+            A field is missing or unknown, or it asks for code that the user has not called theirs.
         """
         try:
             # Until 0.1.0 what is asked of the backbone stood in a record of its own.
             fields = {**record.get("backbone", {}), **record}
             fields.pop("backbone", None)
+            require_trusted(fields["model"], "a recorded request")
             return cls(fields.pop("model"), **fields)
         except (KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"not a request that this embedkit understands: {error}") from error

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from embedkit.backbones import Backbone, FeatureRequest
+from embedkit.backbones import Backbone, FeatureRequest, is_own
 from embedkit.errors import DeviceError, MissingExtraError
 from embedkit.files import Witness, recall_json, remember_json
 from embedkit.specs import DecodeSpec, FeatureSpec, canonical_json
@@ -94,8 +94,11 @@ class RequestMemo:
         self._folder = folder
 
     def lookup(self, request: FeatureRequest) -> Resolution | None:
-        """Return the resolution of a request, or None when it is unknown or no longer holds."""
-        return self._read(self._path(request))
+        """Return the resolution of a request, or None when it is unknown or no longer holds.
+
+        What a function of the user's builds now is for it to say: that is never remembered.
+        """
+        return None if is_own(request.model) else self._read(self._path(request))
 
     def others(self, request: FeatureRequest) -> list[Resolution]:
         """Return what requests were resolved to that differ in engine and precision alone, where this one has ``auto``.

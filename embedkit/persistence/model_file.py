@@ -20,6 +20,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from embedkit.backbones import own_names_in, require_trusted
 from embedkit.errors import (
     ForbiddenUrlError,
     ModelFileError,
@@ -177,6 +178,11 @@ def load_model(path: str | os.PathLike[str], *, trust_pickle: bool = False) -> M
         ) from error
     if lack is not None:
         raise ModelFileFormatError(f"{path} holds a {type(model.pipeline).__name__} {lack}")
+    for name in sorted(own_names_in(model.pipeline)):
+        try:
+            require_trusted(name, f"the model file {path}")
+        except UsageError as error:
+            raise UntrustedModelError(str(error)) from None
     return model
 
 

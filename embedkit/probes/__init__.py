@@ -4,7 +4,7 @@ Layer: above evaluation and the estimators, below workflows. Never imports timm 
 """
 
 from embedkit.probes.curves import CLASS_MEAN, few_shot_curve, learning_curve
-from embedkit.probes.imported import is_path
+from embedkit.probes.imported import import_estimator, is_path
 from embedkit.probes.protocols import PROTOCOLS, check_protocol, run_protocol
 from embedkit.probes.protocols.quick import ESTIMATORS, check_estimator, default_estimators, quick
 
@@ -16,6 +16,7 @@ __all__ = [
     "check_protocol",
     "default_estimators",
     "few_shot_curve",
+    "import_estimator",
     "is_path",
     "learning_curve",
     "quick",

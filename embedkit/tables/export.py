@@ -17,25 +17,24 @@ from typing import Literal
 import numpy as np
 
 from embedkit.errors import OutputExistsError, UsageError
-from embedkit.files import Buffer, commit_to
+from embedkit.files import Buffer, Verify, commit_to
 from embedkit.tables.export_formats import csv_chunks, npz_chunks, parquet_chunks
-from embedkit.tables.feature_file import Verify
 from embedkit.tables.feature_output import check_output, write_feature_file
 from embedkit.tables.head import TableHead, join_heads
 from embedkit.tables.table import FeatureTable
 from embedkit.tables.virtual import write_virtual
 
-Format = Literal["npz", "parquet", "csv", "h5", "virtual"]
+TableFormat = Literal["npz", "parquet", "csv", "h5", "virtual"]
 Source = FeatureTable | str | os.PathLike[str]
 
-_FORMATS: tuple[Format, ...] = ("npz", "parquet", "csv", "h5", "virtual")
+_FORMATS: tuple[TableFormat, ...] = ("npz", "parquet", "csv", "h5", "virtual")
 _ROWS = 1024  # rows in a piece
 
 
 def export(
     sources: Source | Sequence[Source],
     out: str | os.PathLike[str],
-    format: Format | None = None,  # noqa: A002
+    format: TableFormat | None = None,  # noqa: A002
     *,
     verify: Verify = "first",
     force: bool = False,
@@ -123,7 +122,7 @@ def join(sources: Sequence[Source], *, verify: Verify = "first") -> FeatureTable
     return FeatureTable(head, np.concatenate([empty, *batches]))
 
 
-def _chunks(chosen: Format, head: TableHead, tables: Sequence[FeatureTable]) -> Iterable[Buffer]:
+def _chunks(chosen: TableFormat, head: TableHead, tables: Sequence[FeatureTable]) -> Iterable[Buffer]:
     batches = chain.from_iterable((X for X, _ in table.iter_batches(_ROWS)) for table in tables)
     match chosen:
         case "npz":
@@ -134,7 +133,7 @@ def _chunks(chosen: Format, head: TableHead, tables: Sequence[FeatureTable]) -> 
             return csv_chunks(head, batches)
 
 
-def _format_of(out: Path) -> Format:
+def _format_of(out: Path) -> TableFormat:
     for name in _FORMATS:
         if out.suffix.lower() == f".{name}":
             return name

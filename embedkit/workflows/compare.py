@@ -13,12 +13,12 @@ from typing import Any, cast
 
 from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import UsageError
-from embedkit.evaluation import Entry, about, average_ranks, disagreements, make_leaderboard
+from embedkit.evaluation import Entry, average_ranks, disagreements, errors_naming, make_leaderboard
 from embedkit.extraction import Progress
 from embedkit.probes import PROTOCOLS, check_estimator, check_protocol
 from embedkit.results import Comparison, Leaderboard, ProbeResult, Skipped, Unavailable
 from embedkit.specs import canonical_json
-from embedkit.workflows.leaderboard_entries import Options, enter
+from embedkit.workflows.leaderboard_entries import ProbeSettings, enter
 from embedkit.workflows.origins import data_titles, origin_of
 from embedkit.workflows.result_memo import ResultMemo
 from embedkit.workflows.targets import NamedTable, is_feature_file, open_store, open_target, tables_of
@@ -97,7 +97,7 @@ def compare(
         raise UsageError(f"seeds={seeds}, expected at least 1")
     grid = _checked_grid(wanted, estimator, params or {})
     asked = [
-        Options(protocol, estimator=estimator, params=grid, as_published=as_published, seeds=seeds, folds=folds)
+        ProbeSettings(protocol, estimator=estimator, params=grid, as_published=as_published, seeds=seeds, folds=folds)
         for protocol in wanted
     ]
     listed = _listed(targets)
@@ -115,7 +115,7 @@ def compare(
     skipped: dict[str, str] = {}
     for target, is_file in zip(listed, are_files, strict=True):
         opened = open_target(target, label_column=label_column)
-        with about(opened.name):
+        with errors_naming(opened.name):
             for options in asked:
                 own_grid = options.params_of_quick or None
                 check_protocol(options.protocol, opened.target_type, options.estimator_of_quick, own_grid)
@@ -133,7 +133,7 @@ def compare(
         for data, tables in data_sets.items():
             entries: list[Entry] = []
             for one in tables.values():
-                with about(titles[data]):
+                with errors_naming(titles[data]):
                     entry = enter(one, titles[data], options, memo)
                 entries.append(entry)
                 results += entry.results

@@ -14,8 +14,8 @@ from typing import Any
 from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import LabelsError, OutputExistsError, UsageError
 from embedkit.extraction import Progress
-from embedkit.persistence import Model, save_model
-from embedkit.probes import check_estimator, quick
+from embedkit.persistence import Model, check_saveable, save_model
+from embedkit.probes import check_estimator, import_estimator, is_path, quick
 from embedkit.results import FitResult, Origin, ProbeResult, Skipped
 from embedkit.tables import FeatureTable
 from embedkit.workflows.origins import data_name, origin_of
@@ -72,8 +72,14 @@ def fit(
         The output is there, and `force` was not given.
     ProbeError
         Labels or splits do not allow a fit.
+    UntrustedModelError
+        A model of this estimator could not be loaded again; nothing is fitted.
     """
     check_estimator(estimator, params)
+    if is_path(estimator):
+        check_saveable(import_estimator(estimator))
+    elif not isinstance(estimator, str):
+        check_saveable(estimator)
     output = Path(output)
     if output.suffix.lower() != ".skops":
         raise UsageError(f"{output} is no name of a model file; let it end in .skops")

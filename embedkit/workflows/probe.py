@@ -12,7 +12,7 @@ from typing import Any
 
 from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import UsageError
-from embedkit.evaluation import about, disagreements_of
+from embedkit.evaluation import disagreements_of, errors_naming
 from embedkit.extraction import Progress
 from embedkit.probes import (
     PROTOCOLS,
@@ -107,7 +107,7 @@ def probe(
         check_estimator(one, params)
     requests = as_requests(model)
     feature_store, opened = open_store(store), open_target(target, label_column=label_column)
-    with about(opened.name):
+    with errors_naming(opened.name):
         for name in protocols:
             for one in (asked or [None]) if name == "quick" else [None]:
                 check_protocol(name, opened.target_type, one, params if one is not None else None)

@@ -10,11 +10,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from embedkit.backbones import FeatureRequest
 from embedkit.errors import EmbedkitError, SourceError, UsageError
-from embedkit.evaluation import TargetType
 from embedkit.extraction import Extraction, Progress, default_store, image_digests, resolve_together, run_many
 from embedkit.images import ImageSource, open_source
 from embedkit.results import Skipped, Unavailable
@@ -23,6 +22,9 @@ from embedkit.store import FeatureStore
 from embedkit.tables import FeatureTable
 from embedkit.workflows.floors import PSEUDO, Contender, Floors, recorded_request, resolve_floors
 from embedkit.workflows.tables import table_in_memory
+
+if TYPE_CHECKING:
+    from embedkit.specs import TargetType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

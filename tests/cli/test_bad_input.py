@@ -53,7 +53,11 @@ def test_missing_source(cli):
 
 def test_one_class_only(cli, tmp_path):
     make_folder(tmp_path / "one", {"red": 6})
-    assert_one_line(cli("probe", "one", *OPTIONS, "--no-floors"), "1 class", "red")
+    ran = cli("probe", "one", *OPTIONS, "--no-floors")
+    said, error = ran.err.splitlines()  # how the folder was read, and why that is no use
+    assert ran.code == 1
+    assert "'red' is the only class" in said
+    assert "1 class (red)" in error
 
 
 def test_fewer_rows_than_folds(cli, photos):
@@ -185,3 +189,8 @@ def test_a_pickle_is_not_loaded_unasked(cli, photos, tmp_path, monkeypatch):
     trusted = CliRunner().invoke(commands, arguments, catch_exceptions=False, standalone_mode=False)
     assert trusted.return_value == 0
     assert trusted.stdout.count("red/") == 3
+
+
+def test_no_url_of_data_is_followed_where_the_user_says_so(cli, tmp_path):
+    (tmp_path / "m.csv").write_text("path,label\nhttp://example.com/x.png,a\n")
+    assert_one_line(cli("--no-data-urls", "extract", "m.csv", "--dry-run"), "http://example.com/x.png", "data name")

@@ -104,7 +104,10 @@ def test_mistakes_are_named_in_one_line(cli, manifest, arguments, code, message)
     assert ran.code == code
     assert message in ran.err
     assert "Traceback" not in ran.err
-    assert ran.out == ""
+    if "--json" in arguments:
+        assert message in json.loads(ran.out)["error"]["message"]
+    else:
+        assert ran.out == ""
 
 
 def test_curves(cli, manifest):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.photos import make_manifest
+
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "timm", "sklearn", "scipy", "h5py")
 COMMANDS = ("demo", "extract", "probe", "fit", "predict", "info", "store", "export", "models")
@@ -42,6 +44,29 @@ def test_help_loads_nothing_heavy(arguments, environment):
         "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()): main()"
     )
     assert not loaded_by(code, environment) & set(HEAVY)
+
+
+def test_what_finds_everything_loads_nothing_that_computes(cli, environment, tmp_path):
+    manifest = make_manifest(tmp_path / "photos", {"red": 5, "green": 5})
+    assert cli("extract", manifest, "-o", "p.h5").code == 0
+    assert cli("fit", "p.h5", "--estimator", "logistic", "-o", "m.skops").code == 0
+    assert cli("predict", "m.skops", manifest, "-o", "first.csv").code == 0
+    unwanted = {
+        ("extract", str(manifest), "-o", "p.h5"): set(HEAVY) - {"h5py"},
+        ("info", "p.h5"): set(HEAVY) - {"h5py"},
+        ("store", "info"): set(HEAVY) - {"h5py"},
+        ("predict", "m.skops", str(manifest), "-o", "again.csv"): {"torch", "timm"},
+    }
+    for arguments, heavy in unwanted.items():
+        code = (
+            "import os, sys, contextlib, io\n"
+            f"os.chdir({str(tmp_path)!r})\n"
+            f"sys.argv = ['embedkit', *{arguments!r}]\n"
+            "from embedkit_cli.main import main\n"
+            "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()): main()"
+        )
+        assert not loaded_by(code, environment) & heavy, arguments
+    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "first.csv").read_bytes()
 
 
 @pytest.mark.parametrize("name", COMMANDS)

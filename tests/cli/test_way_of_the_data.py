@@ -60,8 +60,10 @@ def test_extract_probe_fit_predict(cli, manifest, tmp_path):
     new = make_folder(tmp_path / "new", {"some": 2, "more": 2})
     ran = cli("predict", "model.skops", new, "-o", "predicted.csv")
     assert ran.code == 0, ran.err
-    assert len(ran.out.splitlines()) == 5
-    assert "decision value" in ran.out.splitlines()[0]
+    table, labelled = ran.out.split("\n\n", 1)
+    assert len(table.splitlines()) == 5
+    assert "decision value" in table.splitlines()[0]
+    assert "some" in labelled  # the folders' names are labels, too, none of which the model knows
     with (tmp_path / "predicted.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["path"] for row in rows] == ["more/000.png", "more/001.png", "some/000.png", "some/001.png"]

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from embedkit.backbones import FeatureRequest
 from embedkit.errors import StoreWriteError
-from embedkit.extraction import Stages, run
+from embedkit.extraction import run
 from embedkit.images import open_source, rows_of
+from embedkit.results import Stages
 from embedkit.store import FeatureStore
 from tests.photos import MODEL, make_folder, make_photo
 from tests.stores import new_store

@@ -85,6 +85,14 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTre
 
 from embedkit import estimators as own
 
+
+def _logistic_cv() -> LogisticRegressionCV:
+    """Without the warning of newer releases about attributes that older ones do not know."""
+    known = LogisticRegressionCV().get_params()
+    newer = {"use_legacy_attributes": False, "l1_ratios": (0,)} if "use_legacy_attributes" in known else {}
+    return LogisticRegressionCV(Cs=2, cv=2, **newer)
+
+
 X = np.abs(np.random.default_rng(0).normal(size=(36, 20))).astype(np.float32)
 Y = np.array(["red", "green", "blue"])[np.arange(36) % 3]
 TWO = np.array(["no", "yes"])[np.arange(36) % 2]
@@ -113,7 +121,7 @@ CLASSIFIERS: list[Any] = [
     LinearDiscriminantAnalysis(),
     LinearSVC(),
     LogisticRegression(),
-    LogisticRegressionCV(Cs=2, cv=2, use_legacy_attributes=False, l1_ratios=(0,)),
+    _logistic_cv(),
     MLPClassifier((5, 4), max_iter=5, random_state=0),
     MultinomialNB(),
     NearestCentroid(),

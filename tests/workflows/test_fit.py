@@ -9,9 +9,10 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import accuracy_score, confusion_matrix, r2_score
 from sklearn.naive_bayes import GaussianNB
+from sklearn.preprocessing import FunctionTransformer
 
 from embedkit import extract, fit, predict
-from embedkit.errors import UsageError
+from embedkit.errors import UntrustedModelError, UsageError
 from embedkit.evaluation import feature_rows as features
 from embedkit.probes import ESTIMATORS
 from embedkit.render import as_text
@@ -93,3 +94,9 @@ def test_labelled_images_are_counted_as_scikit_learn_counts_them(folder, tmp_pat
     assert load_result(tmp_path / "p.json") == found
     assert "accuracy" in as_text(found)
     assert "true" in as_text(found)
+
+
+def test_what_could_not_be_loaded_again_is_refused_before_anything_is_read(tmp_path):
+    for estimator in ("sklearn.isotonic.IsotonicRegression", FunctionTransformer(print)):
+        with pytest.raises(UntrustedModelError, match="does not load"):
+            fit(tmp_path / "nothing.h5", estimator=estimator, output=tmp_path / "model.skops")
