@@ -25,7 +25,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from embedkit.estimators.arrays import Float64, Indices, MapFunction, row_spans
-from embedkit.estimators.eigenrows import EigenRows
+from embedkit.estimators.eigenrows import BLOCK_ROWS, EigenRows
 from embedkit.estimators.symmetric import scatter_of
 
 PRODUCTS_BYTES = 2**27
@@ -95,13 +95,28 @@ class HingeNewton:
             return np.append(np.zeros(len(old) - 1), old[-1])
         if len(support) < len(old) - 1:
             return self._optimum_by_products(support, weights, y, old[-1], strength)
-        rows = self._coordinates(support)
-        center = weights @ rows / total if self._fit_intercept else np.zeros(len(old) - 1)
-        middle = float(weights @ y / total) if self._fit_intercept else old[-1]
-        gram = scatter_of(rows - center, weights)
+        gram, sum_of_rows, sum_of_labelled = self._sums(support, weights, weights * y)
+        middle, center = old[-1], np.zeros(len(gram))
+        if self._fit_intercept:
+            middle, center = float(weights @ y / total), sum_of_rows / total
+            gram -= total * np.outer(center, center)
         curvature = 2 * gram + strength * np.eye(len(gram))
-        w = _solved(curvature, 2 * (weights * (y - middle)) @ (rows - center))
+        w = _solved(curvature, 2 * (sum_of_labelled - middle * sum_of_rows))
         return np.append(w, middle - center @ w)
+
+    def _sums(self, support: Indices, weights: Float64, labelled: Float64) -> tuple[Float64, Float64, Float64]:
+        """Give sum s t t', sum s t and sum s y t over the support vectors t, block by block."""
+        width = self._rows.raised_width
+        gram, sums = np.zeros((width, width)), np.zeros((2, width))
+        for start in range(0, len(support), BLOCK_ROWS):
+            span = slice(start, start + BLOCK_ROWS)
+            block = cast(Float64, self._rows.take(support[span]).block(slice(None), np.dtype(np.float64)))
+            gram += scatter_of(block, weights[span])
+            sums += np.stack([weights[span], labelled[span]]) @ block
+        lift = self._rows.lift
+        if lift is not None:
+            gram, sums = lift.T @ gram @ lift, sums @ lift
+        return gram, sums[0], sums[1]
 
     def _optimum_by_products(
         self, support: Indices, weights: Float64, y: Float64, intercept: float, strength: float

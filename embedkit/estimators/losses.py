@@ -165,8 +165,9 @@ class SquaredHinge:
         return losses, short, curved
 
     def completed(self, curved: Float64) -> Float64:
-        """See Loss."""
-        return curved
+        """See Loss; a machine without support vectors here meets some on the way, and counts as if it had a few."""
+        few = np.where(np.diag(curved) == 0, 0.02, 0.0)
+        return curved + np.diag(few)
 
     def intercepts(self, shares: Float64) -> Float64:
         """See Loss: where the squares of what both sides miss, 1 - b and 1 + b, weigh the same."""

@@ -126,7 +126,10 @@ def probe(
             grid = None if wanted is not asked else params
             found += [_run(name, named, one, grid, False, folds, random_state, device) for one in wanted]
             if wanted is suitable and "svm" not in suitable and named.table.target_type == "class":
-                notes.append(f"{named.name}: svm is left out, its {len(named.table)} rows would have to be in memory")
+                notes.append(
+                    f"{named.name}: svm is left out, on {len(named.table)} rows it takes several times as long as "
+                    "logistic regression; --estimator svm runs it"
+                )
         results += sorted(found, key=lambda result: -result.value)
     notes += precision_notes(tables.named)
     notes += attributed((result.model, text) for result in results for text in result.notes or [""])
