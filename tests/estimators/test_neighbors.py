@@ -77,7 +77,10 @@ class TestSearch:
         rows = np.random.default_rng(0).permutation(np.array([[a, b] for a in range(8) for b in range(8)], np.float64))
         distances = np.linalg.norm(rows - [3, 3], axis=1)
         for k in range(1, 65):
-            _, indices = nearest_rows.NearestRows(rows, "euclidean").search(np.array([[3.0, 3.0]]), k)
+            found, indices = nearest_rows.NearestRows(rows, "euclidean").search(np.array([[3.0, 3.0]]), k)
+            # Which rows scikit-learn keeps of those that tie for the last place is up to its heap.
+            reference = sklearn.neighbors.NearestNeighbors(n_neighbors=k, algorithm="brute").fit(rows)
+            np.testing.assert_allclose(found, reference.kneighbors([[3.0, 3.0]])[0])
             assert indices[0].tolist() == np.argsort(distances, kind="stable")[:k].tolist()
 
     def test_an_equal_row_is_at_distance_zero_exactly(self):
