@@ -141,6 +141,8 @@ CLASSIFIERS: list[Any] = [
     VotingClassifier([("tree", RandomForestClassifier(**_few)), ("svm", SVC())]),
     make_pipeline(PCA(4), RandomForestClassifier(**_few)),
     own.KNeighborsClassifier(),
+    own.LinearSVC(),
+    own.LinearSVCPath(Cs=[0.1, 1.0], cv=2),
     own.LogisticRegression(),
     own.LogisticRegressionPath(Cs=[0.1, 1.0], cv=2),
     own.NearestClassMean(),
