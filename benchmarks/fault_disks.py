@@ -21,7 +21,7 @@ from benchmarks.fault_rows import DIGESTS, FAST, FEATURES, ROWS, SPEC, Counts, c
 from embedkit.errors import StoreWriteError
 from embedkit.files.commit import Disk
 from embedkit.store.feature_store import FeatureStore
-from embedkit.store.stored import StoredFeatureSet
+from embedkit.store.stored import FeatureSet
 
 Change = tuple[str, Path, Path | bytes | None]
 
@@ -58,7 +58,7 @@ def prefixes(folder: Path, step: int) -> Counts:
     return counts
 
 
-def _replay(folder: Path, changes: list[Change]) -> StoredFeatureSet:
+def _replay(folder: Path, changes: list[Change]) -> FeatureSet:
     """Do some of the recorded changes to a copy of the store; return what a reader makes of it."""
     copy = folder / "replayed"
     shutil.rmtree(copy, ignore_errors=True)

@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from embedkit.specs import BackboneSpec, DecodeSpec, Dtype, FeatureSpec, PreprocessSpec
-from embedkit.store.stored import StoredFeatureSet
+from embedkit.store.stored import FeatureSet
 
 WIDTH = 32
 ROWS = 4096
@@ -43,7 +43,7 @@ Counts = dict[str, Any]
 
 
 class WriterOptions(TypedDict):
-    """Options of `StoredFeatureSet.writer`."""
+    """Options of `FeatureSet.writer`."""
 
     commit_bytes: int
     lease_seconds: float
@@ -53,7 +53,7 @@ class WriterOptions(TypedDict):
 FAST: WriterOptions = {"commit_bytes": 64 << 10, "lease_seconds": 0.2}
 
 
-def count_wrong(features: StoredFeatureSet) -> int:
+def count_wrong(features: FeatureSet) -> int:
     """Count the rows that are served and are not what was written."""
     present = features.contains(DIGESTS)
     return int((features.get(DIGESTS[present]) != FEATURES[present]).any(axis=1).sum())

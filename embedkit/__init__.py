@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from embedkit import plot
     from embedkit.backbones import (
         FeatureRequest,
         ListedModel,
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
         Comparison,
         CurveReport,
         DemoResult,
+        Explanations,
         ExtractResult,
+        FeatureDiff,
         FitResult,
         Forecast,
         PlanResult,
@@ -39,10 +42,13 @@ if TYPE_CHECKING:
     )
     from embedkit.specs import FeatureSpec
     from embedkit.store import FeatureStore
-    from embedkit.tables import FeatureTable, export, info
+    from embedkit.tables import FeatureTable, export, info, open_virtual
+    from embedkit.workflows.candidates import Candidates
     from embedkit.workflows.compare import compare
     from embedkit.workflows.curve import curve
     from embedkit.workflows.demo import demo
+    from embedkit.workflows.diff import diff
+    from embedkit.workflows.explain import explain
     from embedkit.workflows.export_model import export_model
     from embedkit.workflows.extract import extract
     from embedkit.workflows.extract_several import extract_several
@@ -57,13 +63,17 @@ if TYPE_CHECKING:
     )
     from embedkit.workflows.predict import predict
     from embedkit.workflows.probe import probe
+    from embedkit.workflows.slurm import slurm_script
 else:
     _HOMES = {
+        "Candidates": "embedkit.workflows.candidates",
         "Comparison": "embedkit.results",
         "CurveReport": "embedkit.results",
         "DemoResult": "embedkit.results",
         "EmbedkitError": "embedkit.errors",
+        "Explanations": "embedkit.results",
         "ExtractResult": "embedkit.results",
+        "FeatureDiff": "embedkit.results",
         "FeatureRequest": "embedkit.backbones",
         "FeatureSpec": "embedkit.specs",
         "FeatureStore": "embedkit.store",
@@ -87,6 +97,8 @@ else:
         "default_store": "embedkit.extraction",
         "demo": "embedkit.workflows.demo",
         "describe": "embedkit.images",
+        "diff": "embedkit.workflows.diff",
+        "explain": "embedkit.workflows.explain",
         "export": "embedkit.tables",
         "export_model": "embedkit.workflows.export_model",
         "extract": "embedkit.workflows.extract",
@@ -101,20 +113,24 @@ else:
         "load_model": "embedkit.persistence",
         "load_result": "embedkit.results",
         "open_source": "embedkit.images",
+        "open_virtual": "embedkit.tables",
         "plan_extraction": "embedkit.workflows.plans",
         "predict": "embedkit.workflows.predict",
         "probe": "embedkit.workflows.probe",
         "save_model": "embedkit.persistence",
         "shortlist": "embedkit.backbones",
         "shortlist_source": "embedkit.backbones",
+        "slurm_script": "embedkit.workflows.slurm",
         "write_page": "embedkit.workflows.pages",
     }
 
     def __getattr__(name: str) -> Any:
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         import importlib
 
+        if name == "plot":
+            return importlib.import_module("embedkit.plot")
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(importlib.import_module(_HOMES[name]), name)
 
     def __dir__() -> list[str]:
@@ -122,11 +138,14 @@ else:
 
 
 __all__ = [
+    "Candidates",
     "Comparison",
     "CurveReport",
     "DemoResult",
     "EmbedkitError",
+    "Explanations",
     "ExtractResult",
+    "FeatureDiff",
     "FeatureRequest",
     "FeatureSpec",
     "FeatureStore",
@@ -150,6 +169,8 @@ __all__ = [
     "default_store",
     "demo",
     "describe",
+    "diff",
+    "explain",
     "export",
     "export_model",
     "extract",
@@ -164,11 +185,14 @@ __all__ = [
     "load_model",
     "load_result",
     "open_source",
+    "open_virtual",
     "plan_extraction",
+    "plot",
     "predict",
     "probe",
     "save_model",
     "shortlist",
     "shortlist_source",
+    "slurm_script",
     "write_page",
 ]

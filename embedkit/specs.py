@@ -29,6 +29,7 @@ Pool = Literal["auto", "avg", "cls", "cls+avg", "max", "gem"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Engine = Literal["torch", "openvino"]
 Dtype = Literal["float32", "float16"]
+TargetType = Literal["class", "value", "multilabel", "none"]
 
 
 def canonical_json(value: object) -> str:

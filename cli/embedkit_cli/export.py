@@ -7,19 +7,21 @@ from typing import Any
 
 import click
 
+from embedkit_cli.help import Command
 from embedkit_cli.options import trust_pickle_option
 from embedkit_cli.output import note
 
 
-@click.command("export")
+@click.command("export", cls=Command, first=("--output", "--format", "--shard-rows", "--images", "--force"))
 @click.argument("files", nargs=-1, required=True, type=click.Path())
 @click.option("-o", "--output", required=True, type=click.Path(), metavar="OUT", help="The file to write.")
 @click.option(
     "--format",
     "file_format",
-    type=click.Choice(["npz", "parquet", "csv", "h5", "virtual"]),
+    type=click.Choice(["npz", "parquet", "arrow", "csv", "h5", "faiss", "virtual"]),
     help="Of features; by default what the ending of OUT says.",
 )
+@click.option("--shard-rows", type=int, metavar="N", help="Parquet files of N rows each, into the folder OUT.")
 @click.option("--images", type=click.Path(), metavar="SOURCE", help="Compare the model and its export on these images.")
 @click.option("--weights", metavar="FILE", help="Where the model's weights are now; they must be the same weights.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
@@ -28,6 +30,7 @@ def command(
     files: tuple[str, ...],
     output: str,
     file_format: Any,
+    shard_rows: int | None,
     images: str | None,
     weights: str | None,
     force: bool,
@@ -40,6 +43,8 @@ def command(
 
     \b
     embedkit export photos.h5 -o photos.parquet
+    embedkit export photos.h5 -o photos/ --shard-rows 100000
+    embedkit export photos.h5 -o photos.faiss
     embedkit export first.h5 second.h5 -o both.h5
     embedkit export model.skops -o model.onnx --images photos/
     embedkit export model.skops -o model.pt2
@@ -50,7 +55,7 @@ def command(
         raise click.UsageError("--images, --weights and --trust-pickle are for models, whose OUT ends in .onnx or .pt2")
     from embedkit import export
 
-    export(files, output, file_format, force=force)
+    export(files, output, file_format, shard_rows=shard_rows, force=force)
     note(f"wrote {output}")
     return 0
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from embedkit_cli.grids import ESTIMATORS, param_option
+from embedkit_cli.help import Command
 from embedkit_cli.options import (
     backbone_options,
     estimator_device_option,
@@ -19,7 +20,7 @@ from embedkit_cli.output import check_outputs, finish
 from embedkit_cli.progress import ProgressBar
 
 
-@click.command("fit")
+@click.command("fit", cls=Command, first=("--model", "--estimator", "--output", "--report", "--force"))
 @click.argument("targets", type=click.Path(), nargs=-1, required=True, metavar="TARGET...")
 @click.option("--model", metavar="NAME", help="For a source of images.")
 @backbone_options
@@ -62,7 +63,8 @@ def command(
 ) -> int:
     """Fit an estimator on the features of TARGET and save a pipeline that takes images.
 
-    The file holds no weights of the backbone. Test rows are not fitted on; their accuracy is printed.
+    The file holds no weights of the backbone. Test rows are not fitted on; their accuracy is printed. Several --layer
+    are blocks of columns side by side.
 
     \b
     embedkit fit photos.h5 --estimator svm -o model.skops
@@ -70,9 +72,7 @@ def command(
     from embedkit import fit
 
     check_outputs(output, record, page, force=force)
-    requests = requests_beside((model,) if model else (), backbone)
-    if len(requests) > 1:
-        raise click.UsageError("a pipeline takes one --layer, and several are named")
+    requests = requests_beside((model,) if model else (), backbone, blocks=True)
     target, label_column = target_from(
         targets, label_column=label_column, layout=layout, target_type=target_type, image_column=image_column
     )

@@ -1,7 +1,7 @@
 """The entry point: which commands there are, and what becomes of an error.
 
 Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 usage, 3 finished with skipped images,
-130 interrupted (Ctrl-C), 143 terminated (SIGTERM).
+4 work is left (of `--status`), 130 interrupted (Ctrl-C), 143 terminated (SIGTERM).
 
 Layer: the top. Imports public names of embedkit, inside the commands only, so that ``--help`` is quick.
 """
@@ -24,7 +24,8 @@ from types import FrameType  # noqa: E402
 import click  # noqa: E402
 
 from embedkit.errors import EmbedkitError  # noqa: E402
-from embedkit.text import log_to_stderr, printable  # noqa: E402
+from embedkit_cli.help import WITH_EXIT_CODES  # noqa: E402
+from embedkit_cli.log import FORMAT_VARIABLE, add_log_format, is_json, log_through, say  # noqa: E402
 
 # A command -> the module that holds it; imported when the command is called.
 _COMMANDS = {
@@ -34,11 +35,14 @@ _COMMANDS = {
     "compare": "embedkit_cli.compare",
     "fit": "embedkit_cli.fit",
     "predict": "embedkit_cli.predict",
+    "explain": "embedkit_cli.explain",
     "report": "embedkit_cli.report",
     "info": "embedkit_cli.info",
     "store": "embedkit_cli.store",
     "export": "embedkit_cli.export",
+    "diff": "embedkit_cli.diff",
     "models": "embedkit_cli.models",
+    "slurm": "embedkit_cli.slurm",
 }
 
 
@@ -48,7 +52,11 @@ class _LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         module = _COMMANDS.get(cmd_name)
-        return importlib.import_module(module).command if module else None
+        if module is None:
+            return None
+        command: click.Command = importlib.import_module(module).command
+        add_log_format(command)
+        return command
 
 
 def _urls(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -58,8 +66,18 @@ def _urls(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...
     return values
 
 
-@click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.command(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    epilog=WITH_EXIT_CODES,
+)
 @click.version_option(package_name="embedkit", prog_name="embedkit")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    envvar=FORMAT_VARIABLE,
+    help="How notes, progress and errors on stderr are written.",
+)
 @click.option("--no-data-urls", is_flag=True, help="Follow no URL that stands in data, such as a row of a manifest.")
 @click.option(
     "--allow-url",
@@ -69,18 +87,20 @@ def _urls(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...
     metavar="URL",
     help="Follow URLs in data that begin so, though data may not name them by themselves; repeat.",
 )
-def cli(no_data_urls: bool, allowed: tuple[str, ...]) -> None:
+def cli(no_data_urls: bool, allowed: tuple[str, ...], log_format: str | None) -> None:
     """Classical machine learning on image embeddings.
 
     Images become features with a frozen timm backbone, features are kept in HDF5, scikit-learn does the rest.
 
     \b
     embedkit demo
-    embedkit extract photos/ --model resnet50.a1_in1k -o photos.h5
-    embedkit probe photos.h5
-    embedkit fit photos.h5 --estimator svm -o model.skops
+    embedkit probe photos/                                  how good simple classifiers are on your photos
+    embedkit compare photos/ --model auto                   which backbone is best for them
+    embedkit fit photos/ --estimator svm -o model.skops     a model file that takes photos
     embedkit predict model.skops new_photos/
     """
+    if log_format is not None:
+        os.environ[FORMAT_VARIABLE] = log_format
     if no_data_urls:
         os.environ["EMBEDKIT_DATA_URLS"] = " ".join(("none", *allowed))
     elif allowed:
@@ -91,7 +111,7 @@ def main() -> None:
     """Run the command line; the console script ``embedkit``."""
     # SciPy reads it at its import, and scikit-learn needs it to fit on a GPU.
     os.environ.setdefault("SCIPY_ARRAY_API", "1")
-    log_to_stderr()
+    log_through()
     received: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -106,14 +126,14 @@ def main() -> None:
         code = cli.main(prog_name="embedkit", standalone_mode=False)
     except click.ClickException as error:
         _say_as_json(error, error.format_message())
-        error.show()
+        _show(error)
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        _say("interrupted: features that were committed stay; run the same command again to go on")
+        say("error", "interrupted: features that were committed stay; run the same command again to go on")
         code = 128 + (received[0] if received else signal.SIGINT)
     except EmbedkitError as error:
         _say_as_json(error, str(error))
-        _say(str(error))
+        say("error", " ".join(str(error).split()))
         code = 1
     except BrokenPipeError:
         # The reader of a pipe has gone; what is still buffered must not fail once more at exit.
@@ -132,5 +152,8 @@ def _say_as_json(error: Exception, message: str) -> None:
         click.echo(json.dumps({"error": said}, indent=2))
 
 
-def _say(message: str) -> None:
-    click.echo(f"embedkit: error: {printable(' '.join(message.split()))}", err=True)
+def _show(error: click.ClickException) -> None:
+    if is_json():
+        say("error", " ".join(error.format_message().split()))
+    else:
+        error.show()

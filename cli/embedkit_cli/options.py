@@ -134,11 +134,11 @@ def requests_from(models: tuple[str, ...], options: dict[str, Any], *, blocks: b
     ]
 
 
-def requests_beside(models: tuple[str, ...], options: dict[str, Any]) -> list[FeatureRequest]:
+def requests_beside(models: tuple[str, ...], options: dict[str, Any], *, blocks: bool = False) -> list[FeatureRequest]:
     """Return what `requests_from` does beside a TARGET; none where nothing is said of a backbone."""
     from embedkit import FeatureRequest
 
-    asked = requests_from(models, options)
+    asked = requests_from(models, options, blocks=blocks)
     return [] if not models and asked == [FeatureRequest()] else asked
 
 

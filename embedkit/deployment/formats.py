@@ -25,7 +25,7 @@ from torch import nn
 from embedkit.deployment.parity import Outcome
 from embedkit.errors import MissingExtraError, ModelExportError
 
-Format = Literal["onnx", "torch"]
+ModelFormat = Literal["onnx", "torch"]
 RECORD = "embedkit.json"
 """The extra file of a ``.pt2`` that holds the record; in ONNX it is the metadata property ``embedkit``."""
 
@@ -34,7 +34,7 @@ _LARGEST_ONNX = 2**31 - 2**20
 _ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
-def check_installed(file_format: Format) -> None:
+def check_installed(file_format: ModelFormat) -> None:
     """Refuse a format whose libraries are missing, before any work is done.
 
     Raises
@@ -46,7 +46,9 @@ def check_installed(file_format: Format) -> None:
         raise MissingExtraError(f"ONNX needs {', '.join(missing)}; pip install 'embedkit[onnx]', or export to .pt2")
 
 
-def to_bytes(module: nn.Module, pixels: npt.NDArray[np.uint8], file_format: Format, record: Mapping[str, Any]) -> bytes:
+def to_bytes(
+    module: nn.Module, pixels: npt.NDArray[np.uint8], file_format: ModelFormat, record: Mapping[str, Any]
+) -> bytes:
     """Return a network as the content of a file.
 
     Parameters
@@ -77,7 +79,7 @@ def to_bytes(module: nn.Module, pixels: npt.NDArray[np.uint8], file_format: Form
         ) from error
 
 
-def runner(content: bytes, file_format: Format) -> Callable[[npt.NDArray[np.uint8]], Outcome]:
+def runner(content: bytes, file_format: ModelFormat) -> Callable[[npt.NDArray[np.uint8]], Outcome]:
     """Return a function from pixels, uint8 (n, 3, height, width), to what the content of a file makes of them."""
     return _onnx_runner(content) if file_format == "onnx" else _pt2_runner(content)
 

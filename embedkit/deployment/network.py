@@ -1,4 +1,4 @@
-"""Backbone and stages as one torch module: pixels in, logits and the number of the class out.
+"""Backbone and operations as one torch module: pixels in, logits and the number of the class out.
 
 Layer: deployment. Imports torch.
 """
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from embedkit.deployment.affine import Affine
-from embedkit.deployment.steps import Decision, Normalize, Power, Stage
+from embedkit.deployment.steps import Decision, Normalize, Operation, Power
 
 
 class AffineStage(nn.Module):
@@ -39,10 +39,10 @@ class AffineStage(nn.Module):
 class NormalizeStage(nn.Module):
     """See `Normalize`."""
 
-    def __init__(self, stage: Normalize) -> None:
+    def __init__(self, operation: Normalize) -> None:
         super().__init__()
-        self.order = {"l1": 1.0, "l2": 2.0, "max": float("inf")}[stage.norm]
-        self.views = stage.views
+        self.order = {"l1": 1.0, "l2": 2.0, "max": float("inf")}[operation.norm]
+        self.views = operation.views
 
     def forward(self, rows: Tensor) -> Tensor:
         """Scale (n, d)."""
@@ -54,9 +54,9 @@ class NormalizeStage(nn.Module):
 class PowerStage(nn.Module):
     """See `Power`."""
 
-    def __init__(self, stage: Power) -> None:
+    def __init__(self, operation: Power) -> None:
         super().__init__()
-        self.exponent = stage.exponent
+        self.exponent = operation.exponent
 
     def forward(self, rows: Tensor) -> Tensor:
         """Raise (n, d)."""
@@ -94,14 +94,14 @@ class Classifier(nn.Module):
     ----------
     features : nn.Module
         uint8 (n, 3, height, width) to float32 (n, width); copied.
-    stages : sequence of Stage
+    operations : sequence of Operation
     decision : Decision
     """
 
-    def __init__(self, features: nn.Module, stages: Sequence[Stage], decision: Decision) -> None:
+    def __init__(self, features: nn.Module, operations: Sequence[Operation], decision: Decision) -> None:
         super().__init__()
         self.features = _plain(features)
-        self.stages = nn.Sequential(*(_module(stage) for stage in stages))
+        self.operations = nn.Sequential(*(_module(operation) for operation in operations))
         self.kind = decision.kind
         self.break_ties = decision.break_ties
         self.pairs = PairVotes(len(decision.classes)) if decision.kind == "pairs" else nn.Identity()
@@ -113,7 +113,7 @@ class Classifier(nn.Module):
         Of two classes, the first has the logit 0. Without classes the first outcome holds values (n, targets) and the
         second is 0 throughout.
         """
-        values = self.stages(self.features(pixels))
+        values = self.operations(self.features(pixels))
         if self.kind == "pairs":
             scores, votes = self.pairs(values)
             return scores, (scores if self.break_ties else votes).argmax(dim=1)
@@ -124,14 +124,14 @@ class Classifier(nn.Module):
         return values, values.argmax(dim=1)
 
 
-def _module(stage: Stage) -> nn.Module:
-    match stage:
+def _module(operation: Operation) -> nn.Module:
+    match operation:
         case Affine():
-            return AffineStage(stage)
+            return AffineStage(operation)
         case Normalize():
-            return NormalizeStage(stage)
+            return NormalizeStage(operation)
         case Power():
-            return PowerStage(stage)
+            return PowerStage(operation)
 
 
 def _plain(module: nn.Module) -> nn.Module:

@@ -1,7 +1,7 @@
-"""What the fitted steps of a pipeline compute, as a chain of a few kinds of stages that any runtime has.
+"""What the fitted steps of a pipeline compute, as a chain of a few kinds of operations that any runtime has.
 
-Steps that are affine are folded into one matrix; what is not affine stays a stage of its own; a step that is neither is
-refused by its name.
+Steps that are affine are folded into one matrix; what is not affine stays an operation of its own; a step that is
+neither is refused by its name.
 
 Layer: deployment. Imports scikit-learn, embedkit's estimators, numpy and errors.
 """
@@ -43,12 +43,12 @@ class Power:
     exponent: float
 
 
-Stage = Affine | Normalize | Power
+Operation = Affine | Normalize | Power
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """How the values of the last stage become a class.
+    """How the values of the last operation become a class.
 
     Attributes
     ----------
@@ -88,8 +88,8 @@ def flattened(steps: Sequence[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
             yield name, step
 
 
-def read_steps(steps: Sequence[tuple[str, Any]], width: int) -> tuple[list[Stage], Decision]:
-    """Return the stages that fitted steps stand for, and how their outcome is read.
+def read_steps(steps: Sequence[tuple[str, Any]], width: int) -> tuple[list[Operation], Decision]:
+    """Return the operations that fitted steps stand for, and how their outcome is read.
 
     Parameters
     ----------
@@ -105,16 +105,16 @@ def read_steps(steps: Sequence[tuple[str, Any]], width: int) -> tuple[list[Stage
     """
     if not steps:
         raise ModelExportError("the pipeline ends with the embedder; fit a linear classifier behind it")
-    stages: list[Stage] = []
+    operations: list[Operation] = []
     for name, step in steps[:-1]:
-        for stage in _transformer(name, step, width):
-            stages.append(stage)
-            width = len(stage.offset) if isinstance(stage, Affine) else width
+        for operation in _transformer(name, step, width):
+            operations.append(operation)
+            width = len(operation.offset) if isinstance(operation, Affine) else width
     last, decision = _predictor(*steps[-1])
-    return _folded([*stages, *last]), decision
+    return _folded([*operations, *last]), decision
 
 
-def _transformer(name: str, step: Any, width: int) -> list[Stage]:
+def _transformer(name: str, step: Any, width: int) -> list[Operation]:
     if isinstance(step, Normalizer):
         return [Normalize(cast(Any, step).norm)]
     if isinstance(step, SignedPower):
@@ -134,7 +134,7 @@ def _transformer(name: str, step: Any, width: int) -> list[Stage]:
     )
 
 
-def _predictor(name: str, step: Any) -> tuple[list[Stage], Decision]:
+def _predictor(name: str, step: Any) -> tuple[list[Operation], Decision]:
     if isinstance(step, NearestClassMean):
         means = step.class_means_.astype(np.float64)
         identity = Affine(step.mean_.astype(np.float64), np.eye(len(step.mean_)), np.zeros(len(step.mean_)))
@@ -162,7 +162,7 @@ def _one_a_class(step: Any) -> Decision:
     return Decision(kind="classes", classes=np.asarray(step.classes_))
 
 
-def _support_vectors(name: str, step: Any) -> tuple[list[Stage], Decision]:
+def _support_vectors(name: str, step: Any) -> tuple[list[Operation], Decision]:
     if step.kernel != "linear" or (step.decision_function_shape != "ovr" and len(step.classes_) > 2):
         raise ModelExportError(
             f"step {name!r} (SVC) has kernel={step.kernel!r} and decision_function_shape="
@@ -176,12 +176,12 @@ def _support_vectors(name: str, step: Any) -> tuple[list[Stage], Decision]:
     return [Affine.linear(step.coef_, step.intercept_)], decision
 
 
-def _folded(stages: Sequence[Stage]) -> list[Stage]:
-    folded: list[Stage] = []
-    for stage in stages:
+def _folded(operations: Sequence[Operation]) -> list[Operation]:
+    folded: list[Operation] = []
+    for operation in operations:
         before = folded[-1] if folded else None
-        if isinstance(before, Affine) and isinstance(stage, Affine):
-            folded[-1] = before.then(stage)
+        if isinstance(before, Affine) and isinstance(operation, Affine):
+            folded[-1] = before.then(operation)
         else:
-            folded.append(stage)
+            folded.append(operation)
     return folded

@@ -18,7 +18,7 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from embedkit.errors import UsageError
 from embedkit.estimators.arrays import Float64, Floats
 from embedkit.estimators.linear_classifier import LinearClassifier
-from embedkit.estimators.sufficient_statistics import SufficientStatistics, Target, continued
+from embedkit.estimators.sufficient_statistics import SufficientStatistics, TargetKind, continued
 from embedkit.estimators.symmetric import eigh
 from embedkit.estimators.validation import (
     check_is_fitted,
@@ -43,7 +43,7 @@ class _StreamingRidge(BaseEstimator):
     statistics_: SufficientStatistics
     n_features_in_: int
 
-    _target: Target
+    _target: TargetKind
     _default_scoring: str
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:

@@ -24,12 +24,12 @@ from embedkit.estimators.arrays import Float64
 from embedkit.estimators.symmetric import scatter_of
 from embedkit.estimators.validation import checked_weights
 
-Target = Literal["none", "classes", "values"]
+TargetKind = Literal["none", "classes", "values"]
 
 BLOCK_ROWS = 4096
 
 
-def continued(estimator: object, target: Target) -> SufficientStatistics:
+def continued(estimator: object, target: TargetKind) -> SufficientStatistics:
     """Give the statistics that an estimator's `partial_fit` goes on with; new ones for its first call.
 
     Raises
@@ -75,10 +75,10 @@ class SufficientStatistics:
         Sum over rows of (x - mean)(y - target_mean)'.
     """
 
-    def __init__(self, target: Target = "none") -> None:
+    def __init__(self, target: TargetKind = "none") -> None:
         if target not in ("none", "classes", "values"):
             raise UsageError(f"target={target!r}, expected 'none', 'classes' or 'values'")
-        self.target: Target = target
+        self.target: TargetKind = target
         self.n = 0.0
         self.mean: Float64 = np.empty(0)
         self.scatter: Float64 = np.empty((0, 0))
@@ -170,7 +170,7 @@ class SufficientStatistics:
     @classmethod
     def from_arrays(cls, arrays: Any) -> Self:
         """Build from a mapping that `to_arrays` gave, an open `.npz` file for one."""
-        statistics = cls(cast(Target, str(arrays["target"])))
+        statistics = cls(cast(TargetKind, str(arrays["target"])))
         for name in vars(statistics).keys() - {"target", "n"}:
             setattr(statistics, name, np.array(arrays[name]))
         statistics.n = float(arrays["n"])

@@ -15,7 +15,7 @@ from embedkit.evaluation.duplicates import Leaks, leaks
 from embedkit.evaluation.evaluating import ProbeRun, Protocol, evaluate
 from embedkit.evaluation.feature_rows import FeatureRows, is_large
 from embedkit.evaluation.judging import further_metrics, judge, per_image
-from embedkit.evaluation.labels import Kind, Predictions, TableLabels, TargetType, encoded, labels_of
+from embedkit.evaluation.labels import LabelType, PredictedLabels, TableLabels, encoded, labels_of
 from embedkit.evaluation.metrics import Metric, accuracy, mean_average_precision, mean_average_precision_11
 from embedkit.evaluation.neighbours import nearest
 from embedkit.evaluation.predictions import Float64, Predicted, Targets, joined, predicted_classes, spread
@@ -30,7 +30,7 @@ from embedkit.evaluation.statistics import (
     rank_groups,
     wilson_interval,
 )
-from embedkit.evaluation.subjects import about
+from embedkit.evaluation.subjects import errors_naming
 from embedkit.evaluation.task import NOTHING_SELECTED, Labelled, Outcome, Steps, Task, tasks_of
 
 __all__ = [
@@ -39,7 +39,7 @@ __all__ = [
     "Entry",
     "FeatureRows",
     "Float64",
-    "Kind",
+    "LabelType",
     "Labelled",
     "Labels",
     "Leaks",
@@ -47,17 +47,16 @@ __all__ = [
     "NOTHING_SELECTED",
     "Outcome",
     "Predicted",
-    "Predictions",
+    "PredictedLabels",
     "ProbeRun",
     "Protocol",
     "Rows",
     "Split",
     "Steps",
     "TableLabels",
-    "TargetType",
     "Targets",
     "Task",
-    "about",
+    "errors_naming",
     "accuracy",
     "average_ranks",
     "disagreements",

@@ -21,10 +21,9 @@ from embedkit.evaluation.predictions import Predicted, Targets
 from embedkit.evaluation.splits import Labels, Rows
 from embedkit.tables import FeatureTable
 
-Kind = Literal["class", "value", "multilabel"]
-TargetType = Kind | Literal["none"]
+LabelType = Literal["class", "value", "multilabel"]
 
-Predictions = npt.NDArray[Any]
+PredictedLabels = npt.NDArray[Any]
 """Labels (n_rows,) for classes, float64 (n_rows,) for values, scores (n_rows, n_classes) for several labels."""
 
 
@@ -45,17 +44,17 @@ class TableLabels:
         Predictions are to come with scores of the classes where the estimator has any.
     """
 
-    kind: Kind
+    kind: LabelType
     y: Labels
     targets: Targets
     classes: npt.NDArray[np.str_]
     scored: bool = False
 
-    def score(self, predicted: Predictions, rows: Rows) -> float:
+    def score(self, predicted: PredictedLabels, rows: Rows) -> float:
         """Give the number that chooses hyper-parameters; larger is better."""
         return self.score_of(predicted, self.y[rows])
 
-    def score_of(self, predicted: Predictions, truth: npt.NDArray[Any]) -> float:
+    def score_of(self, predicted: PredictedLabels, truth: npt.NDArray[Any]) -> float:
         """Give the same for labels that are at hand."""
         match self.kind:
             case "class":

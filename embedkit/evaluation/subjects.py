@@ -12,7 +12,7 @@ from embedkit.errors import ProbeError, UsageError
 
 
 @contextmanager
-def about(subject: str) -> Generator[None]:
+def errors_naming(subject: str) -> Generator[None]:
     """Put a subject before the message of a ProbeError or UsageError that passes through."""
     try:
         yield

@@ -15,10 +15,9 @@ from embedkit.backbones import FeatureRequest
 from embedkit.errors import ImageError, UndecodableImageError
 from embedkit.extraction.pipeline import Identified, Ready
 from embedkit.specs import FeatureSpec
-from embedkit.store import FeatureSet, Writer
+from embedkit.store import FeatureSet, Mask, Writer
 
 Features = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 _NOT_FINITE = "the network gives features that are not finite; try another precision"
 

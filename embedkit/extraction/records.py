@@ -25,20 +25,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from embedkit.errors import StoreWriteError
 from embedkit.extraction.plan import Plan
 from embedkit.files import DISK, TEMPORARY_PREFIX, Folder, commit_to, read_json
 from embedkit.specs import canonical_json
-from embedkit.store import FeatureSet, Leases
+from embedkit.store import Digests, FeatureSet, Leases, Mask
 
 _NAME = re.compile(r"unit-([0-9]+)-of-([0-9]+)\.json")
 
 log = logging.getLogger("embedkit")
-
-Digests = npt.NDArray[np.uint8]
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -208,7 +204,7 @@ class Records:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class PlanState:
     """Where the rows of a plan stand, by the records and the store.
 
     Attributes
@@ -236,7 +232,7 @@ class Standing:
         return missing
 
 
-def standing(plan: Plan, records: list[UnitRecord], features: FeatureSet) -> Standing:
+def state_of(plan: Plan, records: list[UnitRecord], features: FeatureSet) -> PlanState:
     """Put records together, and compare them with what the store has."""
     rows = len(plan.source)
     digests = np.zeros((rows, 32), np.uint8)
@@ -259,7 +255,7 @@ def standing(plan: Plan, records: list[UnitRecord], features: FeatureSet) -> Sta
         reason = reason or failures.get(row)
         if reason is not None:
             told[row] = reason
-    return Standing(digests, present, told, final)
+    return PlanState(digests, present, told, final)
 
 
 def _read(path: Path) -> UnitRecord | None:

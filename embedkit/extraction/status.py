@@ -9,7 +9,7 @@ import numpy as np
 
 from embedkit.errors import IncompletePlanError
 from embedkit.extraction.plan import Plan
-from embedkit.extraction.records import Records, standing
+from embedkit.extraction.records import Records, state_of
 from embedkit.extraction.report import Extraction
 from embedkit.results import PlanStatus, UnitStatus
 from embedkit.store import FeatureStore
@@ -19,7 +19,7 @@ def plan_status(plan: Plan, store: FeatureStore) -> PlanStatus:
     """Return where a plan stands, by the records of its units, the store and the leases."""
     records = Records(plan, store.memo_folder)
     written = records.read_all()
-    now = standing(plan, written, store.features(plan.resolution.spec))
+    now = state_of(plan, written, store.features(plan.resolution.spec))
     taken = records.leases().taken()
     counts = {record.count for record in written}
     count = counts.pop() if len(counts) == 1 else plan.units
@@ -66,7 +66,7 @@ def planned_extraction(plan: Plan, store: FeatureStore) -> Extraction:
         Some rows were not settled yet.
     """
     features = store.features(plan.resolution.spec)
-    now = standing(plan, Records(plan, store.memo_folder).read_all(), features)
+    now = state_of(plan, Records(plan, store.memo_folder).read_all(), features)
     missing = np.flatnonzero(now.missing)
     if len(missing):
         first = plan.source.keys[int(missing[0])]

@@ -25,7 +25,7 @@ from embedkit.extraction.child import Child, ChildSettings
 from embedkit.extraction.pipeline import Identified, identify
 from embedkit.extraction.plan import PlanFile
 from embedkit.extraction.reachable import check_reachable, is_there, was_there
-from embedkit.extraction.records import Records, Standing, UnitRecord, standing, this_worker
+from embedkit.extraction.records import PlanState, Records, UnitRecord, state_of, this_worker
 from embedkit.extraction.report import Extraction, Progress, Tick
 from embedkit.extraction.runner import run_many
 from embedkit.images import ImageRef, ImageSource
@@ -136,7 +136,7 @@ class UnitWorker:
         started = time.monotonic()
         rows = self.plan.unit(number, count)
         record = self._records.read(number, count)
-        before = standing(self.plan, self._records.read_all(rows), self.store.features(self.plan.resolution.spec))
+        before = state_of(self.plan, self._records.read_all(rows), self.store.features(self.plan.resolution.spec))
         todo = [row for row in rows if not before.final[row]]
         found = int(before.present[rows.start : rows.stop].sum())
         if not todo:
@@ -206,7 +206,7 @@ class UnitWorker:
         self._backbone = extraction.backbone
         return extraction
 
-    def _renew(self, record: UnitRecord, rows: range, before: Standing, todo: Sequence[int]) -> None:
+    def _renew(self, record: UnitRecord, rows: range, before: PlanState, todo: Sequence[int]) -> None:
         """Take over what other records say of this unit's rows, and forget failures that are past or tried again."""
         record.digests[:] = before.digests[rows.start : rows.stop]
         record.digests[[row - rows.start for row in todo]] = 0
@@ -214,7 +214,7 @@ class UnitWorker:
         record.killers = {row: reason for row, reason in record.killers.items() if not before.present[row]}
         record.worker, record.done = this_worker(), len(rows) - len(todo)
 
-    def _check_not_lost(self, record: UnitRecord, rows: range, before: Standing) -> None:
+    def _check_not_lost(self, record: UnitRecord, rows: range, before: PlanState) -> None:
         """Refuse a unit none of whose images is there any more: what it says of them is not kept."""
         read = [bool(digest.any()) for digest in record.digests]
         unread = [row for row in record.failures if not read[row - rows.start] and was_there(self.plan, row)]

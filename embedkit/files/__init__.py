@@ -6,7 +6,7 @@ Layer: above errors, below everything else. Standard library and NumPy only.
 from embedkit.files.budget import INFLATING, Budget, inflated_limit
 from embedkit.files.commit import DISK, MAGIC, TRAILER, Buffer, Disk, check_trailer, commit_bytes, commit_to, seal
 from embedkit.files.folder import Folder, NotRegularError, open_regular
-from embedkit.files.identity import TICK_NS, FileIdentity, Witness
+from embedkit.files.identity import TICK_NS, FileIdentity, Verify, Witness
 from embedkit.files.locks import locked
 from embedkit.files.small import SMALL, parse_json, read_json, read_small, recall_json, remember_json, write_small
 from embedkit.files.temporary import (
@@ -35,6 +35,7 @@ __all__ = [
     "TICK_NS",
     "TRAILER",
     "UNKNOWN_HOME",
+    "Verify",
     "Witness",
     "check_trailer",
     "commit_bytes",

@@ -15,10 +15,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 TICK_NS = 2_000_000_000
 """The granularity of times on FAT, the coarsest in use; local Linux file systems tick every 1 to 10 ms."""
+
+
+Verify = Literal["first", "always", "size"]
+"""When a file is compared with the digest it was committed with. ``"first"``: unless it was seen whole since its last
+change. ``"always"``: each time it is opened. ``"size"``: never; only its length is, and a flipped bit is served."""
 
 
 class FileIdentity(NamedTuple):

@@ -49,7 +49,7 @@ _MAX_PADDED = 1 << 37
 # and a row of features is larger than either.
 _TEXT_RATIO, _TEXT_FREE = 16, 1 << 28
 
-Budget = Literal["arrays", "padded text", "text"]
+BudgetName = Literal["arrays", "padded text", "text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class UntrustedFile:
         self._name = name
         self._skip_virtual = skip_virtual
         # What all reads together may come to: several datasets of a hostile file may share their bytes.
-        self._budgets: dict[Budget, int] = {
+        self._budgets: dict[BudgetName, int] = {
             "arrays": length,
             "padded text": min(_DEFLATE_RATIO * length, _MAX_PADDED),
             "text": _TEXT_FREE + _TEXT_RATIO * length,
@@ -231,7 +231,7 @@ class UntrustedFile:
             return int(value)
         raise self._malformed(f"attribute {name} is no short string or integer")
 
-    def _spend(self, budget: Budget, size: int, path: str) -> None:
+    def _spend(self, budget: BudgetName, size: int, path: str) -> None:
         self._budgets[budget] -= size
         if self._budgets[budget] < 0:
             raise refused(

@@ -19,9 +19,10 @@ from embedkit.images.remote import locate
 from embedkit.images.source import Column, ImageSource, Labels
 from embedkit.images.sources import open_source
 from embedkit.images.summary import Contradiction, SourceSummary, contradictions, describe
-from embedkit.images.thumbnails import thumbnails_of
+from embedkit.images.thumbnails import SIDE, thumbnails_of
 
 __all__ = [
+    "SIDE",
     "ArchiveMember",
     "Column",
     "Contradiction",

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from embedkit.errors import ManifestError, UsageError
-from embedkit.images.labels import INTEGER, NOT_A_NUMBER, NUMBER, Kind, TargetOption, floats, infer_labels
+from embedkit.images.labels import INTEGER, NOT_A_NUMBER, NUMBER, CellKind, TargetOption, floats, infer_labels
 from embedkit.images.layout import Layout, read_layout
 from embedkit.images.reading import ImageRef
 from embedkit.images.source import Column, ImageSource, Labels
@@ -54,7 +54,7 @@ class Table:
     name: str
     columns: dict[str, list[str]]
     place: Callable[[int], str]
-    kinds: Mapping[str, Kind] = field(default_factory=dict[str, Kind])
+    kinds: Mapping[str, CellKind] = field(default_factory=dict[str, CellKind])
     notes: list[str] = field(default_factory=list[str])
 
 
@@ -138,7 +138,7 @@ def source_of(
     )
 
 
-def infer_column(values: Sequence[str], kind: Kind = "written") -> Column:
+def infer_column(values: Sequence[str], kind: CellKind = "written") -> Column:
     """Return a column of text as int64 if all are integers, float64 (blanks NaN) if all are numbers, else as it is.
 
     What was typed as text stays text.
@@ -166,7 +166,7 @@ def near_names(names: Sequence[str], wanted: str) -> list[str]:
 def _add_folders(
     where: str,
     columns: dict[str, list[str]],
-    kinds: dict[str, Kind],
+    kinds: dict[str, CellKind],
     chosen: str | None,
     layout: Layout | None,
     paths: Sequence[str],

@@ -11,7 +11,7 @@ from typing import Any, cast, overload
 
 from embedkit.errors import EmptySourceError, ManifestError, UsageError
 from embedkit.images.columns import Table, source_of
-from embedkit.images.labels import Kind, TargetOption, class_texts, kind_of
+from embedkit.images.labels import CellKind, TargetOption, class_texts, kind_of
 from embedkit.images.reading import IMAGE_NAMES, ArchiveMember, ImageRef, as_ref
 from embedkit.images.source import ImageSource
 
@@ -113,7 +113,7 @@ def _open_columns(
     features: dict[str, Any] = dict(dataset.features)
     image = _image_name(list(features), image_column, f"{_name(dataset)}: no column", "; columns found")
     columns: dict[str, list[str]] = {}
-    kinds: dict[str, Kind] = {}
+    kinds: dict[str, CellKind] = {}
     for name, feature in features.items():
         if name != image and hasattr(feature, "dtype"):
             values: list[Any] = list(dataset[name])
@@ -142,7 +142,7 @@ def _open_map(
         )
     lost: dict[int, str] = {}
     columns: dict[str, list[str]] = {}
-    kinds: dict[str, Kind] = {}
+    kinds: dict[str, CellKind] = {}
     notes: list[str] = []
     if label_of is not None:
         doubt, targets = _believed_targets(dataset, label_of) if label_column is None else ("", None)
@@ -267,7 +267,7 @@ def _source(
     dataset: Any,
     images: DatasetImages,
     columns: dict[str, list[str]],
-    kinds: dict[str, Kind],
+    kinds: dict[str, CellKind],
     label_column: str | None,
     target_type: TargetOption,
     notes: list[str],

@@ -36,7 +36,7 @@ from PIL import (
 
 from embedkit.errors import ImageError, UndecodableImageError, UnreadableImageError, UsageError
 from embedkit.images.exif import apply_orientation, image_orientation, jpeg_orientation
-from embedkit.images.jpeg import Target, check_scans, decode_with_simplejpeg, scale_factor
+from embedkit.images.jpeg import TargetSize, check_scans, decode_with_simplejpeg, scale_factor
 from embedkit.images.kinds import HEAD_BYTES, foreign_format, format_of
 from embedkit.images.limits import Limits
 from embedkit.images.modes import array_to_rgb, image_to_rgb
@@ -48,7 +48,7 @@ DEFAULT_LIMITS = Limits()
 
 
 def decode(
-    data: bytes, spec: DecodeSpec, target: Target | None = None, limits: Limits = DEFAULT_LIMITS
+    data: bytes, spec: DecodeSpec, target: TargetSize | None = None, limits: Limits = DEFAULT_LIMITS
 ) -> npt.NDArray[np.uint8]:
     """Decode the bytes of an image file to upright RGB.
 
@@ -127,7 +127,7 @@ def to_rgb(
 
 
 def _decode_with_pillow(
-    data: bytes, kind: str, scale: int, target: Target | None, limits: Limits
+    data: bytes, kind: str, scale: int, target: TargetSize | None, limits: Limits
 ) -> npt.NDArray[np.uint8]:
     _refuse_invention()
     # Not Image.open: it would raise or warn about large images before their size can be asked for.

@@ -16,7 +16,7 @@ from itertools import repeat
 from embedkit.errors import EmptySourceError, ManifestError, SourceNotFoundError
 from embedkit.images.columns import Table, source_of
 from embedkit.images.kinds import HEAD_BYTES, IMAGE_EXTENSIONS, is_image_name, is_known_name
-from embedkit.images.labels import Kind, TargetOption
+from embedkit.images.labels import CellKind, TargetOption
 from embedkit.images.layout import Layout
 from embedkit.images.manifest import read_delimited, read_json_lines
 from embedkit.images.reading import read_head
@@ -161,7 +161,7 @@ def join_metadata(
     """
     rows = {key: row for row, key in enumerate(keys)}
     columns: dict[str, list[str]] = {}
-    kinds: dict[str, Kind] = {}
+    kinds: dict[str, CellKind] = {}
     used: list[str] = []
     missing: list[tuple[str, str]] = []
     said = [False] * len(keys)

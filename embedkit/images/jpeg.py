@@ -18,7 +18,7 @@ from embedkit.errors import UndecodableImageError
 from embedkit.images.exif import apply_orientation, jpeg_orientation
 from embedkit.images.limits import Limits
 
-Target = Callable[[int, int], tuple[int, int]]
+TargetSize = Callable[[int, int], tuple[int, int]]
 """(height, width) of an upright image -> (height, width) that the resize will ask for."""
 
 # Each scan of a progressive JPEG passes over the whole image. Encoders write about ten; a file of many thousand empty
@@ -31,7 +31,7 @@ _BLOCK = 8
 
 
 def decode_with_simplejpeg(
-    data: bytes, scale: int, target: Target | None, limits: Limits
+    data: bytes, scale: int, target: TargetSize | None, limits: Limits
 ) -> npt.NDArray[np.uint8] | None:
     """Decode a JPEG to upright RGB, uint8 (h, w, 3); None for one that Pillow has to judge.
 
@@ -60,7 +60,7 @@ def decode_with_simplejpeg(
     return apply_orientation(pixels, orientation)
 
 
-def scale_factor(height: int, width: int, orientation: int, scale: int, target: Target | None) -> int:
+def scale_factor(height: int, width: int, orientation: int, scale: int, target: TargetSize | None) -> int:
     """Return by how much a JPEG may be reduced while it is decoded: 8, 4, 2 or 1.
 
     Parameters

@@ -23,7 +23,7 @@ from embedkit.errors import ManifestError
 from embedkit.images.source import Labels, some
 
 TargetOption = Literal["auto", "class", "value", "multilabel"]
-Kind = Literal["written", "text", "number"]
+CellKind = Literal["written", "text", "number"]
 """Where the text of a column comes from: written as text (CSV), typed as text, or a typed number."""
 
 INTEGER = re.compile(r"[+-]?[0-9]+")
@@ -33,7 +33,7 @@ _LABEL_SEPARATOR = "|"
 
 
 def infer_labels(
-    values: Sequence[str], target_type: TargetOption, place: Callable[[int], str], kind: Kind, notes: list[str]
+    values: Sequence[str], target_type: TargetOption, place: Callable[[int], str], kind: CellKind, notes: list[str]
 ) -> tuple[Labels | None, list[str]]:
     """Return labels and the names of their classes; (None, []) when every one is blank.
 
@@ -119,7 +119,7 @@ def typed_text(value: Any) -> str:
     return str(value)
 
 
-def kind_of(values: Sequence[Any]) -> Kind:
+def kind_of(values: Sequence[Any]) -> CellKind:
     """Return ``"text"`` if any of some typed values is a text, else ``"number"``."""
     return "text" if any(isinstance(value, str) for value in values) else "number"
 

@@ -17,7 +17,7 @@ import numpy as np
 from embedkit.errors import EmptySourceError, ManifestError, MissingExtraError, SourceError, SourceNotFoundError
 from embedkit.files import inflated_limit
 from embedkit.images.columns import Table, near_names, source_of
-from embedkit.images.labels import Kind, TargetOption, class_texts, kind_of
+from embedkit.images.labels import CellKind, TargetOption, class_texts, kind_of
 from embedkit.images.layout import Layout
 from embedkit.images.manifest import source_of_manifest
 from embedkit.images.parquet_pages import page_sizes
@@ -258,7 +258,7 @@ def _read_text(file: Any, path: str, names: list[str]) -> Table:
     """Read columns as text, nulls blank, integers that name a ``datasets`` class as that name."""
     classes = _class_names(file.schema_arrow)
     columns: dict[str, list[str]] = {}
-    kinds: dict[str, Kind] = {}
+    kinds: dict[str, CellKind] = {}
     for name in names:
         try:
             values: list[Any] = _values(file, path, name)

@@ -10,7 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +18,10 @@ import numpy.typing as npt
 from embedkit.errors import ManifestError
 from embedkit.images.access import is_url
 from embedkit.images.reading import ArchiveMember, ImageRef
+from embedkit.specs import TargetType
 
 Labels = list[str] | npt.NDArray[np.float64] | npt.NDArray[np.bool_]
 Column = list[str] | npt.NDArray[np.float64] | npt.NDArray[np.int64]
-TargetType = Literal["class", "value", "multilabel", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -97,11 +97,11 @@ def open_source(
         raise UsageError(f"input={input!r}, expected 'path': other keys mean something in a feature file only")
     if layout is not None and layout not in LAYOUTS:
         raise UsageError(f"layout={layout!r}, expected one of {', '.join(LAYOUTS)}")
-    options = _Options(
+    options = _ReadingOptions(
         label_column, target_type or "auto", layout, image_column, os.fspath(root) if root is not None else None
     )
     if isinstance(target, ImageSource):
-        if options != _Options(None, "auto", None, None, None):
+        if options != _ReadingOptions(None, "auto", None, None, None):
             raise UsageError(f"{target.name} is opened already: give label_column and the like where it is opened")
         return target
     if not recorded:  # the user's own words; the items of a list are data
@@ -114,7 +114,7 @@ def open_source(
 
 
 @dataclass(frozen=True, slots=True)
-class _Options:
+class _ReadingOptions:
     label_column: str | None
     target_type: TargetOption
     layout: Layout | None
@@ -122,7 +122,7 @@ class _Options:
     root: str | None
 
 
-def _open(target: Any, options: _Options) -> ImageSource:
+def _open(target: Any, options: _ReadingOptions) -> ImageSource:
     if isinstance(target, (str, os.PathLike)):
         return _open_path(os.fspath(cast("str | os.PathLike[str]", target)), options)
     if is_dataset(target) or is_rows(target):
@@ -161,7 +161,7 @@ def _open(target: Any, options: _Options) -> ImageSource:
     )
 
 
-def _open_path(path: str, options: _Options) -> ImageSource:
+def _open_path(path: str, options: _ReadingOptions) -> ImageSource:
     if is_url(path):
         return _open_url(path, options)
     extension = os.path.splitext(path)[1].lower()
@@ -183,7 +183,7 @@ def _open_path(path: str, options: _Options) -> ImageSource:
     )
 
 
-def _open_url(url: str, options: _Options) -> ImageSource:
+def _open_url(url: str, options: _ReadingOptions) -> ImageSource:
     extension = os.path.splitext(url)[1].lower()
     if extension in (*DELIMITERS, *JSON_LINES, *_PARQUET):
         return _open_table(url, extension, options)
@@ -209,7 +209,7 @@ def _open_url(url: str, options: _Options) -> ImageSource:
         return _open_archives([locate(name, url) for name in shards], options)
 
 
-def _open_folder(path: str, options: _Options) -> ImageSource:
+def _open_folder(path: str, options: _ReadingOptions) -> ImageSource:
     try:
         return open_folder(
             path, label_column=options.label_column, target_type=options.target_type, layout=options.layout
@@ -221,7 +221,7 @@ def _open_folder(path: str, options: _Options) -> ImageSource:
         return _open_archives([os.path.join(path, name) for name in shards], options)
 
 
-def _open_table(path: str, extension: str, options: _Options) -> ImageSource:
+def _open_table(path: str, extension: str, options: _ReadingOptions) -> ImageSource:
     reader = open_parquet if extension in _PARQUET else open_manifest
     return reader(
         path,
@@ -233,7 +233,7 @@ def _open_table(path: str, extension: str, options: _Options) -> ImageSource:
     )
 
 
-def _open_archives(paths: list[str], options: _Options) -> ImageSource:
+def _open_archives(paths: list[str], options: _ReadingOptions) -> ImageSource:
     return open_archives(
         paths,
         label_column=options.label_column,

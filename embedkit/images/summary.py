@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from embedkit.images.manifest import normal_path
 from embedkit.images.reading import ImageRef
-from embedkit.images.source import ImageSource, TargetType
+from embedkit.images.source import ImageSource
+from embedkit.specs import TargetType
 
 _SHOWN = 6  # classes in the line
 

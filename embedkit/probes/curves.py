@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import LabelsError, UsageError
-from embedkit.evaluation import FeatureRows, Rows, Split, about, leaks, make_splits, mean_interval
+from embedkit.evaluation import FeatureRows, Rows, Split, errors_naming, leaks, make_splits, mean_interval
 from embedkit.probes.protocols.quick import quick
 from embedkit.results import Curve, Point
 from embedkit.tables import FeatureTable
@@ -146,7 +146,7 @@ def _curve(
             with warnings.catch_warnings():
                 # scikit-learn takes labels of which most are distinct for values; with a few shots they are classes.
                 warnings.filterwarnings("ignore", "The number of unique classes is greater", UserWarning)
-                with about(f"at {_named(kind, size)}"):
+                with errors_naming(f"at {_named(kind, size)}"):
                     value, metric, done = _judge(table, part, test, estimator, seed)
             values.append(value)
             rows.append(len(part))

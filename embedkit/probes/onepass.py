@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.estimators import StreamingLDA, StreamingRidge, StreamingRidgeClassifier, SufficientStatistics
-from embedkit.evaluation import FeatureRows, Outcome, Predictions, Rows, Split, Steps, TableLabels, Task
+from embedkit.evaluation import FeatureRows, Outcome, PredictedLabels, Rows, Split, Steps, TableLabels, Task
 from embedkit.probes.steps import best_of, candidates_of, predict
 from embedkit.probes.sums import collected, row_space, standardised
 from embedkit.results import Candidate
@@ -114,7 +114,7 @@ def _transformed(steps: Steps, X: npt.NDArray[np.float32]) -> npt.NDArray[np.flo
     return transformed
 
 
-def _lda_path(statistics: SufficientStatistics, X: npt.NDArray[np.float32]) -> list[Predictions]:
+def _lda_path(statistics: SufficientStatistics, X: npt.NDArray[np.float32]) -> list[PredictedLabels]:
     """Classify rows with every shrinkage: all covariances have the same eigenvectors.
 
     The discriminant of class k is m_k' S^-1 x - m_k' S^-1 m_k / 2 + log p_k with the shrunk covariance
@@ -126,7 +126,7 @@ def _lda_path(statistics: SufficientStatistics, X: npt.NDArray[np.float32]) -> l
     values = np.maximum(values, 0.0)
     rotated_means, rotated = (means - statistics.mean) @ vectors, (X - statistics.mean) @ vectors
     priors = np.log(statistics.class_n / statistics.n)
-    found: list[Predictions] = []
+    found: list[PredictedLabels] = []
     for shrinkage in _SHRINKAGES:
         shrunk = (1 - shrinkage) * values + shrinkage * values.mean()
         usable = shrunk > 1e-8 * shrunk.max(initial=0.0)  # without shrinkage: as a pseudo-inverse

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.estimators import fit_on, fit_transform_on
-from embedkit.evaluation import FeatureRows, Predicted, Predictions, Rows, Steps, TableLabels, joined, spread
+from embedkit.evaluation import FeatureRows, Predicted, PredictedLabels, Rows, Steps, TableLabels, joined, spread
 from embedkit.results import Candidate
 
 Params = dict[str, Any]
@@ -30,7 +30,7 @@ def predict(steps: Steps, features: FeatureRows, rows: Rows, labels: TableLabels
     return joined(parts) if parts else Predicted(targets=labels.targets[rows])
 
 
-def predict_array(steps: Steps, X: npt.NDArray[np.float32], labels: TableLabels) -> Predictions:
+def predict_array(steps: Steps, X: npt.NDArray[np.float32], labels: TableLabels) -> PredictedLabels:
     """Predict features that are at hand: labels, values, or a score for each class."""
     final, features = steps[-1][1], _transformed(steps, X)
     return _marked(final, features)[0] if labels.kind == "multilabel" else final.predict(features)

@@ -2,11 +2,12 @@
 
 Colours come from the style sheet (``--series-1``, ...), so that light, dark and paper each have their own.
 
-Layer: report; above markup.
+Layer: report; above markup and outcomes.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.report.markup import tag, text
+from embedkit.report.outcomes import reliability_bins
 
 _SERIES = 6
 
@@ -103,6 +105,7 @@ def curves(
     for size in sorted(set(sizes)):
         drawn.append(tag("text", f"{size:g}", x=x(size), y=float(height - 26), class_="tick middle"))
     drawn.append(tag("text", text(across), x=(left + width - right) / 2, y=float(height - 6), class_="tick middle"))
+    heights = _apart([y(values[-1]) + 4 for _, _, values, _, _ in series])
     for place, (name, found, values, ranges, muted) in enumerate(series):
         class_ = "muted" if muted else f"series-{place % _SERIES + 1}"
         banded = [(size, pair) for size, pair in zip(found, ranges, strict=True) if pair is not None]
@@ -117,14 +120,12 @@ def curves(
             drawn.append(
                 tag("circle", tag("title", text(said)), cx=x(size), cy=y(value), r=3.5, class_=f"dot {class_}")
             )
-        drawn.append(tag("text", text(name, 26), x=x(found[-1]) + 9, y=y(values[-1]) + 4, class_=f"label {class_}"))
+        drawn.append(tag("text", text(name, 26), x=x(found[-1]) + 9, y=heights[place], class_=f"label {class_}"))
     return _figure(title, width, height, drawn)
 
 
 def reliability(confidence: npt.NDArray[np.float64], right: npt.NDArray[np.bool_], *, title: str) -> str:
     """Draw how often predictions are right, by how sure they were: ten bins of equally many images."""
-    order = np.argsort(confidence, kind="stable")
-    bins = [part for part in np.array_split(order, min(10, max(1, len(order) // 10))) if len(part)]
     side, pad = 320, 46
 
     def at(value: float) -> float:
@@ -137,10 +138,10 @@ def reliability(confidence: npt.NDArray[np.float64], right: npt.NDArray[np.bool_
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
         drawn.append(tag("text", f"{100 * tick:.0f} %", x=at(tick), y=up(0) + 16, class_="tick middle"))
         drawn.append(tag("text", f"{100 * tick:.0f} %", x=at(0) - 6, y=up(tick) + 4, class_="tick end"))
-    for part in bins:
-        sure, share = float(confidence[part].mean()), float(right[part].mean())
-        said = f"{len(part)} images, on average {100 * sure:.0f} % sure: {100 * share:.0f} % right"
-        radius = 3.0 + 9.0 * math.sqrt(len(part) / len(order))
+    for one in reliability_bins(confidence, right):
+        sure, share = one.sure, one.right
+        said = f"{one.images} images, on average {100 * sure:.0f} % sure: {100 * share:.0f} % right"
+        radius = 3.0 + 9.0 * math.sqrt(one.images / len(confidence))
         drawn.append(tag("line", x1=at(sure), x2=at(sure), y1=up(sure), y2=up(share), class_="gap"))
         drawn.append(tag("circle", tag("title", text(said)), cx=at(sure), cy=up(share), r=radius, class_="mark"))
     drawn.append(tag("text", "how sure", x=at(0.5), y=float(side - 2), class_="tick middle"))
@@ -209,6 +210,15 @@ def heat(counts: npt.NDArray[np.int64], names: Sequence[str], links: dict[tuple[
         where = links.get((int(i), int(j)))
         drawn.append(box if where is None else tag("a", box, href=f"#{where}", aria_label=said))
     return _figure(title, int(left + cell * n + 10), int(top + cell * n + 10), drawn, role="group")
+
+
+def _apart(heights: Sequence[float], least: float = 14.0) -> list[float]:
+    """Move labels down until none lies on another."""
+    moved = list(heights)
+    order = sorted(range(len(moved)), key=lambda place: moved[place])
+    for above, below in itertools.pairwise(order):
+        moved[below] = max(moved[below], moved[above] + least)
+    return moved
 
 
 def _figure(title: str, width: int, height: int, drawn: Sequence[str], *, role: str = "img", class_: str = "") -> str:

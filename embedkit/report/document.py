@@ -13,11 +13,13 @@ from typing import Any, cast
 
 from embedkit.render import interval_text, number_text, sentence
 from embedkit.report import sections
+from embedkit.report.explained import explained
 from embedkit.report.markup import details, lines, section, table, tag, text
 from embedkit.report.pictures import Thumbnails
 from embedkit.results import (
     Comparison,
     CurveReport,
+    Explanations,
     FitResult,
     Predictions,
     ProbeReport,
@@ -142,6 +144,10 @@ def _of_predictions(predictions: Predictions, thumbnails: Thumbnails) -> list[st
     ]
 
 
+def _of_explanations(record: Explanations, thumbnails: Thumbnails) -> list[str]:
+    return [explained(record.explanations, thumbnails)]
+
+
 def _said(predicted: str | float | list[str]) -> str:
     return ", ".join(predicted) if isinstance(predicted, list) else str(predicted)
 
@@ -166,6 +172,7 @@ _SECTIONS: dict[type[Any], Callable[[Any, Thumbnails], list[str]]] = {
     CurveReport: _of_curves,
     FitResult: _of_fit,
     Predictions: _of_predictions,
+    Explanations: _of_explanations,
 }
 
 
@@ -232,6 +239,7 @@ def _contents(body: str) -> str:
         "curves": "Curves",
         "chosen": "Choices",
         "map": "Map",
+        "explained-1": "Explanations",
     }
     links = "".join(
         tag("li", tag("a", said, href=f"#{name}")) for name, said in names.items() if f'<section id="{name}"' in body

@@ -46,6 +46,35 @@ class Mistake:
     sure: float | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReliabilityBin:
+    """Predictions that are about equally sure.
+
+    Attributes
+    ----------
+    images : int
+    sure : float
+        Their mean confidence.
+    right : float
+        The share of them that is right.
+    """
+
+    images: int
+    sure: float
+    right: float
+
+
+def reliability_bins(sure: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> list[ReliabilityBin]:
+    """Put predictions into at most ten bins of equally many, by how sure they are."""
+    order = np.argsort(sure, kind="stable")
+    parts = np.array_split(order, min(10, max(1, len(order) // 10)))
+    return [
+        ReliabilityBin(images=len(part), sure=float(sure[part].mean()), right=float(right[part].mean()))
+        for part in parts
+        if len(part)
+    ]
+
+
 def is_classification(rows: Rows | None) -> bool:
     """Whether rows are of one class each."""
     return rows is not None and len(rows) > 0 and rows.y_true.ndim == 1 and rows.y_true.dtype.kind in "UO"

@@ -5,6 +5,8 @@ Layer: above files and specs, below everything that computes. Standard library a
 
 from embedkit.results.comparison import AverageRanks, Comparison, Leaderboard, Pair, Standing
 from embedkit.results.curve import Curve, CurveReport, Point
+from embedkit.results.difference import ChangedRow, ChangedSetting, FeatureDiff
+from embedkit.results.explanation import Deletion, Explanation, Explanations, Influence
 from embedkit.results.extraction import ExtractResult, Forecast, PlanResult, PlanStatus, Stage, Stages, UnitStatus
 from embedkit.results.loading import load_result, result_from
 from embedkit.results.models import Confusion, DemoResult, FitResult, Guess, Prediction, Predictions
@@ -15,6 +17,13 @@ from embedkit.results.rows import Rows
 from embedkit.results.views import EmbeddingMap, NearestTrained
 
 __all__ = [
+    "ChangedRow",
+    "ChangedSetting",
+    "Deletion",
+    "Explanation",
+    "Explanations",
+    "FeatureDiff",
+    "Influence",
     "Confusion",
     "Guess",
     "AverageRanks",

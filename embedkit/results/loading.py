@@ -15,6 +15,8 @@ from embedkit.errors import ResultFileError, UnreadableFileError
 from embedkit.files import inflated_limit, read_json
 from embedkit.results.comparison import Comparison
 from embedkit.results.curve import CurveReport
+from embedkit.results.difference import FeatureDiff
+from embedkit.results.explanation import Explanations
 from embedkit.results.extraction import ExtractResult, Forecast, PlanResult, PlanStatus
 from embedkit.results.models import DemoResult, FitResult, Predictions
 from embedkit.results.plain import MOST_BYTES
@@ -25,7 +27,9 @@ _RECORDS: tuple[type[Record], ...] = (
     Comparison,
     CurveReport,
     DemoResult,
+    Explanations,
     ExtractResult,
+    FeatureDiff,
     FitResult,
     Forecast,
     PlanResult,

@@ -16,7 +16,7 @@ from embedkit.results.plain import equal
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rows:
-    """Tested rows, one behind the other; protocols of several draws have each row once a draw.
+    """Tested rows, one or more behind each other; protocols of several draws have each row once a draw.
 
     Attributes
     ----------
@@ -44,6 +44,8 @@ class Rows:
 
     def __post_init__(self) -> None:
         n, dimensions = len(self.keys), {"U": 1, "f": 1, "b": 2}.get(self.y_true.dtype.kind)
+        if not n:
+            raise ValueError("no row was tested; a result without rows has None in their place")
         shape = (n,) if dimensions == 1 else (n, len(self.classes))
         if dimensions is None or self.y_pred.dtype.kind != self.y_true.dtype.kind:
             raise ValueError(f"labels are {self.y_true.dtype} and {self.y_pred.dtype}, expected str, float64 or bool")

@@ -4,8 +4,10 @@ Layer: above hdf5, beside tables, images, preprocess, backbones and estimators, 
 scikit-learn or Pillow.
 """
 
-from embedkit.store.feature_set import FeatureSet, Writer
+from embedkit.store.digests import Digests, Mask
 from embedkit.store.feature_store import FeatureStore
 from embedkit.store.leases import Leases
+from embedkit.store.stored import FeatureSet
+from embedkit.store.writer import Writer
 
-__all__ = ["FeatureSet", "FeatureStore", "Leases", "Writer"]
+__all__ = ["Digests", "FeatureSet", "FeatureStore", "Leases", "Mask", "Writer"]

@@ -21,13 +21,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
-from typing import Literal
 
 from embedkit.errors import DamagedPartError, StoreError, UnreadableFileError, UsageError
-from embedkit.files import FileIdentity, Folder, NotRegularError, file_system_time, open_regular, read_json, write_small
+from embedkit.files import (
+    FileIdentity,
+    Folder,
+    NotRegularError,
+    Verify,
+    file_system_time,
+    open_regular,
+    read_json,
+    write_small,
+)
 from embedkit.store.layout import CHECKED, CommittedName
-
-Verify = Literal["first", "always", "size"]
 
 # What a disk says when it cannot return what was written. Other errors (permissions, open files) are no damage.
 _DAMAGE = {errno.EIO, getattr(errno, "EUCLEAN", errno.EIO), getattr(errno, "EBADMSG", errno.EIO)}

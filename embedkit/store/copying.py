@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.store.feature_set import Features
+from embedkit.store.digests import Features
 from embedkit.store.parts import BLOCK_BYTES
 
 Rows = npt.NDArray[np.int64]

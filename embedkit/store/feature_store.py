@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from embedkit.files import DISK, Disk
+from embedkit.files import DISK, Disk, Verify
 from embedkit.specs import FeatureSpec
 from embedkit.store import maintenance, verification
-from embedkit.store.checked import CheckedFiles, Verify
+from embedkit.store.checked import CheckedFiles
 from embedkit.store.layout import MEMO, features_folder, fingerprints, open_store, read_spec, touch_last_use
 from embedkit.store.maintenance import GRACE, PACKED_BYTES, GcReport, PackReport
-from embedkit.store.stored import StoredFeatureSet
+from embedkit.store.stored import FeatureSet
 from embedkit.store.verification import RepairReport, StoreInfo, VerifyReport
 
 
@@ -66,12 +66,12 @@ class FeatureStore:
         self._root.refuse_link(MEMO)
         return self._path / MEMO
 
-    def features(self, spec: FeatureSpec) -> StoredFeatureSet:
+    def features(self, spec: FeatureSpec) -> FeatureSet:
         """Return the features of a spec, none of them if nothing was written yet."""
         folder = features_folder(self._root, spec.fingerprint)
         if folder.exists():
             touch_last_use(folder)
-        return StoredFeatureSet(folder, spec, self._verify, self._disk)
+        return FeatureSet(folder, spec, self._verify, self._disk)
 
     def fingerprints(self) -> list[str]:
         """List the fingerprints of the specs, sorted."""

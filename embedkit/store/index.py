@@ -4,7 +4,7 @@ The first 8 bytes of a digest, read as one number, are its prefix. Digests are a
 where in the sorted array it stands: a table of 2^b starts, by the highest b bits, leads to within a row or two of it.
 Then all 32 bytes are compared with those on disk, which stay there, mapped. Ten million rows take 200 MB.
 
-Layer: numpy only.
+Layer: above digests. numpy only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Digests = npt.NDArray[np.uint8]
+from embedkit.store.digests import Digests
+
 Places = npt.NDArray[np.int64]
 
 ReadDigests = Callable[[int, npt.NDArray[np.int64] | slice], Digests]

@@ -55,9 +55,9 @@ MEMO = "memo"
 # A marker has 60 bytes, and room for what later versions may say.
 _MARKER_BYTES = 1 << 16
 
-Kind = Literal["part", "undecodable"]
+CommittedKind = Literal["part", "undecodable"]
 
-_SUFFIX: dict[Kind, str] = {"part": "h5", "undecodable": "json"}
+_SUFFIX: dict[CommittedKind, str] = {"part": "h5", "undecodable": "json"}
 _COMMITTED = re.compile(r"(part|undecodable)-([0-9a-f]{32})\.([0-9]{1,19})\.([0-9a-f]{64})\.(h5|json)")
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
@@ -78,7 +78,7 @@ class CommittedName:
         Of all of them, 64 hexadecimal digits.
     """
 
-    kind: Kind
+    kind: CommittedKind
     length: int
     sha256: str
 
@@ -88,11 +88,11 @@ class CommittedName:
         found = _COMMITTED.fullmatch(name)
         if found is None:
             return None
-        kind = cast(Kind, found[1])
+        kind = cast(CommittedKind, found[1])
         return cls(kind, int(found[3]), found[4]) if found[5] == _SUFFIX[kind] else None
 
 
-def committed_name(kind: Kind, length: int, sha256: str) -> str:
+def committed_name(kind: CommittedKind, length: int, sha256: str) -> str:
     """Return a new name for a file of this length and digest."""
     return f"{kind}-{uuid.uuid4().hex}.{length}.{sha256}.{_SUFFIX[kind]}"
 

@@ -41,7 +41,7 @@ from embedkit.store.layout import (
 from embedkit.store.leases import TTL
 from embedkit.store.merge import maintenance, merge_parts, remove_files
 from embedkit.store.parts import rows_in
-from embedkit.store.stored import StoredFeatureSet
+from embedkit.store.stored import FeatureSet
 from embedkit.store.undecodable import merge_reasons, read_undecodable, write_undecodable
 from embedkit.store.uses import read_uses
 from embedkit.store.verification import committed_bytes, last_use, readable_spec, time_text
@@ -266,7 +266,7 @@ def _superseded(folder: Folder, before: float) -> list[str]:
     spec = readable_spec(folder)
     if spec is None:
         return []
-    features = StoredFeatureSet(folder, spec, "first")
+    features = FeatureSet(folder, spec, "first")
     idle, serving = features.redundant(lambda name: _modified(folder, name) <= before)
     # What serves instead must be whole on the disk now, not only when it was last looked at.
     return idle if idle and not CheckedFiles(folder, "always").check_all(serving) else []

@@ -35,10 +35,8 @@ from embedkit.files import DISK, TRAILER, Buffer, Disk, Folder, commit_bytes, op
 from embedkit.hdf5 import Extent, Head, build_head, open_untrusted, put_array
 from embedkit.specs import FeatureSpec
 from embedkit.store.checked import CheckedFiles, damaged, reading_error
+from embedkit.store.digests import Digests, Features
 from embedkit.store.layout import committed_name, parse_spec
-
-Digests = npt.NDArray[np.uint8]
-Features = npt.NDArray[np.floating[Any]]
 
 BLOCK_BYTES = 4 << 20
 """Features are copied in blocks of about this size, which stay in the processor's cache."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from embedkit.specs import FeatureSpec
-from embedkit.store.feature_set import Digests, Features, convert_rows
+from embedkit.store.digests import Digests, Features, convert_rows
 
 
 class RowBuffer:

@@ -15,7 +15,6 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,11 +22,11 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import DamagedPartError, MissingRowsError
-from embedkit.files import DISK, Disk, FileIdentity, Folder
+from embedkit.files import DISK, Disk, FileIdentity, Folder, Verify
 from embedkit.specs import FeatureSpec
-from embedkit.store.checked import CheckedFiles, Verify
+from embedkit.store.checked import CheckedFiles
 from embedkit.store.copying import copy_runs, gather, is_run
-from embedkit.store.feature_set import Digests, Features, Mask, as_digests, missing_rows
+from embedkit.store.digests import Digests, Features, Mask, as_digests, missing_rows
 from embedkit.store.index import DigestIndex, Places, ReadDigests, by_part
 from embedkit.store.layout import PART_INDEX, committed_names
 from embedkit.store.leases import TTL
@@ -39,9 +38,10 @@ from embedkit.store.part_index import (
     write_part_index,
 )
 from embedkit.store.parts import FalseIndexError, Part, PartMaps, most_mapped, read_part
+from embedkit.store.snapshot import Snapshot
 from embedkit.store.undecodable import merge_reasons, read_undecodable, select_reasons
 from embedkit.store.uses import Uses
-from embedkit.store.writer import COMMIT_BYTES, COMMIT_SECONDS, StoredWriter
+from embedkit.store.writer import COMMIT_BYTES, COMMIT_SECONDS, Writer
 
 _log = logging.getLogger(__name__)
 
@@ -51,37 +51,13 @@ _ATTEMPTS = 10
 # So many parts are worth an index, and so many new ones a new index.
 _WORTH_AN_INDEX = 16
 
-Rows = npt.NDArray[np.int64]
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What a reader sees.
+class FeatureSet:
+    """The features of one spec, digest -> row; made by `FeatureStore.features`. Reading is safe from many threads.
 
-    Attributes
-    ----------
-    parts : dict of number -> Part
-        The sound parts. Numbers are given once in the life of a feature set.
-    index : DigestIndex
-    reasons : dict of file name -> {digest: reason}
-        The sound files of undecodable digests.
-    damaged : dict of file name -> error
-    """
-
-    parts: dict[int, Part] = field(default_factory=dict[int, Part])
-    index: DigestIndex = field(default_factory=DigestIndex.empty)
-    reasons: dict[str, dict[bytes, str]] = field(default_factory=dict[str, dict[bytes, str]])
-    damaged: dict[str, DamagedPartError] = field(default_factory=dict[str, DamagedPartError])
-
-    @property
-    def names(self) -> set[str]:
-        """Names of all the files that were looked at."""
-        return {part.name for part in self.parts.values()} | self.reasons.keys() | self.damaged.keys()
-
-
-class StoredFeatureSet:
-    """A `FeatureSet` on disk; made by `FeatureStore.features`.
+    Rows are written through a writer and never change.
 
     Parameters
     ----------
@@ -92,12 +68,21 @@ class StoredFeatureSet:
         See `CheckedFiles`.
     disk : Disk
         The calls that change the disk.
+
+    Attributes
+    ----------
+    spec : FeatureSpec
+    fingerprint : str
+        Of the spec, 64 hexadecimal digits.
+    width : int
+        Features in a row.
     """
 
     def __init__(self, folder: Folder, spec: FeatureSpec, verify: Verify = "first", disk: Disk = DISK) -> None:
         self._folder = folder
-        self._spec = spec
-        self._fingerprint = spec.fingerprint
+        self.spec = spec
+        self.fingerprint = spec.fingerprint
+        self.width = spec.backbone.width
         self._disk = disk
         self._checked = CheckedFiles(folder, verify)
         self._verify = verify
@@ -109,21 +94,6 @@ class StoredFeatureSet:
         self._next_number = 0
         self._stale = True
         self._snapshot = Snapshot()
-
-    @property
-    def spec(self) -> FeatureSpec:
-        """What the features are."""
-        return self._spec
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the spec, 64 hexadecimal digits."""
-        return self._fingerprint
-
-    @property
-    def width(self) -> int:
-        """Features in a row."""
-        return self._spec.backbone.width
 
     @property
     def folder(self) -> Path:
@@ -140,12 +110,36 @@ class StoredFeatureSet:
                         return
 
     def contains(self, digests: Digests) -> Mask:
-        """Say which rows are there; see `FeatureSet.contains`."""
+        """Say which rows are there.
+
+        Parameters
+        ----------
+        digests : ndarray of shape (n, 32), uint8
+
+        Returns
+        -------
+        ndarray of shape (n,), bool
+        """
         wanted = as_digests(digests)
         return self._reading(lambda snapshot: self._find(snapshot, wanted) >= 0)
 
     def get(self, digests: Digests) -> Features:
-        """Return rows in the order asked; see `FeatureSet.get`."""
+        """Return rows in the order asked.
+
+        Parameters
+        ----------
+        digests : ndarray of shape (n, 32), uint8
+            May repeat.
+
+        Returns
+        -------
+        ndarray of shape (n, width), of the spec's dtype
+
+        Raises
+        ------
+        MissingRowsError
+            Some are not there.
+        """
         wanted = as_digests(digests)
         try:
             return self._reading(lambda snapshot: self._rows(snapshot, wanted))
@@ -164,7 +158,7 @@ class StoredFeatureSet:
             yield self.get(wanted[start : start + rows])
 
     def undecodable(self, digests: Digests) -> dict[bytes, str]:
-        """Return the remembered reasons of digests without a row; see `FeatureSet.undecodable`."""
+        """Return, of these digests, those remembered as undecodable and without a row, each with its reason."""
         wanted = as_digests(digests)
         return self._reading(lambda snapshot: self._reasons(snapshot, wanted))
 
@@ -174,7 +168,7 @@ class StoredFeatureSet:
         commit_bytes: int = COMMIT_BYTES,
         commit_seconds: float = COMMIT_SECONDS,
         lease_seconds: float = TTL,
-    ) -> StoredWriter:
+    ) -> Writer:
         """Return a writer; there may be many, in many processes and on many machines.
 
         Parameters
@@ -186,7 +180,7 @@ class StoredFeatureSet:
         lease_seconds : float
             A lease of another writer without a heartbeat for so long is dead. Heartbeats come four times as often.
         """
-        return StoredWriter(
+        return Writer(
             self,
             self._folder,
             self._mark_stale,
@@ -272,10 +266,10 @@ class StoredFeatureSet:
                 if name in wrong:
                     raise wrong[name]
                 if name.startswith("part"):
-                    parts[self._next_number] = read_part(self._folder / name, self._spec)
+                    parts[self._next_number] = read_part(self._folder / name, self.spec)
                     self._next_number += 1
                 else:
-                    reasons[name] = read_undecodable(self._folder / name, self._fingerprint)
+                    reasons[name] = read_undecodable(self._folder / name, self.fingerprint)
             except FileNotFoundError:
                 complete = False
             except DamagedPartError as error:
@@ -291,7 +285,7 @@ class StoredFeatureSet:
         """Return those of many parts that are as the index of small parts remembers them."""
         if self._verify != "first" or not self._indexing or len(names) < _WORTH_AN_INDEX:
             return []
-        known = read_part_index(self._folder, self._spec)
+        known = read_part_index(self._folder, self.spec)
         stats = self._folder.stats([name for name in names if name in known])
         sound = {name for name, status in stats.items() if FileIdentity.of(status) == known[name].identity}
         return [known[name].part for name in names if name in sound]
@@ -305,11 +299,11 @@ class StoredFeatureSet:
             identity = self._checked.remembered(part.name)
             if identity is not None and 0 < part.rows <= INDEXED_ROWS:
                 digests = self._digests_of(part).copy()
-                entry = indexed_part(part.name, self._spec, digests, part.digests.offset)
+                entry = indexed_part(part.name, self.spec, digests, part.digests.offset)
                 if entry is not None and entry.features == part.features:
                     known[part.name] = IndexedPart(identity, entry)
         if len(known) >= _WORTH_AN_INDEX:
-            write_part_index(self._folder, self._spec, known)
+            write_part_index(self._folder, self.spec, known)
 
     def _digests_of(self, part: Part) -> Digests:
         return self._maps[part].digests if part.held is None else part.held
@@ -346,7 +340,7 @@ class StoredFeatureSet:
             self._snapshot = Snapshot(parts, index, old.reasons, {**old.damaged, name: error})
 
     def _read_digests(self, snapshot: Snapshot) -> ReadDigests:
-        def read(number: int, rows: Rows | slice) -> Digests:
+        def read(number: int, rows: npt.NDArray[np.int64] | slice) -> Digests:
             digests = self._digests_of(snapshot.parts[number])
             # np.take copies rows several times as fast as indexing does.
             return digests[rows] if isinstance(rows, slice) else np.take(digests, rows, axis=0)
@@ -360,7 +354,7 @@ class StoredFeatureSet:
         places = self._find(snapshot, digests)
         if (places < 0).any():
             raise missing_rows(digests, places >= 0, str(self._folder.path))
-        rows = np.empty((len(places), self.width), np.dtype(self._spec.dtype))
+        rows = np.empty((len(places), self.width), np.dtype(self.spec.dtype))
         runs: list[tuple[Features, Features]] = []
         used: list[str] = []
         for positions, number, sources in by_part(places):

@@ -20,7 +20,7 @@ from embedkit.errors import DamagedPartError, UnreadableFileError
 from embedkit.files import DISK, Disk, Folder, commit_bytes, read_json
 from embedkit.specs import FORMAT_VERSION, canonical_json
 from embedkit.store.checked import damaged
-from embedkit.store.feature_set import keys_of
+from embedkit.store.digests import keys_of
 from embedkit.store.layout import committed_name
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from embedkit.errors import DamagedPartError, StoreError, StoreFormatError, StoreWriteError
-from embedkit.files import Disk, Folder
+from embedkit.files import Disk, Folder, Verify
 from embedkit.specs import FeatureSpec
-from embedkit.store.checked import CheckedFiles, Verify
+from embedkit.store.checked import CheckedFiles
 from embedkit.store.layout import (
     ASIDE,
     LAST_USE,
@@ -29,7 +29,7 @@ from embedkit.store.layout import (
 )
 from embedkit.store.merge import maintenance
 from embedkit.store.parts import read_part, read_part_spec, rows_in
-from embedkit.store.stored import StoredFeatureSet
+from embedkit.store.stored import FeatureSet
 from embedkit.store.undecodable import read_undecodable
 
 
@@ -252,7 +252,7 @@ def _describe(folder: Folder, verify: Verify) -> FingerprintInfo:
     spec = readable_spec(folder)
     if spec is None:
         return FingerprintInfo(model=None, rows=0, duplicates=0, undecodable=0, damaged=0, **shared)
-    features = StoredFeatureSet(folder, spec, verify)
+    features = FeatureSet(folder, spec, verify)
     snapshot = features.snapshot()
     stored, duplicates = features.counts()
     return FingerprintInfo(

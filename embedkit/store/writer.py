@@ -14,19 +14,22 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from embedkit.errors import EmbedkitError, StoreLostError, StoreWriteError, UsageError
 from embedkit.files import Disk, Folder
-from embedkit.store.feature_set import Digests, Features, FeatureSet, Mask, as_digest, as_digests, check_rows, keys_of
+from embedkit.store.digests import Digests, Features, Mask, as_digest, as_digests, check_rows, keys_of
 from embedkit.store.layout import LEASES, committed_length, ensure_features_folder, part_names, touch_last_use
 from embedkit.store.leases import Leases
 from embedkit.store.merge import maintenance, merge_parts
 from embedkit.store.parts import row_bytes, write_part
 from embedkit.store.row_buffer import RowBuffer
 from embedkit.store.undecodable import write_undecodable
+
+if TYPE_CHECKING:
+    from embedkit.store.stored import FeatureSet
 
 COMMIT_BYTES = 64 << 20
 COMMIT_SECONDS = 30.0
@@ -38,8 +41,12 @@ _BITS_OF_A_SIZE, _MANY_PARTS, _MERGED_IN_PASSING = 3, 16, 64
 _log = logging.getLogger(__name__)
 
 
-class StoredWriter:
-    """A `Writer` to a folder of parts; made by `StoredFeatureSet.writer`.
+class Writer:
+    """Puts rows into a feature set; a context manager, to be used by one thread; made by `FeatureSet.writer`.
+
+    What was added becomes visible and permanent when it is committed: by `commit`, by itself after 30 seconds or 64 MB
+    (judged whenever something is added), and when the writer is left, also by an exception or an interrupt, since every
+    row that was added is whole whatever happened after it.
 
     Parameters
     ----------
@@ -100,7 +107,21 @@ class StoredWriter:
             self._leases.close()
 
     def add(self, digests: Digests, features: Features) -> None:
-        """Add rows; see `Writer.add`."""
+        """Add rows; they are copied, and converted to the stored dtype.
+
+        Parameters
+        ----------
+        digests : ndarray of shape (n, 32), uint8
+            A digest added before counts once, with its first row.
+        features : ndarray of shape (n, width), a floating dtype
+
+        Raises
+        ------
+        UsageError
+            Another shape or type, or a finite number that the stored dtype cannot hold.
+        StoreWriteError
+            A commit was due and failed. The rows stay in the writer: commit again when there is space.
+        """
         self._check_open()
         wanted = as_digests(digests)
         features = np.asarray(features)
@@ -117,13 +138,19 @@ class StoredWriter:
         self._commit_if_due()
 
     def add_undecodable(self, digest: bytes, reason: str) -> None:
-        """Remember that a digest cannot be decoded; see `Writer.add_undecodable`."""
+        """Remember that the bytes of a digest are no image, and why, so that nobody decodes them again."""
         self._check_open()
         self._reasons.setdefault(as_digest(digest), reason)
         self._commit_if_due()
 
     def commit(self) -> None:
-        """Commit what was added; see `Writer.commit`."""
+        """Commit what was added; what it says is there for ever, whatever happens to this process or machine.
+
+        Raises
+        ------
+        StoreWriteError
+            The disk is full, read-only or failing. What was committed before is intact; the rows stay in the writer.
+        """
         if not len(self._buffer) and not self._reasons:
             return
         spec = self._features.spec
@@ -146,7 +173,19 @@ class StoredWriter:
         self._merge_small(at_least=self._commit_bytes)
 
     def claim(self, digests: Digests) -> Mask:
-        """Announce rows that this writer is about to compute; see `Writer.claim`."""
+        """Announce that this writer is about to compute rows.
+
+        Parameters
+        ----------
+        digests : ndarray of shape (n, 32), uint8
+
+        Returns
+        -------
+        ndarray of shape (n,), bool
+            True: go ahead. False: the row is there by now, or another live writer is computing it; look again later.
+            A claim ends with the commit of its row, with `release` and with the writer. Claims are advice: when their
+            machinery fails, rows are computed twice and nothing else happens.
+        """
         self._check_open()
         wanted = as_digests(digests)
         keys = keys_of(wanted)
@@ -162,7 +201,7 @@ class StoredWriter:
         return np.array([key in granted for key in keys], dtype=np.bool_)
 
     def release(self, digests: Digests) -> None:
-        """Give up claims; see `Writer.release`."""
+        """Give up claims on rows that will not be computed after all."""
         self._leases.release(keys_of(as_digests(digests)))
 
     def _known(self, digests: Digests) -> set[bytes]:

@@ -8,6 +8,7 @@ from embedkit.tables.feature_file import FeatureFileInfo, info
 from embedkit.tables.feature_output import check_output, write_feature_file
 from embedkit.tables.head import Failure, TableHead
 from embedkit.tables.table import FeatureTable
+from embedkit.tables.virtual import open_virtual
 
 __all__ = [
     "Failure",
@@ -17,5 +18,6 @@ __all__ = [
     "check_output",
     "export",
     "info",
+    "open_virtual",
     "write_feature_file",
 ]

@@ -1,6 +1,6 @@
-"""A table as the bytes of a NumPy archive, a Parquet file or a CSV file, piece by piece.
+"""A table as the bytes of a NumPy archive or a CSV file, piece by piece.
 
-Layer: above head; below export. numpy, pyarrow (optional), errors and specs only.
+Layer: above head and pipe; below export. numpy, errors and specs only.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.errors import MissingExtraError
 from embedkit.specs import canonical_json
 from embedkit.tables.feature_layout import link_name
 from embedkit.tables.head import Array, TableHead
+from embedkit.tables.pipe import Pipe
 from embedkit.text import harmless
 
 Features = npt.NDArray[np.float32]
@@ -33,7 +33,7 @@ def npz_chunks(head: TableHead, batches: Iterable[Features]) -> Generator[bytes]
     Arrays: ``X`` (float32), ``keys``, ``digests``, ``target_type``, ``classes``, ``spec`` and ``provenance`` (JSON),
     ``failures`` (key and reason), and where there are such ``y``, ``split``, ``groups`` and ``columns/NAME``.
     """
-    pipe = _Pipe()
+    pipe = Pipe()
     with zipfile.ZipFile(pipe, "w") as archive:
         shape = (len(head), head.spec.backbone.width)
         with _member(archive, "X", zipfile.ZIP_STORED) as member:
@@ -77,84 +77,6 @@ def csv_chunks(head: TableHead, batches: Iterable[Features]) -> Generator[bytes]
     yield text.getvalue().encode("utf-8")
 
 
-def parquet_chunks(head: TableHead, batches: Iterable[Features]) -> Generator[bytes]:
-    """Yield the bytes of a Parquet file: one row an image, ``features`` a fixed-size list of float32.
-
-    Several labels of a row are a list of text. The metadata ``embedkit`` is JSON with spec, fingerprint, provenance,
-    target type and classes.
-
-    Raises
-    ------
-    MissingExtraError
-        pyarrow is not installed.
-    """
-    pyarrow, parquet = _import_pyarrow()
-    columns = flat_columns(head)
-    width = head.spec.backbone.width
-    described = canonical_json(
-        {
-            "classes": head.classes,
-            "fingerprint": head.spec.fingerprint,
-            "provenance": head.provenance,
-            "spec": head.spec.to_dict(),
-            "target_type": head.target_type,
-        }
-    )
-    types = {"O": pyarrow.string(), "f": pyarrow.float64(), "i": pyarrow.int64(), "b": pyarrow.bool_()}
-    fields = [pyarrow.field(name, types[column.dtype.kind]) for name, column in columns.items()]
-    if head.target_type == "multilabel":
-        fields = [
-            field.with_type(pyarrow.list_(pyarrow.string())) if field.name == "label" else field for field in fields
-        ]
-        columns["label"] = _named_labels(head)
-    fields.append(pyarrow.field("digest", pyarrow.binary(32)))
-    fields.append(pyarrow.field("features", pyarrow.list_(pyarrow.float32(), width)))
-    schema = pyarrow.schema(fields, metadata={"embedkit": described})
-
-    pipe = _Pipe()
-    row = 0
-    # A dictionary of features would be larger than the features.
-    with parquet.ParquetWriter(pyarrow.PythonFile(pipe, mode="w"), schema, use_dictionary=[*columns]) as writer:
-        for batch in batches:
-            rows = slice(row, row + len(batch))
-            arrays = [pyarrow.array(column[rows].tolist(), schema.field(name).type) for name, column in columns.items()]
-            digests = [digest.tobytes() for digest in head.digests[rows]]
-            flat = pyarrow.array(np.ascontiguousarray(batch, np.float32).reshape(-1))
-            arrays.append(pyarrow.array(digests, pyarrow.binary(32)))
-            arrays.append(pyarrow.FixedSizeListArray.from_arrays(flat, width))
-            writer.write_batch(pyarrow.record_batch(arrays, schema=schema))
-            row += len(batch)
-            yield pipe.take()
-    yield pipe.take()
-
-
-class _Pipe(io.RawIOBase):
-    """A file that hands on what is written to it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._written: list[bytes] = []
-        self._position = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def write(self, data: Any) -> int:
-        piece = bytes(data)
-        self._written.append(piece)
-        self._position += len(piece)
-        return len(piece)
-
-    def take(self) -> bytes:
-        """Return what was written since the last time."""
-        piece = b"".join(self._written)
-        self._written.clear()
-        return piece
-
-
 def _member(archive: zipfile.ZipFile, name: str, compression: int) -> Any:
     entry = zipfile.ZipInfo(f"{name}.npy", _NO_TIME)
     entry.compress_type = compression
@@ -191,7 +113,7 @@ def flat_columns(head: TableHead) -> dict[str, Array]:
     """Return key, label, split, groups and the further columns; these as ``columns.NAME`` where the name is taken."""
     flat: dict[str, Array] = {"key": np.array(head.keys, dtype=object)}
     if head.y is not None and head.target_type == "multilabel":
-        flat["label"] = np.array(["|".join(names) for names in _named_labels(head)], dtype=object)
+        flat["label"] = np.array(["|".join(names) for names in named_labels(head)], dtype=object)
     elif head.y is not None:
         flat["label"] = head.y.astype(object) if head.target_type == "class" else head.y
     flat |= {name: column for name, column in (("split", head.split), ("groups", head.groups)) if column is not None}
@@ -201,7 +123,7 @@ def flat_columns(head: TableHead) -> dict[str, Array]:
     return flat
 
 
-def _named_labels(head: TableHead) -> Array:
+def named_labels(head: TableHead) -> Array:
     """Return the names of each row's classes: object ndarray of lists."""
     names = np.empty(len(head), dtype=object)
     for row, marks in enumerate(head.y if head.y is not None else ()):
@@ -213,12 +135,3 @@ def _cell(value: object) -> object:
     if isinstance(value, str):
         return harmless(value)
     return "" if isinstance(value, float) and value != value else value  # NaN: unknown
-
-
-def _import_pyarrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingExtraError("writing Parquet needs pyarrow: pip install pyarrow") from error
-    return pyarrow, pyarrow.parquet

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,7 @@ from embedkit.errors import (
     FeatureFileNotFoundError,
     UsageError,
 )
-from embedkit.files import MAGIC, TICK_NS, TRAILER, FileIdentity, check_trailer
+from embedkit.files import MAGIC, TICK_NS, TRAILER, FileIdentity, Verify, check_trailer
 from embedkit.hdf5 import UntrustedFile, open_untrusted
 from embedkit.specs import FeatureSpec, Json
 from embedkit.tables.feature_layout import (
@@ -44,10 +44,6 @@ from embedkit.tables.feature_layout import (
     read_version,
 )
 from embedkit.tables.head import TableHead
-
-Verify = Literal["first", "always", "size"]
-"""``"first"``: hash a file unless this process has hashed it since its last change. ``"always"``: hash it. ``"size"``:
-compare its length only."""
 
 Batch = npt.NDArray[np.float32] | npt.NDArray[np.float16]
 

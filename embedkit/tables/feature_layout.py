@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from embedkit.errors import FeatureFileFormatError, UsageError
 from embedkit.hdf5 import Extent, Head, UntrustedFile, build_head, put_array, put_json, put_text
-from embedkit.specs import FORMAT_VERSION, FeatureSpec, Json
-from embedkit.tables.head import Failure, TableHead, TargetType
+from embedkit.specs import FORMAT_VERSION, FeatureSpec, Json, TargetType
+from embedkit.tables.head import Failure, TableHead
 
 FORMAT = "embedkit feature file"
 """The attribute ``format`` of the root, by which a feature file is known."""

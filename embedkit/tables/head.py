@@ -17,9 +17,8 @@ import numpy.typing as npt
 
 from embedkit.errors import UsageError
 from embedkit.hdf5 import check_text
-from embedkit.specs import FeatureSpec, Json, canonical_json, require_equal
+from embedkit.specs import FeatureSpec, Json, TargetType, canonical_json, require_equal
 
-TargetType = Literal["class", "value", "multilabel", "none"]
 Labels = Sequence[str] | npt.NDArray[Any]
 Column = Sequence[str] | npt.NDArray[Any]
 Array = npt.NDArray[Any]

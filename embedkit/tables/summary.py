@@ -12,7 +12,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from embedkit.tables.head import Array, TableHead, TargetType
+from embedkit.specs import TargetType
+from embedkit.tables.head import Array, TableHead
 
 _SHOWN = 20  # classes, groups or reasons that a summary lists
 

@@ -14,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import UsageError
-from embedkit.specs import FeatureSpec, Json
+from embedkit.files import Verify
+from embedkit.specs import FeatureSpec, Json, TargetType
 from embedkit.tables.export_formats import flat_columns
-from embedkit.tables.feature_file import Batch, Verify, read_feature_file
+from embedkit.tables.feature_file import Batch, read_feature_file
 from embedkit.tables.feature_output import write_feature_file
-from embedkit.tables.head import Array, Failure, TableHead, TargetType
+from embedkit.tables.head import Array, Failure, TableHead
 from embedkit.tables.selection import as_mask, selected_rows
 from embedkit.tables.summary import TableSummary, summarise
 

@@ -19,9 +19,9 @@ import h5py as _h5py
 import numpy as np
 
 from embedkit.errors import DamagedFeatureFileError, FeatureFileError, FeatureFileFormatError, OutputExistsError
-from embedkit.files import TRAILER, commit_to
+from embedkit.files import TRAILER, Verify, commit_to
 from embedkit.hdf5 import build_image, open_untrusted, put_json
-from embedkit.tables.feature_file import Verify, open_sealed
+from embedkit.tables.feature_file import open_sealed
 from embedkit.tables.feature_layout import put_head
 from embedkit.tables.feature_output import check_output
 from embedkit.tables.head import join_heads

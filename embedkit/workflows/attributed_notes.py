@@ -18,13 +18,13 @@ def attributed(notes: Iterable[tuple[str, str]]) -> list[str]:
     notes : iterable of (name, note)
         A name without notes comes with a blank one.
     """
-    about: dict[str, dict[str, None]] = {}
+    names_of: dict[str, dict[str, None]] = {}
     names: set[str] = set()
     for name, note in notes:
         names.add(name)
         if note:
-            about.setdefault(note, {})[name] = None
-    return [note if len(found) == len(names) else f"{', '.join(found)}: {note}" for note, found in about.items()]
+            names_of.setdefault(note, {})[name] = None
+    return [note if len(found) == len(names) else f"{', '.join(found)}: {note}" for note, found in names_of.items()]
 
 
 def precision_notes(tables: Iterable[NamedTable]) -> list[str]:

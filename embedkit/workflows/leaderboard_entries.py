@@ -27,7 +27,7 @@ from embedkit.workflows.targets import NamedTable
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ProbeSettings:
     """How every backbone of a comparison is probed; see `embedkit.compare`."""
 
     protocol: str
@@ -48,7 +48,7 @@ class Options:
         return self.params if self.protocol == "quick" else {}
 
 
-def enter(named: NamedTable, data: str, options: Options, memo: ResultMemo) -> Entry:
+def enter(named: NamedTable, data: str, options: ProbeSettings, memo: ResultMemo) -> Entry:
     """Run a protocol on a table once a seed, where it is not remembered that it was."""
     table = named.table
     results = [_run(named, data, options, seed, memo) for seed in range(options.seeds)]
@@ -69,7 +69,7 @@ def enter(named: NamedTable, data: str, options: Options, memo: ResultMemo) -> E
     )
 
 
-def _run(named: NamedTable, data: str, options: Options, seed: int, memo: ResultMemo) -> ProbeResult:
+def _run(named: NamedTable, data: str, options: ProbeSettings, seed: int, memo: ResultMemo) -> ProbeResult:
     asked = {
         "estimator": options.estimator_of_quick,
         "params": options.params_of_quick,
@@ -115,7 +115,7 @@ def _in_order(table: FeatureTable, rows: npt.NDArray[np.intp]) -> npt.NDArray[np
 
 
 def _conditions(
-    table: FeatureTable, tested: npt.NDArray[np.intp], result: ProbeResult, options: Options, *, floor: bool
+    table: FeatureTable, tested: npt.NDArray[np.intp], result: ProbeResult, options: ProbeSettings, *, floor: bool
 ) -> Conditions:
     every = np.arange(len(table), dtype=np.intp)
     rest = np.setdiff1d(every, tested)

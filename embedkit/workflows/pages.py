@@ -12,13 +12,16 @@ from typing import cast
 
 from embedkit.errors import EmbedkitError, OutputExistsError, UsageError
 from embedkit.files import commit_to
-from embedkit.images import thumbnails_of
+from embedkit.images import SIDE, thumbnails_of
 from embedkit.report import page
-from embedkit.results import Comparison, FitResult, Predictions, ProbeReport, Record, load_result
+from embedkit.results import Comparison, Explanations, FitResult, Predictions, ProbeReport, Record, load_result
 from embedkit.workflows.targets import images_of, open_store, open_target
 
 _MOST_THUMBNAILS = 4_000
 """Five megabytes hold some two thousand."""
+
+_LARGE = 288
+"""Pixels of the longer side of photos that a map is laid over."""
 
 
 def write_page(
@@ -78,7 +81,7 @@ def write_page(
         for record in records:
             for place in _targets(record):
                 try:
-                    files |= _thumbnails(place, _keys(record), store)
+                    files |= _thumbnails(place, _keys(record), store, large=isinstance(record, Explanations))
                 except EmbedkitError as error:
                     lost.append(f"{place}: {error}")
     written = page(records, files, without_pictures=lost)
@@ -86,18 +89,25 @@ def write_page(
     return target
 
 
-def _thumbnails(place: str, wanted: dict[str, None], store: str | os.PathLike[str] | None) -> dict[str, bytes]:
+def _thumbnails(
+    place: str | list[str], wanted: dict[str, None], store: str | os.PathLike[str] | None, *, large: bool
+) -> dict[str, bytes]:
     images = images_of(open_target(place), open_store(store))
     row_of = {key: row for row, key in enumerate(images.keys)}
     rows = [row_of[key] for key in wanted if key in row_of][:_MOST_THUMBNAILS]
-    return thumbnails_of((images.keys[row], images.images[row]) for row in rows)
+    return thumbnails_of(((images.keys[row], images.images[row]) for row in rows), _LARGE if large else SIDE)
 
 
-def _targets(record: Record) -> list[str]:
+def _targets(record: Record) -> list[str | list[str]]:
     """Return the feature files and sources that a record was measured on."""
     asked = record.origin.request
-    found: list[object] = [asked.get("target"), asked.get("source"), *cast("list[object]", asked.get("targets") or [])]
-    return [one for one in found if isinstance(one, str)]
+    found: list[object] = [
+        asked.get("target"),
+        asked.get("source"),
+        asked.get("training"),
+        *cast("list[object]", asked.get("targets") or []),
+    ]
+    return [cast("str | list[str]", one) for one in found if one and isinstance(one, str | list)]
 
 
 def _keys(record: Record) -> dict[str, None]:
@@ -119,6 +129,10 @@ def _keys(record: Record) -> dict[str, None]:
     if isinstance(record, ProbeReport):
         add(one.other_key for one in record.nearest)
         add(key for one in record.maps for key in one.keys)
+    if isinstance(record, Explanations):
+        add(one.image for one in record.explanations)
+        add(near.other_key for one in record.explanations for near in one.nearest)
+        add(of.key for one in record.explanations for of in one.influence)
     if isinstance(record, Predictions):
         add(one.path for one in record.predictions)
     return keys

@@ -12,7 +12,7 @@ from typing import Any
 
 from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import UsageError
-from embedkit.evaluation import about, disagreements_of
+from embedkit.evaluation import disagreements_of, errors_naming
 from embedkit.extraction import Progress
 from embedkit.probes import (
     PROTOCOLS,
@@ -23,6 +23,7 @@ from embedkit.probes import (
 )
 from embedkit.results import ProbeReport, ProbeResult, recommended_of
 from embedkit.workflows.attributed_notes import attributed, precision_notes
+from embedkit.workflows.fit_ticks import FitTicks
 from embedkit.workflows.origins import data_name, origin_of
 from embedkit.workflows.reading import summary_of
 from embedkit.workflows.targets import NamedTable, open_store, open_target, tables_of
@@ -107,26 +108,32 @@ def probe(
         check_estimator(one, params)
     requests = as_requests(model)
     feature_store, opened = open_store(store), open_target(target, label_column=label_column)
-    with about(opened.name):
+    with errors_naming(opened.name):
         for name in protocols:
             for one in (asked or [None]) if name == "quick" else [None]:
                 check_protocol(name, opened.target_type, one, params if one is not None else None)
     tables = tables_of(opened, requests, feature_store, floors=floors, progress=progress)
     notes: list[str] = []
-    results: list[ProbeResult] = []
+    runs: dict[str, list[tuple[NamedTable, Any, Any]]] = {name: [] for name in protocols}
     for name in protocols:
-        found: list[ProbeResult] = []
         for named in tables.named:
             if name != "quick":
-                found.append(_run(name, named, None, None, as_published, folds, random_state, device))
+                runs[name].append((named, None, None))
                 continue
             suitable = default_estimators(named.table)
             # A floor is judged by the strongest of the linear estimators on raw features.
             wanted = suitable[:1] if named.floor and len(tables.named) > 1 else asked or suitable
-            grid = None if wanted is not asked else params
-            found += [_run(name, named, one, grid, False, folds, random_state, device) for one in wanted]
+            runs[name] += [(named, one, params if wanted is asked else None) for one in wanted]
             if wanted is suitable and "svm" not in suitable and named.table.target_type == "class":
                 notes.append(f"{named.name}: svm is left out, its {len(named.table)} rows would have to be in memory")
+    ticks = FitTicks(sum(map(len, runs.values())), progress)
+    results: list[ProbeResult] = []
+    for name, listed in runs.items():
+        found: list[ProbeResult] = []
+        for named, one, grid in listed:
+            published = as_published and name != "quick"
+            found.append(_run(name, named, one, grid, published, folds, random_state, device))
+            ticks.done()
         results += sorted(found, key=lambda result: -result.value)
     notes += precision_notes(tables.named)
     notes += attributed((result.model, text) for result in results for text in result.notes or [""])

@@ -24,7 +24,7 @@ from embedkit.workflows.floors import PSEUDO, Contender, Floors, recorded_reques
 from embedkit.workflows.tables import table_in_memory
 
 if TYPE_CHECKING:
-    from embedkit.evaluation import TargetType
+    from embedkit.specs import TargetType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,6 +46,23 @@ def test_layers_in_one_file_are_blocks_side_by_side(cli, manifest, tmp_path):
     assert json.loads(ran.out)["results"][0]["model"] == f"{MODEL} layer 0,4"
 
 
+def test_a_plan_and_a_model_take_layers_as_blocks(cli, manifest, tmp_path):
+    options = ("--model", MODEL, "--weights", "random", "--layer", 0, "--layer", -1)
+    ran = cli("extract", manifest, *options, "--plan", "p.json")
+    assert ran.code == 0, ran.err
+    assert cli("extract", "--plan", "p.json", "--unit", "1/1").code == 0
+    ran = cli("extract", "--plan", "p.json", "-o", "planned.h5")
+    assert ran.code == 0, ran.err
+    table = FeatureTable.open(tmp_path / "planned.h5")
+    assert table.spec.backbone.layer == (0, 4)
+    ran = cli("fit", manifest, *options, "-o", "fitted.skops")
+    assert ran.code == 0, ran.err
+    ran = cli("predict", "fitted.skops", manifest, "--json")
+    assert ran.code == 0, ran.err
+    predictions = json.loads(ran.out)["predictions"]
+    assert [one["path"] for one in predictions] == list(table.keys)
+
+
 def test_each_model_has_weights_of_its_own(cli, manifest, tmp_path):
     for seed in (1, 2):
         torch.manual_seed(seed)
@@ -67,11 +84,10 @@ def test_each_model_has_weights_of_its_own(cli, manifest, tmp_path):
     ("command", "message"),
     [
         (("extract", "--model", "pixels32", "-o", "one.h5"), "names one file"),
-        (("extract", "--plan", "p.json"), "--plan is for one kind of features"),
-        (("fit", "-o", "model.skops"), "a pipeline takes one --layer"),
+        (("extract", "--model", "pixels32", "--plan", "p.json"), "--plan is for one kind of features"),
     ],
 )
-def test_commands_that_take_one_layer_say_so(cli, manifest, command, message):
+def test_commands_that_take_one_kind_of_features_say_so(cli, manifest, command, message):
     name, *rest = command
     ran = cli(name, manifest, "--model", MODEL, "--weights", "random", "--layer", 0, "--layer", 1, *rest)
     assert ran.code in (1, 2)

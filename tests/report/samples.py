@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 
 import numpy as np
@@ -13,7 +14,11 @@ from embedkit.results import (
     Comparison,
     Curve,
     CurveReport,
+    Deletion,
     EmbeddingMap,
+    Explanation,
+    Explanations,
+    Influence,
     Leaderboard,
     NearestTrained,
     Origin,
@@ -149,6 +154,34 @@ def make_comparison() -> Comparison:
         groups=[1, 1, 2],
     )
     return Comparison(leaderboards=[board], average_ranks=[ranks], results=[make_result(rows, model="a")])
+
+
+def make_explanations(name: str = "cat") -> Explanations:
+    rng = np.random.default_rng(0)
+    contributions = rng.normal(size=(7, 7))
+    one = Explanation(
+        image=f"{name}/1.jpg",
+        class_=name,
+        predicted="dog",
+        logit=float(contributions.sum()) + 0.5,
+        score="logit",
+        method="contributions",
+        bias=0.5,
+        contributions=contributions,
+        box=(-0.1, 0.1, 1.1, 0.9),
+        size=(300, 400),
+        deletion=Deletion(fractions=[0.0, 0.5, 1.0], by_map=[3.0, -1.0, 0.2], at_random=[3.0, 2.0, 0.2]),
+        random_weights=0.1,
+        nearest=[NearestTrained(key=f"{name}/1.jpg", other_key=f"{name}/2.jpg", label=name, cosine=0.9)],
+        influence=[
+            Influence(key=f"{name}/2.jpg", label=name, contribution=1.5),
+            Influence(key="dog/3.jpg", label="dog", contribution=-0.5),
+        ],
+    )
+    occluded = dataclasses.replace(
+        one, method="occlusion", bias=None, deletion=None, random_weights=None, image="b.jpg"
+    )
+    return Explanations(explanations=[one, occluded])
 
 
 def make_curves() -> CurveReport:

@@ -89,6 +89,7 @@ def test_rows_agree_with_each_other():
     rows = make_rows(["cat", "dog"], n=4)
     for changed, message in [
         ({"keys": rows.keys[1:]}, "3 keys"),
+        ({"keys": []}, "no row was tested"),
         ({"scores": rows.scores[:, :1]}, "scores of shape"),
         ({"fold": rows.fold[1:]}, "4 keys"),
         ({"y_true": np.arange(4)}, "expected str, float64 or bool"),

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from embedkit.errors import DamagedPartError, StoreError, UsageError
-from embedkit.files import FileIdentity
+from embedkit.files import FileIdentity, Verify
 from embedkit.store import checked as checked_module
-from embedkit.store.checked import CheckedFiles, Verify
+from embedkit.store.checked import CheckedFiles
 from embedkit.store.layout import committed_name
 
 

@@ -15,13 +15,13 @@ from embedkit.errors import MissingRowsError
 from embedkit.store import parts as parts_module
 from embedkit.store import stored as stored_module
 from embedkit.store.feature_store import FeatureStore
-from embedkit.store.stored import StoredFeatureSet
+from embedkit.store.stored import FeatureSet
 from tests.store.samples import make_rows, make_spec
 
 DIGESTS, ROWS = make_rows(40)
 
 
-def open_features(path: Path) -> StoredFeatureSet:
+def open_features(path: Path) -> FeatureSet:
     return FeatureStore(path).features(make_spec())
 
 

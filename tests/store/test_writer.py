@@ -15,7 +15,7 @@ from embedkit.store.feature_store import FeatureStore
 from embedkit.store.layout import committed_length
 from embedkit.store.merge import maintenance
 from embedkit.store.parts import row_bytes
-from embedkit.store.stored import StoredFeatureSet
+from embedkit.store.stored import FeatureSet
 from tests.store.samples import make_rows, make_spec
 
 DIGESTS, ROWS = make_rows(200)
@@ -40,20 +40,20 @@ def disk() -> FullDisk:
 
 
 @pytest.fixture
-def features(tmp_path: Path, disk: FullDisk) -> StoredFeatureSet:
+def features(tmp_path: Path, disk: FullDisk) -> FeatureSet:
     return FeatureStore(tmp_path / "store", disk=disk).features(SPEC)
 
 
-def parts(features: StoredFeatureSet) -> list[str]:
+def parts(features: FeatureSet) -> list[str]:
     return sorted(path.name for path in features.folder.glob("part-*"))
 
 
-def committed(features: StoredFeatureSet) -> int:
+def committed(features: FeatureSet) -> int:
     """Rows that another process would see."""
     return int(FeatureStore(features.folder.parent.parent).features(SPEC).contains(DIGESTS).sum())
 
 
-def test_rows_are_committed_when_they_take_so_many_bytes(features: StoredFeatureSet) -> None:
+def test_rows_are_committed_when_they_take_so_many_bytes(features: FeatureSet) -> None:
     with features.writer(commit_bytes=10 * row_bytes(SPEC)) as writer:
         for start in range(0, 25, 5):
             writer.add(DIGESTS[start : start + 5], ROWS[start : start + 5])
@@ -61,9 +61,7 @@ def test_rows_are_committed_when_they_take_so_many_bytes(features: StoredFeature
     assert committed(features) == 25
 
 
-def test_rows_are_committed_when_the_oldest_has_waited(
-    features: StoredFeatureSet, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_are_committed_when_the_oldest_has_waited(features: FeatureSet, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(writer_module.time, "monotonic", lambda: now[0])
     with features.writer() as writer:
@@ -73,9 +71,7 @@ def test_rows_are_committed_when_the_oldest_has_waited(
             now[0] += 15.0
 
 
-def test_an_undecodable_digest_is_committed_when_due(
-    features: StoredFeatureSet, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_undecodable_digest_is_committed_when_due(features: FeatureSet, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(writer_module.time, "monotonic", lambda: now[0])
     with features.writer() as writer:
@@ -85,7 +81,7 @@ def test_an_undecodable_digest_is_committed_when_due(
         assert len(list(features.folder.glob("undecodable-*"))) == 1
 
 
-def test_small_parts_of_a_run_are_merged_at_its_end_in_their_order(features: StoredFeatureSet) -> None:
+def test_small_parts_of_a_run_are_merged_at_its_end_in_their_order(features: FeatureSet) -> None:
     with features.writer() as writer:
         for start in range(0, 200, 20):
             writer.add(DIGESTS[start : start + 20], ROWS[start : start + 20])
@@ -100,7 +96,7 @@ def test_small_parts_of_a_run_are_merged_at_its_end_in_their_order(features: Sto
     assert data[part.features.offset : part.features.offset + part.features.size] == ROWS.tobytes()
 
 
-def test_small_parts_are_merged_on_the_way_when_they_make_up_a_large_one(features: StoredFeatureSet) -> None:
+def test_small_parts_are_merged_on_the_way_when_they_make_up_a_large_one(features: FeatureSet) -> None:
     limit = 8192
     with features.writer(commit_bytes=limit) as writer:
         for start in range(0, 200, 4):
@@ -112,7 +108,7 @@ def test_small_parts_are_merged_on_the_way_when_they_make_up_a_large_one(feature
     np.testing.assert_array_equal(features.get(DIGESTS), ROWS)
 
 
-def test_parts_of_other_writers_and_runs_are_left_alone(features: StoredFeatureSet) -> None:
+def test_parts_of_other_writers_and_runs_are_left_alone(features: FeatureSet) -> None:
     with features.writer() as writer:
         writer.add(DIGESTS[:10], ROWS[:10])
     (old,) = parts(features)
@@ -124,7 +120,7 @@ def test_parts_of_other_writers_and_runs_are_left_alone(features: StoredFeatureS
     assert len(parts(features)) == 2
 
 
-def test_without_the_lock_small_parts_stay(features: StoredFeatureSet) -> None:
+def test_without_the_lock_small_parts_stay(features: FeatureSet) -> None:
     with features.writer() as writer:
         writer.add(DIGESTS[:10], ROWS[:10])
         writer.commit()
@@ -137,7 +133,7 @@ def test_without_the_lock_small_parts_stay(features: StoredFeatureSet) -> None:
     assert committed(features) == 20
 
 
-def test_a_full_disk_loses_nothing_and_the_writer_can_go_on(features: StoredFeatureSet, disk: FullDisk) -> None:
+def test_a_full_disk_loses_nothing_and_the_writer_can_go_on(features: FeatureSet, disk: FullDisk) -> None:
     with features.writer() as writer:
         writer.add(DIGESTS[:10], ROWS[:10])
         writer.commit()
@@ -155,7 +151,7 @@ def test_a_full_disk_loses_nothing_and_the_writer_can_go_on(features: StoredFeat
     assert features.undecodable(np.frombuffer(b"a" * 32, np.uint8).reshape(1, 32)) == {b"a" * 32: "broken"}
 
 
-def test_a_full_disk_at_the_end_is_an_error(features: StoredFeatureSet, disk: FullDisk) -> None:
+def test_a_full_disk_at_the_end_is_an_error(features: FeatureSet, disk: FullDisk) -> None:
     def run() -> None:
         with features.writer() as writer:
             writer.add(DIGESTS[:10], ROWS[:10])
@@ -168,7 +164,7 @@ def test_a_full_disk_at_the_end_is_an_error(features: StoredFeatureSet, disk: Fu
     assert committed(features) == 10
 
 
-def test_a_full_disk_is_told_once(features: StoredFeatureSet, disk: FullDisk, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_full_disk_is_told_once(features: FeatureSet, disk: FullDisk, caplog: pytest.LogCaptureFixture) -> None:
     def run() -> None:
         with features.writer() as writer:
             writer.add(DIGESTS[:10], ROWS[:10])
@@ -181,7 +177,7 @@ def test_a_full_disk_is_told_once(features: StoredFeatureSet, disk: FullDisk, ca
 
 
 def test_a_full_disk_after_an_exception_is_logged_and_hides_nothing(
-    features: StoredFeatureSet, disk: FullDisk, caplog: pytest.LogCaptureFixture
+    features: FeatureSet, disk: FullDisk, caplog: pytest.LogCaptureFixture
 ) -> None:
     def run() -> None:
         with features.writer() as writer:
@@ -195,7 +191,7 @@ def test_a_full_disk_after_an_exception_is_logged_and_hides_nothing(
 
 
 def test_a_merge_that_fails_costs_a_warning(
-    features: StoredFeatureSet, disk: FullDisk, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    features: FeatureSet, disk: FullDisk, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     merge_parts = writer_module.merge_parts
 
@@ -276,7 +272,7 @@ def test_an_interrupt_after_the_rename_stores_rows_twice_and_serves_them_once(tm
     assert (info.rows, info.duplicates) == (10, 10)
 
 
-def test_a_folder_that_gc_removed_is_made_again(features: StoredFeatureSet) -> None:
+def test_a_folder_that_gc_removed_is_made_again(features: FeatureSet) -> None:
     store = FeatureStore(features.folder.parent.parent)
     with features.writer() as writer:
         writer.add(DIGESTS[:10], ROWS[:10])
@@ -288,7 +284,7 @@ def test_a_folder_that_gc_removed_is_made_again(features: StoredFeatureSet) -> N
     assert store.spec(features.fingerprint) == SPEC
 
 
-def test_writers_leave_no_thread_and_no_lease(features: StoredFeatureSet) -> None:
+def test_writers_leave_no_thread_and_no_lease(features: FeatureSet) -> None:
     before = threading.active_count()
     with features.writer() as writer:
         writer.claim(DIGESTS)
@@ -298,7 +294,7 @@ def test_writers_leave_no_thread_and_no_lease(features: StoredFeatureSet) -> Non
     assert list((features.folder / "leases").iterdir()) == []
 
 
-def test_a_commit_ends_the_claims_on_its_rows(features: StoredFeatureSet) -> None:
+def test_a_commit_ends_the_claims_on_its_rows(features: FeatureSet) -> None:
     with features.writer() as writer:
         writer.claim(DIGESTS[:3])
         (lease,) = (features.folder / "leases").iterdir()
@@ -311,7 +307,7 @@ def test_a_commit_ends_the_claims_on_its_rows(features: StoredFeatureSet) -> Non
         assert not lease.exists()
 
 
-def test_what_was_committed_between_look_and_claim_is_not_granted(features: StoredFeatureSet) -> None:
+def test_what_was_committed_between_look_and_claim_is_not_granted(features: FeatureSet) -> None:
     """Another writer commits and ends its claim after this one last looked."""
     other = FeatureStore(features.folder.parent.parent).features(SPEC)
     assert not features.contains(DIGESTS).any()

@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import pandas
 import polars
+import pyarrow.ipc
 import pyarrow.parquet
 import pytest
 
@@ -115,6 +116,58 @@ def test_several_labels_a_row(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.load(tmp_path / "t.npz")["y"], marks)
 
 
+def test_arrow_is_mapped_and_has_what_parquet_has(table: FeatureTable, tmp_path: Path) -> None:
+    export(table, tmp_path / "t.arrow")
+    export(table, tmp_path / "t.parquet")
+    with pyarrow.memory_map(str(tmp_path / "t.arrow")) as file:
+        found = pyarrow.ipc.open_file(file).read_all()
+        expected = pyarrow.parquet.read_table(tmp_path / "t.parquet")
+        assert found.schema == expected.schema
+        pandas.testing.assert_frame_equal(found.to_pandas(), expected.to_pandas())
+        assert found.schema.metadata == pyarrow.parquet.read_schema(tmp_path / "t.parquet").metadata
+
+
+def test_parquet_in_shards(table: FeatureTable, pieces: list[Path], tmp_path: Path) -> None:
+    export(pieces, tmp_path / "all", shard_rows=4)
+    names = [f"all-0000{place}-of-00002.parquet" for place in range(2)]
+    assert sorted(os.listdir(tmp_path / "all")) == names
+    export(table, tmp_path / "one.parquet")
+    whole = pyarrow.parquet.read_table(tmp_path / "one.parquet")
+    read = pyarrow.parquet.read_table(tmp_path / "all")
+    assert read.select(["key", "label", "features"]).equals(whole.select(["key", "label", "features"]))
+    assert [pyarrow.parquet.read_metadata(tmp_path / "all" / name).num_rows for name in names] == [4, 2]
+    with pytest.raises(OutputExistsError, match="holds shards"):
+        export(pieces, tmp_path / "all", shard_rows=4)
+    export(pieces, tmp_path / "all", "parquet", shard_rows=6, force=True)
+    assert os.listdir(tmp_path / "all") == ["all-00000-of-00001.parquet"]
+    (tmp_path / "all" / "mine.txt").write_text("keep")
+    with pytest.raises(OutputExistsError, match=r"mine\.txt"):
+        export(pieces, tmp_path / "all", shard_rows=4, force=True)
+    export(table[:0], tmp_path / "none", shard_rows=4)
+    assert pyarrow.parquet.read_table(tmp_path / "none").num_rows == 0
+    for wrong in ({"shard_rows": 0}, {"shard_rows": 3, "format": "csv"}):
+        with pytest.raises(UsageError, match="shard_rows"):
+            export(table, tmp_path / "x", **wrong)
+
+
+def test_a_faiss_index_finds_rows_by_cosine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    faiss = pytest.importorskip("faiss")
+    table = make_table(50, 8)
+    export(table, tmp_path / "t.faiss")
+    index = faiss.read_index(str(tmp_path / "t.faiss"))
+    unit = table.X / np.linalg.norm(table.X, axis=1, keepdims=True)
+    cosines, rows = index.search(unit, 3)
+    np.testing.assert_array_equal(rows, np.argsort(-(unit @ unit.T), axis=1, kind="stable")[:, :3])
+    np.testing.assert_allclose(cosines[:, 0], 1, atol=1e-6)
+    with (tmp_path / "t.faiss.csv").open(newline="") as file:
+        assert [(int(row["row"]), row["key"]) for row in csv.DictReader(file)] == [*enumerate(table.keys)]
+    with pytest.raises(OutputExistsError):
+        export(table, tmp_path / "t.faiss")
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(MissingExtraError, match=r"embedkit\[search\]"):
+        export(table, tmp_path / "other.faiss")
+
+
 def test_parquet_without_pyarrow(table: FeatureTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r"pip install pyarrow"):
@@ -165,7 +218,7 @@ def test_several_files_become_one(table: FeatureTable, pieces: list[Path], tmp_p
     joined.metadata.provenance = table.provenance
     joined.metadata.failures = joined.metadata.failures[:2]  # each piece has the same two
     assert_same(joined, table)
-    for name in ("npz", "csv", "parquet"):
+    for name in ("npz", "csv", "parquet", "arrow"):
         export(pieces, tmp_path / f"joined.{name}")
     np.testing.assert_array_equal(np.load(tmp_path / "joined.npz")["X"], table.X)
     assert pandas.read_csv(tmp_path / "joined.csv")["key"].tolist() == table.keys
@@ -243,14 +296,14 @@ def test_an_export_that_fails_leaves_nothing(tmp_path: Path) -> None:
         from embedkit.errors import StoreWriteError
         from embedkit.tables.export import export
         from tests.tables.table_samples import make_table
-        for name in ("npz", "csv", "parquet"):
+        for name in ("npz", "csv", "parquet", "arrow"):
             try:
                 export(make_table(2000, 1000), {str(tmp_path)!r} + "/t." + name)
             except StoreWriteError as error:
                 print(error.errno)
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, cwd=ROOT)
-    assert done.stdout == "27\n27\n27\n", done.stderr
+    assert done.stdout == "27\n27\n27\n27\n", done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -266,7 +319,7 @@ def test_exports_are_streamed(tmp_path: Path) -> None:
         export({str(tmp_path / "t.h5")!r}, {str(tmp_path)!r} + "/t." + sys.argv[1])
         print(tracemalloc.get_traced_memory()[1])
     """
-    for name in ("npz", "parquet"):
+    for name in ("npz", "parquet", "arrow"):
         done = subprocess.run(
             [sys.executable, "-c", textwrap.dedent(code), name], capture_output=True, text=True, cwd=ROOT, check=True
         )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from embedkit.errors import LabelsError, UsageError
-from embedkit.evaluation import Outcome, ProbeRun, Protocol, TargetType, Task, evaluate
+from embedkit.evaluation import Outcome, ProbeRun, Protocol, Task, evaluate
 from embedkit.probes.protocols import (
     clip,
     clip_benchmark,
@@ -32,6 +32,7 @@ from embedkit.probes.protocols import (
 )
 from embedkit.probes.protocols.features import Prescription
 from embedkit.probes.protocols.quick import check_estimator, default_estimators, quick
+from embedkit.specs import TargetType
 from embedkit.tables import FeatureTable
 
 __all__ = ["PROTOCOLS", "ProbeRun", "check_protocol", "run_protocol"]

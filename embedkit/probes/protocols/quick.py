@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from embedkit.errors import UsageError
-from embedkit.evaluation import Kind, Outcome, ProbeRun, Protocol, Task, evaluate, is_large, labels_of
+from embedkit.evaluation import LabelType, Outcome, ProbeRun, Protocol, Task, evaluate, is_large, labels_of
 from embedkit.probes.grids import svm
 from embedkit.probes.imported import checked, import_estimator, is_path
 from embedkit.probes.imported import run as run_imported
@@ -123,7 +123,7 @@ def quick(
 
 
 def check_estimator(
-    estimator: Any, params: Mapping[str, Sequence[Any]] | None = None, kind: Kind | None = None
+    estimator: Any, params: Mapping[str, Sequence[Any]] | None = None, kind: LabelType | None = None
 ) -> None:
     """Raise UsageError unless there is such an estimator, and it suits the kind of labels where that is given."""
     if kind is not None:
@@ -144,7 +144,7 @@ def check_estimator(
 
 
 def _run_of(
-    estimator: Any, params: Mapping[str, Sequence[Any]] | None, kind: Kind, random_state: int, device: str
+    estimator: Any, params: Mapping[str, Sequence[Any]] | None, kind: LabelType, random_state: int, device: str
 ) -> _Run:
     check_estimator(estimator, params)
     if isinstance(estimator, str) and not is_path(estimator):
