@@ -141,7 +141,7 @@ def export_model(
 
     check_installed(file_format)
     steps = list(flattened(loaded.pipeline.steps[1:]))
-    name = os.fspath(cast(str, model)) if isinstance(model, str | os.PathLike) else "given"
+    name = str(model) if isinstance(model, str | os.PathLike) else "given"
     with at_work(name):
         stages, decision = read_steps(steps, loaded.spec.backbone.width)
     backbone = reference_backbone(loaded, weights)
