@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -141,7 +141,7 @@ def export_model(
 
     check_installed(file_format)
     steps = list(flattened(loaded.pipeline.steps[1:]))
-    name = str(model) if isinstance(model, str | os.PathLike) else "given"
+    name = os.fspath(cast(str, model)) if isinstance(model, str | os.PathLike) else "given"
     with at_work(name):
         stages, decision = read_steps(steps, loaded.spec.backbone.width)
     backbone = reference_backbone(loaded, weights)
