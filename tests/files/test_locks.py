@@ -7,6 +7,7 @@ import fcntl
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,33 @@ def test_a_lock_on_a_file_that_lost_its_name_is_none(tmp_path: Path, monkeypatch
     with locked(Folder(tmp_path), "a.lock", timeout=1, poll=0.01) as held:
         assert held
         assert (tmp_path / "a.lock").exists()
+
+
+def test_who_shares_a_folder_shares_its_locks(tmp_path: Path) -> None:
+    before = os.umask(0o002)
+    try:
+        with locked(Folder(tmp_path), "a.lock", timeout=0):
+            pass
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.lock").stat().st_mode & 0o777 == 0o664
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_no_lock_and_keeps_nobody_waiting(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "a.lock")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from pathlib import Path; from embedkit.files import Folder, locked\n"
+            "try:\n"
+            "    with locked(Folder(Path(sys.argv[1])), 'a.lock', timeout=0) as held: print(held)\n"
+            "except OSError: print('refused')",
+            tmp_path,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.strip() in ("refused", "True"), done.stderr
