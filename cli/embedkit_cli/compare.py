@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from embedkit.files import commit_to
 from embedkit.render import as_csv, as_markdown, duration
 from embedkit_cli.grids import ESTIMATORS, param_option
 from embedkit_cli.help import Command
@@ -114,7 +115,7 @@ def command(
     if output is not None and written == "json":
         comparison.save(output, force=force)
     elif output is not None and written is not None:
-        Path(output).write_text(_text(comparison, written), encoding="utf-8")
+        commit_to(Path(output), [_text(comparison, written).encode("utf-8")], sealed=False)
     if output is not None:
         note(f"written to {output}")
     if printed == "table" or page is not None:

@@ -9,24 +9,17 @@ Layer: the top. Imports public names of embedkit, inside the commands only, so t
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from types import FrameType
 
-_STARTS = os.path.basename(sys.argv[0]) in ("embedkit", "embedkit.exe") if sys.argv else False
+from embedkit_cli.interrupts import leave, leave_at_once
 
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    """End at once: there is nothing yet, or nothing any more, that had to be put in order."""
-    os._exit(128 + number)
-
-
-if _STARTS and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    # Importing takes a moment, in which Ctrl-C would end in a traceback; `main` puts its own handlers.
-    signal.signal(signal.SIGINT, _leave)
+if os.path.basename(sys.argv[0] if sys.argv else "") in ("embedkit", "embedkit.exe"):  # and not a program that has us
+    leave_at_once()  # importing takes a moment; `main` puts its own handlers
 
 import importlib  # noqa: E402
 import json  # noqa: E402
+import signal  # noqa: E402
+from types import FrameType  # noqa: E402
 
 import click  # noqa: E402
 
@@ -66,6 +59,13 @@ class _LazyGroup(click.Group):
         return command
 
 
+def _urls(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if "://" not in value or value.split() != [value]:
+            raise click.BadParameter(f"{value!r} is no URL; write s3://bucket/, http://10.0.0.5/ or memory://")
+    return values
+
+
 @click.command(
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
@@ -79,7 +79,15 @@ class _LazyGroup(click.Group):
     help="How notes, progress and errors on stderr are written.",
 )
 @click.option("--no-data-urls", is_flag=True, help="Follow no URL that stands in data, such as a row of a manifest.")
-def cli(no_data_urls: bool, log_format: str | None) -> None:
+@click.option(
+    "--allow-url",
+    "allowed",
+    multiple=True,
+    callback=_urls,
+    metavar="URL",
+    help="Follow URLs in data that begin so, though data may not name them by themselves; repeat.",
+)
+def cli(no_data_urls: bool, allowed: tuple[str, ...], log_format: str | None) -> None:
     """Classical machine learning on image embeddings.
 
     Images become features with a frozen timm backbone, features are kept in HDF5, scikit-learn does the rest.
@@ -94,7 +102,9 @@ def cli(no_data_urls: bool, log_format: str | None) -> None:
     if log_format is not None:
         os.environ[FORMAT_VARIABLE] = log_format
     if no_data_urls:
-        os.environ["EMBEDKIT_DATA_URLS"] = "none"
+        os.environ["EMBEDKIT_DATA_URLS"] = " ".join(("none", *allowed))
+    elif allowed:
+        os.environ["EMBEDKIT_DATA_URLS"] = " ".join((os.environ.get("EMBEDKIT_DATA_URLS", ""), *allowed))
 
 
 def main() -> None:
@@ -111,7 +121,7 @@ def main() -> None:
 
     try:
         signal.signal(signal.SIGTERM, interrupt)
-        if signal.getsignal(signal.SIGINT) in (_leave, signal.default_int_handler):  # a shell may want it ignored
+        if signal.getsignal(signal.SIGINT) in (leave, signal.default_int_handler):  # a shell may want it ignored
             signal.signal(signal.SIGINT, interrupt)
         code = cli.main(prog_name="embedkit", standalone_mode=False)
     except click.ClickException as error:
@@ -131,7 +141,7 @@ def main() -> None:
         code = 1
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is interrupt:
-            signal.signal(number, _leave)  # what is left is the interpreter's own end
+            signal.signal(number, leave)  # what is left is the interpreter's own end
     sys.exit(code if isinstance(code, int) else 0)
 
 

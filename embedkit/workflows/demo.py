@@ -5,7 +5,6 @@ Layer: workflows; imports everything below, never click.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import os
 from collections.abc import Iterable
@@ -18,7 +17,9 @@ import numpy.typing as npt
 from embedkit.backbones import FeatureRequest
 from embedkit.evaluation import wilson_interval
 from embedkit.extraction import Progress
+from embedkit.files import commit_to
 from embedkit.results import Curve, CurveReport, DemoResult
+from embedkit.text import csv_text
 from embedkit.workflows.curve import curve
 from embedkit.workflows.extract import extract
 from embedkit.workflows.pages import write_page
@@ -138,9 +139,5 @@ def _write(manifest: Path, pictures: Iterable[Picture]) -> None:
         Image.fromarray(pixels).save(path)
         rows.append((f"{label}/{name}", label, split))
     # Written last: the manifest stands for a complete set of images.
-    temporary = manifest.with_suffix(".tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("path", "label", "split"))
-        writer.writerows(rows)
-    temporary.replace(manifest)
+    table = csv_text([("path", "label", "split"), *rows])
+    commit_to(manifest, [table.encode("utf-8")], sealed=False)
