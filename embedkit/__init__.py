@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from embedkit.store import FeatureStore
     from embedkit.tables import FeatureTable, export, info, open_virtual
     from embedkit.workflows.audit import audit
+    from embedkit.workflows.candidates import Candidates
     from embedkit.workflows.compare import compare
     from embedkit.workflows.curve import curve
     from embedkit.workflows.demo import demo
@@ -67,9 +68,11 @@ if TYPE_CHECKING:
     from embedkit.workflows.predict import predict
     from embedkit.workflows.probe import probe
     from embedkit.workflows.search import search
+    from embedkit.workflows.slurm import slurm_script
 else:
     _HOMES = {
         "AuditResult": "embedkit.results",
+        "Candidates": "embedkit.workflows.candidates",
         "Comparison": "embedkit.results",
         "CurveReport": "embedkit.results",
         "DemoResult": "embedkit.results",
@@ -127,6 +130,7 @@ else:
         "search": "embedkit.workflows.search",
         "shortlist": "embedkit.backbones",
         "shortlist_source": "embedkit.backbones",
+        "slurm_script": "embedkit.workflows.slurm",
         "write_page": "embedkit.workflows.pages",
     }
 
@@ -145,6 +149,7 @@ else:
 
 __all__ = [
     "AuditResult",
+    "Candidates",
     "Comparison",
     "CurveReport",
     "DemoResult",
@@ -203,5 +208,6 @@ __all__ = [
     "search",
     "shortlist",
     "shortlist_source",
+    "slurm_script",
     "write_page",
 ]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from embedkit_cli.help import Command
 from embedkit_cli.options import json_option
 from embedkit_cli.output import check_outputs, finish
 
 
-@click.command("diff")
+@click.command("diff", cls=Command)
 @click.argument("first", type=click.Path(), metavar="FIRST.h5")
 @click.argument("second", type=click.Path(), metavar="SECOND.h5")
 @click.option("-o", "--output", type=click.Path(), metavar="R.json", help="Save the result.")

@@ -25,6 +25,7 @@ from embedkit.backbones.weights_file import check_weights_file
 
 if TYPE_CHECKING:
     from embedkit.backbones.devices import available_devices, resolve_device
+    from embedkit.backbones.hub import hub_answers
     from embedkit.backbones.models import ModelInfo, list_models
     from embedkit.backbones.shortlisting import ListedModel, shortlist, shortlist_source
 else:
@@ -34,6 +35,10 @@ else:
             from embedkit.backbones import models
 
             return getattr(models, name)
+        if name == "hub_answers":
+            from embedkit.backbones import hub
+
+            return hub.hub_answers
         if name in ("ListedModel", "shortlist", "shortlist_source"):
             from embedkit.backbones import shortlisting
 
@@ -58,6 +63,7 @@ __all__ = [
     "check_weights_file",
     "centred_cosines",
     "drift_images",
+    "hub_answers",
     "is_own",
     "keep_thread_count",
     "list_models",

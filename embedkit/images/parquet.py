@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from io import BufferedReader
 from typing import Any, cast, overload
 
 import numpy as np
@@ -19,6 +20,7 @@ from embedkit.images.columns import Table, near_names, source_of
 from embedkit.images.labels import CellKind, TargetOption, class_texts, kind_of
 from embedkit.images.layout import Layout
 from embedkit.images.manifest import source_of_manifest
+from embedkit.images.parquet_pages import page_sizes
 from embedkit.images.reading import ArchiveMember, ImageRef, as_ref
 from embedkit.images.remote import RemoteReadError, is_url, locate
 from embedkit.images.remote_file import open_file
@@ -71,7 +73,7 @@ def open_parquet(
     rows: int = file.metadata.num_rows
     if not rows:
         raise EmptySourceError(f"{path}: no rows, expected one row an image")
-    keys = _paths(file, images)
+    keys = _paths(file, path, images)
     return source_of(
         table,
         keys or [str(row) for row in range(rows)],
@@ -94,6 +96,7 @@ class ParquetImages(Sequence[ImageRef]):
         self._file = file
         self._path = path
         self._column = column
+        self._kind = file.schema_arrow.field(column).type
         groups = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
         self._starts = np.cumsum([0, *groups])
         self._recent: dict[int, Any] = {}
@@ -122,9 +125,14 @@ class ParquetImages(Sequence[ImageRef]):
 
     def _group(self, group: int) -> Any:
         if group not in self._recent:
+            import pyarrow
+
             while len(self._recent) >= 2:
                 del self._recent[next(iter(self._recent))]
-            self._recent[group] = self._file.read_row_group(group, columns=[self._column]).column(0)
+            chunks = _chunks(self._file, self._column, [group])
+            stored = sum(chunk.total_compressed_size for chunk in chunks)
+            pieces = [*_pieces(self._file, self._path, self._column, chunks, stored, [group])]
+            self._recent[group] = cast(Any, pyarrow).chunked_array(pieces, self._kind)
         return self._recent[group]
 
 
@@ -177,13 +185,13 @@ def _image_column(schema: Any, path: str, image_column: str | None) -> str | Non
     )
 
 
-def _paths(file: Any, column: str) -> list[str] | None:
+def _paths(file: Any, path: str, column: str) -> list[str] | None:
     """Return the paths beside the images as keys; None unless every row has one of its own."""
     kind = file.schema_arrow.field(column).type
     if not hasattr(kind, "get_field_index") or kind.get_field_index("path") < 0:
         return None
     try:
-        values: list[Any] = _values(file, f"{column}.path")
+        values: list[Any] = _values(file, path, f"{column}.path")
     except _READ_ERRORS:
         return None  # the images of a row group that cannot be read say so themselves
     paths = [value and value["path"] for value in values]
@@ -192,25 +200,58 @@ def _paths(file: Any, column: str) -> list[str] | None:
     return [key_of(path) for path in paths] if len(set(paths)) == len(paths) else None
 
 
-def _values(file: Any, column: str) -> list[Any]:
-    """Return a column, read in pieces that are small whatever its pages repeat, and cut off at the budget.
+def _values(file: Any, path: str, column: str) -> list[Any]:
+    """Return a column.
 
     Raises
     ------
     ValueError
-        It becomes more than its file may.
+        It becomes more than its file may, or is damaged.
     """
-    groups: list[Any] = [file.metadata.row_group(group) for group in range(file.metadata.num_row_groups)]
-    chunks: list[Any] = [group.column(place) for group in groups for place in range(group.num_columns)]
-    stored = sum(chunk.total_compressed_size for chunk in chunks)
-    pages = max((chunk.total_uncompressed_size for chunk in chunks), default=1)
-    limit, taken, values = inflated_limit(stored), 0, list[Any]()
-    for batch in file.iter_batches(max(1, min(1 << 16, limit // max(pages, 1))), columns=[column]):
+    groups = range(file.metadata.num_row_groups)
+    stored = sum(chunk.total_compressed_size for chunk in _chunks(file, "", groups))
+    return [
+        value
+        for piece in _pieces(file, path, column, _chunks(file, column, groups), stored, groups)
+        for value in piece.to_pylist()
+    ]
+
+
+def _chunks(file: Any, column: str, groups: Sequence[int]) -> list[Any]:
+    """Return what row groups hold of a column, and of the columns inside it; of all for an empty name."""
+    found: list[Any] = []
+    for group in groups:
+        row_group = file.metadata.row_group(group)
+        chunks = [row_group.column(place) for place in range(row_group.num_columns)]
+        if row_group.num_rows and not all(chunk.num_values and chunk.total_compressed_size > 0 for chunk in chunks):
+            raise ValueError("rows without values")
+        found += [chunk for chunk in chunks if not column or f"{chunk.path_in_schema}.".startswith(f"{column}.")]
+    return found
+
+
+def _pieces(file: Any, path: str, column: str, chunks: list[Any], stored: int, groups: Sequence[int]) -> Iterator[Any]:
+    """Yield a column in pieces that are small whatever its pages repeat, and cut off at the budget.
+
+    Raises
+    ------
+    ValueError
+        It becomes more than its file may, or its pages say that they do.
+    """
+    limit, taken, largest = inflated_limit(stored), 0, 1
+    refusal = f"it becomes more than the {limit:,} bytes that its {stored:,} may"
+    with BufferedReader(open_file(path), 1 << 12) as pages:
+        for chunk in chunks:
+            for size in page_sizes(pages, chunk):
+                taken, largest = taken + size, max(largest, size)
+                if taken > limit:
+                    raise ValueError(refusal)
+    taken = 0
+    rows = max(1, min(1 << 16, limit // largest))  # no value is larger than its page
+    for batch in file.iter_batches(rows, columns=[column], row_groups=list(groups)):
         taken += batch.nbytes + 8 * batch.num_rows
         if taken > limit:
-            raise ValueError(f"it becomes more than the {limit:,} bytes that a file of {stored:,} may")
-        values += batch.column(0).to_pylist()
-    return values
+            raise ValueError(refusal)
+        yield batch.column(0)
 
 
 def _read_text(file: Any, path: str, names: list[str]) -> Table:
@@ -220,7 +261,7 @@ def _read_text(file: Any, path: str, names: list[str]) -> Table:
     kinds: dict[str, CellKind] = {}
     for name in names:
         try:
-            values: list[Any] = _values(file, name)
+            values: list[Any] = _values(file, path, name)
         except _READ_ERRORS as error:
             raise ManifestError(f"{path}: column {name!r} cannot be read: {_line(error)}") from error
         columns[name] = class_texts(values, classes.get(name), f"{path}, column {name!r}")

@@ -7,6 +7,7 @@ from embedkit.render.layout import fact_lines, table_lines
 from embedkit.render.leaderboards import as_csv, as_markdown, pairs_as_csv
 from embedkit.render.numbers import (
     chosen_text,
+    duration,
     features_text,
     interval_text,
     is_share,
@@ -29,6 +30,7 @@ __all__ = [
     "as_markdown",
     "as_text",
     "chosen_text",
+    "duration",
     "fact_lines",
     "features_text",
     "interval_text",

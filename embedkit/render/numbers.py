@@ -37,6 +37,19 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
+def duration(seconds: float) -> str:
+    """Write a time as people say it: ``45 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
 def number_text(metric: str, value: float | None) -> str:
     """Write a value of a metric."""
     if value is None:

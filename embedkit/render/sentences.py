@@ -10,6 +10,8 @@ from collections import Counter
 from embedkit.render.numbers import interval_text, is_share, metric_title, number_text, p_text
 from embedkit.results import AuditResult, Comparison, Curve, CurveReport, Leaderboard, ProbeReport, ProbeResult
 
+_FLOORS = {"colour-histogram": "colours alone", "pixels32": "raw pixels"}
+
 
 def sentence(record: object) -> str:
     """Say what a result comes down to; empty for records that have no such sentence."""
@@ -59,19 +61,19 @@ def _of_probe(report: ProbeReport) -> str:
     if result.interval is None:
         return f"{result.metric} of {result.estimator} on {result.model} is not defined for these rows."
     low, high = result.interval
-    floors = "".join(f", {_floor_name(one)} {_hundredths(one.value)}" for one in report.results if one.floor)
+    by = f"({result.estimator} on {result.model}; in brackets the 95 % interval.)"
     if result.metric in ("accuracy", "mean_per_class_accuracy"):
-        said = (
-            f"{_hundredths(result.value)} of 100 tested photos are named right "
-            f"({_hundredths(low)} to {_hundredths(high)} with 95 % confidence) by {result.estimator} on {result.model}"
-        )
         guess = _commonest(result)
-        beside = f"guessing the commonest class gives {_hundredths(guess)}" if guess is not None else ""
-        return f"{said}; {beside}{floors}." if beside else f"{said}{floors}."
+        guessing = [] if guess is None else [f"guessing the commonest class gives {_hundredths(guess)}"]
+        beside = ", ".join(guessing + _floors(report))
+        return (
+            f"{_hundredths(result.value)} of 100 test photos are named right ({_hundredths(low)} to "
+            f"{_hundredths(high)}){f'; {beside}' if beside else ''}. {by}"
+        )
     if result.metric == "r2":
         return (
-            f"{result.estimator} on {result.model} explains {_hundredths(result.value)} % of the variance of the "
-            f"values ({_hundredths(low)} to {_hundredths(high)}); guessing their mean explains 0{floors}."
+            f"{_hundredths(result.value)} % of the variance of the values is explained ({_hundredths(low)} to "
+            f"{_hundredths(high)}); {', '.join(['guessing their mean explains 0', *_floors(report)])}. {by}"
         )
     value = f"{number_text(result.metric, result.value)} ({interval_text(result.metric, result.interval)})"
     return f"{result.estimator} on {result.model} reaches {metric_title(result.metric)} {value}."
@@ -138,9 +140,13 @@ def _commonest(result: ProbeResult) -> float | None:
     return max(counts.values()) / len(result.rows)
 
 
-def _floor_name(result: ProbeResult) -> str:
-    names = {"colour-histogram": "colours alone", "pixels32": "raw pixels"}
-    return names.get(result.model, f"{result.model},")
+def _floors(report: ProbeReport) -> list[str]:
+    """Say what each kind of floor reaches, the least informed first; of several random networks the best."""
+    best: dict[str, float] = {}
+    for one in (one for one in report.results if one.floor):
+        name = _FLOORS.get(one.model, "random weights")
+        best[name] = max(one.value, best.get(name, one.value))
+    return [f"{name} {_hundredths(best[name])}" for name in (*_FLOORS.values(), "random weights") if name in best]
 
 
 def _hundredths(value: float) -> str:

@@ -26,7 +26,7 @@ from embedkit.errors import (
 )
 from embedkit.files import commit_to
 from embedkit.images import ImageSource, open_source
-from embedkit.persistence import Model
+from embedkit.persistence import Model, at_work
 from embedkit.preprocess import Preprocessor
 from embedkit.specs import DecodeSpec, FeatureSpec
 from embedkit.workflows.reference import reference_backbone, rgb_of, single_embedder
@@ -141,7 +141,9 @@ def export_model(
 
     check_installed(file_format)
     steps = list(flattened(loaded.pipeline.steps[1:]))
-    stages, decision = read_steps(steps, loaded.spec.backbone.width)
+    name = model if isinstance(model, str) else "given"
+    with at_work(name):
+        stages, decision = read_steps(steps, loaded.spec.backbone.width)
     backbone = reference_backbone(loaded, weights)
     size = backbone.preprocess.input_size
     batches = list(_batches(images, backbone, loaded.spec.decode))
@@ -151,7 +153,9 @@ def export_model(
     run = runner(content, file_format)
     worst, compared = 0.0, 0
     for pixels in batches:
-        difference = compare(Pipeline(steps), decision, backbone(pixels), run(pixels), first=compared)
+        features, outcome = backbone(pixels), run(pixels)
+        with at_work(name):
+            difference = compare(Pipeline(steps), decision, features, outcome, first=compared)
         worst = max(worst, difference)
         compared += len(pixels)
     commit_to(output, [content], sealed=False)

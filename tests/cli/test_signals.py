@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 # As the console script does: its name is what the handler of the first moments goes by.
 SCRIPT = "import sys; sys.argv[0] = 'embedkit'; from embedkit_cli.main import main; sys.exit(main())"
+WAYS = {"script": ["-c", SCRIPT], "module": ["-m", "embedkit_cli"]}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -25,13 +27,24 @@ def test_a_command_at_work_says_that_it_was_interrupted(number: int) -> None:
     assert b"Traceback" not in said
 
 
-def test_an_interrupt_while_the_command_line_is_imported_is_one(tmp_path) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_an_interrupt_while_the_command_line_is_imported_is_one(tmp_path, way) -> None:
     """Click is imported late enough that the handler is there."""
     (tmp_path / "click.py").write_text("print('importing', flush=True)\nimport time\ntime.sleep(60)\n")
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); " + SCRIPT
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
+    command = [sys.executable, *WAYS[way]]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, cwd=tmp_path
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"importing\n"
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (130, b"")
+
+
+def test_the_module_is_the_command(tmp_path) -> None:
+    command = [sys.executable, "-m", "embedkit_cli", "--version"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=tmp_path)
+    assert done.stdout.startswith("embedkit, version ")

@@ -104,6 +104,31 @@ def test_what_the_user_names_is_followed(monkeypatch):
         check_url("http://10.0.0.8/x.png")
 
 
+def test_a_chain_is_followed_where_the_user_lists_one_of_as_many_links(monkeypatch):
+    monkeypatch.setenv(access.ENVIRONMENT, "simplecache::memory://photos/ zip://x.png::https://a.example/x.zip")
+    for url in ("simplecache::memory://photos/a/x.png", "zip://x.png::https://a.example/x.zip"):
+        check_url(url)
+    for url in (
+        "simplecache::memory://photos-of-others/x.png",
+        "simplecache::memory://photos/x.png::file:///etc/passwd",
+        "simplecache::zip://x.png::memory://photos/x.zip",
+        "simplecache::memory://other/x.png",
+        "filecache::memory://photos/x.png",
+        "memory://photos/x.png",
+    ):
+        with pytest.raises(ForbiddenUrlError, match="--allow-url"):
+            check_url(url)
+
+
+def test_only_what_is_listed_beside_none_is_followed(monkeypatch):
+    monkeypatch.setenv(access.ENVIRONMENT, "none s3://mine/ http://10.0.0.7/")
+    for url in ("s3://mine/x.png", "http://10.0.0.7/x.png"):
+        check_url(url)
+    for url in ("s3://yours/x.png", "https://example.org/x.png", "http://10.0.0.8/x.png"):
+        with pytest.raises(ForbiddenUrlError, match="none"):
+            check_url(url)
+
+
 @given(st.ip_addresses())
 def test_public_means_of_the_internet(address):
     assert not (is_public(str(address)) and (address.is_private or address.is_loopback or address.is_link_local))
