@@ -24,6 +24,9 @@ from embedkit import FeatureRequest, FeatureTable, audit, extract
 from embedkit.auditing import out_of_fold, planted_labels, reduced
 
 SETS = ("grocery", "pacs")
+UNSEEN = ("imagenet_sample/split.csv", "cifar10_wds/test-000000.tar")
+"""Sets on which no threshold was chosen; copies are planted in them too."""
+
 MODELS = ("vit_tiny_patch16_224", "mobilenetv2_100")
 
 
@@ -69,8 +72,11 @@ def labels(table: FeatureTable, seeds: int) -> dict[str, Any]:
     }
 
 
-def copies(file: Path, store: Path, seeds: int) -> dict[str, Any]:
-    checks = [audit(file, self_check=True, store=store, random_state=seed).self_check for seed in range(seeds)]
+def copies(file: Path, store: Path, seeds: int, model: str | None = None) -> dict[str, Any]:
+    checks = [
+        audit(file, model=model or (), self_check=True, store=store, random_state=seed).self_check
+        for seed in range(seeds)
+    ]
     near = [check["near-duplicate"] for check in checks]
     return {
         "planted": sum(one.planted for one in near),
@@ -97,6 +103,10 @@ def main() -> None:
                 "near-duplicate": copies(file, asked.store, min(asked.seeds, 2)),
             }
             print(json.dumps({f"{data}, {model}": measured[f"{data}, {model}"]}, indent=2), flush=True)
+    for data in UNSEEN:
+        found = copies(asked.assets / "data" / data, asked.store, 2, "pixels32")
+        measured[f"{data}, pixels"] = {"near-duplicate": found}
+        print(data, found, flush=True)
     if asked.json:
         asked.json.write_text(json.dumps(measured, indent=2) + "\n")
 

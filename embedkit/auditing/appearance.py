@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from embedkit.estimators import NearestRows
 from embedkit.images import Looks
-from embedkit.results import Finding, Skipped
+from embedkit.results import Finding, FindingKind, Skipped
 
 _BLANK_VARIATION = 3.0
 """Standard deviation of every channel, 0 to 255, below which there is nothing to see."""
@@ -50,7 +50,7 @@ def appearance(keys: Sequence[str], looks: Looks) -> list[Finding]:
     filled = ~blank & (looks.filled > 0)
     found: list[Finding] = []
 
-    def add(kind: str, rows: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64], said: str) -> None:
+    def add(kind: FindingKind, rows: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64], said: str) -> None:
         listed = np.flatnonzero(rows)
         for row in cast("list[int]", listed[np.argsort(-scores[listed], kind="stable")].tolist()):
             size = f"{looks.width[row]:.0f} x {looks.height[row]:.0f}"

@@ -15,7 +15,7 @@ import scipy.sparse
 from scipy.sparse import csgraph
 
 from embedkit.auditing.appearance import appearance, outliers
-from embedkit.auditing.copies import copies
+from embedkit.auditing.copies import copies, listed_pairs
 from embedkit.auditing.effects import parts_of, without_copies, without_suspects
 from embedkit.auditing.groups import imbalance, weak_groups
 from embedkit.auditing.labels import OutOfFold, out_of_fold, reduced
@@ -81,7 +81,7 @@ class Examination:
         if self.labelled is None:
             self.notes.append("findings about labels are missing: the target has no classes, or one")
         self.split = None if table.split is None else cast("list[str]", table.split.tolist())
-        self.found_by, self.pairs = duplicates.source, duplicates.pairs(table)
+        self.found_by, self.pairs = duplicates.source, listed_pairs(duplicates, table)
         self.oof: OutOfFold | None = None
         if self.labelled is not None:
             units = self.units()

@@ -131,11 +131,16 @@ def probabilities(X: Float32, y: Rows, train: Rows, held_out: Rows, n_classes: i
     """Fit the probes on some rows, and give their summed probabilities of others, of shape (n_held_out, n_classes)."""
     total = np.zeros((len(held_out), n_classes))
     for probe, taken in _probes(X, y, train):
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The number of unique classes")  # many of few images each are usual here
-            probe.fit(taken[train], y[train])
+        fit_quietly(probe, taken[train], y[train])
         total[:, probe.classes_] += probe.predict_proba(taken[held_out])
     return total
+
+
+def fit_quietly(estimator: Any, X: npt.NDArray[Any], y: Rows) -> Any:
+    """Fit, and let scikit-learn not wonder about many classes of few images each, which are usual here."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The number of unique classes")
+        return estimator.fit(X, y)
 
 
 def _probes(X: Float32, y: Rows, train: Rows) -> list[tuple[Any, Float32]]:

@@ -3,7 +3,7 @@
 Layer: above files and specs, below everything that computes. Standard library and NumPy only.
 """
 
-from embedkit.results.audit import KINDS, AuditResult, Effect, Finding, SelfCheck
+from embedkit.results.audit import KINDS, AuditResult, Effect, Finding, FindingKind, SelfCheck
 from embedkit.results.comparison import AverageRanks, Comparison, Leaderboard, Pair, Standing
 from embedkit.results.curve import Curve, CurveReport, Point
 from embedkit.results.difference import ChangedRow, ChangedSetting, FeatureDiff
@@ -39,6 +39,7 @@ __all__ = [
     "EmbeddingMap",
     "ExtractResult",
     "Finding",
+    "FindingKind",
     "FitResult",
     "Forecast",
     "Hit",

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 from embedkit.results.record import Record
 
-KINDS = (
+FindingKind = Literal[
     "duplicate",
     "near-duplicate",
     "contradiction",
@@ -25,7 +25,8 @@ KINDS = (
     "shortcut",
     "weak-group",
     "imbalance",
-)
+]
+KINDS: tuple[FindingKind, ...] = get_args(FindingKind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +46,11 @@ class Finding:
     evidence : str
     """
 
-    kind: str
+    kind: FindingKind
     key: str
     other_key: str
     score: float
     evidence: str
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"a finding of the kind {self.kind!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +125,7 @@ class AuditResult(Record):
 
     def counts(self) -> dict[str, int]:
         """Count findings by kind."""
-        found = Counter(one.kind for one in self.findings)
+        found: Counter[str] = Counter(one.kind for one in self.findings)
         return {kind: found[kind] for kind in KINDS if found[kind]}
 
     def table(self) -> list[dict[str, Any]]:

@@ -160,7 +160,7 @@ def _self_check(seen: auditing.Examination, images: ImageSource | None, pixels: 
         planted = {(row, len(pixels) + number) for number, row in enumerate(rows)}
         both = _with_copies(pixels, copies)
         found = find_duplicates(both, thorough=True, random_state=seen.random_state)
-        checks["near-duplicate"] = auditing.check_copies(planted, found.pairs(both))
+        checks["near-duplicate"] = auditing.check_copies(planted, auditing.listed_pairs(found, both))
     return checks
 
 

@@ -72,3 +72,8 @@ def test_properties_of_files():
     assert found["size"].tolist() == [[50 + seed, 40] for seed in range(20)]
     assert "file type" not in found  # all are the same
     assert all(np.isfinite(values).all() for values in found.values())
+
+
+def test_many_classes_of_few_images_are_nothing_to_warn_about():
+    y = np.arange(40) // 2
+    assert shortcuts(KEYS[:40], [str(number) for number in range(20)], y, {"size": np.ones((40, 1)) * y[:, None]}) == []
