@@ -33,7 +33,7 @@ _MOST_NAMED = 40
 _MOST_CHARACTERS = 28
 
 
-def confusion(result: ProbeResult | FitResult | ProbeReport, *, shares: bool = False, ax: Axes | None = None) -> Axes:
+def confusion(result: object, *, shares: bool = False, ax: Axes | None = None) -> Axes:
     """Draw a confusion matrix: a row for each true class, a column for each predicted one.
 
     Parameters
@@ -86,7 +86,7 @@ def confusion(result: ProbeResult | FitResult | ProbeReport, *, shares: bool = F
     return axes
 
 
-def curve(report: CurveReport, *, ax: Axes | None = None) -> Axes:
+def curve(report: object, *, ax: Axes | None = None) -> Axes:
     """Draw how a metric grows with labels, with bands for the 95 % intervals; floors are grey.
 
     Parameters
@@ -106,6 +106,8 @@ def curve(report: CurveReport, *, ax: Axes | None = None) -> Axes:
     MissingExtraError
         matplotlib is not installed.
     """
+    if not isinstance(report, CurveReport):
+        raise UsageError(f"a {type(report).__name__} was given; expected what curve returned")
     kinds = {one.kind for one in report.curves}
     if len(kinds) != 1:
         raise UsageError(f"a plot takes curves over one kind of size, and the report has {', '.join(kinds) or 'none'}")
@@ -181,7 +183,7 @@ def embedding_map(
     return axes
 
 
-def reliability(result: ProbeResult | FitResult | ProbeReport, *, ax: Axes | None = None) -> Axes:
+def reliability(result: object, *, ax: Axes | None = None) -> Axes:
     """Draw how often predictions are right against how sure they were, in bins of equally many images.
 
     Parameters
@@ -287,9 +289,13 @@ def contact_sheet(
     return axes
 
 
-def _result_of(result: ProbeResult | FitResult | ProbeReport) -> ProbeResult:
+def _result_of(result: object) -> ProbeResult:
     if isinstance(result, FitResult):
         return result.result
+    if not isinstance(result, ProbeReport | ProbeResult):
+        raise UsageError(
+            f"a {type(result).__name__} was given; expected what probe or fit returned, or one of its results"
+        )
     if isinstance(result, ProbeReport):
         if not result.results:
             raise UsageError("the report holds no result")

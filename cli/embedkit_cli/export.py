@@ -56,7 +56,8 @@ def command(
     from embedkit import export
 
     export(files, output, file_format, shard_rows=shard_rows, force=force)
-    note(f"wrote {output}")
+    beside = f" (rows of length 1, so that inner products are cosines), and {output}.csv, which says whose they are"
+    note(f"wrote {output}{beside if output.lower().endswith('.faiss') or file_format == 'faiss' else ''}")
     return 0
 
 

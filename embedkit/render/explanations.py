@@ -45,15 +45,18 @@ def _influences(found: list[Influence]) -> str | None:
 
 def _places(one: Explanation) -> str:
     rows, columns = one.contributions.shape
-    order = np.argsort(-one.contributions, axis=None, kind="stable")[:_PLACES]
+    order = np.argsort(-np.abs(one.contributions), axis=None, kind="stable")[:_PLACES]
+    whole = min(one.box[:2]) <= 0 and max(one.box[2:]) >= 1
+    of_crop = "" if whole else ", counted within the crop that the network sees"
     named = [
         f"row {place // columns + 1} of {rows}, column {place % columns + 1} of {columns} "
         f"({one.contributions.flat[place]:+.3g})"
         for place in order.tolist()
     ]
     if one.bias is None:
-        return f"by covering them; most is lost at {'; '.join(named)}"
-    return f"they add up to {one.contributions.sum():.4g}, and {one.bias:+.4g} for all images; most: {'; '.join(named)}"
+        return f"by covering them; most changes at {'; '.join(named)}{of_crop}"
+    said = f"they add up to {one.contributions.sum():.4g}, and {one.bias:+.4g} for all images"
+    return f"{said}; most: {'; '.join(named)}{of_crop}"
 
 
 def _deletion(deletion: Deletion) -> str:
@@ -61,4 +64,5 @@ def _deletion(deletion: Deletion) -> str:
     return (
         f"{100 * deletion.fractions[half]:.0f} % of the places: {deletion.by_map[half]:.4g} by this map, "
         f"{deletion.at_random[half]:.4g} at random, {deletion.by_map[0]:.4g} with none"
+        + ("" if deletion.gain > 0 else "; THE MAP FAILS this check")
     )

@@ -34,7 +34,10 @@ def _of_image(one: Explanation, place: int, thumbnails: Thumbnails) -> str:
     )
     blocks = [
         tag("p", text(said)),
-        tag("p", text(f"{by} Red places speak for it, blue ones against it.", 400)),
+        tag(
+            "p",
+            text(f"{by} Red places speak for it, blue ones against it; what is veiled the network does not see.", 400),
+        ),
         tag("div", _overlay(one, thumbnails), thumbnails.picture(one.image), class_="photos"),
     ]
     if one.deletion is not None:
@@ -46,6 +49,8 @@ def _of_image(one: Explanation, place: int, thumbnails: Thumbnails) -> str:
         ]
         title = f"{one.score} as more of the image is covered: a map that finds what matters falls faster"
         blocks.append(charts.curves(series, title=title, across="share covered", share=False, logarithmic=False))
+        if deletion.gain <= 0:
+            blocks.append(tag("p", tag("b", "It does not fall faster: do not believe this map.")))
     if one.random_weights is not None:
         likeness = (
             f"The map of the same network with random weights correlates by {one.random_weights:.2f} (Spearman) with "
@@ -65,12 +70,31 @@ def _of_image(one: Explanation, place: int, thumbnails: Thumbnails) -> str:
     header = ["row", *(str(column + 1) for column in range(one.contributions.shape[1]))]
     numbers = table(header, rows, caption="What each place adds", numeric=range(len(header)))
     blocks.append(tag("details", tag("summary", "The numbers of the map"), numbers))
-    return section(f"Why {one.class_ or one.predicted}?", *blocks, id_=f"explained-{place}")
+    return section(f"{one.image}: why {one.class_ or one.predicted}?", *blocks, id_=f"explained-{place}")
 
 
 def _influences(found: Sequence[Influence], thumbnails: Thumbnails) -> str:
     shown = [thumbnails.picture(of.key, f"{of.label}, {of.contribution:+.3g}") for of in found]
     return tag("div", *shown, class_="photos")
+
+
+def _unseen(left: float, top: float, width: float, height: float, box: tuple[float, float, float, float]) -> list[str]:
+    """Veil what the network does not see: the parts of the photo outside its crop."""
+    x0, y0, x1, y1 = (min(max(end, 0.0), 1.0) for end in box)
+    parts = [(0.0, 0.0, x0, 1.0), (x1, 0.0, 1.0, 1.0), (x0, 0.0, x1, y0), (x0, y1, x1, 1.0)]
+    return [
+        tag(
+            "rect",
+            tag("title", "outside the crop that the network sees"),
+            x=left + a * width,
+            y=top + b * height,
+            width=(c - a) * width,
+            height=(d - b) * height,
+            class_="unseen",
+        )
+        for a, b, c, d in parts
+        if c - a > 1e-6 and d - b > 1e-6
+    ]
 
 
 def _overlay(one: Explanation, thumbnails: Thumbnails) -> str:
@@ -82,7 +106,8 @@ def _overlay(one: Explanation, thumbnails: Thumbnails) -> str:
     x0, y0, x1, y1 = one.box
     across, down = (x1 - x0) * width * scale / columns, (y1 - y0) * height * scale / rows
     most = float(np.abs(one.contributions).max()) or 1.0
-    places: list[str] = []
+    places = _unseen(left, top, width * scale, height * scale, one.box)
+    clear = len(places)
     for (row, column), value in np.ndenumerate(one.contributions):
         share = float(value) / most
         if abs(share) < _LEAST:
@@ -100,7 +125,7 @@ def _overlay(one: Explanation, thumbnails: Thumbnails) -> str:
             )
         )
     photo = thumbnails.use(one.image)
-    title = f"map of {one.image}: {len(places)} of {rows * columns} places speak clearly for it or against it"
+    title = f"map of {one.image}: {len(places) - clear} of {rows * columns} places speak clearly for it or against it"
     return tag(
         "svg", tag("title", text(title)), photo, *places, viewBox=f"0 0 {SIDE} {SIDE}", role="img", class_="overlay"
     )

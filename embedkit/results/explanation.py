@@ -34,6 +34,12 @@ class Deletion:
     by_map: list[float]
     at_random: list[float]
 
+    @property
+    def gain(self) -> float:
+        """How much lower the score is by the map than at random, mean over the fractions."""
+        steps = zip(self.at_random, self.by_map, strict=True)
+        return sum(other - own for other, own in steps) / max(1, len(self.fractions))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Influence:

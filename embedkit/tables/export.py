@@ -83,6 +83,8 @@ def export(
         raise UsageError(f"format {chosen!r} is not known; expected one of {', '.join(_FORMATS)}")
     if shard_rows is not None and (chosen != "parquet" or shard_rows < 1):
         raise UsageError(f"shard_rows={shard_rows} for {chosen}; expected 1 or more rows, of Parquet")
+    if shard_rows is not None and Path(out).suffix.lower().lstrip(".") in _FORMATS:
+        raise UsageError(f"{out} names a file, and shards go into a folder; name a folder")
     several = [sources] if isinstance(sources, FeatureTable | str | os.PathLike) else list(sources)
     if not several:
         raise UsageError("there is nothing to export; name at least one feature file")

@@ -111,6 +111,7 @@ def explain(
     eye = _Eye(head=head, backbone=backbone, random=random, seed=random_state)
     explanations: list[Explanation] = []
     skipped = [Skipped(*failure) for failure in images.failures]
+    notes: list[str] = []
     for key, ref in zip(images.keys, images.images, strict=True):
         try:
             with at_work(model):
@@ -120,6 +121,10 @@ def explain(
             continue
         with at_work(model):
             explanations.append(found if trained is None else trained.beside(found, eye.features))
+        if found.deletion is not None and found.deletion.gain <= 0:
+            notes.append(
+                f"{key}: covering what the map holds for important does no more than chance; do not believe it"
+            )
     return Explanations(
         origin=origin_of(
             "explain",
@@ -136,7 +141,7 @@ def explain(
         ),
         explanations=explanations,
         skipped=skipped,
-        notes=[] if trained is None else trained.notes,
+        notes=[*([] if trained is None else trained.notes), *notes],
     )
 
 
@@ -243,13 +248,16 @@ class _Trained:
         said = training_contributions(last, self.X, y, self.transform(features[None])[0], place)
         if said is None:
             note = (
-                "no training image's share in the score is known: the model is not linear with an L2 penalty, or was "
-                "fitted on other rows"
+                "the coefficients are not those of a linear model with an L2 penalty on these training rows (another "
+                "penalty or loss, class weights, or other rows), so that no image's share in the score is known"
+                if hasattr(last, "coef_")
+                else f"{type(last).__name__} is not linear in the features, so that no training image's share is known"
             )
             self.notes[:] = dict.fromkeys([*self.notes, note])
             return []
         order = np.argsort(-said, kind="stable")
-        chosen = cast(list[int], np.unique([*order[:_SHOWN], *order[::-1][:_SHOWN]]).tolist())
+        most, least = cast(list[int], order[:_SHOWN].tolist()), cast(list[int], order[::-1][:_SHOWN].tolist())
+        chosen = {row for row in most if said[row] > 0} | {row for row in least if said[row] < 0}
         return [
             Influence(key=self.table.keys[row], label=labels[row], contribution=float(said[row]))
             for row in sorted(chosen, key=lambda row: -said[row])
@@ -272,8 +280,17 @@ def _trained(
     table = named.table
     if table.spec.model_identity != spec.model_identity:
         raise UsageError(f"training {target.name} holds features of another backbone than the model's; name images")
-    if table.y is None or table.target_type not in ("class", "value"):
-        raise UsageError(f"training {target.name} has no labels of one class or value an image")
+    wanted = "class" if head.classes else "value"
+    if table.y is None or table.target_type != wanted:
+        raise UsageError(
+            f"training {target.name} has labels of the type {table.target_type!r}, the model of {wanted!r}; name what it "
+            "was fitted on"
+        )
+    if lacking := sorted(set(head.classes) - set(table.classes)):
+        raise UsageError(
+            f"training {target.name} holds no image of {', '.join(lacking)}, which the model knows; name what it was "
+            "fitted on"
+        )
     table = table[table.labelled]
     if table.split is not None and (table.split != "test").any():
         table = table[table.split != "test"]

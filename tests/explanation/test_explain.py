@@ -181,7 +181,7 @@ def test_command(labelled, folder, tmp_path, fitted):
     assert "by this map" in as_text(record)
     page = names[2].read_text()
     assert page.count("<rect") > 4
-    assert f"Why {one['class']}?" in page
+    assert f": why {one['class']}?" in page
 
 
 def test_what_cannot_be_explained_is_said(fitted, labelled):
