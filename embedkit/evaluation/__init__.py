@@ -16,7 +16,13 @@ from embedkit.evaluation.evaluating import ProbeRun, Protocol, evaluate
 from embedkit.evaluation.feature_rows import FeatureRows, is_large
 from embedkit.evaluation.judging import further_metrics, judge, per_image
 from embedkit.evaluation.labels import LabelType, PredictedLabels, TableLabels, encoded, labels_of
-from embedkit.evaluation.metrics import Metric, accuracy, mean_average_precision, mean_average_precision_11
+from embedkit.evaluation.metrics import (
+    Metric,
+    accuracy,
+    mean_average_precision,
+    mean_average_precision_11,
+    mean_average_precision_11_as_published,
+)
 from embedkit.evaluation.nearest_images import NearestImages, labels_of_rows
 from embedkit.evaluation.neighbours import nearest
 from embedkit.evaluation.predictions import Float64, Predicted, Targets, joined, predicted_classes, spread
@@ -83,6 +89,7 @@ __all__ = [
     "mcnemar_test",
     "mean_average_precision",
     "mean_average_precision_11",
+    "mean_average_precision_11_as_published",
     "mean_interval",
     "nearest",
     "nemenyi_critical_difference",

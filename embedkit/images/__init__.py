@@ -16,6 +16,7 @@ from embedkit.images.looks import Looks, looks_of
 from embedkit.images.manifest import DELIMITERS
 from embedkit.images.memo import StatMemo
 from embedkit.images.memory import digests_of, rows_of
+from embedkit.images.parquet import read_frame
 from embedkit.images.reading import ArchiveMember, EncodedRef, ImageRef, PixelRef, is_encoded, read_bytes
 from embedkit.images.remote import locate
 from embedkit.images.source import Column, ImageSource, Labels
@@ -58,6 +59,7 @@ __all__ = [
     "name_root",
     "open_source",
     "read_bytes",
+    "read_frame",
     "rows_of",
     "scale_factor",
     "thumbnails_of",

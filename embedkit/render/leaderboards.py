@@ -50,7 +50,7 @@ def leaderboards_text(comparison: Comparison) -> str:
         lines += [*pairs_in_words(board), ""]
     for ranks in comparison.average_ranks:
         lines += [*ranks_in_words(ranks), ""]
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join(map(printable, lines)).rstrip() + "\n"
 
 
 def cells(board: Leaderboard) -> list[tuple[str, ...]]:
@@ -144,7 +144,7 @@ def as_markdown(comparison: Comparison) -> str:
         first, *rest = ranks_in_words(ranks)
         lines += [f"## {first}", "", *(f"    {line}" for line in rest), ""]
     lines += [f"- {note}" for note in comparison.notes]
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join(map(printable, lines)).rstrip() + "\n"
 
 
 def _cells(board: Leaderboard, row: Standing) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-_RAW = frozenset({"r2", "pearson", "log_loss", "kappa"})
+_RAW = frozenset({"r2", "pearson", "log_loss", "quadratic_kappa", "kappa"})
 """Metrics that are no share of anything."""
 
 _TITLES = {
@@ -17,6 +17,7 @@ _TITLES = {
     "pearson": "Pearson's r",
     "average_precision": "average precision",
     "map_11_point": "mAP (11-point)",
+    "map_11_point_as_published": "mAP (11-point, as published)",
     "map_area": "mAP",
     "mean_per_class_accuracy": "mean per-class accuracy",
 }
