@@ -108,7 +108,7 @@ def test_a_record_of_another_kind_or_version_is_refused():
         with pytest.raises(ResultFileError, match="schema"):
             result_from({**plain, "schema": schema})
     for kind in ("future", ["curve"], None):
-        with pytest.raises(ResultFileError, match="is not known; expected one of comparison, curve"):
+        with pytest.raises(ResultFileError, match="is not known; expected one of audit, comparison, curve"):
             result_from({**plain, "kind": kind})
 
 
