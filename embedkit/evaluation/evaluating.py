@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import SplitError
-from embedkit.evaluation.duplicates import leaks
+from embedkit.evaluation.duplicates import Duplicates, find_duplicates, leaks
 from embedkit.evaluation.judging import further_metrics, judge, per_image
 from embedkit.evaluation.labels import TableLabels
 from embedkit.evaluation.predictions import Float64, Predicted, Targets, joined
@@ -45,6 +45,8 @@ class Protocol:
     metric : str
         The main one.
     run : callable (Task) -> Outcome
+    beside : tuple of str
+        Metrics that it reports beside the main one and that others do not.
     ships : bool
         The fitted steps are wanted: for a table without splits they are fitted once more, on all its rows.
     notes : tuple of str
@@ -54,6 +56,7 @@ class Protocol:
     estimator: str
     metric: str
     run: Callable[[Task], Outcome]
+    beside: tuple[str, ...] = ()
     ships: bool = False
     notes: tuple[str, ...] = ()
 
@@ -111,6 +114,7 @@ def evaluate(
     random_state: int = 0,
     as_published: bool = False,
     further: bool = True,
+    duplicates: Duplicates | None = None,
 ) -> ProbeRun:
     """Run a protocol on a table, judge its predictions for rows that no fit and no choice has seen.
 
@@ -132,6 +136,8 @@ def evaluate(
     further : bool
         Judge by further metrics too. Those that need a score of every class for every tested image are left out where
         that would be more than four million numbers.
+    duplicates : Duplicates, optional
+        Of the images of the table, as `find_duplicates` found them by their pixels; by default by these features.
 
     Raises
     ------
@@ -162,7 +168,9 @@ def evaluate(
             every = final_split(labels.y, groups, np.arange(len(table)), random_state=random_state)
             shipped = protocol.run(dataclasses.replace(tasks[0], split=every))
         seconds = time.monotonic() - started
-        leaked = leaks(table, features, splits, random_state)
+        if duplicates is None:
+            duplicates = find_duplicates(table, model, random_state=random_state)
+        leaked = leaks(table, splits, duplicates)
     tested = np.concatenate([split.test for split in splits])
     y = labels.targets[tested]
     if y.ndim == 2 and not y.any():
@@ -173,7 +181,7 @@ def evaluate(
         raise SplitError(
             f"{protocol.metric} is not defined on the {len(y)} tested images; {protocol.name} needs more of each class"
         )
-    metrics = _beside(protocol.metric, y, draws, outcomes, few_scores, random_state) if further else {}
+    metrics = _beside(protocol, y, draws, outcomes, few_scores, random_state) if further else {}
     first = splits[0]
     judged = [*outcomes, shipped]
     chosen_from = judged[-1:] if shipped is not outcomes[0] else outcomes
@@ -196,7 +204,7 @@ def evaluate(
         notes=_notes(protocol, tasks, outcomes, leaked.notes()),
         fit_seconds=seconds,
         metrics=metrics,
-        leaks=dataclasses.asdict(leaked),
+        leaks=leaked.counts(),
         as_published=as_published,
         fingerprint=table.spec.fingerprint,
         seed=random_state,
@@ -207,11 +215,12 @@ def evaluate(
 
 
 def _beside(
-    metric: str, y: Targets, draws: list[Predicted], outcomes: list[Outcome], few_scores: bool, random_state: int
+    protocol: Protocol, y: Targets, draws: list[Predicted], outcomes: list[Outcome], few_scores: bool, random_state: int
 ) -> dict[str, dict[str, Any]]:
     """Judge by further metrics, and the settings that a protocol reports beside its own by the main one."""
     ranked = draws if few_scores else [dataclasses.replace(draw, scores=None) for draw in draws]
-    found = further_metrics(metric, y, ranked, random_state)
+    metric = protocol.metric
+    found = further_metrics(metric, y, ranked, random_state, protocol.beside)
     for name in outcomes[0].others:
         settings = [joined(parts) for parts in zip(*(outcome.others[name] for outcome in outcomes), strict=True)]
         found[f"{metric} ({name})"] = judge([metric], y, settings, random_state=random_state)[metric]

@@ -20,9 +20,13 @@ METRICS: dict[str, Metric] = {
     "mean_per_class_accuracy": metrics.mean_per_class_accuracy,
     "top5_accuracy": metrics.top_5_accuracy,
     "macro_f1": metrics.macro_f1,
+    "weighted_f1": metrics.weighted_f1,
+    "quadratic_kappa": metrics.quadratic_kappa,
     "roc_auc": metrics.roc_auc,
+    "roc_auc_ovo": metrics.roc_auc_one_against_one,
     "average_precision": metrics.mean_average_precision,
     "map_11_point": metrics.mean_average_precision_11,
+    "map_11_point_as_published": metrics.mean_average_precision_11_as_published,
     "map_area": metrics.mean_average_precision_area,
     "log_loss": metrics.log_loss,
     "ece": metrics.expected_calibration_error,
@@ -31,7 +35,7 @@ METRICS: dict[str, Metric] = {
 }
 """By their names in results."""
 
-BOUNDED = frozenset(METRICS) - {"log_loss", "r2", "pearson"}
+BOUNDED = frozenset(METRICS) - {"log_loss", "r2", "pearson", "quadratic_kappa"}
 """Metrics that lie between 0 and 1."""
 
 _RESAMPLES, _FEWER_RESAMPLES, _LONG = 1000, 200, 1_000_000
@@ -88,10 +92,11 @@ def judge(
 
 
 def further_metrics(
-    main: str, y: Targets, draws: Sequence[Predicted], random_state: int = 0
+    main: str, y: Targets, draws: Sequence[Predicted], random_state: int = 0, own: Sequence[str] = ()
 ) -> dict[str, dict[str, Any]]:
-    """Judge by every metric that the predictions allow beside the main one."""
-    names = [name for name in applicable(y, draws[0]) if name != main]
+    """Judge by every metric that the predictions allow beside the main one, and a protocol's own."""
+    asked = [name for name in own if name != "roc_auc_ovo" or draws[0].scores is not None]
+    names = [name for name in [*applicable(y, draws[0]), *asked] if name != main]
     n_resamples = _RESAMPLES if y.dtype == np.float64 else _FEWER_RESAMPLES  # those of values cost little
     return judge(names, y, draws, n_resamples=n_resamples, random_state=random_state)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-_RAW = frozenset({"r2", "pearson", "log_loss", "kappa"})
+_RAW = frozenset({"r2", "pearson", "log_loss", "quadratic_kappa", "kappa"})
 """Metrics that are no share of anything."""
 
 _TITLES = {
@@ -17,6 +17,7 @@ _TITLES = {
     "pearson": "Pearson's r",
     "average_precision": "average precision",
     "map_11_point": "mAP (11-point)",
+    "map_11_point_as_published": "mAP (11-point, as published)",
     "map_area": "mAP",
     "mean_per_class_accuracy": "mean per-class accuracy",
 }
@@ -80,6 +81,13 @@ def params_text(params: Mapping[str, object]) -> str:
 def chosen_text(params: Mapping[str, object], at_edge: bool) -> str:
     """Write what was chosen, and whether a wider grid might do better."""
     return params_text(params) + (" (end of grid)" if at_edge else "")
+
+
+def label_text(label: object) -> str:
+    """Write a label of any kind: text, a value, several names, or none."""
+    if isinstance(label, list):
+        return ", ".join(map(str, label))  # pyright: ignore[reportUnknownArgumentType]
+    return "" if label is None else f"{label:.6g}" if isinstance(label, float) else str(label)
 
 
 def features_text(model: str, floor: bool) -> str:

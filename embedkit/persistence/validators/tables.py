@@ -282,6 +282,8 @@ TABLES: dict[str, Validator] = {
     "sklearn.preprocessing._label.LabelEncoder": nothing,
     "sklearn.preprocessing._label.MultiLabelBinarizer": nothing,
     "sklearn.random_projection.GaussianRandomProjection": fields({"components_": floats("c n")}),
+    "embedkit.estimators.linear_svc.LinearSVC": _LINEAR,
+    "embedkit.estimators.linear_svc.LinearSVCPath": _LINEAR,
     "embedkit.estimators.logistic.LogisticRegression": _LINEAR,
     "embedkit.estimators.logistic_path.LogisticRegressionPath": _LINEAR,
     "embedkit.estimators.nearest_rows.NearestRows": _nearest_rows,

@@ -17,11 +17,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from embedkit.errors import UsageError
-from embedkit.evaluation import LabelType, Outcome, ProbeRun, Protocol, Task, evaluate, is_large, labels_of
-from embedkit.probes.grids import svm
+from embedkit.evaluation import Duplicates, LabelType, Outcome, ProbeRun, Protocol, Task, evaluate, is_large, labels_of
 from embedkit.probes.imported import checked, import_estimator, is_path
 from embedkit.probes.imported import run as run_imported
-from embedkit.probes.logistic import logistic, one_against_rest, pca_logistic
+from embedkit.probes.linear import logistic, one_against_rest, pca_logistic, svm
 from embedkit.probes.neighbours import knn
 from embedkit.probes.onepass import lda, ridge
 from embedkit.tables import FeatureTable
@@ -53,7 +52,10 @@ ESTIMATORS = tuple(_RUNS["class"])
 
 
 def default_estimators(table: FeatureTable) -> tuple[str, ...]:
-    """Return the names that a table is probed with when none is asked for: those that suit its labels and its size."""
+    """Return the names that a table is probed with when none is asked for: those that suit its labels and its size.
+
+    On a large table an SVM takes several times as long as logistic regression.
+    """
     names = _BY_DEFAULT.get(table.target_type, _BY_DEFAULT["class"])
     return tuple(name for name in names if not (name == "svm" and is_large(table)))
 
@@ -69,14 +71,15 @@ def quick(
     params: Mapping[str, Sequence[Any]] | None = None,
     device: str = "auto",
     further: bool = True,
+    duplicates: Duplicates | None = None,
 ) -> ProbeRun:
     """Run the protocol with one estimator on one table.
 
     Parameters
     ----------
     table : FeatureTable
-        With labels. Features larger than half a gigabyte are read block by block, unless the estimator needs them in
-        memory: an SVM, or one of the user's.
+        With labels. Features larger than half a gigabyte are read block by block, unless the estimator is one of the
+        user's and needs them in memory.
     estimator : str or estimator of scikit-learn
         For classes ``"logistic"``, ``"pca+logistic"``, ``"svm"``, ``"knn"``, ``"ridge"`` or ``"lda"``; for values
         ``"ridge"``; for several labels a row ``"logistic"`` (one against the rest) or ``"ridge"``. Or the dotted path
@@ -96,6 +99,8 @@ def quick(
     further : bool
         Judge by further metrics too. Those that need a score of every class for every tested image are left out
         where that would be more than four million numbers.
+    duplicates : Duplicates, optional
+        As in `embedkit.evaluation.evaluate`.
 
     Returns
     -------
@@ -119,7 +124,16 @@ def quick(
         run=_run_of(estimator, params, kind, random_state, device),
         ships=True,
     )
-    return evaluate(protocol, table, model=model, floor=floor, folds=folds, random_state=random_state, further=further)
+    return evaluate(
+        protocol,
+        table,
+        model=model,
+        floor=floor,
+        folds=folds,
+        random_state=random_state,
+        further=further,
+        duplicates=duplicates,
+    )
 
 
 def check_estimator(
