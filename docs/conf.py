@@ -7,7 +7,11 @@ and say which.
 import os
 import tempfile
 
-import embedkit
+# Fits of a few hundred rows only get into each other's way with a thread for each core; read when NumPy is imported.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
+import embedkit  # noqa: E402
 
 project = "embedkit"
 author = "The embedkit developers"

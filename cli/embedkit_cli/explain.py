@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from embedkit_cli.help import Command
 from embedkit_cli.options import json_option, result_options, store_option, trust_pickle_option
 from embedkit_cli.output import check_outputs, finish
 from embedkit_cli.progress import ProgressBar
 
 
-@click.command("explain")
+@click.command("explain", cls=Command, first=("--class", "--training", "--output", "--report", "--weights"))
 @click.argument("model", type=click.Path(), metavar="MODEL.skops")
 @click.argument("sources", nargs=-1, required=True, type=click.Path(), metavar="IMAGE...")
 @click.option("--class", "class_", metavar="NAME", help="The class to explain; by default the predicted one.")

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from embedkit.backbones import FeatureRequest, ListedModel, hub_answers, resolve_device, shortlist
+from embedkit.backbones import FeatureRequest
 from embedkit.images import ImageSource
 from embedkit.workflows.pace import TRIED, seconds_an_image
+
+if TYPE_CHECKING:
+    from embedkit.backbones import ListedModel
 
 _MOST_COST = {"cpu": 5.0, "cuda": 20.0}
 """Of a backbone that has to be fetched, in passes of the bundled one: what a machine does in reasonable time."""
@@ -57,6 +61,8 @@ def find_candidates(sources: Sequence[ImageSource], *, device: str = "auto", flo
     floors : bool
         Each network runs with random weights, too.
     """
+    from embedkit.backbones import hub_answers, resolve_device, shortlist  # they import timm
+
     listed = shortlist()
     online = hub_answers()
     most = _MOST_COST[resolve_device(device).partition(":")[0]]

@@ -121,7 +121,8 @@ def test_curves(cli, manifest):
         assert all(len(point["values"]) == 3 for point in curve["points"])
     ran = cli("probe", "a.h5", "--fractions", "0.5,1", "--no-floors")
     assert ran.code == 0, ran.err
-    assert ran.out.splitlines()[0].split("  ")[0] == "features"
+    assert ran.out.startswith("logistic on test_resnet: 50 % of the training photos give ")
+    assert ran.out.splitlines()[2].split("  ")[0] == "features"
     assert "accuracy of logistic, mean over 5 draws with its 95 % interval" in ran.out
     for arguments, message in (
         (("--shots", "1,x"), "not a list of whole numbers"),

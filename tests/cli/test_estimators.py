@@ -33,7 +33,8 @@ def test_an_estimator_by_path_with_a_grid(cli, table):
 def test_a_column_of_values_is_ridge_regression(cli, table):
     ran = cli("probe", table, "--label-column", "size", "--no-floors")
     assert ran.code == 0, ran.err
-    header, row = ran.out.splitlines()[:2]
+    said, _, header, row = ran.out.splitlines()[:4]
+    assert "of the variance of the values is explained" in said
     assert header.split()[:3] == ["features", "estimator", "R2"]
     assert row.split()[1] == "ridge"
     assert float(row.split()[2]) > 0.9

@@ -20,6 +20,7 @@ COMMANDS = (
     "compare",
     "fit",
     "predict",
+    "explain",
     "report",
     "info",
     "store",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from embedkit import compare, extract, shortlist
+from embedkit import backbones, compare, extract, shortlist
 from embedkit.errors import UsageError
 from embedkit.images import open_source
 from embedkit.workflows import candidates
@@ -24,7 +24,7 @@ def unmeasured(monkeypatch):
 
 
 def found(photos, monkeypatch, *, online, device="cpu", floors=True):
-    monkeypatch.setattr(candidates, "hub_answers", lambda: online)
+    monkeypatch.setattr(backbones, "hub_answers", lambda: online)
     return find_candidates([open_source(photos)], device=device, floors=floors)
 
 
@@ -57,8 +57,8 @@ def test_feature_files_have_their_models(photos, tmp_path):
 
 
 def test_a_comparison_says_what_it_takes_before_it_starts(photos, monkeypatch, tmp_path):
-    monkeypatch.setattr(candidates, "hub_answers", lambda: False)
-    monkeypatch.setattr(candidates, "shortlist", lambda: shortlist()[:1])
+    monkeypatch.setattr(backbones, "hub_answers", lambda: False)
+    monkeypatch.setattr(backbones, "shortlist", lambda: shortlist()[:1])
     said = []
     comparison = compare(photos, "auto", floors=False, folds=2, store=tmp_path / "store", chosen=said.append)
     assert [one.name for one in said[0].models] == ["tf_efficientnet_lite0.in1k"]
