@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit import FeatureTable
-from embedkit.evaluation import mcnemar_test, paired_permutation_test
+from embedkit.evaluation import find_duplicates, mcnemar_test, paired_permutation_test
 from embedkit.probes import run_protocol
 from embedkit.specs import BackboneSpec, DecodeSpec, FeatureSpec, PreprocessSpec
 from embedkit.tables import TableHead
@@ -57,18 +57,20 @@ def draw(random: np.random.Generator, centres: npt.NDArray[Any]) -> tuple[npt.ND
 def p_values(random: np.random.Generator, protocol: str, centres: npt.NDArray[Any]) -> tuple[float, float]:
     signal, y = draw(random, centres)
     tables = [table((signal + random.standard_normal(signal.shape)).astype(np.float32), y) for _ in range(2)]
-    one, other = (run_protocol(protocol, each, model="m", estimator=None).per_image for each in tables)
+    duplicates = find_duplicates(tables[0])
+    one, other = (run_protocol(protocol, each, model="m", duplicates=duplicates).per_image for each in tables)
     return mcnemar_test(one > 0, other > 0).p_value, paired_permutation_test(one, other, n_resamples=999).p_value
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=500)
+    parser.add_argument("--protocols", default="quick,simpleshot")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "null.json")
     arguments = parser.parse_args()
     results: list[dict[str, Any]] = []
     centres = np.random.default_rng(7).standard_normal((CLASSES, WIDTH)) * 0.7
-    for protocol in ("quick", "simpleshot"):
+    for protocol in arguments.protocols.split(","):
         random = np.random.default_rng(11)
         found = np.array([p_values(random, protocol, centres) for _ in range(arguments.draws)])
         for test, p in zip(("mcnemar", "permutation"), found.T, strict=True):

@@ -198,7 +198,10 @@ def evaluate(
         selected_on=outcomes[0].selected_on,
         reported_on=first.reported_on,
         floor=floor,
-        notes=[*_notes(protocol, tasks, outcomes, leaked.notes()), *_of_interval(main["interval"], protocol, draws)],
+        notes=[
+            *_notes(protocol, tasks, outcomes, leaked.notes()),
+            *_of_interval(main["value"], main["interval"], protocol.metric, draws),
+        ],
         fit_seconds=seconds,
         metrics=metrics,
         leaks=leaked.counts(),
@@ -254,10 +257,11 @@ def _notes(protocol: Protocol, tasks: list[Task], outcomes: list[Outcome], leake
     return list(dict.fromkeys([*notes, *(note for outcome in outcomes for note in outcome.notes)]))
 
 
-def _of_interval(interval: tuple[float, float] | None, protocol: Protocol, draws: list[Predicted]) -> list[str]:
+def _of_interval(value: float, interval: tuple[float, float] | None, metric: str, draws: list[Predicted]) -> list[str]:
     """Say what the interval is over where that is more than test images, and why there is none."""
     if interval is None:
-        return [f"{protocol.metric} has no interval: the test images of some class are too few to tell how it varies"]
+        few = "nothing varies among the test images" if value in (0, 1) else "some class has too few test images"
+        return [f"{metric} has no interval: {few} to tell by how much it varies"]
     if any(not np.array_equal(draw.targets, draws[0].targets) for draw in draws[1:]):
         return [f"the interval is over the test images and the {len(draws)} draws of training images together"]
     return []

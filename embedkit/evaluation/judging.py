@@ -58,6 +58,8 @@ WITHOUT_INTERVAL = frozenset({"ece"})
 """The error of calibration is biased upwards by more than it varies: of a calibrated model it is never 0."""
 
 _PRECISIONS = frozenset({"average_precision", "map_11_point", "map_area"})
+LEAST_FOR_LOSSES = 100
+"""Rows: of fewer, the few large losses of a sure model that decide its mean are mostly not among them."""
 LEAST_OF_CLASS = 10
 """Rows that each class needs for intervals of its precision: that of few rows is biased."""
 
@@ -77,8 +79,8 @@ def judge(
 
     One draw: by the choice of the test rows. Several draws that differ: by that of the test rows and of the draws
     together. The interval is None where the metric is not defined (one class in the test rows, constant values), where
-    it is a mean over classes one of which has a single row, or, of precisions, fewer than ten, and of the error of
-    calibration.
+    it is a mean over classes one of which has a single row, or, of precisions, fewer than ten, of a log-loss,
+    fewer than a hundred, and of the error of calibration.
     """
     if all(np.array_equal(draw.targets, draws[0].targets) for draw in draws[1:]):
         draws = draws[:1]  # draws of all rows: they say nothing of others
@@ -94,6 +96,8 @@ def judge(
             continue
         if len(draws) == 1 and y.ndim == 1 and name in ("accuracy", "top5_accuracy"):
             judged[name]["interval"] = wilson_interval(round(value * len(y)), len(y))
+        elif name == "log_loss" and len(y) < LEAST_FOR_LOSSES:
+            continue
         elif (spread := _spread(name, y, draws)) is not None:
             judged[name]["interval"] = interval(values[name], spread, _SCALES[name])
         elif name not in _ROWS and name != "mean_per_class_accuracy" and _sizes(y).min() >= _least(name):

@@ -66,13 +66,15 @@ def test_one_row_a_class_has_no_interval_of_its_means():
 
 def test_the_error_of_calibration_and_the_precision_of_few_rows_have_no_interval():
     random = np.random.default_rng(0)
-    p = random.dirichlet(np.ones(3), 60)
+    p = random.dirichlet(np.ones(3), 120)
     y = np.array([random.choice(3, p=row) for row in p])
     predicted = Predicted(targets=p.argmax(axis=1), scores=p, are_probabilities=True)
     found = judge(["ece", "log_loss"], y, [predicted])
     assert found["ece"]["value"] > 0
     assert found["ece"]["interval"] is None
     assert found["log_loss"]["interval"] is not None
+    few = Predicted(targets=predicted.targets[:99], scores=p[:99], are_probabilities=True)
+    assert judge(["log_loss"], y[:99], [few])["log_loss"]["interval"] is None
     for positives, shown in ((9, False), (10, True)):
         marks = np.zeros((60, 2), bool)
         marks[:positives] = True
