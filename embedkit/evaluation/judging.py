@@ -54,13 +54,13 @@ _SCALES: dict[str, Scale] = {
 }
 """Where intervals are symmetric; the logit of the others."""
 
-WITHOUT_INTERVAL = frozenset({"ece"})
-"""The error of calibration is biased upwards by more than it varies: of a calibrated model it is never 0."""
+WITHOUT_INTERVAL = frozenset({"ece", "map_11_point", "map_area"})
+"""Biased by more than they vary: the error of calibration is never 0, of a calibrated model either, and the highest
+precision at a recall or any higher one is partly that of chance."""
 
-_PRECISIONS = frozenset({"average_precision", "map_11_point", "map_area"})
 LEAST_FOR_LOSSES = 100
 """Rows: of fewer, the few large losses of a sure model that decide its mean are mostly not among them."""
-LEAST_OF_CLASS = 10
+LEAST_OF_CLASS = 20
 """Rows that each class needs for intervals of its precision: that of few rows is biased."""
 
 _RESAMPLES, _FEWER_RESAMPLES, _LONG = 1000, 200, 1_000_000
@@ -79,8 +79,8 @@ def judge(
 
     One draw: by the choice of the test rows. Several draws that differ: by that of the test rows and of the draws
     together. The interval is None where the metric is not defined (one class in the test rows, constant values), where
-    it is a mean over classes one of which has a single row, or, of precisions, fewer than ten, of a log-loss,
-    fewer than a hundred, and of the error of calibration.
+    it is a mean over classes one of which has a single row, or, of average precisions, fewer than twenty, of a log-loss,
+    fewer than a hundred, and of the error of calibration and interpolated precisions.
     """
     if all(np.array_equal(draw.targets, draws[0].targets) for draw in draws[1:]):
         draws = draws[:1]  # draws of all rows: they say nothing of others
@@ -135,7 +135,7 @@ def _sizes(y: Targets) -> npt.NDArray[np.intp]:
 
 
 def _least(name: str) -> int:
-    return LEAST_OF_CLASS if name in _PRECISIONS else 2
+    return LEAST_OF_CLASS if name == "average_precision" else 2
 
 
 def further_metrics(

@@ -75,7 +75,7 @@ def test_the_error_of_calibration_and_the_precision_of_few_rows_have_no_interval
     assert found["log_loss"]["interval"] is not None
     few = Predicted(targets=predicted.targets[:99], scores=p[:99], are_probabilities=True)
     assert judge(["log_loss"], y[:99], [few])["log_loss"]["interval"] is None
-    for positives, shown in ((9, False), (10, True)):
+    for positives, shown in ((19, False), (20, True)):
         marks = np.zeros((60, 2), bool)
         marks[:positives] = True
         ranked = Predicted(targets=marks, scores=random.standard_normal((60, 2)))
