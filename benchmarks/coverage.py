@@ -99,7 +99,8 @@ def truth_of(kind: str, k: int, skewed: bool, signal: float) -> dict[str, float]
     if kind != "few-shot draws":
         sample = make(random, rows, k, skewed, signal)
         return {name: one["value"] for name, one in judged_value(kind, sample).items()}
-    parts = [judged_value(kind, make(random, rows // 10, k, skewed, signal)) for _ in range(40)]
+    # The draws decide, so many are wanted.
+    parts = [judged_value(kind, make(random, 1000, k, skewed, signal)) for _ in range(300)]
     return {name: float(np.mean([part[name]["value"] for part in parts])) for name in parts[0]}
 
 

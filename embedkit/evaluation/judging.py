@@ -79,8 +79,8 @@ def judge(
 
     One draw: by the choice of the test rows. Several draws that differ: by that of the test rows and of the draws
     together. The interval is None where the metric is not defined (one class in the test rows, constant values), where
-    it is a mean over classes one of which has a single row, or, of average precisions, fewer than twenty, of a log-loss,
-    fewer than a hundred, and of the error of calibration and interpolated precisions.
+    it is a mean over classes one of which has a single row, or, of average precisions, fewer than twenty, of a
+    log-loss, fewer than a hundred, and of the error of calibration and interpolated precisions.
     """
     if all(np.array_equal(draw.targets, draws[0].targets) for draw in draws[1:]):
         draws = draws[:1]  # draws of all rows: they say nothing of others
