@@ -133,13 +133,16 @@ def interval(values: Sequence[float], spread: Spread, scale: Scale) -> tuple[flo
     (float, float) or None
         None where nothing varies and the scale has no end there.
     """
-    mean, variance, freedom = float(np.mean(values)), spread.variance, spread.freedom
+    mean, variance = float(np.mean(values)), spread.variance
+    quantile = float(_special.stdtrit(spread.freedom, 0.975))
     if len(values) > 1:
         together = max(0.0, spread.of_draws - spread.variance) / (len(values) - 1)
-        parts = np.array([np.var(values, ddof=1) / len(values), max(0.0, spread.variance - together)])
-        variance = float(parts.sum())
-        freedom = _freedom(parts, np.array([len(values) - 1, spread.freedom])) if variance else spread.freedom
-    quantile = float(_special.stdtrit(freedom, 0.975))
+        by_draws, by_rows = float(np.var(values, ddof=1)) / len(values), max(0.0, spread.variance - together)
+        variance = by_draws + by_rows
+        # Each part with a quantile of its own: degrees of freedom of the sum would be guessed from few draws.
+        of_draws = float(_special.stdtrit(len(values) - 1, 0.975))
+        if variance > 0:
+            quantile = float(np.sqrt((of_draws**2 * by_draws + quantile**2 * by_rows) / variance))
     if scale == "share":
         return _of_share(mean, variance, quantile, spread.rows)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

@@ -169,9 +169,9 @@ def test_several_draws_give_their_mean_and_its_interval() -> None:
     rest = ((table - table.mean(axis=0) - table.mean(axis=1)[:, None] + 0.8) ** 2).sum() / 18
     by_draws, by_rows = of_draws / 30, max(0.0, rows - rest) / 30
     variance = by_draws + by_rows
-    freedom = variance**2 / (by_draws**2 / 2 + by_rows**2 / 9)
     # Wilson's of as many rows as that variance is worth.
-    z2, worth = scipy.stats.t.ppf(0.975, freedom) ** 2, 0.8 * 0.2 / variance
+    by_two, by_nine = scipy.stats.t.ppf(0.975, [2, 9]) ** 2
+    z2, worth = (by_two * by_draws + by_nine * by_rows) / variance, 0.8 * 0.2 / variance
     half = np.sqrt(z2) / (worth + z2) * np.sqrt(0.16 * worth + z2 / 4)
     centre = (0.8 * worth + z2 / 2) / (worth + z2)
     assert judged["interval"] == pytest.approx((centre - half, centre + half))
