@@ -2,7 +2,7 @@
 PYTHON ?= $(shell python3 -c 'import ruff, pyright, importlinter, pytest' 2>/dev/null && echo python3 || echo .venv/bin/python)
 ENVIRONMENT := $(filter .venv/%, $(PYTHON))
 
-.PHONY: help lint format test check faults
+.PHONY: help lint format test check faults fuzz pages
 
 help: ## show this help
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
@@ -24,6 +24,16 @@ check: lint test ## what CI runs
 
 faults: $(ENVIRONMENT) ## the long fault runs of the store: kills, full disks, flipped bits (about five minutes)
 	$(PYTHON) -m benchmarks.store_faults
+
+ASSETS ?= $(or $(EMBEDKIT_TEST_ASSETS),../shared)
+pages: $(ENVIRONMENT) ## the pages of two real data sets, for the documentation (docs/pages, not committed)
+	mkdir -p docs/pages
+	for data in grocery pacs; do \
+		$(PYTHON) -c 'from embedkit_cli.main import main; main()' probe $(ASSETS)/data/$$data/split.csv \
+			--report docs/pages/$$data.html --force || exit 1; done
+
+fuzz: $(ENVIRONMENT) ## 40,000 changed files of every kind that is read, and what becomes of them (about half an hour)
+	$(PYTHON) -m benchmarks.fuzz
 
 .venv/bin/python: pyproject.toml
 	python3 -m venv .venv

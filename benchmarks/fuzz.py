@@ -1,8 +1,9 @@
 """What embedkit makes of files whose bytes somebody has changed; prints how often which outcome was seen.
 
-    python -m benchmarks.fuzz                    every kind, 20,000 changes and more in all (`make fuzz`), some minutes
+    python -m benchmarks.fuzz                    every kind, 20,000 changes and more in all (`make fuzz`)
     python -m benchmarks.fuzz --mutations 300    as many of each kind, as the tests do
     python -m benchmarks.fuzz memo part          some kinds
+    python -m benchmarks.fuzz --seed 1 --output F.json --seconds 240    in pieces: what F.json has of a seed is done
 
 A kind is a `Kind`: a sound file, what to do with a changed one, and, where the file carries a checksum, how to repair
 that (then the attacker owns the checksum, and a wrong result is counted apart). Modules `benchmarks/fuzz_*.py` hold the
@@ -19,6 +20,7 @@ and the exit code is 1 unless the last five are 0 (`wrong_with_checksum` is not 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import logging
 import os
@@ -28,10 +30,14 @@ import select
 import signal
 import sys
 import tempfile
+import time
+import warnings
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from embedkit.errors import EmbedkitError
 
@@ -122,18 +128,32 @@ _WORDS = (
 )
 
 
-def mutations(kind: Kind, count: int) -> Iterator[tuple[bytes, bool]]:
+def mutations(kind: Kind, count: int, seed: int) -> Iterator[tuple[bytes, bool]]:
     """Yield changed files, and whether their checksums were repaired."""
-    chance = random.Random(kind.name)
+    chance = random.Random(f"{kind.name} {seed}")
     for number in range(count):
         data = changed(kind.sound, chance)
         resealed = kind.reseal is not None and number % 2 == 1
         yield (kind.reseal(data), True) if resealed and kind.reseal is not None else (data, False)
 
 
-def fuzz(kind: Kind, count: int) -> dict[str, int]:
+def sealed_zip(data: bytes) -> bytes:
+    """Return a changed archive of stored members with their checksums made to fit."""
+    buffer = io.BytesIO()
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as then, zipfile.ZipFile(buffer, "w") as now:
+            for member in then.infolist():
+                at = member.header_offset
+                skipped = 30 + sum(int.from_bytes(data[at + place : at + place + 2], "little") for place in (26, 28))
+                now.writestr(member.filename, data[at + skipped : at + skipped + member.file_size])
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OverflowError, UserWarning):
+        return data
+    return buffer.getvalue()
+
+
+def fuzz(kind: Kind, count: int, seed: int = 0) -> dict[str, int]:
     """Try changes of a kind; return how often which outcome was seen."""
-    tried = list(mutations(kind, count))
+    tried = list(mutations(kind, count, seed))
     counts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         expected = repr(kind.read(_fresh(Path(folder), "sound"), kind.sound))
@@ -144,7 +164,9 @@ def fuzz(kind: Kind, count: int) -> dict[str, int]:
                 if outcome == "wrong" and (kind.owned or tried[done][1]):
                     outcome = "wrong_with_checksum"
                 if outcome in MUST_BE_0:
-                    print(f"  {kind.name} {done}: {outcome}", file=sys.stderr, flush=True)
+                    print(f"  {kind.name} {done} of seed {seed}: {outcome}", file=sys.stderr, flush=True)
+                    if keep := os.environ.get("FUZZ_KEEP"):
+                        (Path(keep) / f"{kind.name} {seed} {done} {outcome}").write_bytes(tried[done][0])
                 counts[outcome] += 1
                 done += 1
     return dict(counts)
@@ -195,34 +217,51 @@ def _try_all(kind: Kind, tried: list[tuple[bytes, bool]], folder: Path, expected
 def _try(kind: Kind, data: bytes, folder: Path, expected: str) -> str:
     try:
         return "s" if repr(kind.read(folder, data)) == expected else "o"
-    except EmbedkitError as error:
-        return "r" if len(str(error).splitlines()) == 1 else "t"
-    except MemoryError:
-        return "m"
     except BaseException as error:
+        if _is_of_memory(error):
+            return "m"
+        if isinstance(error, EmbedkitError) and len(str(error).splitlines()) == 1:
+            return "r"
         if os.environ.get("FUZZ_TRACEBACKS"):
             logging.getLogger("fuzz").critical("%s", kind.name, exc_info=error)
         return "t"
 
 
-def main() -> int:
-    from benchmarks import fuzz_files, fuzz_store
+def _is_of_memory(error: BaseException | None) -> bool:
+    """Whether memory was wanted that there is not, also where a refusal was made of that."""
+    return error is not None and (isinstance(error, MemoryError) or _is_of_memory(error.__cause__ or error.__context__))
 
-    kinds = {kind.name: kind for kind in (*fuzz_store.kinds(), *fuzz_files.kinds())}
+
+def main() -> int:
+    from benchmarks import fuzz_files, fuzz_images, fuzz_store
+
+    kinds = {kind.name: kind for kind in (*fuzz_store.kinds(), *fuzz_images.kinds(), *fuzz_files.kinds())}
     parser = argparse.ArgumentParser(description="What embedkit makes of files whose bytes somebody has changed.")
     parser.add_argument("kinds", nargs="*", choices=[*kinds, []], help="which ones (default: all)")
-    parser.add_argument("--mutations", type=int, default=3000, help="how many changes of each kind")
-    parser.add_argument("--output", type=Path, help="write the counts into a JSON file")
+    parser.add_argument("--mutations", type=int, default=1000, help="how many changes of each kind")
+    parser.add_argument("--seed", type=int, default=0, help="another one makes other changes")
+    parser.add_argument("--seconds", type=float, default=1e9, help="begin no further kind after so long")
+    parser.add_argument("--output", type=Path, help="add the counts to a JSON file; what it has of a seed is not done")
     options = parser.parse_args()
     logging.disable(logging.ERROR)  # thousands of damaged files are named
-    outcome: dict[str, dict[str, int]] = {}
+    warnings.simplefilter("ignore")  # of torch, on pickles that say odd protocols
+    began, outcome = time.monotonic(), dict[str, dict[str, int]]()
+    seen: dict[str, Any] = {}
+    if options.output and options.output.exists():
+        seen = json.loads(options.output.read_text())["kinds"]
     for name in options.kinds or kinds:
-        outcome[name] = fuzz(kinds[name], options.mutations)
+        done = seen.setdefault(name, {})
+        if str(options.seed) in done or time.monotonic() - began > options.seconds:
+            continue
+        outcome[name] = done[str(options.seed)] = fuzz(kinds[name], options.mutations, options.seed)
         print(f"{name}:", ", ".join(f"{key} {value}" for key, value in sorted(outcome[name].items())), flush=True)
+        if options.output:
+            totals: Counter[str] = Counter()
+            for counts in (counts for seeds in seen.values() for counts in seeds.values()):
+                totals.update(counts)
+            record = {"changes": sum(totals.values()), "totals": totals, "kinds": seen}
+            options.output.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
     print(json.dumps(outcome))
-    if options.output:
-        before: dict[str, dict[str, int]] = json.loads(options.output.read_text()) if options.output.exists() else {}
-        options.output.write_text(json.dumps({**before, **outcome}, indent=1) + "\n")
     return int(any(counts.get(key) for counts in outcome.values() for key in MUST_BE_0))
 
 

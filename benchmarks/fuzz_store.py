@@ -15,12 +15,16 @@ import numpy as np
 from benchmarks.fault_rows import DIGESTS, FEATURES, SPEC
 from benchmarks.fuzz import Kind
 from embedkit.backbones import FeatureRequest
+from embedkit.backbones.conversions import Conversion
+from embedkit.errors import EmbedkitError
 from embedkit.extraction.plan import PlanFile
+from embedkit.extraction.resolution import RequestMemo, Resolution
 from embedkit.files import TRAILER, seal
 from embedkit.images import StatMemo
 from embedkit.specs import canonical_json
 from embedkit.store import FeatureStore
 from embedkit.store.layout import committed_name
+from embedkit.store.parts import write_part
 from embedkit.tables import FeatureTable
 
 _ROWS = 20
@@ -49,11 +53,14 @@ def _kinds(folder: Path) -> list[Kind]:
     return [
         Kind("marker", (store.path / "embedkit-store.json").read_bytes(), _marker),
         *[Kind(name, content, _beside(name)) for name, content in beside.items()],
+        Kind("parts.index", _part_index(), _read_part_index, _resealed),
         Kind("part", parts[-1].read_bytes(), _part, _resealed, owned=True),
         Kind("part_of_old_name", parts[-1].read_bytes(), _damaged_part),
         Kind("undecodable", undecodable.read_bytes(), _undecodable, owned=True),
         Kind("lease", _lease(folder), _read_lease, _resealed),
         Kind("memo", _memo(folder), _read_memo),
+        Kind("memo of requests", _request_memo(folder), _read_request_memo),
+        Kind("memo of networks", _network(folder), _read_network, _resealed),
         Kind("feature_file", _feature_file(folder), _read_feature_file, _resealed),
         Kind("plan", _plan(), _read_plan, _plan_resealed),
     ]
@@ -103,6 +110,36 @@ def _committed(store: FeatureStore, kind: str, data: bytes) -> None:
     """Put a file in with a name that is true of its bytes: the attacker owns that checksum."""
     name = committed_name("part" if kind == "part" else "undecodable", len(data), hashlib.sha256(data).hexdigest())
     (store.features(SPEC).folder / name).write_bytes(data)
+
+
+# A store whose parts stay what they are, so that its index is believed; it goes with the process.
+_INDEXED = tempfile.TemporaryDirectory()
+
+
+def _part_index() -> bytes:
+    features = FeatureStore(_INDEXED.name).features(SPEC)
+    features.folder.mkdir(parents=True)
+    for row in range(_ROWS):
+        write_part(features.folder, SPEC, DIGESTS[[row]], [FEATURES[[row]]])
+    time.sleep(0.1)  # what is as young as its index is looked at again
+    FeatureStore(_INDEXED.name).features(SPEC).contains(DIGESTS[:_ROWS])
+    return (features.folder / "parts.index").read_bytes()
+
+
+def _read_part_index(folder: Path, data: bytes) -> object:
+    """Read rows by the index; one that was made up may hide some, and never serves others in their place."""
+    store = FeatureStore(_INDEXED.name)
+    (store.features(SPEC).folder / "parts.index").write_bytes(data)
+    features = FeatureStore(_INDEXED.name).features(SPEC)
+    present = features.contains(DIGESTS[:32])
+    try:
+        right = bool((features.get(DIGESTS[:32][present]) == FEATURES[:32][present]).all())
+    except EmbedkitError:  # rows that only the index has
+        right = True
+    store.info()
+    store.verify()
+    assert right, "rows of others"
+    return present.tolist()
 
 
 def _part(folder: Path, data: bytes) -> object:
@@ -166,6 +203,38 @@ def _read_memo(folder: Path, data: bytes) -> object:
     memo.record(json.__file__, os.stat(json.__file__), _digest_of_json())
     memo.save()
     return bool(known[1]) or (bool(known[0]) and digests[0].tobytes() != _digest_of_json())
+
+
+_REQUEST = FeatureRequest("pixels32")
+
+
+def _request_memo(folder: Path) -> bytes:
+    memo = RequestMemo(folder / "requests")
+    memo.record(_REQUEST, Resolution(spec=SPEC, choice="as asked", drift=0.999, provenance={"torch": "2"}), [])
+    return next((folder / "requests").glob("request-*")).read_bytes()
+
+
+def _read_request_memo(folder: Path, data: bytes) -> object:
+    memo = RequestMemo(folder)
+    memo.record(_REQUEST, Resolution(spec=SPEC, choice="as asked", drift=None, provenance={}), [])
+    for path in folder.glob("request-*"):
+        path.write_bytes(data)
+    memo.lookup(_REQUEST)
+    memo.others(_REQUEST)
+    return None
+
+
+def _network(folder: Path) -> bytes:
+    conversion = Conversion(folder / "networks", {"model": "x"})
+    conversion.keep(b"<net/>", bytes(200))
+    return conversion.path.read_bytes()
+
+
+def _read_network(folder: Path, data: bytes) -> object:
+    conversion = Conversion(folder, {"model": "x"})
+    conversion.path.write_bytes(data)
+    read = conversion.read()
+    return read is None or (read[0], bytes(read[1])) == (b"<net/>", bytes(200))  # without one, it is made again
 
 
 def _digest_of_json() -> bytes:

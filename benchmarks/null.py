@@ -66,12 +66,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=500)
     parser.add_argument("--protocols", default="quick,simpleshot")
+    parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "null.json")
     arguments = parser.parse_args()
     results: list[dict[str, Any]] = []
     centres = np.random.default_rng(7).standard_normal((CLASSES, WIDTH)) * 0.7
     for protocol in arguments.protocols.split(","):
-        random = np.random.default_rng(11)
+        random = np.random.default_rng(arguments.seed)
         found = np.array([p_values(random, protocol, centres) for _ in range(arguments.draws)])
         for test, p in zip(("mcnemar", "permutation"), found.T, strict=True):
             rate = float((p <= 0.05).mean())

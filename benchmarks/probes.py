@@ -77,20 +77,25 @@ def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - began, result
 
 
+def machine(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Say what the seconds depend on."""
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": arguments.threads,
+        "load_before": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "scikit-learn": sklearn.__version__,
+    }
+
+
 class Report:
     """Comparisons: printed and kept as JSON as they come, in place of earlier ones of the same name."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._path: Path = arguments.output
-        self.machine = {
-            "processor": platform.processor() or platform.machine(),
-            "cores": os.cpu_count(),
-            "threads": arguments.threads,
-            "load_before": os.getloadavg()[0],
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "scikit-learn": sklearn.__version__,
-        }
+        self.machine = machine(arguments)
         print(f"{'':84}{'ours s':>10}{'other s':>12}{'ratio':>9}{'goal':>7}", flush=True)
 
     def add(

@@ -21,14 +21,18 @@ if TYPE_CHECKING:
     )
     from embedkit.embedder import ImageEmbedder
     from embedkit.errors import EmbedkitError
+    from embedkit.evaluation import NearestImages
     from embedkit.extraction import Tick, default_store
     from embedkit.images import ImageSource, describe, open_source
     from embedkit.persistence import Model, load_model, save_model
     from embedkit.results import (
+        AuditResult,
         Comparison,
         CurveReport,
         DemoResult,
+        Explanations,
         ExtractResult,
+        FeatureDiff,
         FitResult,
         Forecast,
         PlanResult,
@@ -36,14 +40,19 @@ if TYPE_CHECKING:
         Predictions,
         ProbeReport,
         ProbeResult,
+        SearchResult,
         load_result,
     )
     from embedkit.specs import FeatureSpec
     from embedkit.store import FeatureStore
     from embedkit.tables import FeatureTable, export, info, open_virtual
+    from embedkit.workflows.audit import audit
+    from embedkit.workflows.candidates import Candidates
     from embedkit.workflows.compare import compare
     from embedkit.workflows.curve import curve
     from embedkit.workflows.demo import demo
+    from embedkit.workflows.diff import diff
+    from embedkit.workflows.explain import explain
     from embedkit.workflows.export_model import export_model
     from embedkit.workflows.extract import extract
     from embedkit.workflows.extract_several import extract_several
@@ -58,13 +67,19 @@ if TYPE_CHECKING:
     )
     from embedkit.workflows.predict import predict
     from embedkit.workflows.probe import probe
+    from embedkit.workflows.search import search
+    from embedkit.workflows.slurm import slurm_script
 else:
     _HOMES = {
+        "AuditResult": "embedkit.results",
+        "Candidates": "embedkit.workflows.candidates",
         "Comparison": "embedkit.results",
         "CurveReport": "embedkit.results",
         "DemoResult": "embedkit.results",
         "EmbedkitError": "embedkit.errors",
+        "Explanations": "embedkit.results",
         "ExtractResult": "embedkit.results",
+        "FeatureDiff": "embedkit.results",
         "FeatureRequest": "embedkit.backbones",
         "FeatureSpec": "embedkit.specs",
         "FeatureStore": "embedkit.store",
@@ -76,18 +91,23 @@ else:
         "ListedModel": "embedkit.backbones",
         "Model": "embedkit.persistence",
         "ModelInfo": "embedkit.backbones",
+        "NearestImages": "embedkit.evaluation",
         "PlanResult": "embedkit.results",
         "PlanStatus": "embedkit.results",
         "Predictions": "embedkit.results",
         "PreprocessOverrides": "embedkit.backbones",
         "ProbeReport": "embedkit.results",
         "ProbeResult": "embedkit.results",
+        "SearchResult": "embedkit.results",
         "Tick": "embedkit.extraction",
+        "audit": "embedkit.workflows.audit",
         "compare": "embedkit.workflows.compare",
         "curve": "embedkit.workflows.curve",
         "default_store": "embedkit.extraction",
         "demo": "embedkit.workflows.demo",
         "describe": "embedkit.images",
+        "diff": "embedkit.workflows.diff",
+        "explain": "embedkit.workflows.explain",
         "export": "embedkit.tables",
         "export_model": "embedkit.workflows.export_model",
         "extract": "embedkit.workflows.extract",
@@ -107,8 +127,10 @@ else:
         "predict": "embedkit.workflows.predict",
         "probe": "embedkit.workflows.probe",
         "save_model": "embedkit.persistence",
+        "search": "embedkit.workflows.search",
         "shortlist": "embedkit.backbones",
         "shortlist_source": "embedkit.backbones",
+        "slurm_script": "embedkit.workflows.slurm",
         "write_page": "embedkit.workflows.pages",
     }
 
@@ -126,11 +148,15 @@ else:
 
 
 __all__ = [
+    "AuditResult",
+    "Candidates",
     "Comparison",
     "CurveReport",
     "DemoResult",
     "EmbedkitError",
+    "Explanations",
     "ExtractResult",
+    "FeatureDiff",
     "FeatureRequest",
     "FeatureSpec",
     "FeatureStore",
@@ -142,18 +168,23 @@ __all__ = [
     "ListedModel",
     "Model",
     "ModelInfo",
+    "NearestImages",
     "PlanResult",
     "PlanStatus",
     "Predictions",
     "PreprocessOverrides",
     "ProbeReport",
     "ProbeResult",
+    "SearchResult",
     "Tick",
+    "audit",
     "compare",
     "curve",
     "default_store",
     "demo",
     "describe",
+    "diff",
+    "explain",
     "export",
     "export_model",
     "extract",
@@ -174,7 +205,9 @@ __all__ = [
     "predict",
     "probe",
     "save_model",
+    "search",
     "shortlist",
     "shortlist_source",
+    "slurm_script",
     "write_page",
 ]

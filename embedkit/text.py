@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from collections.abc import Iterable
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -16,6 +17,20 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 def printable(text: str) -> str:
     """Return a text without control characters, which a file name may use to write on a terminal."""
     return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
+
+
+class PrintableFormatter(logging.Formatter):
+    """Writes a record without control characters but the ends of its lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text of a record."""
+        return "\n".join(map(printable, super().format(record).split("\n")))
+
+
+def log_to_stderr() -> None:
+    """Write the warnings of this process to stderr, as the command line does."""
+    logging.basicConfig(level=logging.WARNING)
+    logging.root.handlers[0].setFormatter(PrintableFormatter("embedkit: %(message)s"))
 
 
 def harmless(value: object) -> object:

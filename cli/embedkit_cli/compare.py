@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from embedkit.render import as_csv, as_markdown
+from embedkit.files import commit_to
+from embedkit.render import as_csv, as_markdown, duration
 from embedkit_cli.grids import ESTIMATORS, param_option
+from embedkit_cli.help import Command
 from embedkit_cli.options import (
     backbone_options,
     evaluation_options,
@@ -23,10 +25,19 @@ from embedkit_cli.options import (
 from embedkit_cli.output import SKIPPED, check_outputs, finish, note, say_skipped, write_pairs
 from embedkit_cli.progress import ProgressBar
 
+if TYPE_CHECKING:
+    from embedkit import Candidates
 
-@click.command("compare")
+
+@click.command("compare", cls=Command, first=("--model", "--protocol", "--seeds", "--output", "--report"))
 @click.argument("targets", nargs=-1, required=True, type=click.Path())
-@click.option("--model", "models", multiple=True, metavar="NAME", help="For sources of images; repeat for several.")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME",
+    help="For sources of images; repeat for several. auto: those at hand, and those worth fetching for this machine.",
+)
 @backbone_options
 @protocol_options
 @click.option("--estimator", metavar="E", help=f"For the protocol quick: {ESTIMATORS}.  [default: logistic]")
@@ -76,6 +87,7 @@ def command(
     Here auto means fp32 on torch, so that a second run gives the same bits on an empty store, too.
 
     \b
+    embedkit compare photos/ --model auto
     embedkit compare photos/ --model resnet50.a1_in1k --model vit_small_patch16_224.augreg_in21k_ft_in1k
     embedkit compare a.csv b.csv c.csv --model mobilenetv2_100=mobilenetv2.safetensors --model lcnet_075=lcnet.pth
     embedkit compare resnet.h5 vit.h5 --protocol quick,dinov2-knn --seeds 5 -o results.md
@@ -101,12 +113,13 @@ def command(
         label_column=label_column,
         store=store,
         progress=ProgressBar(),
+        chosen=_say_candidates,
         finished=lambda data, result: note(f"{data}: {result.model} by {result.protocol}: {result.value:.4g}"),
     )
     if output is not None and written == "json":
         comparison.save(output, force=force)
     elif output is not None and written is not None:
-        Path(output).write_text(_text(comparison, written), encoding="utf-8")
+        commit_to(Path(output), [_text(comparison, written).encode("utf-8")], sealed=False)
     if output is not None:
         note(f"written to {output}")
     if pairs is not None:
@@ -122,6 +135,15 @@ def command(
         note("some numbers are not ranked, because they are not comparable")
         return 1
     return code
+
+
+def _say_candidates(found: Candidates) -> None:
+    """Say, before anything is computed, what is compared and what that takes."""
+    names = ", ".join(one.name if one.weights_at_hand else f"{one.name} (fetched)" for one in found.models)
+    note(f"comparing {len(found.models)} backbones on {found.images} images: {names}")
+    where = "" if found.online else "; the model hub does not answer, so these are those at hand"
+    fetched = f"{found.download_bytes / 1e6:.0f} MB to fetch"
+    note(f"about {duration(found.seconds)} of forward passes, {fetched}{where}")
 
 
 def _text(comparison: Any, form: str) -> str:

@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
+from embedkit_cli.help import Command
 from embedkit_cli.options import trust_pickle_option
 from embedkit_cli.output import note
 
 
-@click.command("export")
+@click.command("export", cls=Command, first=("--output", "--format", "--shard-rows", "--images", "--force"))
 @click.argument("files", nargs=-1, required=True, type=click.Path())
 @click.option("-o", "--output", required=True, type=click.Path(), metavar="OUT", help="The file to write.")
 @click.option(

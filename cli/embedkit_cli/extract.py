@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from embedkit_cli.help import WITH_EXIT_CODES, Command
 from embedkit_cli.options import (
     backbone_of,
     backbone_options,
@@ -16,7 +18,7 @@ from embedkit_cli.options import (
     source_options,
     store_option,
 )
-from embedkit_cli.output import SKIPPED, finish, print_json
+from embedkit_cli.output import LEFT, SKIPPED, finish, print_json
 from embedkit_cli.planned import parse_unit, refuse_others
 from embedkit_cli.progress import ProgressBar
 
@@ -25,10 +27,17 @@ if TYPE_CHECKING:
 
     from embedkit import ExtractResult, Forecast
 
-_PLACES = {"plan", "store", "root", "as_json"}
+_WATCH_SECONDS = 5.0
+
+_PLACES = {"plan", "store", "root", "as_json", "log_format"}
 
 
-@click.command("extract")
+@click.command(
+    "extract",
+    cls=Command,
+    epilog=WITH_EXIT_CODES,
+    first=("--model", "--output", "--weights", "--dry-run", "--plan"),
+)
 @click.argument("sources", type=click.Path(allow_dash=True), nargs=-1, metavar="[SOURCE]...")
 @click.option("--model", "models", multiple=True, metavar="NAME", help="A timm model name; repeat for several.")
 @backbone_options
@@ -62,6 +71,7 @@ _PLACES = {"plan", "store", "root", "as_json"}
 @click.option(
     "--status", is_flag=False, flag_value="", metavar="P.json", help="Say how much of a plan is done, and by whom."
 )
+@click.option("--watch", is_flag=True, help="With --status: say it again whenever it changed, until all is done.")
 @click.option("--root", metavar="DIR", help="Where this machine sees the images of the plan.")
 @store_option
 @source_options
@@ -94,10 +104,12 @@ def command(
     On several machines that share a store (docs/cluster.md):
     embedkit extract photos/ --model resnet50.a1_in1k --store /shared/store --plan P.json
     embedkit extract --plan P.json --unit 3/8
-    embedkit extract --status P.json
+    embedkit extract --status P.json --watch
     embedkit extract --plan P.json -o photos.h5
     """
-    options = {name: value for name, value in ctx.params.items() if name not in ("sources", "status", "unit")}
+    options = {name: value for name, value in ctx.params.items() if name not in ("sources", "status", "unit", "watch")}
+    if ctx.params["watch"] and status is None:
+        raise click.UsageError("--watch belongs to --status P.json", ctx)
     if status is not None:
         return _say_status(ctx, status or plan, options)
     if not sources:
@@ -172,9 +184,18 @@ def _say_status(ctx: click.Context, plan: str | None, options: dict[str, Any]) -
 
     if plan is None:
         raise click.UsageError("--status needs a plan: --status P.json", ctx)
-    refuse_others(ctx, _PLACES | {"status"}, "--status")
-    status = embedkit.extraction_status(plan, store=options["store"], root=options["root"])
-    return finish(status, options["as_json"])
+    refuse_others(ctx, _PLACES | {"status", "watch"}, "--status")
+    where = {"store": options["store"], "root": options["root"]}
+    status = embedkit.extraction_status(plan, **where)
+    while ctx.params["watch"] and not status.complete:
+        if not options["as_json"]:
+            finish(status, False)
+            click.echo()
+        before = status.units
+        while status.units == before and not status.complete:
+            time.sleep(_WATCH_SECONDS)
+            status = embedkit.extraction_status(plan, **where)
+    return finish(status, options["as_json"]) or (0 if status.complete else LEFT)
 
 
 def _images(sources: tuple[str, ...]) -> str | list[str]:

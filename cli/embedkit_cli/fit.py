@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from embedkit_cli.grids import ESTIMATORS, param_option
+from embedkit_cli.help import Command
 from embedkit_cli.options import (
     backbone_options,
     estimator_device_option,
@@ -19,7 +20,7 @@ from embedkit_cli.output import check_outputs, finish
 from embedkit_cli.progress import ProgressBar
 
 
-@click.command("fit")
+@click.command("fit", cls=Command, first=("--model", "--estimator", "--output", "--report", "--force"))
 @click.argument("targets", type=click.Path(), nargs=-1, required=True, metavar="TARGET...")
 @click.option("--model", metavar="NAME", help="For a source of images.")
 @backbone_options

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from embedkit_cli.help import Command
 from embedkit_cli.options import json_option
 from embedkit_cli.output import print_facts, print_json
 
 
-@click.command("info")
+@click.command("info", cls=Command)
 @click.argument("file", type=click.Path())
 @json_option
 def command(file: str, as_json: bool) -> int:

@@ -1,7 +1,7 @@
 """The entry point: which commands there are, and what becomes of an error.
 
 Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 usage, 3 finished with skipped images,
-130 interrupted (Ctrl-C), 143 terminated (SIGTERM).
+4 work is left (of `--status`), 130 interrupted (Ctrl-C), 143 terminated (SIGTERM).
 
 Layer: the top. Imports public names of embedkit, inside the commands only, so that ``--help`` is quick.
 """
@@ -9,30 +9,23 @@ Layer: the top. Imports public names of embedkit, inside the commands only, so t
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from types import FrameType
 
-_STARTS = os.path.basename(sys.argv[0]) in ("embedkit", "embedkit.exe") if sys.argv else False
+from embedkit_cli.interrupts import leave, leave_at_once
 
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    """End at once: there is nothing yet, or nothing any more, that had to be put in order."""
-    os._exit(128 + number)
-
-
-if _STARTS and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    # Importing takes a moment, in which Ctrl-C would end in a traceback; `main` puts its own handlers.
-    signal.signal(signal.SIGINT, _leave)
+if os.path.basename(sys.argv[0] if sys.argv else "") in ("embedkit", "embedkit.exe"):  # and not a program that has us
+    leave_at_once()  # importing takes a moment; `main` puts its own handlers
 
 import importlib  # noqa: E402
 import json  # noqa: E402
-import logging  # noqa: E402
+import signal  # noqa: E402
+from types import FrameType  # noqa: E402
 
 import click  # noqa: E402
 
 from embedkit.errors import EmbedkitError  # noqa: E402
-from embedkit.text import printable  # noqa: E402
+from embedkit_cli.help import WITH_EXIT_CODES  # noqa: E402
+from embedkit_cli.log import FORMAT_VARIABLE, add_log_format, is_json, log_through, say  # noqa: E402
 
 # A command -> the module that holds it; imported when the command is called.
 _COMMANDS = {
@@ -42,11 +35,16 @@ _COMMANDS = {
     "compare": "embedkit_cli.compare",
     "fit": "embedkit_cli.fit",
     "predict": "embedkit_cli.predict",
+    "audit": "embedkit_cli.audit",
+    "search": "embedkit_cli.search",
+    "explain": "embedkit_cli.explain",
     "report": "embedkit_cli.report",
     "info": "embedkit_cli.info",
     "store": "embedkit_cli.store",
     "export": "embedkit_cli.export",
+    "diff": "embedkit_cli.diff",
     "models": "embedkit_cli.models",
+    "slurm": "embedkit_cli.slurm",
 }
 
 
@@ -56,34 +54,66 @@ class _LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         module = _COMMANDS.get(cmd_name)
-        return importlib.import_module(module).command if module else None
+        if module is None:
+            return None
+        command: click.Command = importlib.import_module(module).command
+        add_log_format(command)
+        return command
 
 
-@click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+def _urls(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if "://" not in value or value.split() != [value]:
+            raise click.BadParameter(f"{value!r} is no URL; write s3://bucket/, http://10.0.0.5/ or memory://")
+    return values
+
+
+@click.command(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    epilog=WITH_EXIT_CODES,
+)
 @click.version_option(package_name="embedkit", prog_name="embedkit")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    envvar=FORMAT_VARIABLE,
+    help="How notes, progress and errors on stderr are written.",
+)
 @click.option("--no-data-urls", is_flag=True, help="Follow no URL that stands in data, such as a row of a manifest.")
-def cli(no_data_urls: bool) -> None:
+@click.option(
+    "--allow-url",
+    "allowed",
+    multiple=True,
+    callback=_urls,
+    metavar="URL",
+    help="Follow URLs in data that begin so, though data may not name them by themselves; repeat.",
+)
+def cli(no_data_urls: bool, allowed: tuple[str, ...], log_format: str | None) -> None:
     """Classical machine learning on image embeddings.
 
     Images become features with a frozen timm backbone, features are kept in HDF5, scikit-learn does the rest.
 
     \b
     embedkit demo
-    embedkit extract photos/ --model resnet50.a1_in1k -o photos.h5
-    embedkit probe photos.h5
-    embedkit fit photos.h5 --estimator svm -o model.skops
+    embedkit probe photos/                                  how good simple classifiers are on your photos
+    embedkit compare photos/ --model auto                   which backbone is best for them
+    embedkit fit photos/ --estimator svm -o model.skops     a model file that takes photos
     embedkit predict model.skops new_photos/
     """
+    if log_format is not None:
+        os.environ[FORMAT_VARIABLE] = log_format
     if no_data_urls:
-        os.environ["EMBEDKIT_DATA_URLS"] = "none"
+        os.environ["EMBEDKIT_DATA_URLS"] = " ".join(("none", *allowed))
+    elif allowed:
+        os.environ["EMBEDKIT_DATA_URLS"] = " ".join((os.environ.get("EMBEDKIT_DATA_URLS", ""), *allowed))
 
 
 def main() -> None:
     """Run the command line; the console script ``embedkit``."""
     # SciPy reads it at its import, and scikit-learn needs it to fit on a GPU.
     os.environ.setdefault("SCIPY_ARRAY_API", "1")
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    logging.root.handlers[0].setFormatter(_Printable("embedkit: %(message)s"))
+    log_through()
     received: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -93,19 +123,19 @@ def main() -> None:
 
     try:
         signal.signal(signal.SIGTERM, interrupt)
-        if signal.getsignal(signal.SIGINT) in (_leave, signal.default_int_handler):  # a shell may want it ignored
+        if signal.getsignal(signal.SIGINT) in (leave, signal.default_int_handler):  # a shell may want it ignored
             signal.signal(signal.SIGINT, interrupt)
         code = cli.main(prog_name="embedkit", standalone_mode=False)
     except click.ClickException as error:
         _say_as_json(error, error.format_message())
-        error.show()
+        _show(error)
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        _say("interrupted: features that were committed stay; run the same command again to go on")
+        say("error", "interrupted: features that were committed stay; run the same command again to go on")
         code = 128 + (received[0] if received else signal.SIGINT)
     except EmbedkitError as error:
         _say_as_json(error, str(error))
-        _say(str(error))
+        say("error", " ".join(str(error).split()))
         code = 1
     except BrokenPipeError:
         # The reader of a pipe has gone; what is still buffered must not fail once more at exit.
@@ -113,13 +143,8 @@ def main() -> None:
         code = 1
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is interrupt:
-            signal.signal(number, _leave)  # what is left is the interpreter's own end
+            signal.signal(number, leave)  # what is left is the interpreter's own end
     sys.exit(code if isinstance(code, int) else 0)
-
-
-class _Printable(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return "\n".join(map(printable, super().format(record).split("\n")))
 
 
 def _say_as_json(error: Exception, message: str) -> None:
@@ -129,5 +154,8 @@ def _say_as_json(error: Exception, message: str) -> None:
         click.echo(json.dumps({"error": said}, indent=2))
 
 
-def _say(message: str) -> None:
-    click.echo(f"embedkit: error: {printable(' '.join(message.split()))}", err=True)
+def _show(error: click.ClickException) -> None:
+    if is_json():
+        say("error", " ".join(error.format_message().split()))
+    else:
+        error.show()

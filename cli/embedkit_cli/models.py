@@ -6,11 +6,12 @@ import dataclasses
 
 import click
 
+from embedkit_cli.help import Command
 from embedkit_cli.options import json_option
 from embedkit_cli.output import note, print_json, print_table
 
 
-@click.command("models")
+@click.command("models", cls=Command)
 @click.argument("pattern", required=False)
 @json_option
 def command(pattern: str | None, as_json: bool) -> int:

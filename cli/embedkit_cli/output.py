@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from embedkit.render import as_text, fact_lines, pairs_as_csv, printable, remarks, table_lines
+from embedkit_cli.log import say
 
 if TYPE_CHECKING:
     from embedkit.results import Record
 
 SKIPPED = 3
 """Exit code of a command that finished, but without some images."""
+
+LEFT = 4
+"""Exit code of ``--status`` while work is left."""
 
 
 def check_outputs(*outputs: str | None, force: bool = False) -> None:
@@ -96,7 +100,7 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
 
 def note(message: str) -> None:
     """Say something on stderr."""
-    click.echo(f"embedkit: {printable(message)}", err=True)
+    say("note", message)
 
 
 def say_skipped(skipped: Sequence[tuple[str, str]], shown: int = 10) -> None:

@@ -7,12 +7,13 @@ from typing import cast
 
 import click
 
+from embedkit_cli.help import Command
 from embedkit_cli.options import json_option, result_options, store_option, trust_pickle_option
 from embedkit_cli.output import check_outputs, finish
 from embedkit_cli.progress import ProgressBar
 
 
-@click.command("predict")
+@click.command("predict", cls=Command, first=("--output", "--top", "--weights", "--report", "--json"))
 @click.argument("model", type=click.Path())
 @click.argument("source", type=click.Path())
 @click.option(

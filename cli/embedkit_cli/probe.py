@@ -8,6 +8,7 @@ import click
 
 from embedkit_cli.curve import curve_options
 from embedkit_cli.grids import ESTIMATORS, param_option
+from embedkit_cli.help import Command
 from embedkit_cli.options import (
     backbone_options,
     estimator_device_option,
@@ -24,7 +25,7 @@ from embedkit_cli.output import check_outputs, finish
 from embedkit_cli.progress import ProgressBar
 
 
-@click.command("probe")
+@click.command("probe", cls=Command, first=("--model", "--estimator", "--protocol", "--report", "--output"))
 @click.argument("targets", type=click.Path(), nargs=-1, required=True, metavar="TARGET...")
 @click.option("--model", "models", multiple=True, metavar="NAME", help="For a source of images; repeat for several.")
 @backbone_options

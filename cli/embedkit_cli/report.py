@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from embedkit_cli.help import Command
 from embedkit_cli.options import store_option
 from embedkit_cli.output import check_outputs, note
 
 
-@click.command("report")
+@click.command("report", cls=Command)
 @click.argument("results", nargs=-1, required=True, type=click.Path(), metavar="RESULT.json...")
 @click.option("-o", "--output", type=click.Path(), required=True, metavar="PAGE.html", help="The page to write.")
 @click.option("--no-pictures", is_flag=True, help="Numbers and charts only.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from embedkit_cli.help import GLOSSARY
 from embedkit_cli.options import json_option
 from embedkit_cli.output import note, print_facts, print_json, print_table
 
@@ -19,7 +20,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
-@click.group("store")
+@click.group("store", epilog=GLOSSARY)
 def command() -> None:
     """Look after a feature store.
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from embedkit.backbones.backbone import Backbone, run_together
-from embedkit.backbones.drift import drift_images
+from embedkit.backbones.backbone import Backbone, positions_of, run_together
+from embedkit.backbones.drift import centred_cosines, drift_images
 from embedkit.backbones.load import load_backbone, load_backbones
 from embedkit.backbones.own import is_own, own_names_in, require_trusted
 from embedkit.backbones.request import (
@@ -25,6 +25,7 @@ from embedkit.backbones.weights_file import check_weights_file
 
 if TYPE_CHECKING:
     from embedkit.backbones.devices import available_devices, resolve_device
+    from embedkit.backbones.hub import hub_answers
     from embedkit.backbones.models import ModelInfo, list_models
     from embedkit.backbones.shortlisting import ListedModel, shortlist, shortlist_source
 else:
@@ -34,6 +35,10 @@ else:
             from embedkit.backbones import models
 
             return getattr(models, name)
+        if name == "hub_answers":
+            from embedkit.backbones import hub
+
+            return hub.hub_answers
         if name in ("ListedModel", "shortlist", "shortlist_source"):
             from embedkit.backbones import shortlisting
 
@@ -56,13 +61,16 @@ __all__ = [
     "available_devices",
     "check_batch_size",
     "check_weights_file",
+    "centred_cosines",
     "drift_images",
+    "hub_answers",
     "is_own",
     "keep_thread_count",
     "list_models",
     "load_backbone",
     "load_backbones",
     "own_names_in",
+    "positions_of",
     "require_trusted",
     "resolve_device",
     "run_together",

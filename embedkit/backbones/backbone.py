@@ -1,6 +1,6 @@
 """The backbone as the rest of the house sees it: pixels in, features out, with all that describes them.
 
-Layer: backbones. Imports numpy and specs; neither torch nor timm, which stay behind the engine.
+Layer: backbones. Imports numpy and specs; torch inside `positions_of` alone, else it stays behind the engine.
 """
 
 from __future__ import annotations
@@ -90,6 +90,28 @@ class Backbone:
             There is no memory for a single image.
         """
         return run_together([self], pixels)[0]
+
+
+def positions_of(backbone: Backbone, pixels: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+    """Compute the map whose mean over places is the feature vector of each image.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        By torch in fp32.
+    pixels : uint8 (n, 3, height, width)
+
+    Returns
+    -------
+    float32 (n, rows, columns, width), or None
+        None where the features are no such mean.
+    """
+    import torch
+
+    _check(backbone, pixels)
+    with torch.inference_mode():
+        found = backbone.module.positions(torch.as_tensor(pixels, device=backbone.device))
+    return None if found is None else found.cpu().numpy()
 
 
 def run_together(

@@ -41,20 +41,24 @@ class Drift:
         return self.worst >= WORST_BOUND and self.mean >= MEAN_BOUND
 
 
-def centred_cosines(features: NDArray[np.float32], reference: NDArray[np.float32]) -> NDArray[np.float64]:
+def centred_cosines(
+    features: NDArray[np.float32], reference: NDArray[np.float32], centre: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
     """Return the cosine of each row with its reference, both less the reference's mean row.
 
     Parameters
     ----------
     features, reference : float32 (n, d)
+    centre : float64 (d,), optional
+        The mean row, where there are more rows than these.
 
     Returns
     -------
     float64 (n,)
         -1 to 1, and -1 where a row is not finite. Two rows that both equal the mean have cosine 1.
     """
-    centre = reference.astype(np.float64).mean(axis=0)
-    left, right = features.astype(np.float64) - centre, reference.astype(np.float64) - centre
+    middle = np.asarray(np.mean(reference, axis=0, dtype=np.float64) if centre is None else centre)
+    left, right = features.astype(np.float64) - middle, reference.astype(np.float64) - middle
     norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
     products = np.einsum("ij,ij->i", left, right)
     equal = (left == right).all(axis=1)

@@ -6,6 +6,7 @@ Layer: backbones. Imports torch; the timm model is handed to it.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -83,7 +84,7 @@ class FrozenFeatures(nn.Module):
 
     def each(self, pixels: Tensor) -> list[Tensor]:
         """Compute the features of each tap, float32 (n, its width)."""
-        images = ((pixels.float() - self.shift) / self.scale).to(self.dtype)
+        images = self._normalised(pixels)
         own = self.model(images) if Tap() in self.taps else None
         pooled_last = any(tap.layer is None and tap.pool != "auto" for tap in self.taps)
         last = cast(Any, self.model).forward_features(images) if pooled_last else None
@@ -98,6 +99,51 @@ class FrozenFeatures(nn.Module):
             ).float()
             for tap in self.taps
         ]
+
+    def positions(self, pixels: Tensor) -> Tensor | None:
+        """Compute the map whose mean over places is the feature vector.
+
+        Parameters
+        ----------
+        pixels : Tensor uint8 (n, 3, height, width)
+
+        Returns
+        -------
+        Tensor float32 (n, rows, columns, channels), or None
+            None where the features are no such mean: several taps, another pool, a class token, or something that the
+            network does after its pooling.
+        """
+        if len(self.taps) != 1 or self.taps[0].pool not in ("auto", "avg"):
+            return None
+        images, layer, model = self._normalised(pixels), self.taps[0].layer, cast(Any, self.model)
+        places: Tensor | None = None
+        if layer is not None:
+            [found] = model.forward_intermediates(images, indices=[layer], intermediates_only=True, output_fmt="NCHW")
+            taken = cast(Tensor, found[0] if isinstance(found, tuple) else found)
+            places = taken.permute(0, 2, 3, 1).float()
+        elif hasattr(model, "forward_features"):
+            places = self._grid(model.forward_features(images))
+        features = self(pixels)
+        if places is None or places.shape[-1] != features.shape[1]:
+            return None
+        near = (places.mean(dim=(1, 2)) - features).norm(dim=1) <= 1e-4 * features.norm(dim=1)
+        return places if bool(near.all().item()) else None
+
+    def _grid(self, output: Any) -> Tensor | None:
+        """Arrange a map or tokens as (n, rows, columns, channels)."""
+        if not isinstance(output, Tensor) or output.ndim not in (3, 4):
+            return None
+        if output.ndim == 4:
+            channels_last = getattr(self.model, "output_fmt", "NCHW") == "NHWC"
+            return (output if channels_last else output.permute(0, 2, 3, 1)).float()
+        patches, _ = self._split(output, "auto")
+        side = math.isqrt(patches.shape[1])
+        grid = getattr(getattr(self.model, "patch_embed", None), "grid_size", (side, side))
+        rows, columns = cast(tuple[int, int], grid)
+        return patches.reshape(len(patches), rows, columns, -1).float() if rows * columns == patches.shape[1] else None
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        return ((pixels.float() - self.shift) / self.scale).to(self.dtype)
 
     def _intermediates(self, images: Tensor) -> list[tuple[Tensor, Tensor | None]]:
         """Return the positions (n, tokens, channels) and the class token of each tapped layer, not normed."""

@@ -47,8 +47,7 @@ def hub_file(repository: str, filenames: Sequence[str]) -> Path:
         return cached
     name, revision = _split_revision(repository)
     try:
-        # One request without the retries that hf_hub_download makes: is there a hub at all?
-        get_session().head(constants.ENDPOINT, timeout=TIMEOUT)
+        _ask_hub()
     except Exception as error:  # of whichever HTTP library the installed huggingface_hub uses, or OfflineModeIsEnabled
         raise _not_found(name, filenames, error) from error
     failure: Exception | None = None
@@ -63,6 +62,20 @@ def hub_file(repository: str, filenames: Sequence[str]) -> Path:
             raise _not_found(name, filenames, error) from error
     assert failure is not None
     raise _not_found(name, filenames, failure) from failure
+
+
+def hub_answers() -> bool:
+    """Say whether there is a hub to fetch from; False where the user wants to be offline."""
+    try:
+        _ask_hub()
+    except Exception:
+        return False
+    return not constants.HF_HUB_OFFLINE
+
+
+def _ask_hub() -> None:
+    """Ask once, without the retries that hf_hub_download makes, whether there is a hub at all."""
+    get_session().head(constants.ENDPOINT, timeout=TIMEOUT)
 
 
 def _not_found(name: str, filenames: Sequence[str], error: Exception) -> WeightsNotFoundError:

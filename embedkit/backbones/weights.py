@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import pickletools
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import safetensors.torch
 import torch
@@ -64,6 +65,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     tensors = _unwrap(loaded)
     if not tensors:
         raise WeightsError(f"weights {path} hold no tensors, expected the state dict of a model")
+    _check_becomes(path, sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()))
     return tensors
 
 
@@ -125,23 +127,57 @@ def _read_safetensors(path: Path) -> Any:
         raise WeightsError(f"weights {path} are no readable safetensors file, cut short or damaged: {error}") from error
 
 
-def _check_inflated(path: Path) -> None:
-    """Refuse a zip of torch that says it becomes much more than it is: torch stores its tensors as they are."""
-    with path.open("rb") as file:
-        if file.read(4) != b"PK\x03\x04":  # how torch.save began before it wrote zips
-            return
-    try:
-        with zipfile.ZipFile(path) as archive:
-            total = sum(member.file_size for member in archive.infolist())
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, OverflowError) as error:
-        raise WeightsError(f"weights {path} are no readable torch file, cut short or damaged: {error}") from error
+def _check_becomes(path: Path, size: int) -> None:
+    """Refuse a file that becomes much more than it is: weights are stored as they are, and seldom repeated."""
     stored = path.stat().st_size
-    if total > inflated_limit(stored):
-        raise WeightsError(f"weights {path} say that their {stored:,} bytes become {total:,}: they are made up")
+    if size > inflated_limit(stored):
+        raise WeightsError(f"weights {path} say that their {stored:,} bytes become {size:,}: they are made up")
+
+
+def _check_declared(path: Path) -> None:
+    """Look at what a file of torch says that it holds, before torch takes the memory."""
+    try:
+        with path.open("rb") as file:
+            if file.read(4) == b"PK\x03\x04":
+                with zipfile.ZipFile(path) as archive:
+                    _check_becomes(path, sum(member.file_size for member in archive.infolist()))
+            else:
+                file.seek(0)
+                _check_becomes(path, _largest_number(cast(BinaryIO, _Bounded(file, path.stat().st_size))))
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OverflowError, EOFError) as error:
+        if isinstance(error, WeightsError):
+            raise
+        raise WeightsError(f"weights {path} are no readable torch file, cut short or damaged: {error}") from error
+
+
+class _Bounded:
+    """A file that is not asked for more bytes than it has: memory for them is taken before they are read."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self.readline, self.tell, self._file, self._size = file.readline, file.tell, file, size
+
+    def read(self, count: int) -> bytes:
+        if count > self._size:
+            raise ValueError(f"{count:,} bytes are promised")
+        return self._file.read(count)
+
+
+def _largest_number(file: BinaryIO) -> int:
+    """Return the largest number in a file of torch before 1.6: of elements, if it is large.
+
+    Such a file is pickles behind one another: a magic number, a version, the types' sizes, the object, and the names of
+    its storages, behind which these lie. Nothing is unpickled here.
+    """
+    largest = 0
+    for number in range(5):
+        for _, argument, _ in pickletools.genops(file):
+            if number == 3 and isinstance(argument, int):
+                largest = max(largest, argument)
+    return largest
 
 
 def _read_torch(path: Path) -> Any:
-    _check_inflated(path)
+    _check_declared(path)
     # weights_only reads tensors and plain containers and refuses every other object; embedkit never falls back.
     try:
         return torch.load(path, map_location="cpu", weights_only=True)  # pyright: ignore[reportUnknownMemberType]

@@ -6,13 +6,16 @@ Layer: above the estimators, beside probes and persistence. Imports scikit-learn
 the backbone's module is handed to it.
 """
 
+from embedkit.deployment.affine import Affine
 from embedkit.deployment.formats import check_installed, runner, to_bytes
 from embedkit.deployment.network import Classifier
 from embedkit.deployment.parity import compare
-from embedkit.deployment.steps import flattened, read_steps
+from embedkit.deployment.steps import Decision, flattened, read_steps
 
 __all__ = [
+    "Affine",
     "Classifier",
+    "Decision",
     "check_installed",
     "compare",
     "flattened",

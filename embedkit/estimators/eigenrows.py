@@ -69,7 +69,7 @@ class EigenRows:
         """Give some of the rows, in the same coordinates (the eigenvalues stay those of all rows)."""
         if self.offset is None:
             return replace(self, rows=self.rows[index])
-        return replace(self, index=index)
+        return replace(self, index=index if self.index is None else self.index[index])
 
     def block(self, span: slice, dtype: np.dtype[Any]) -> Floats:
         """Return a block of rows to multiply with `raised` coefficients, centred, of the given type."""

@@ -1,20 +1,16 @@
 """Logistic regression with an L2 penalty, solved to a proven distance from the optimum.
 
-Layer: imports scikit-learn, embedkit.errors and its own room.
+Layer: imports its own room.
 """
 
 from __future__ import annotations
 
-from typing import Any, Self
-
-import numpy as np
-
 from embedkit.estimators.linear_classifier import ProbabilisticLinearClassifier
-from embedkit.estimators.logistic_fit import check_arguments, decomposed_problem, warn_unless_converged
-from embedkit.estimators.validation import labelled_rows, require
+from embedkit.estimators.losses import Binomial, Loss, Multinomial
+from embedkit.estimators.penalised import PenalisedClassifier
 
 
-class LogisticRegression(ProbabilisticLinearClassifier):
+class LogisticRegression(PenalisedClassifier, ProbabilisticLinearClassifier):
     """Logistic regression with an L2 penalty, solved to a proven distance from the optimum.
 
     The objective is that of `sklearn.linear_model.LogisticRegression`: ``C * sum_i s_i loss_i + ||W||^2 / 2``, the
@@ -53,50 +49,7 @@ class LogisticRegression(ProbabilisticLinearClassifier):
     feature_names_in_ : ndarray of shape (n_features,)
     """
 
-    def __init__(
-        self,
-        C: float = 1.0,
-        *,
-        fit_intercept: bool = True,
-        standardize: bool = False,
-        class_weight: Any = None,
-        tol: float = 1e-6,
-        max_iter: int = 1000,
-        device: str = "cpu",
-    ) -> None:
-        self.C = C
-        self.fit_intercept = fit_intercept
-        self.standardize = standardize
-        self.class_weight = class_weight
-        self.tol = tol
-        self.max_iter = max_iter
-        self.device = device
-
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Fit the model.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            float32 stays float32; everything else becomes float64.
-        y : array-like of shape (n_samples,)
-            Class labels: numbers, strings or booleans.
-        sample_weight : array-like of shape (n_samples,), optional
-            Not negative; a row of weight 0 is as good as absent.
-
-        Raises
-        ------
-        ValueError
-            Arguments out of range, features that are no matrix of finite numbers, fewer than two classes.
-        """
-        check_arguments(self)
-        require(0 < self.C < np.inf, self, "C", "a positive, finite number")
-        data = labelled_rows(self, X, y, sample_weight)
-        path = decomposed_problem(self, data).path(np.array([float(self.C)]), self.tol)
-        warn_unless_converged(self, path, "the data")
-        self.classes_ = data.classes
-        self.coef_, self.intercept_ = path.coefs[0], path.intercepts[0]
-        self.n_iter_ = path.n_iter
-        self.grad_norm_, self.gap_ = float(path.grad_norms[0]), float(path.gaps[0])
-        self.converged_ = bool(path.converged[0])
-        return self
+    @staticmethod
+    def loss_of(n_outputs: int) -> Loss:
+        """Give the loss; n_outputs is 1 for two classes."""
+        return Binomial() if n_outputs == 1 else Multinomial()

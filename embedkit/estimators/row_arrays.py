@@ -1,6 +1,6 @@
 """Where the rows of a fit live and who multiplies them: NumPy with threads, or torch on a device.
 
-The loss (`logistic_rows`) is written once, against the functions that NumPy and torch share; what they do not share is
+The loss (`losses`) is written once, against the functions that NumPy and torch share; what they do not share is
 here.
 
 Layer: imports NumPy, estimators.arrays and estimators.eigenrows; torch inside TorchArrays only.

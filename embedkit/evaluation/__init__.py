@@ -17,7 +17,14 @@ from embedkit.evaluation.feature_rows import FeatureRows, is_large
 from embedkit.evaluation.intervals import interval, spread_of_rows
 from embedkit.evaluation.judging import further_metrics, judge, per_image
 from embedkit.evaluation.labels import LabelType, PredictedLabels, TableLabels, encoded, labels_of
-from embedkit.evaluation.metrics import Metric, accuracy, mean_average_precision, mean_average_precision_11
+from embedkit.evaluation.metrics import (
+    Metric,
+    accuracy,
+    mean_average_precision,
+    mean_average_precision_11,
+    mean_average_precision_11_as_published,
+)
+from embedkit.evaluation.nearest_images import NearestImages, labels_of_rows
 from embedkit.evaluation.neighbours import nearest
 from embedkit.evaluation.predictions import Float64, Predicted, Targets, joined, predicted_classes, spread
 from embedkit.evaluation.splits import Labels, Rows, Split, final_split, make_splits
@@ -48,6 +55,7 @@ __all__ = [
     "Leaks",
     "Metric",
     "NOTHING_SELECTED",
+    "NearestImages",
     "Outcome",
     "Predicted",
     "PredictedLabels",
@@ -76,12 +84,14 @@ __all__ = [
     "joined",
     "judge",
     "labels_of",
+    "labels_of_rows",
     "leaks",
     "make_leaderboard",
     "make_splits",
     "mcnemar_test",
     "mean_average_precision",
     "mean_average_precision_11",
+    "mean_average_precision_11_as_published",
     "mean_interval",
     "nearest",
     "nemenyi_critical_difference",

@@ -45,6 +45,8 @@ class Protocol:
     metric : str
         The main one.
     run : callable (Task) -> Outcome
+    beside : tuple of str
+        Metrics that it reports beside the main one and that others do not.
     ships : bool
         The fitted steps are wanted: for a table without splits they are fitted once more, on all its rows.
     notes : tuple of str
@@ -54,6 +56,7 @@ class Protocol:
     estimator: str
     metric: str
     run: Callable[[Task], Outcome]
+    beside: tuple[str, ...] = ()
     ships: bool = False
     notes: tuple[str, ...] = ()
 
@@ -178,7 +181,7 @@ def evaluate(
         raise SplitError(
             f"{protocol.metric} is not defined on the {len(y)} tested images; {protocol.name} needs more of each class"
         )
-    metrics = _beside(protocol.metric, y, draws, outcomes, few_scores, random_state) if further else {}
+    metrics = _beside(protocol, y, draws, outcomes, few_scores, random_state) if further else {}
     first = splits[0]
     judged = [*outcomes, shipped]
     chosen_from = judged[-1:] if shipped is not outcomes[0] else outcomes
@@ -215,11 +218,12 @@ def evaluate(
 
 
 def _beside(
-    metric: str, y: Targets, draws: list[Predicted], outcomes: list[Outcome], few_scores: bool, random_state: int
+    protocol: Protocol, y: Targets, draws: list[Predicted], outcomes: list[Outcome], few_scores: bool, random_state: int
 ) -> dict[str, dict[str, Any]]:
     """Judge by further metrics, and the settings that a protocol reports beside its own by the main one."""
     ranked = draws if few_scores else [dataclasses.replace(draw, scores=None) for draw in draws]
-    found = further_metrics(metric, y, ranked, random_state)
+    metric = protocol.metric
+    found = further_metrics(metric, y, ranked, random_state, protocol.beside)
     for name in outcomes[0].others:
         settings = [joined(parts) for parts in zip(*(outcome.others[name] for outcome in outcomes), strict=True)]
         found[f"{metric} ({name})"] = judge([metric], y, settings, random_state=random_state)[metric]

@@ -30,9 +30,13 @@ METRICS: dict[str, Metric] = {
     "mean_per_class_accuracy": metrics.mean_per_class_accuracy,
     "top5_accuracy": metrics.top_5_accuracy,
     "macro_f1": metrics.macro_f1,
+    "weighted_f1": metrics.weighted_f1,
+    "quadratic_kappa": metrics.quadratic_kappa,
     "roc_auc": metrics.roc_auc,
+    "roc_auc_ovo": metrics.roc_auc_one_against_one,
     "average_precision": metrics.mean_average_precision,
     "map_11_point": metrics.mean_average_precision_11,
+    "map_11_point_as_published": metrics.mean_average_precision_11_as_published,
     "map_area": metrics.mean_average_precision_area,
     "log_loss": metrics.log_loss,
     "ece": metrics.expected_calibration_error,
@@ -51,10 +55,11 @@ _SCALES: dict[str, Scale] = {
     "log_loss": "log",
     "r2": "residual",
     "pearson": "fisher",
+    "quadratic_kappa": "fisher",
 }
 """Where intervals are symmetric; the logit of the others."""
 
-WITHOUT_INTERVAL = frozenset({"ece", "map_11_point", "map_area"})
+WITHOUT_INTERVAL = frozenset({"ece", "map_11_point", "map_11_point_as_published", "map_area"})
 """Biased by more than they vary: the error of calibration is never 0, of a calibrated model either, and the highest
 precision at a recall or any higher one is partly that of chance."""
 
@@ -139,10 +144,11 @@ def _least(name: str) -> int:
 
 
 def further_metrics(
-    main: str, y: Targets, draws: Sequence[Predicted], random_state: int = 0
+    main: str, y: Targets, draws: Sequence[Predicted], random_state: int = 0, own: Sequence[str] = ()
 ) -> dict[str, dict[str, Any]]:
-    """Judge by every metric that the predictions allow beside the main one."""
-    names = [name for name in applicable(y, draws[0]) if name != main]
+    """Judge by every metric that the predictions allow beside the main one, and a protocol's own."""
+    asked = [name for name in own if name != "roc_auc_ovo" or draws[0].scores is not None]
+    names = [name for name in [*applicable(y, draws[0]), *asked] if name != main]
     n_resamples = _RESAMPLES if y.dtype == np.float64 else _FEWER_RESAMPLES  # those of values cost little
     return judge(names, y, draws, n_resamples=n_resamples, random_state=random_state)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, cast
 
 import numpy as np
@@ -92,6 +93,60 @@ def macro_f1(y: Targets, predicted: Predicted) -> Sampled:
 
 
 @Metric
+def weighted_f1(y: Targets, predicted: Predicted) -> Sampled:
+    """Give the mean of F1 over classes, each weighing as many as its rows are."""
+    size = int(max(y.max(), predicted.targets.max())) + 1
+    rows, guesses = _sums(y, size=size), _sums(predicted.targets, size=size)
+    right = _sums(y, correct(y, predicted), size=size)
+
+    def of(counts: Float64) -> Float64:
+        f1 = np.nan_to_num(_ratio(2 * right(counts), rows(counts) + guesses(counts)))
+        return (rows(counts) * f1).sum(axis=0) / counts.sum(axis=0)
+
+    return of
+
+
+@Metric
+def quadratic_kappa(y: Targets, predicted: Predicted) -> Sampled:
+    """Give Cohen's kappa with quadratic weights: 1 for all right, 0 for chance, below 0 for worse.
+
+    A mistake weighs as the square of the distance between two classes in their order, among those that are true or
+    predicted somewhere: 1 - sum (t - p)^2 / (what it would be with t and p independent). Where classes have no order,
+    their names decide. Equal to scikit-learn's ``cohen_kappa_score(..., weights="quadratic")``.
+    """
+    numbers = np.unique(np.concatenate([y, predicted.targets]), return_inverse=True)[1].astype(np.float64)
+    true, said = numbers[: len(y)], numbers[len(y) :]
+
+    def of(counts: Float64) -> Float64:
+        apart = np.square(true - said) @ counts
+        by_chance = (true**2 + said**2) @ counts - 2 * (true @ counts) * (said @ counts) / counts.sum(axis=0)
+        return 1 - _ratio(apart, by_chance)
+
+    return of
+
+
+@Metric
+def roc_auc_one_against_one(y: Targets, predicted: Predicted) -> Sampled:
+    """Give the mean over pairs of classes of the area under the ROC curve, of either class by its own scores.
+
+    As scikit-learn's ``roc_auc_score(multi_class="ovo", average="macro")`` (D. J. Hand, R. J. Till, A simple
+    generalisation of the area under the ROC curve for multiple class classification problems, Machine Learning 45,
+    2001); classes without a row are left out.
+    """
+    scores = np.where(np.isfinite(_scores(predicted)), _scores(predicted), -np.finfo(np.float64).max)
+    pairs = combinations(np.unique(y).tolist(), 2)
+    areas = [
+        (rows, _roc_area(y[rows] == own, np.ascontiguousarray(scores[rows, own])))
+        for pair in pairs
+        for rows in [np.flatnonzero(np.isin(y, pair))]
+        for own in pair
+    ]
+    if not areas:
+        return lambda counts: cast(Float64, np.full(counts.shape[1], np.nan))
+    return lambda counts: _mean_over_classes(np.stack([area(counts[rows]) for rows, area in areas]))
+
+
+@Metric
 def roc_auc(y: Targets, predicted: Predicted) -> Sampled:
     """Give the mean over classes of the area under the ROC curve, each class against the rest.
 
@@ -117,6 +172,15 @@ def mean_average_precision_11(y: Targets, predicted: Predicted) -> Sampled:
     The PASCAL visual object classes challenge, IJCV 88, 2010, section 4.2); as in the originals, that at recall 0 is 1.
     """
     return _of_classes(y, predicted, _ranked(_average_precision_11))
+
+
+@Metric
+def mean_average_precision_11_as_published(y: Targets, predicted: Predicted) -> Sampled:
+    """Give the 11-point mean average precision with recalls compared in floating point, as some originals do.
+
+    Rounding puts a recall of 3 / 10 below the level 0.3, which is 0.30000000000000004 in ``numpy.linspace(0, 1, 11)``.
+    """
+    return _of_classes(y, predicted, _ranked(_average_precision_11_as_published))
 
 
 @Metric
@@ -287,9 +351,18 @@ def _average_precision_area(precision: Float64, recall: Float64) -> Float64:
 
 
 def _average_precision_11(precision: Float64, recall: Float64) -> Float64:
-    highest = _envelope(precision)
     # Rounding must not put a recall of 3 / 10 below the level 0.3.
-    first = np.stack([(recall < level - 1e-12).sum(axis=0) for level in np.linspace(0.1, 1, 10)])
+    return _at_levels(precision, recall, np.linspace(0, 1, 11)[1:] - 1e-12)
+
+
+def _average_precision_11_as_published(precision: Float64, recall: Float64) -> Float64:
+    return _at_levels(precision, recall, np.linspace(0, 1, 11)[1:])
+
+
+def _at_levels(precision: Float64, recall: Float64, levels: Float64) -> Float64:
+    """Average the highest precision at each level of recall or above, and the 1 at recall 0."""
+    highest = _envelope(precision)
+    first = np.stack([(recall < level).sum(axis=0) for level in levels])
     return (1 + np.take_along_axis(highest, np.minimum(first, len(recall) - 1), axis=0).sum(axis=0)) / 11
 
 

@@ -15,7 +15,7 @@ from embedkit.extraction.engines import (
     suggest_units,
 )
 from embedkit.extraction.kept import KeptBackbone
-from embedkit.extraction.plan import Plan, PlanFile, write_plan
+from embedkit.extraction.plan import Plan, PlanFile, check_plan, write_plan
 from embedkit.extraction.recalling import image_digests, recall
 from embedkit.extraction.records import Records, plans_folder
 from embedkit.extraction.report import Extraction, Progress, Tick
@@ -39,6 +39,7 @@ __all__ = [
     "UnitWorker",
     "all_devices",
     "check_cluster",
+    "check_plan",
     "default_store",
     "extract_on_cluster",
     "extract_on_devices",

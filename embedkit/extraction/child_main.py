@@ -6,7 +6,6 @@ Layer: extraction; above the rooms, below the embedder.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import sys
@@ -16,11 +15,12 @@ from typing import Any, TextIO
 from embedkit.extraction.child import ChildSettings
 from embedkit.extraction.report import Extraction, Tick
 from embedkit.extraction.units import UnitWorker
+from embedkit.text import log_to_stderr
 
 
 def main() -> None:
     """Answer requests from standard input until there are no more."""
-    logging.basicConfig(format="embedkit: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    log_to_stderr()
     ours, interrupted = os.getpid(), False
 
     def interrupt(number: int, frame: FrameType | None) -> None:

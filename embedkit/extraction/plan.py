@@ -11,20 +11,15 @@ Layer: extraction; above the rooms, below the embedder.
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import hashlib
 import importlib.metadata
 import os
-import posixpath
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
-
-import numpy as np
-import numpy.typing as npt
 
 from embedkit.backbones import FeatureRequest
 from embedkit.errors import (
@@ -35,9 +30,10 @@ from embedkit.errors import (
     UnreadableFileError,
     UsageError,
 )
+from embedkit.extraction.plan_rows import column_of, column_record, images_of, images_record, root_of
 from embedkit.extraction.resolution import Resolution
 from embedkit.files import commit_to, read_json
-from embedkit.images import ArchiveMember, ImageRef, ImageSource, is_named, is_url, locate, name_root, open_source
+from embedkit.images import ImageSource, is_named, is_url, name_root
 from embedkit.specs import FeatureSpec, canonical_json
 from embedkit.store import FeatureStore
 
@@ -45,8 +41,6 @@ PLAN_FORMAT = 1
 """Major version of the plan's file format."""
 
 _CONTENT = "embedkit extraction plan"
-
-_FILES_OF_ROWS = (".csv", ".tsv", ".parquet", ".pq", ".tar", ".zip")
 
 # A hundred million keys.
 _MOST_BYTES = 1 << 33
@@ -120,6 +114,10 @@ class Plan:
     root : str
         The folder or URL against which paths in the plan are relative.
     file : PlanFile
+    pace : float or None
+        Seconds an image, as measured where the plan was made; None in plans of before.
+    memory : int
+        Bytes that a process took there; 0 where that is unknown.
     """
 
     id: str
@@ -131,6 +129,8 @@ class Plan:
     units: int
     root: str
     file: PlanFile
+    pace: float | None = None
+    memory: int = 0
 
     def unit(self, number: int, count: int) -> range:
         """Return the rows of unit `number` (from 1) of `count`: consecutive, and as many as any other's but one.
@@ -160,6 +160,8 @@ def write_plan(
     *,
     units: int | None = None,
     force: bool = False,
+    pace: float | None = None,
+    memory: int = 0,
 ) -> Plan:
     """Write a plan.
 
@@ -176,6 +178,8 @@ def write_plan(
         By default one for each 2,000 rows.
     force : bool
         Replace a file that is there.
+    pace, memory
+        As in `Plan`.
 
     Returns
     -------
@@ -188,10 +192,9 @@ def write_plan(
     OutputExistsError
         There is a file already.
     """
-    if path.exists() and not force:
-        raise OutputExistsError(f"{path} exists; carry it out, name another file, or give --force to make a new plan")
-    root = _root_of(source)
-    images, sizes = _images_record(source, root)
+    check_plan(path, source, force=force)
+    root = root_of(source)
+    images, sizes = images_record(source, root)
     record: dict[str, Any] = {
         "id": uuid.uuid4().hex,  # two plans of the same images are two plans: files may have changed in between
         "embedkit": importlib.metadata.version("embedkit"),
@@ -201,11 +204,11 @@ def write_plan(
             "keys": source.keys,
             "images": images,
             "sizes": sizes,
-            "labels": _column_record(source.labels),
+            "labels": column_record(source.labels),
             "label_classes": source.label_classes,
             "split": source.split,
             "groups": source.groups,
-            "columns": {name: _column_record(column) for name, column in source.columns.items()},
+            "columns": {name: column_record(column) for name, column in source.columns.items()},
             "failures": [list(failure) for failure in source.failures],
         },
         "request": _anywhere(request).to_dict(),
@@ -215,6 +218,8 @@ def write_plan(
         "provenance": dict(resolution.provenance),
         "store": str(store.path),
         "units": units or default_units(len(source)),
+        "pace": pace,
+        "memory": memory,
     }
     text = canonical_json(record)
     digest = hashlib.sha256(text.encode("ascii")).hexdigest()
@@ -223,6 +228,13 @@ def write_plan(
     # What the user named in this process, those that carry out the plan are told of as the user's word, too.
     named = root if is_url(root) and is_named(root) else None
     return PlanFile(path=str(path.absolute()), root=named).read()
+
+
+def check_plan(path: Path, source: ImageSource, *, force: bool) -> None:
+    """Refuse, before any work, what `write_plan` refuses."""
+    if path.exists() and not force:
+        raise OutputExistsError(f"{path} exists; carry it out, name another file, or give --force to make a new plan")
+    images_record(source, root_of(source))
 
 
 def default_units(rows: int) -> int:
@@ -275,12 +287,12 @@ def _plan_of(record: Mapping[str, Any], digest: str, file: PlanFile) -> Plan:
         source=ImageSource(
             name=rows["name"],
             keys=rows["keys"],
-            images=_images_of(rows, root, moved=file.root is not None),
-            labels=_column_of(rows["labels"]),
+            images=images_of(rows, root, moved=file.root is not None),
+            labels=column_of(rows["labels"]),
             label_classes=rows["label_classes"],
             split=rows["split"],
             groups=rows["groups"],
-            columns={name: _column_of(column) for name, column in rows["columns"].items()},
+            columns={name: column_of(column) for name, column in rows["columns"].items()},
             failures=[(key, reason) for key, reason in rows["failures"]],
         ),
         sizes=rows["sizes"],
@@ -295,102 +307,6 @@ def _plan_of(record: Mapping[str, Any], digest: str, file: PlanFile) -> Plan:
         units=record["units"],
         root=root,
         file=file,
+        pace=record.get("pace"),
+        memory=record.get("memory", 0),
     )
-
-
-def _root_of(source: ImageSource) -> str:
-    """Return the folder or URL against which the paths of a plan are relative."""
-    if is_url(source.name):
-        is_file = source.keys == [posixpath.basename(source.name)] or source.name.lower().endswith(_FILES_OF_ROWS)
-        return posixpath.dirname(source.name) if is_file else source.name
-    if not os.path.isabs(source.name):
-        return os.getcwd()
-    return source.name if os.path.isdir(source.name) else os.path.dirname(source.name)
-
-
-def _images_record(source: ImageSource, root: str) -> tuple[list[Any] | None, list[int | None]]:
-    """Return where the images are, relative to the root, and how large.
-
-    None: they are the rows of one file, in its order, which is opened again. Within the list, None: the key is the
-    path.
-    """
-    if not isinstance(source.images, list):
-        if not (is_url(source.name) or os.path.isfile(source.name)):
-            raise _unplannable(source.name)
-        return None, [None] * len(source)
-    images: list[Any] = []
-    sizes: list[int | None] = []
-    for key, ref in zip(source.keys, source.images, strict=True):
-        if isinstance(ref, ArchiveMember):
-            images.append({**dataclasses.asdict(ref), "archive": _relative(ref.archive, root)})
-            sizes.append(ref.size)
-        elif isinstance(ref, str):
-            path = _relative(ref, root)
-            images.append(None if path == key else path)
-            sizes.append(_size(ref))
-        else:
-            raise _unplannable(source.name)
-    return images, sizes
-
-
-def _images_of(rows: Mapping[str, Any], root: str, moved: bool) -> Sequence[ImageRef]:
-    if rows["images"] is None:
-        path = locate(os.path.basename(rows["name"]), root) if moved else rows["name"]
-        source = open_source(path, recorded=True)
-        if len(source) != len(rows["keys"]):
-            raise ValueError(f"{path} has {len(source)} rows now, {len(rows['keys'])} when the plan was made")
-        return source.images
-    images: list[ImageRef] = []
-    for key, image in zip(rows["keys"], rows["images"], strict=True):
-        if isinstance(image, dict):
-            member = ArchiveMember(**cast(dict[str, Any], image))
-            images.append(dataclasses.replace(member, archive=locate(member.archive, root)))
-        else:
-            images.append(locate(key if image is None else image, root))
-    return images
-
-
-def _unplannable(name: str) -> UsageError:
-    return UsageError(
-        f"{name} is in the memory of this process, expected files or URLs that other processes can read: save the "
-        "images first, or use one device"
-    )
-
-
-def _relative(path: str, root: str) -> str:
-    """Return a path below the root relative to it, any other as it is, absolute."""
-    if is_url(path) or is_url(root):
-        prefix = root.rstrip("/") + "/"
-        return path.removeprefix(prefix) if path.startswith(prefix) else path
-    full = os.path.join(os.getcwd(), path)
-    if os.pardir not in full.split(os.sep):  # behind a link, .. leads elsewhere than its text says
-        full = os.path.normpath(full)
-    prefix = root.rstrip(os.sep) + os.sep
-    return full[len(prefix) :] if full.startswith(prefix) else full
-
-
-def _size(path: str) -> int | None:
-    try:
-        return None if is_url(path) else os.stat(path).st_size
-    except (OSError, ValueError):
-        return None  # reading it will say why
-
-
-def _column_record(values: object) -> Any:
-    """Return a column as JSON: text as a list, numbers by their exact bytes."""
-    if values is None or isinstance(values, list):
-        return cast(Any, values)
-    array = np.ascontiguousarray(cast(npt.NDArray[Any], values))
-    stored = array.astype(array.dtype.newbyteorder("<"))
-    return {
-        "dtype": stored.dtype.str,
-        "shape": list(stored.shape),
-        "base64": base64.b64encode(stored.tobytes()).decode("ascii"),
-    }
-
-
-def _column_of(record: Any) -> Any:
-    if record is None or isinstance(record, list):
-        return cast(Any, record)
-    array = np.frombuffer(base64.b64decode(record["base64"]), dtype=np.dtype(record["dtype"]))
-    return array.reshape(record["shape"]).astype(array.dtype.newbyteorder("="))

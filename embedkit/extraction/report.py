@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,12 +27,15 @@ class Tick:
     total, done, found, failed : int
         Images in the source, times the kinds of features where a run computes several; settled so far; of these found
         in the store; of these failed.
+    of : {"images", "fits"}
+        What is counted. Fits come after the images, none of them found or failed.
     """
 
     total: int
     done: int
     found: int
     failed: int
+    of: Literal["images", "fits"] = "images"
 
 
 Progress = Callable[[Tick], None]

@@ -7,6 +7,7 @@ from embedkit.files.budget import INFLATING, Budget, inflated_limit
 from embedkit.files.commit import DISK, MAGIC, TRAILER, Buffer, Disk, check_trailer, commit_bytes, commit_to, seal
 from embedkit.files.folder import Folder, NotRegularError, open_regular
 from embedkit.files.identity import TICK_NS, FileIdentity, Verify, Witness
+from embedkit.files.locks import locked
 from embedkit.files.small import SMALL, parse_json, read_json, read_small, recall_json, remember_json, write_small
 from embedkit.files.temporary import (
     TEMPORARY_PREFIX,
@@ -44,6 +45,7 @@ __all__ = [
     "home",
     "is_abandoned",
     "is_gone",
+    "locked",
     "open_regular",
     "parse_json",
     "read_json",

@@ -24,7 +24,8 @@ from pathlib import Path
 from embedkit.errors import StoreFormatError, StoreLostError
 
 # Windows opens no folders and has no links that users without rights could make.
-_BY_FOLDER = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
+BY_FOLDER = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
+"""Whether folders can be opened, and files by their names in an open folder."""
 _FOLDER_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 # A named pipe would keep its opener waiting for somebody to write into it.
@@ -93,6 +94,10 @@ class Folder:
         """Return a folder in this one; it need not exist."""
         return Folder(self._root, (*self._names, *names), self._identity)
 
+    def above(self) -> Folder:
+        """Return the folder that this one is in."""
+        return Folder(self._root, self._names[:-1], self._identity) if self._names else Folder(self._root.parent)
+
     def way(self) -> list[Folder]:
         """Return the folders from the one below the root to this one."""
         return [Folder(self._root, self._names[:depth], self._identity) for depth in range(1, len(self._names) + 1)]
@@ -115,7 +120,7 @@ class Folder:
         StoreLostError
             Its root is not what it was.
         """
-        if not _BY_FOLDER:
+        if not BY_FOLDER:
             self._check_by_path()
             yield None
             return
@@ -159,12 +164,12 @@ class Folder:
             with suppress(FileExistsError):
                 os.mkdir(self.path)
             return
-        with Folder(self._root, self._names[:-1], self._identity).opened() as above, suppress(FileExistsError):
+        with self.above().opened() as above, suppress(FileExistsError):
             os.mkdir(self._names[-1] if above is not None else self.path, dir_fd=above)
 
     def remove(self) -> None:
         """Remove the folder, which must be empty."""
-        with Folder(self._root, self._names[:-1], self._identity).opened() as above:
+        with self.above().opened() as above:
             os.rmdir(self._names[-1] if above is not None else self.path, dir_fd=above)
 
     def names(self) -> list[str]:

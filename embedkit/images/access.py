@@ -6,7 +6,8 @@ elsewhere. So from data only `PROTOCOLS` are followed, never a chain, and of web
 this machine, in its network, or at the addresses where clouds keep credentials. The address is checked where the
 connection is made, behind every redirect and whatever a name resolves to.
 
-What the user names is not data: the source and the root that were given, and what ``EMBEDKIT_DATA_URLS`` lists.
+What the user names is not data: the source and the root that were given, and what ``EMBEDKIT_DATA_URLS`` lists, to
+which ``embedkit --allow-url`` adds.
 
 Layer: images, its bottom; below remote. Standard library only.
 """
@@ -27,13 +28,15 @@ PROTOCOLS = ("http", "https", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")
 """What data may name."""
 
 ENVIRONMENT = "EMBEDKIT_DATA_URLS"
-"""``none``: data name no URLs at all. Else, beside the public ones, what is listed: ``memory:// http://10.0.0.5/``."""
+"""What data may name beside the public URLs: ``memory:// http://10.0.0.5/``; with ``none`` in it, in place of these."""
 
 _WEB = ("http", "https")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 # A bucket and nothing more: no user, no port, and of Azure's accounts those at Azure.
 _BUCKET = re.compile(r"[A-Za-z0-9$][A-Za-z0-9._-]*(@[A-Za-z0-9]+\.(dfs|blob)\.core\.windows\.net)?")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# Of these Python takes some or all for public: protocol assignments (a cloud keeps credentials there), local NAT64.
+_ASSIGNED, _LOCAL_NAT64 = ipaddress.IPv4Network("192.0.0.0/24"), ipaddress.IPv6Network("64:ff9b:1::/48")
 
 # Origins that the user named in this process (``s3://bucket``, ``http://host:8000``) and whole chains. It only grows,
 # by arguments of the user: what one call was told to read, the next may be told of by data.
@@ -53,9 +56,12 @@ def name_root(root: object) -> None:
 
 def is_named(url: str) -> bool:
     """Say whether the user named a URL, or another of its server or bucket."""
-    named = _named | {_origin(entry) for entry in _allowed_by_environment()}
     if "::" in url:
-        return url in _named
+        # A listed chain stands for what lies below it, but not for a longer one.
+        links = url.count("::")
+        below = (entry for entry in _allowed_by_environment() if entry.count("::") == links)
+        return url in _named or any(url == entry or url.startswith(entry.rstrip("/") + "/") for entry in below)
+    named = _named | {_origin(entry) for entry in _allowed_by_environment() if "::" not in entry}
     origin = _origin(url)
     return origin in named or origin.partition("://")[0] + "://" in named
 
@@ -69,12 +75,12 @@ def check_url(url: str) -> None:
     """
     if is_named(url):
         return
-    how = f"give it, or what it lies in, as the source yourself, or list it in {ENVIRONMENT}"
+    how = f"give it, or what it lies in, as the source yourself, or allow it by embedkit --allow-url ({ENVIRONMENT})"
     if "::" in url:
-        raise ForbiddenUrlError(f"{url!r} is a chain of URLs, which data may not name, expected one URL or a path")
+        raise ForbiddenUrlError(f"{url!r} is a chain of URLs, which data may not name, expected a path or one; {how}")
     protocol, _, _ = _origin(url).partition("://")
-    if os.environ.get(ENVIRONMENT, "").strip() == "none":
-        raise ForbiddenUrlError(f"{url!r} is a URL that data name, and {ENVIRONMENT} is 'none'; {how}")
+    if "none" in os.environ.get(ENVIRONMENT, "").split():
+        raise ForbiddenUrlError(f"{url!r} is a URL that data name, and {ENVIRONMENT} says 'none'; {how}")
     if protocol not in PROTOCOLS:
         expected = ", ".join(f"{name}://" for name in PROTOCOLS)
         raise ForbiddenUrlError(
@@ -103,7 +109,7 @@ def is_public(address: str) -> bool:
             found = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
         else:
             found = found.ipv4_mapped or found.sixtofour or found
-    return found.is_global and not found.is_multicast
+    return found.is_global and not found.is_multicast and found not in _ASSIGNED and found not in _LOCAL_NAT64
 
 
 def open_socket(addr_info: tuple[Any, ...]) -> socket.socket:

@@ -17,43 +17,48 @@ from embedkit.images.reading import ImageRef, is_encoded, read_bytes
 from embedkit.specs import DecodeSpec
 
 SIDE = 72
-"""Pixels of the longer side."""
+"""Pixels of the longer side, where nothing else is asked for."""
 
 _SPEC = DecodeSpec()
 _QUALITY = 60
 _THREADS = 4
 
 
-def thumbnails_of(images: Iterable[tuple[str, ImageRef]]) -> dict[str, bytes]:
+def thumbnails_of(images: Iterable[tuple[str, ImageRef]], side: int = SIDE) -> dict[str, bytes]:
     """Make small JPEGs by key; images that cannot be read are left out.
 
     Parameters
     ----------
     images : iterable of (key, image)
+    side : int
+        Pixels of the longer side.
 
     Returns
     -------
     dict of str to bytes
-        About two kilobytes each.
+        About two kilobytes each at 72 pixels.
     """
     listed = list(images)
     with ThreadPoolExecutor(_THREADS) as threads:
-        made = threads.map(_thumbnail, (image for _, image in listed))
+        made = threads.map(_thumbnail, (image for _, image in listed), [side] * len(listed))
         return {key: data for (key, _), data in zip(listed, made, strict=True) if data is not None}
 
 
-def _thumbnail(image: ImageRef) -> bytes | None:
+def _thumbnail(image: ImageRef, side: int) -> bytes | None:
     try:
-        pixels = decode(read_bytes(image), _SPEC, _at_most) if is_encoded(image) else to_rgb(image, _SPEC)
+        if is_encoded(image):
+            pixels = decode(read_bytes(image), _SPEC, lambda height, width: _at_most(height, width, side))
+        else:
+            pixels = to_rgb(image, _SPEC)
     except ImageError:
         return None
     small = Image.fromarray(pixels)
-    small.thumbnail((SIDE, SIDE))
+    small.thumbnail((side, side))
     written = io.BytesIO()
     small.save(written, "JPEG", quality=_QUALITY, optimize=True)
     return written.getvalue()
 
 
-def _at_most(height: int, width: int) -> tuple[int, int]:
-    scale = SIDE / max(height, width, SIDE)
+def _at_most(height: int, width: int, side: int) -> tuple[int, int]:
+    scale = side / max(height, width, side)
     return max(1, round(height * scale)), max(1, round(width * scale))

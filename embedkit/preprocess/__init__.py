@@ -7,6 +7,7 @@ Layer: beside images, backbones and store, which it does not know. Imports numpy
 
 from __future__ import annotations
 
+from embedkit.preprocess.geometry import shown_box
 from embedkit.preprocess.preprocessor import Preprocessor
 
-__all__ = ["Preprocessor"]
+__all__ = ["Preprocessor", "shown_box"]

@@ -81,6 +81,21 @@ def kept_part(resized: int, kept: int) -> tuple[int, int]:
     return max(crop_offset(resized, kept), 0), min(resized, kept)
 
 
+def shown_box(spec: PreprocessSpec, height: int, width: int) -> tuple[float, float, float, float]:
+    """Return where the crop lies on an image: left, top, right and bottom as fractions of its width and height.
+
+    Below 0 or above 1 where the network sees padding.
+    """
+    resized = resized_size(spec, height, width)
+    top, left = (crop_offset(side, kept) for side, kept in zip(resized, spec.input_size, strict=True))
+    return (
+        left / resized[1],
+        top / resized[0],
+        (left + spec.input_size[1]) / resized[1],
+        (top + spec.input_size[0]) / resized[0],
+    )
+
+
 def padding_colour(spec: PreprocessSpec) -> tuple[int, int, int]:
     """Return the RGB value, 0 to 255, around an image that is smaller than the crop.
 

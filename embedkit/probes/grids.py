@@ -1,4 +1,4 @@
-"""Estimators that are fitted once a candidate: support vector machines, and any estimator of scikit-learn's kind.
+"""A grid of candidates, each fitted anew: for any estimator of scikit-learn's kind.
 
 Layer: probes; above probes.outcomes.
 """
@@ -11,34 +11,14 @@ from typing import Any, cast
 
 import numpy as np
 from sklearn.model_selection import ParameterGrid
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC, LinearSVC
 
 from embedkit.evaluation import Outcome, Steps, Task
 from embedkit.probes.steps import Params, best_of, fit_steps, predict, predict_array
 from embedkit.results import Candidate, Param, to_plain
 
-_SVM_CS = tuple(float(value) for value in np.logspace(-5, 0, 6))
-# libsvm is exact and quick where the kernel matrix of the rows fits into its cache; beyond, liblinear's primal is.
-_KERNEL_ROWS = 10_000
-
-
-def svm(task: Task) -> Outcome:
-    """Run a linear support vector machine on standardised features."""
-
-    def steps_for(params: Params, n_rows: int) -> Steps:
-        final: Any
-        if n_rows <= _KERNEL_ROWS:
-            final = SVC(**params, kernel="linear", cache_size=1000)
-        else:
-            final = LinearSVC(**params, dual=cast(Any, False))
-        return [("scale", StandardScaler()), ("svm", final)]
-
-    return search(steps_for, {"C": _SVM_CS}, task)
-
 
 def search(
-    steps_for: Callable[[Params, int], Steps],
+    steps_for: Callable[[Params], Steps],
     grid: Mapping[str, Sequence[Any]],
     task: Task,
     device: str | None = None,
@@ -47,8 +27,8 @@ def search(
 
     Parameters
     ----------
-    steps_for : callable (params, n_rows) -> steps
-        Gives unfitted steps for so many training rows.
+    steps_for : callable (params) -> steps
+        Gives unfitted steps.
     grid : mapping of str to sequence
         Values of each parameter; empty for nothing to choose.
     device : str, optional
@@ -63,11 +43,11 @@ def search(
         scores: list[float] = []
         if len(candidates) > 1:
             for params in candidates:
-                steps = steps_for(params, n_fit)
+                steps = steps_for(params)
                 converged &= fit_steps(steps, X[:n_fit], labels.y[split.fit], device)
                 scores.append(labels.score(predict_array(steps, X[n_fit:], labels), split.select))
             best = best_of(scores)
-        steps = steps_for(candidates[best], len(X))
+        steps = steps_for(candidates[best])
         converged &= fit_steps(steps, X, labels.y[train], device)
     return Outcome(
         draws=[predict(steps, task.features, split.test, labels)],

@@ -102,7 +102,7 @@ def run(estimator: BaseEstimator, grid: Grid, task: Task, seed: int, device: str
     """
     tensors = device_for(estimator, device)
 
-    def steps_for(params: Params, n_rows: int) -> Steps:
+    def steps_for(params: Params) -> Steps:
         unfitted: Any = _base.clone(estimator).set_params(
             **{name: copy.deepcopy(value) for name, value in params.items()}
         )

@@ -5,8 +5,6 @@ Layer: render; above the results.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
@@ -52,7 +50,7 @@ def leaderboards_text(comparison: Comparison) -> str:
         lines += [*pairs_in_words(board), ""]
     for ranks in comparison.average_ranks:
         lines += [*ranks_in_words(ranks), ""]
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join(map(printable, lines)).rstrip() + "\n"
 
 
 def cells(board: Leaderboard) -> list[tuple[str, ...]]:
@@ -103,21 +101,23 @@ def as_csv(comparison: Comparison) -> str:
     """Return the rows of all leaderboards as one table: fractions, no rounding, an empty cell for what is not there."""
     names = list(Standing.__dataclass_fields__)
     columns = ["low", "high", "seed_low", "seed_high"]
-    written = io.StringIO()
-    table = csv.writer(written, lineterminator="\n")
     kept = [name for name in names if name not in ("interval", "seed_interval", "params")]
-    table.writerow(["data", "protocol", "estimator", "metric", "seeds", *kept, *columns, "params", "not_ranked"])
+    rows: list[list[Any]] = [
+        ["data", "protocol", "estimator", "metric", "seeds", *kept, *columns, "params", "not_ranked"]
+    ]
     for board in comparison.leaderboards:
         for row in board.rows:
             ends = (*(row.interval or ("", "")), *(row.seed_interval or ("", "")))
             values = [getattr(row, name) for name in kept]
             params = ";".join(f"{name}={value!r}" for name, value in row.params.items())
-            table.writerow(
+            rows.append(
                 [board.data, board.protocol, board.estimator, board.metric, board.seeds]
                 + ["" if value is None else value for value in values]
                 + [*ends, params, "; ".join(board.not_ranked)]
             )
-    return written.getvalue()
+    return csv_text(
+        ([printable(cell) if isinstance(cell, str) else cell for cell in row] for row in rows), line_end="\n"
+    )
 
 
 def pairs_as_csv(pairs: Sequence[ImagePair]) -> str:
@@ -144,7 +144,7 @@ def as_markdown(comparison: Comparison) -> str:
         first, *rest = ranks_in_words(ranks)
         lines += [f"## {first}", "", *(f"    {line}" for line in rest), ""]
     lines += [f"- {note}" for note in comparison.notes]
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join(map(printable, lines)).rstrip() + "\n"
 
 
 def _cells(board: Leaderboard, row: Standing) -> tuple[str, ...]:

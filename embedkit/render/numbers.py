@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-_RAW = frozenset({"r2", "pearson", "log_loss", "kappa"})
+_RAW = frozenset({"r2", "pearson", "log_loss", "quadratic_kappa", "kappa"})
 """Metrics that are no share of anything."""
 
 _TITLES = {
@@ -17,6 +17,7 @@ _TITLES = {
     "pearson": "Pearson's r",
     "average_precision": "average precision",
     "map_11_point": "mAP (11-point)",
+    "map_11_point_as_published": "mAP (11-point, as published)",
     "map_area": "mAP",
     "mean_per_class_accuracy": "mean per-class accuracy",
 }
@@ -35,6 +36,19 @@ def metric_title(metric: str) -> str:
 def percent(value: float) -> str:
     """Write a fraction as per cent with one decimal."""
     return f"{100 * value:.1f} %"
+
+
+def duration(seconds: float) -> str:
+    """Write a time as people say it: ``45 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"
 
 
 def number_text(metric: str, value: float | None) -> str:
@@ -67,6 +81,13 @@ def params_text(params: Mapping[str, object]) -> str:
 def chosen_text(params: Mapping[str, object], at_edge: bool) -> str:
     """Write what was chosen, and whether a wider grid might do better."""
     return params_text(params) + (" (end of grid)" if at_edge else "")
+
+
+def label_text(label: object) -> str:
+    """Write a label of any kind: text, a value, several names, or none."""
+    if isinstance(label, list):
+        return ", ".join(map(str, label))  # pyright: ignore[reportUnknownArgumentType]
+    return "" if label is None else f"{label:.6g}" if isinstance(label, float) else str(label)
 
 
 def features_text(model: str, floor: bool) -> str:

@@ -5,10 +5,14 @@ Layer: render; above numbers, layout and the results.
 
 from __future__ import annotations
 
+from embedkit.render.differences import difference_lines
+from embedkit.render.explanations import explanation_lines
+from embedkit.render.findings import audit_lines, search_lines
 from embedkit.render.layout import fact_lines, table_lines
 from embedkit.render.leaderboards import leaderboards_text
 from embedkit.render.numbers import (
     chosen_text,
+    duration,
     features_text,
     interval_text,
     metric_title,
@@ -16,12 +20,15 @@ from embedkit.render.numbers import (
     params_text,
     value_text,
 )
-from embedkit.render.sentences import best_by_test, recommendation
+from embedkit.render.sentences import best_by_test, recommendation, sentence
 from embedkit.results import (
+    AuditResult,
     Comparison,
     CurveReport,
     DemoResult,
+    Explanations,
     ExtractResult,
+    FeatureDiff,
     FitResult,
     Forecast,
     PlanResult,
@@ -30,6 +37,7 @@ from embedkit.results import (
     Predictions,
     ProbeReport,
     Record,
+    SearchResult,
     UnitStatus,
 )
 from embedkit.text import printable
@@ -51,15 +59,19 @@ def as_text(record: Record) -> str:
     """Return a result as lines of text, as the command line prints it."""
     match record:
         case ProbeReport():
-            lines = _probe(record)
+            lines = [sentence(record), "", *_probe(record)]
         case Comparison():
             return leaderboards_text(record)
         case CurveReport():
-            lines = _curves(record)
+            lines = [sentence(record), "", *_curves(record)]
         case FitResult():
             lines = _fit(record)
         case Predictions():
             lines = _predictions(record)
+        case SearchResult():
+            lines = search_lines(record)
+        case AuditResult():
+            lines = audit_lines(record)
         case ExtractResult():
             lines = _extraction(record)
         case Forecast():
@@ -70,6 +82,10 @@ def as_text(record: Record) -> str:
             lines = _status(record)
         case DemoResult():
             lines = _demo(record)
+        case Explanations():
+            lines = explanation_lines(record)
+        case FeatureDiff():
+            lines = difference_lines(record)
         case _:
             lines = table_lines(
                 [*(record.table() or [{}])[0]], [list(map(str, row.values())) for row in record.table()]
@@ -197,9 +213,7 @@ def _forecast(result: Forecast) -> list[str]:
         [
             ("rows", result.rows),
             ("forward passes", result.forward_passes),
-            ("expected time", f"{result.seconds_expected:.0f} s"),
-            ("disk", f"{result.bytes_expected / 1e6:.1f} MB"),
-            ("memory", f"{result.memory_expected / 1e6:.0f} MB" if result.memory_expected else None),
+            *_expected(result),
             ("model", f"{result.model}, {result.width} features an image"),
             ("computed by", result.choice),
             ("fingerprint", result.fingerprint[:16]),
@@ -219,8 +233,19 @@ def _plan(result: PlanResult) -> list[str]:
             ("fingerprint", result.fingerprint[:16]),
             ("store", result.store),
             ("plan", result.plan),
+            *_expected(result),
         ]
     )
+
+
+def _expected(result: Forecast | PlanResult) -> list[tuple[str, object]]:
+    """Say what the work is expected to take."""
+    memory = f"{result.memory_expected / 1e6:.0f} MB" if result.memory_expected else None
+    return [
+        ("expected time", duration(result.seconds_expected)),
+        ("disk", f"{result.bytes_expected / 1e6:.1f} MB"),
+        ("memory", memory),
+    ]
 
 
 def _status(status: PlanStatus) -> list[str]:
@@ -257,14 +282,44 @@ def _demo(demo: DemoResult) -> list[str]:
     passes = f"{extraction.forward_passes} forward passes"
     found = "" if extraction.forward_passes else ", every feature was found in the store"
     return [
+        *(_what_features_are_for(demo.labels) if demo.labels is not None else []),
+        "The whole way on scikit-learn's digits, 8 x 8 pixels of handwriting, for which raw pixels are enough:",
+        "",
         f"{extraction.images} images, {extraction.width} features each, by {printable(extraction.model)} "
         f"({extraction.engine} {extraction.precision}): {passes}{found}",
         "",
         *_probe(demo.report),
         "",
-        *fact_lines([("images", demo.manifest), ("features", demo.feature_file), ("store", demo.store)]),
+        *fact_lines(
+            [
+                ("page", demo.page or None),
+                ("images", demo.manifest),
+                ("features", demo.feature_file),
+                ("store", demo.store),
+            ]
+        ),
         "",
         f"Next: embedkit fit {printable(demo.feature_file)} --estimator {_recommended(demo.report)} -o digits.skops",
+    ]
+
+
+def _what_features_are_for(labels: CurveReport) -> list[str]:
+    first = labels.curves[0]
+    most = first.points[-1].size
+    sizes = [f"all {most:g}" if point.size == most else f"{point.size:g}" for point in first.points]
+    rows = [
+        (features_text(one.model, one.floor), *(_point(one.metric, point) for point in one.points))
+        for one in labels.curves
+    ]
+    return [
+        "What features are for: pictures of ten kinds of patterns, in any colour, size and angle, named right",
+        "after so many labelled pictures of each kind",
+        "",
+        *table_lines(("labels of each kind", *sizes), rows),
+        "",
+        f"{first.metric} of {first.estimator} on {first.n_test} other pictures, mean over {first.seeds} draws with its "
+        "95 % interval",
+        "",
     ]
 
 

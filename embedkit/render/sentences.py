@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections import Counter
 
 from embedkit.render.numbers import interval_text, is_share, metric_title, number_text, p_text
-from embedkit.results import Comparison, Curve, CurveReport, Leaderboard, ProbeReport, ProbeResult
+from embedkit.results import AuditResult, Comparison, Curve, CurveReport, Leaderboard, ProbeReport, ProbeResult
+
+_FLOORS = {"colour-histogram": "colours alone", "pixels32": "raw pixels"}
 
 
 def sentence(record: object) -> str:
@@ -19,6 +21,8 @@ def sentence(record: object) -> str:
         return " ".join(_of_board(board) for board in record.leaderboards)
     if isinstance(record, CurveReport) and record.curves:
         return _of_curves(record)
+    if isinstance(record, AuditResult):
+        return _of_audit(record)
     return ""
 
 
@@ -57,19 +61,19 @@ def _of_probe(report: ProbeReport) -> str:
     if result.interval is None:
         return f"{result.metric} of {result.estimator} on {result.model} is not defined for these rows."
     low, high = result.interval
-    floors = "".join(f", {_floor_name(one)} {_hundredths(one.value)}" for one in report.results if one.floor)
+    by = f"({result.estimator} on {result.model}; in brackets the 95 % interval.)"
     if result.metric in ("accuracy", "mean_per_class_accuracy"):
-        said = (
-            f"{_hundredths(result.value)} of 100 tested photos are named right "
-            f"({_hundredths(low)} to {_hundredths(high)} with 95 % confidence) by {result.estimator} on {result.model}"
-        )
         guess = _commonest(result)
-        beside = f"guessing the commonest class gives {_hundredths(guess)}" if guess is not None else ""
-        return f"{said}; {beside}{floors}." if beside else f"{said}{floors}."
+        guessing = [] if guess is None else [f"guessing the commonest class gives {_hundredths(guess)}"]
+        beside = ", ".join(guessing + _floors(report))
+        return (
+            f"{_hundredths(result.value)} of 100 test photos are named right ({_hundredths(low)} to "
+            f"{_hundredths(high)}){f'; {beside}' if beside else ''}. {by}"
+        )
     if result.metric == "r2":
         return (
-            f"{result.estimator} on {result.model} explains {_hundredths(result.value)} % of the variance of the "
-            f"values ({_hundredths(low)} to {_hundredths(high)}); guessing their mean explains 0{floors}."
+            f"{_hundredths(result.value)} % of the variance of the values is explained ({_hundredths(low)} to "
+            f"{_hundredths(high)}); {', '.join(['guessing their mean explains 0', *_floors(report)])}. {by}"
         )
     value = f"{number_text(result.metric, result.value)} ({interval_text(result.metric, result.interval)})"
     return f"{result.estimator} on {result.model} reaches {metric_title(result.metric)} {value}."
@@ -99,6 +103,28 @@ def _of_curves(report: CurveReport) -> str:
     return f"{curve.estimator} on {curve.model}: {', '.join(shares)} ({metric_title(curve.metric)})."
 
 
+def _of_audit(record: AuditResult) -> str:
+    found = ", ".join(f"{_FOUND[kind]} {number}" for kind, number in record.counts().items())
+    return f"{record.images} images: {found or 'nothing was found'}."
+
+
+_FOUND = {
+    "duplicate": "copies",
+    "near-duplicate": "near-copies",
+    "contradiction": "contradictions of labels",
+    "label": "suspected labels",
+    "outlier": "outliers",
+    "blank": "blank images",
+    "dark": "dark images",
+    "tiny": "tiny images",
+    "aspect": "odd shapes",
+    "truncated": "truncated images",
+    "shortcut": "shortcuts",
+    "weak-group": "weak groups",
+    "imbalance": "rare classes",
+}
+
+
 def _rounded(metric: str, value: float) -> str:
     return f"{_hundredths(value)} %" if is_share(metric) else number_text(metric, value)
 
@@ -114,9 +140,13 @@ def _commonest(result: ProbeResult) -> float | None:
     return max(counts.values()) / len(result.rows)
 
 
-def _floor_name(result: ProbeResult) -> str:
-    names = {"colour-histogram": "colours alone", "pixels32": "raw pixels"}
-    return names.get(result.model, f"{result.model},")
+def _floors(report: ProbeReport) -> list[str]:
+    """Say what each kind of floor reaches, the least informed first; of several random networks the best."""
+    best: dict[str, float] = {}
+    for one in (one for one in report.results if one.floor):
+        name = _FLOORS.get(one.model, "random weights")
+        best[name] = max(one.value, best.get(name, one.value))
+    return [f"{name} {_hundredths(best[name])}" for name in (*_FLOORS.values(), "random weights") if name in best]
 
 
 def _hundredths(value: float) -> str:

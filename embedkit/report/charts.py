@@ -7,6 +7,7 @@ Layer: report; above markup and outcomes.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -104,6 +105,7 @@ def curves(
     for size in sorted(set(sizes)):
         drawn.append(tag("text", f"{size:g}", x=x(size), y=float(height - 26), class_="tick middle"))
     drawn.append(tag("text", text(across), x=(left + width - right) / 2, y=float(height - 6), class_="tick middle"))
+    heights = _apart([y(values[-1]) + 4 for _, _, values, _, _ in series])
     for place, (name, found, values, ranges, muted) in enumerate(series):
         class_ = "muted" if muted else f"series-{place % _SERIES + 1}"
         banded = [(size, pair) for size, pair in zip(found, ranges, strict=True) if pair is not None]
@@ -118,7 +120,7 @@ def curves(
             drawn.append(
                 tag("circle", tag("title", text(said)), cx=x(size), cy=y(value), r=3.5, class_=f"dot {class_}")
             )
-        drawn.append(tag("text", text(name, 26), x=x(found[-1]) + 9, y=y(values[-1]) + 4, class_=f"label {class_}"))
+        drawn.append(tag("text", text(name, 26), x=x(found[-1]) + 9, y=heights[place], class_=f"label {class_}"))
     return _figure(title, width, height, drawn)
 
 
@@ -208,6 +210,15 @@ def heat(counts: npt.NDArray[np.int64], names: Sequence[str], links: dict[tuple[
         where = links.get((int(i), int(j)))
         drawn.append(box if where is None else tag("a", box, href=f"#{where}", aria_label=said))
     return _figure(title, int(left + cell * n + 10), int(top + cell * n + 10), drawn, role="group")
+
+
+def _apart(heights: Sequence[float], least: float = 14.0) -> list[float]:
+    """Move labels down until none lies on another."""
+    moved = list(heights)
+    order = sorted(range(len(moved)), key=lambda place: moved[place])
+    for above, below in itertools.pairwise(order):
+        moved[below] = max(moved[below], moved[above] + least)
+    return moved
 
 
 def _figure(title: str, width: int, height: int, drawn: Sequence[str], *, role: str = "img", class_: str = "") -> str:

@@ -75,6 +75,10 @@ class Thumbnails:
         use = f'<svg class="thumb" role="img" aria-label="{text(key)}"><use href="#t{self._places[key]}"/></svg>'
         return f'<span class="photo" title="{text(key, 400)}">{use}<span class="caption">{said}</span></span>'
 
+    def use(self, key: str) -> str:
+        """Show a key's thumbnail inside another SVG; nothing where there is none."""
+        return f'<use href="#t{self._places[key]}"/>' if self.has(key) else ""
+
     def symbols(self) -> str:
         """Return the definitions, to stand once in the page."""
         return f'<svg width="0" height="0" aria-hidden="true" class="symbols">{"".join(self._symbols)}</svg>'

@@ -3,8 +3,11 @@
 Layer: above files and specs, below everything that computes. Standard library and NumPy only.
 """
 
+from embedkit.results.audit import KINDS, AuditResult, Effect, Finding, FindingKind, SelfCheck
 from embedkit.results.comparison import AverageRanks, Comparison, Leaderboard, Pair, Standing
 from embedkit.results.curve import Curve, CurveReport, Point
+from embedkit.results.difference import ChangedRow, ChangedSetting, FeatureDiff
+from embedkit.results.explanation import Deletion, Explanation, Explanations, Influence
 from embedkit.results.extraction import ExtractResult, Forecast, PlanResult, PlanStatus, Stage, Stages, UnitStatus
 from embedkit.results.loading import load_result, result_from
 from embedkit.results.models import Confusion, DemoResult, FitResult, Guess, Prediction, Predictions
@@ -12,21 +15,36 @@ from embedkit.results.plain import as_packed, from_plain, to_plain
 from embedkit.results.probe import Candidate, Param, ProbeReport, ProbeResult, recommended_of
 from embedkit.results.record import Origin, Record, Skipped, Unavailable, html_table
 from embedkit.results.rows import Rows
+from embedkit.results.search import Hit, Hits, SearchResult
 from embedkit.results.views import EmbeddingMap, ImagePair, NearestTrained
 
 __all__ = [
+    "ChangedRow",
+    "ChangedSetting",
+    "Deletion",
+    "Explanation",
+    "Explanations",
+    "FeatureDiff",
+    "Influence",
     "Confusion",
     "Guess",
+    "AuditResult",
     "AverageRanks",
     "Candidate",
     "Comparison",
     "Curve",
     "CurveReport",
     "DemoResult",
+    "Effect",
     "EmbeddingMap",
     "ExtractResult",
+    "Finding",
+    "FindingKind",
     "FitResult",
     "Forecast",
+    "Hit",
+    "Hits",
+    "KINDS",
     "ImagePair",
     "Leaderboard",
     "NearestTrained",
@@ -43,6 +61,8 @@ __all__ = [
     "recommended_of",
     "Record",
     "Rows",
+    "SearchResult",
+    "SelfCheck",
     "Skipped",
     "Stage",
     "Stages",

@@ -217,6 +217,12 @@ class PlanResult(Record):
         As in `ExtractResult`.
     drift : float or None
     width : int
+    seconds_expected : float
+        For all images one after the other, at the pace of a sample on this machine.
+    bytes_expected : int
+        On disk, for the features in the store and for the feature file.
+    memory_expected : int
+        Bytes of one process; 0 where the system does not say.
     """
 
     kind: ClassVar[str] = "plan"
@@ -233,6 +239,9 @@ class PlanResult(Record):
     choice: str
     drift: float | None
     width: int
+    seconds_expected: float = 0.0
+    bytes_expected: int = 0
+    memory_expected: int = 0
 
     def table(self) -> list[dict[str, Any]]:
         """Return one row."""

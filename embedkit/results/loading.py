@@ -12,26 +12,34 @@ from pathlib import Path
 from typing import Any, cast
 
 from embedkit.errors import ResultFileError, UnreadableFileError
-from embedkit.files import read_json
+from embedkit.files import inflated_limit, read_json
+from embedkit.results.audit import AuditResult
 from embedkit.results.comparison import Comparison
 from embedkit.results.curve import CurveReport
+from embedkit.results.difference import FeatureDiff
+from embedkit.results.explanation import Explanations
 from embedkit.results.extraction import ExtractResult, Forecast, PlanResult, PlanStatus
 from embedkit.results.models import DemoResult, FitResult, Predictions
 from embedkit.results.plain import MOST_BYTES
 from embedkit.results.probe import ProbeReport
 from embedkit.results.record import Record
+from embedkit.results.search import SearchResult
 
 _RECORDS: tuple[type[Record], ...] = (
+    AuditResult,
     Comparison,
     CurveReport,
     DemoResult,
+    Explanations,
     ExtractResult,
+    FeatureDiff,
     FitResult,
     Forecast,
     PlanResult,
     PlanStatus,
     Predictions,
     ProbeReport,
+    SearchResult,
 )
 
 
@@ -43,7 +51,8 @@ def load_result(path: str | os.PathLike[str], *, most_bytes: int = MOST_BYTES) -
     path : path
         A ``.json`` file.
     most_bytes : int
-        Most bytes that the file may have, and that all arrays in it may take.
+        Most bytes that the file may have, and that all arrays in it may take; of a small file, 256 MiB or 8 times its
+        size.
 
     Returns
     -------
@@ -70,7 +79,8 @@ def load_result(path: str | os.PathLike[str], *, most_bytes: int = MOST_BYTES) -
     if not isinstance(record, dict) or cast(dict[str, Any], record).get("embedkit") != "result":
         raise ResultFileError(f"{file} is no result of embedkit; expected what `save` or -o of a command wrote")
     try:
-        return result_from(cast(dict[str, Any], record), most_bytes=most_bytes)
+        held = min(most_bytes, inflated_limit(file.stat().st_size))
+        return result_from(cast(dict[str, Any], record), most_bytes=held)
     except ResultFileError as error:
         raise ResultFileError(f"{file}: {error}") from error
 

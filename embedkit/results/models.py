@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from embedkit.results.curve import CurveReport
 from embedkit.results.extraction import ExtractResult
 from embedkit.results.probe import ProbeReport, ProbeResult
 from embedkit.results.record import Record
@@ -143,10 +144,14 @@ class DemoResult(Record):
 
     Attributes
     ----------
-    manifest, feature_file, store : str
-        Paths.
+    manifest, feature_file, store, patterns, page : str
+        Paths: of the digits' manifest and features, the store, the patterns' manifest, the HTML page.
     extraction : ExtractResult
+        Of the digits.
     report : ProbeReport
+        Of the digits.
+    labels : CurveReport or None
+        How accuracy grows with labels on the patterns.
     """
 
     kind: ClassVar[str] = "demo"
@@ -156,6 +161,9 @@ class DemoResult(Record):
     store: str
     extraction: ExtractResult
     report: ProbeReport
+    patterns: str = ""
+    page: str = ""
+    labels: CurveReport | None = None
 
     def table(self) -> list[dict[str, Any]]:
         """Return the rows of the report."""

@@ -54,13 +54,14 @@ def as_packed(array: npt.NDArray[Any]) -> Any:
 def to_plain(value: object, arrays: PackArray = as_lists, *, rows: bool = True) -> Any:
     """Turn a record, or what is in one, into JSON values.
 
-    Fields that hold no data of a record (``metadata={"plain": False}``) are left out; without `rows` also those that
-    hold something for each row (``metadata={"rows": True}``).
+    A field whose name ends in ``_``, since it is a word of Python, is written without it. Fields that hold no data of a
+    record (``metadata={"plain": False}``) are left out; without `rows` also those that hold something for each row
+    (``metadata={"rows": True}``).
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         kept = [one for one in dataclasses.fields(value) if one.metadata.get("plain", True)]
         names = [one.name for one in kept if rows or not one.metadata.get("rows", False)]
-        return {name: to_plain(getattr(value, name), arrays, rows=rows) for name in names}
+        return {name.removesuffix("_"): to_plain(getattr(value, name), arrays, rows=rows) for name in names}
     if isinstance(value, np.ndarray):
         return arrays(cast(npt.NDArray[Any], value))
     if isinstance(value, np.generic):
@@ -152,7 +153,12 @@ class _Builder:
         is_record = dataclasses.is_dataclass(kind)  # whose class variables are no fields
         names: list[str] = [one.name for one in dataclasses.fields(kind)] if is_record else list(kind._fields)
         # What a newer version added is passed over; what it took away, or never wrote, is missed by the class itself.
-        values = {name: self.build(hints[name], record[name], f"{where}.{name}") for name in names if name in record}
+        written = {name: name.removesuffix("_") for name in names}
+        values = {
+            name: self.build(hints[name], record[said], f"{where}.{said}")
+            for name, said in written.items()
+            if said in record
+        }
         try:
             return kind(**values)
         except (TypeError, ValueError) as error:

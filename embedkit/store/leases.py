@@ -20,7 +20,6 @@ Layer: above layout.
 
 from __future__ import annotations
 
-import errno
 import io
 import itertools
 import os
@@ -29,10 +28,8 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from embedkit.errors import UnreadableFileError
 from embedkit.files import (
@@ -44,6 +41,7 @@ from embedkit.files import (
     file_system_time,
     home,
     is_gone,
+    locked,
     read_small,
     seal,
     write_small,
@@ -137,16 +135,11 @@ class Leases:
     @contextmanager
     def _alone(self) -> Generator[None]:
         """Keep others from claiming, so that what was read still holds when this writer announces."""
-        path = self._folder.path.with_suffix(".lock")
-        lock = FileLock(path)
-        with suppress(OSError, NotImplementedError, Timeout):  # then a claim is no more than likely to be the only one
-            if path.is_symlink():  # which would be followed, and what it leads to emptied
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-            lock.acquire(timeout=_LOCK_SECONDS, poll_interval=_LOCK_POLL_SECONDS)
-        try:
+        with ExitStack() as stack:
+            with suppress(OSError):  # then a claim is no more than likely to be the only one
+                above, name = self._folder.above(), f"{self._folder.name}.lock"
+                stack.enter_context(locked(above, name, timeout=_LOCK_SECONDS, poll=_LOCK_POLL_SECONDS))
             yield
-        finally:
-            lock.release()
 
     def _others(self) -> set[bytes]:
         """Return what the live leases of others have."""

@@ -9,21 +9,22 @@ Layer: above parts and index.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock, Timeout
 
 from embedkit.errors import DamagedPartError, StoreError, StoreWriteError
-from embedkit.files import Disk, Folder
+from embedkit.files import Disk, Folder, locked
 from embedkit.specs import FeatureSpec
 from embedkit.store.checked import CheckedFiles, damaged
 from embedkit.store.index import DigestIndex, places_of
 from embedkit.store.layout import LOCK
 from embedkit.store.parts import Digests, Features, Part, PartMaps, read_part, row_bytes, write_part
+from embedkit.store.uses import note_uses, read_uses
 
 _BLOCK_BYTES = 32 << 20
 
@@ -51,21 +52,18 @@ def maintenance(folder: Folder | Path, wait: bool = True) -> Generator[bool]:
         The lock cannot be taken at all: the folder is read-only, for example.
     """
     folder = Folder.of(folder)
-    lock = FileLock(folder / LOCK)
-    try:
-        folder.refuse_link(LOCK)
-        lock.acquire(timeout=-1 if wait else 0)
-    except Timeout:
-        yield False
-        return
-    except (OSError, NotImplementedError) as error:
-        raise StoreWriteError(
-            f"cannot lock {folder.path} for maintenance: {error}; make the folder writable"
-        ) from error
-    try:
-        yield True
-    finally:
-        lock.release()
+    with ExitStack() as stack:
+        try:
+            held = stack.enter_context(locked(folder, LOCK, timeout=None if wait else 0))
+        except StoreError:
+            raise
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                folder.refuse_link(LOCK)
+            raise StoreWriteError(
+                f"cannot lock {folder.path} for maintenance: {error.strerror or error}; make the folder writable"
+            ) from error
+        yield held
 
 
 def merge_parts(folder: Folder | Path, spec: FeatureSpec, names: Sequence[str], disk: Disk) -> str | None:
@@ -108,8 +106,11 @@ def merge_parts(folder: Folder | Path, spec: FeatureSpec, names: Sequence[str], 
                 for start in range(0, len(rows), step):
                     yield maps[part].features[rows[start : start + step]]
 
+    used = _last_use(folder, [part.name for part in inputs])
     output = write_part(folder, spec, digests, blocks(), disk)
     _read_back(folder, spec, output, digests)
+    if used is not None:  # what nobody has asked for in a long time does not become new by being merged
+        note_uses(folder, {output: used})
     remove_files(folder, [part.name for part in inputs], disk)
     return output
 
@@ -128,6 +129,13 @@ def remove_files(folder: Folder, names: Sequence[str], disk: Disk) -> None:
             f"cannot remove merged files from {folder.path}: {error.strerror}; until `gc` does, their rows are stored "
             "twice"
         ) from error
+
+
+def _last_use(folder: Folder, names: list[str]) -> float | None:
+    """Return when one of some parts was last used, or committed, in seconds of the file system's clock."""
+    known = read_uses(folder)
+    times = [known.get(name, status.st_mtime) for name, status in folder.stats(names).items()]
+    return max(times, default=None)
 
 
 def _sound(folder: Folder, spec: FeatureSpec, names: Sequence[str]) -> Iterator[Part]:

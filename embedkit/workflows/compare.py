@@ -18,11 +18,15 @@ from embedkit.extraction import Progress
 from embedkit.probes import PROTOCOLS, check_estimator, check_protocol
 from embedkit.results import Comparison, Leaderboard, ProbeResult, Skipped, Unavailable
 from embedkit.specs import canonical_json
+from embedkit.workflows.candidates import Candidates, find_candidates
 from embedkit.workflows.duplicated import image_pairs, search_for_duplicates
+from embedkit.workflows.fit_ticks import FitTicks
 from embedkit.workflows.leaderboard_entries import ProbeSettings, enter
 from embedkit.workflows.origins import data_titles, origin_of
 from embedkit.workflows.result_memo import ResultMemo
 from embedkit.workflows.targets import NamedTable, is_feature_file, open_store, open_target, tables_of
+
+AUTO = "auto"
 
 
 def compare(
@@ -41,6 +45,7 @@ def compare(
     store: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     finished: Callable[[str, ProbeResult], None] | None = None,
+    chosen: Callable[[Candidates], None] | None = None,
 ) -> Comparison:
     """Compare backbones on data sets by protocols, with paired tests, and rank only what can be told apart.
 
@@ -57,7 +62,9 @@ def compare(
     targets : path, or sequence of paths
         Feature files, or sources of images. Feature files that record the same source are one data set.
     models : str, FeatureRequest, or sequence of them, optional
-        For sources of images, by default the bundled backbone; feature files have their own.
+        For sources of images, by default the bundled backbone; feature files have their own. ``"auto"`` stands for
+        those of `shortlist` that are at hand and, where the hub answers, those that this machine runs in reasonable
+        time.
     protocols : str or sequence of str
         Of `embedkit.probes.protocols.PROTOCOLS`.
     estimator : str, optional
@@ -80,6 +87,8 @@ def compare(
         As in `probe`.
     finished : callable, optional
         Called with the name of the data set and the first seed's result of each backbone and protocol.
+    chosen : callable, optional
+        Called before anything is computed with the models that ``"auto"`` stands for, and what they take.
 
     Returns
     -------
@@ -106,6 +115,15 @@ def compare(
     ]
     listed = _listed(targets)
     are_files = [is_feature_file(target) for target in listed]
+    opened = [open_target(target, label_column=label_column) for target in listed]
+    if _is_auto(models):
+        sources = [one.images for one in opened if one.images is not None]
+        if not sources:
+            raise UsageError("model auto is for sources of images; feature files have their models already")
+        found = find_candidates(sources, device=_device_of(models), floors=floors)
+        if chosen is not None:
+            chosen(found)
+        models = _named_by(models, [one.name for one in found.models])
     bundled = [] if all(are_files) else [FeatureRequest()]
     requests = [_pinned(request) for request in as_requests(models) or bundled]
     records = [canonical_json(request.to_dict()) for request in requests]
@@ -117,15 +135,14 @@ def compare(
     data_sets: dict[str, dict[str, NamedTable]] = {}
     unavailable: list[Unavailable] = []
     skipped: dict[str, str] = {}
-    for target, is_file in zip(listed, are_files, strict=True):
-        opened = open_target(target, label_column=label_column)
-        with errors_naming(opened.name):
+    for target, source, is_file in zip(listed, opened, are_files, strict=True):
+        with errors_naming(source.name):
             for options in asked:
                 own_grid = options.params_of_quick or None
-                check_protocol(options.protocol, opened.target_type, options.estimator_of_quick, own_grid)
+                check_protocol(options.protocol, source.target_type, options.estimator_of_quick, own_grid)
         # Beside files alone there is nothing that models apply to: then the file refuses them, as for `probe`.
         own = [] if is_file and not all(are_files) else requests
-        tables = tables_of(opened, own, feature_store, floors=floors, progress=progress)
+        tables = tables_of(source, own, feature_store, floors=floors, progress=progress)
         data = str(tables.named[0].table.provenance.get("source", target))
         _collect(data_sets.setdefault(data, {}), tables.named, str(target))
         unavailable += [one._replace(data=data) for one in tables.unavailable]
@@ -136,12 +153,14 @@ def compare(
     }
     boards: list[Leaderboard] = []
     results: list[ProbeResult] = []
+    ticks = FitTicks(len(asked) * sum(map(len, data_sets.values())), progress)
     for options in asked:
         for data, tables in data_sets.items():
             entries: list[Entry] = []
             for one in tables.values():
                 with errors_naming(titles[data]):
                     entry = enter(one, titles[data], options, memo, searches[data])
+                ticks.done()
                 entries.append(entry)
                 results += entry.results
                 if finished is not None:
@@ -178,6 +197,20 @@ def compare(
             seeds=range(seeds),
         ),
     )
+
+
+def _is_auto(models: Any) -> bool:
+    return [one.model for one in as_requests(models)] == [AUTO]
+
+
+def _device_of(models: Any) -> str:
+    return as_requests(models)[0].device
+
+
+def _named_by(models: Any, names: Sequence[str]) -> list[FeatureRequest]:
+    """Return what was asked for of ``auto``, of each of its models."""
+    [asked] = as_requests(models)
+    return [dataclasses.replace(asked, model=name) for name in names]
 
 
 def _listed(targets: Any) -> list[Any]:

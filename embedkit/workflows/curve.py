@@ -16,6 +16,7 @@ from embedkit.probes import CLASS_MEAN, check_estimator, few_shot_curve, learnin
 from embedkit.results import Curve, CurveReport
 from embedkit.workflows.attributed_notes import attributed
 from embedkit.workflows.duplicated import search_for_duplicates
+from embedkit.workflows.fit_ticks import FitTicks
 from embedkit.workflows.origins import data_name, origin_of
 from embedkit.workflows.targets import NamedTable, open_store, open_target, tables_of
 
@@ -79,7 +80,11 @@ def curve(
             return few_shot_curve(named.table, shots, model=named.name, **options)
         return learning_curve(named.table, fractions, model=named.name, **options)
 
-    curves = [of(named) for named in tables.named]
+    ticks = FitTicks(len(tables.named), progress)
+    curves: list[Curve] = []
+    for named in tables.named:
+        curves.append(of(named))
+        ticks.done()
     return CurveReport(
         curves=sorted(curves, key=lambda one: -one.points[-1].mean),
         skipped=tables.skipped,

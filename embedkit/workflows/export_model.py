@@ -12,26 +12,24 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.backbones import Backbone, drift_images, load_backbone
+from embedkit.backbones import Backbone, drift_images
 from embedkit.errors import (
     ImageError,
-    ModelExportError,
     OutputExistsError,
-    SpecMismatchError,
     StoreWriteError,
     UsageError,
 )
-from embedkit.extraction import Resolution
 from embedkit.files import commit_to
-from embedkit.images import ImageSource, decode, is_encoded, open_source, read_bytes, to_rgb
-from embedkit.persistence import Model, load_model
+from embedkit.images import ImageSource, open_source
+from embedkit.persistence import Model, at_work
 from embedkit.preprocess import Preprocessor
-from embedkit.specs import DecodeSpec, FeatureSpec, describe_differences, differences
+from embedkit.specs import DecodeSpec, FeatureSpec
+from embedkit.workflows.reference import reference_backbone, rgb_of, single_embedder
 
 _SUFFIXES: dict[str, Literal["onnx", "torch"]] = {".onnx": "onnx", ".pt2": "torch"}
 _BATCH = 32
@@ -135,7 +133,7 @@ def export_model(
         raise OutputExistsError(f"{output} exists; name another file, or use --force (force=True) to replace it")
     if not output.parent.is_dir():
         raise StoreWriteError(f"{output} cannot be written: there is no folder {output.parent}; create it first")
-    loaded = _model_of(model, trust_pickle)
+    loaded = single_embedder(model, trust_pickle)
     # Here and not above: torch takes seconds to import, and what is wrong so far is said at once.
     from sklearn.pipeline import Pipeline
 
@@ -143,8 +141,9 @@ def export_model(
 
     check_installed(file_format)
     steps = list(flattened(loaded.pipeline.steps[1:]))
-    stages, decision = read_steps(steps, loaded.spec.backbone.width)
-    backbone = _reference_backbone(loaded, weights)
+    with at_work(model):
+        stages, decision = read_steps(steps, loaded.spec.backbone.width)
+    backbone = reference_backbone(loaded, weights)
     size = backbone.preprocess.input_size
     batches = list(_batches(images, backbone, loaded.spec.decode))
     network = Classifier(backbone.module, stages, decision)
@@ -153,7 +152,9 @@ def export_model(
     run = runner(content, file_format)
     worst, compared = 0.0, 0
     for pixels in batches:
-        difference = compare(Pipeline(steps), decision, backbone(pixels), run(pixels), first=compared)
+        features, outcome = backbone(pixels), run(pixels)
+        with at_work(model):
+            difference = compare(Pipeline(steps), decision, features, outcome, first=compared)
         worst = max(worst, difference)
         compared += len(pixels)
     commit_to(output, [content], sealed=False)
@@ -167,40 +168,6 @@ def export_model(
         largest_difference=worst,
         notes=_notes(loaded.spec),
     )
-
-
-def _model_of(model: Any, trust_pickle: bool) -> Model:
-    """Return what is to be exported: a pipeline that begins with its only embedder."""
-    if isinstance(model, str | os.PathLike):
-        loaded = load_model(cast(str, model), trust_pickle=trust_pickle)
-    else:
-        loaded = model if isinstance(model, Model) else Model(pipeline=model)
-    if not loaded.begins_with_its_embedder:
-        inside = f" with the embedders {', '.join(loaded.embedders)}" if loaded.embedders else ""
-        raise UsageError(
-            f"model is a {type(loaded.pipeline).__name__}{inside}; one network can be made of a fitted Pipeline whose "
-            "first step is an ImageEmbedder, its only one (of a search: best_estimator_)"
-        )
-    return loaded
-
-
-def _reference_backbone(loaded: Model, weights: str | None) -> Backbone:
-    """Return the backbone of the fit in fp32 on torch: what the file computes, and what it is compared with."""
-    request = loaded.pipeline.steps[0][1].request().pinned(loaded.spec)
-    backbone = load_backbone(
-        dataclasses.replace(request, weights=weights or request.weights, precision="fp32", engine="torch", device="cpu")
-    )
-    if backbone.module is None:
-        raise ModelExportError(f"{loaded.spec.backbone.architecture} is no network; there is nothing to export")
-    spec = Resolution.of(request, backbone).spec
-    if spec.model_identity != loaded.spec.model_identity:
-        found = differences(spec, loaded.spec)
-        raise SpecMismatchError(
-            f"the backbone at hand is not the one that the model was fitted on: {describe_differences(found)}; "
-            "name the right weights by --weights (weights=...)",
-            found,
-        )
-    return backbone
 
 
 def _blank(size: tuple[int, int]) -> npt.NDArray[np.uint8]:
@@ -221,10 +188,9 @@ def _batches(images: Any, backbone: Backbone, spec: DecodeSpec) -> Iterator[npt.
         pixels: list[npt.NDArray[np.uint8]] = []
         for key, ref in zip(source.keys[start:end], source.images[start:end], strict=True):
             try:
-                rgb = decode(read_bytes(ref), spec, preprocessor.resized) if is_encoded(ref) else to_rgb(ref, spec)
+                pixels.append(preprocessor(rgb_of(ref, spec, preprocessor)))
             except ImageError as error:
                 raise type(error)(f"{key}: {error}; leave it out") from error
-            pixels.append(preprocessor(rgb))
         yield np.ascontiguousarray(np.stack(pixels))
 
 

@@ -22,6 +22,7 @@ from embedkit.persistence import Model, check_saveable, save_model
 from embedkit.probes import check_estimator, import_estimator, is_path, quick
 from embedkit.results import FitResult, Origin, ProbeResult, Skipped
 from embedkit.tables import FeatureTable
+from embedkit.workflows.fit_ticks import FitTicks
 from embedkit.workflows.origins import data_name, origin_of
 from embedkit.workflows.reading import summary_of
 from embedkit.workflows.targets import open_store, open_target, tables_of
@@ -114,6 +115,7 @@ def fit(
             "regressor"
         )
     [named] = tables_of(opened, as_requests(model), open_store(store), progress=progress).named
+    ticks = FitTicks(1, progress)
     fitted = quick(
         named.table,
         estimator,
@@ -123,6 +125,7 @@ def fit(
         params=params,
         device=device,
     )
+    ticks.done()
     if not fitted.steps:
         raise UsageError(
             f"a model of {estimator} would hold all {len(named.table)} rows of features; fit another estimator"

@@ -6,7 +6,6 @@ Layer: workflows; imports everything below, never click.
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,17 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.backbones import Backbone, FeatureRequest, as_requests
-from embedkit.extraction import Resolution, default_store, image_digests, resolve_together, run_many
+from embedkit.extraction import Resolution, default_store, image_digests, resolve_together
 from embedkit.images import ImageSource, Layout, TargetOption, describe, open_source
 from embedkit.results import Forecast
 from embedkit.store import FeatureStore
 from embedkit.workflows.origins import origin_of
+from embedkit.workflows.pace import TRIED, peak_bytes, row_bytes, seconds_an_image
 from embedkit.workflows.targets import open_store
-
-_TRIED = 64
-"""Images that go through the network to know its pace."""
-
-_DIGEST_BYTES = 32
 
 
 def forecast(
@@ -96,8 +91,7 @@ def _forecast(
     absent = first[~features.contains(digests[first])]
     undecodable = features.undecodable(digests[absent])
     missing = [row for row in absent.tolist() if digests[row].tobytes() not in undecodable]
-    seconds = _seconds_an_image(source, request, resolved, missing[:_TRIED], batch_size) * len(missing)
-    row_bytes = spec.backbone.width * np.dtype(spec.dtype).itemsize + _DIGEST_BYTES
+    seconds = seconds_an_image(source, request, resolved, missing[:TRIED], batch_size) * len(missing)
     rows = int(digests.any(axis=1).sum())
     found = describe(source, digests)
     return Forecast(
@@ -107,8 +101,8 @@ def _forecast(
         passed_over=found.passed_over,
         forward_passes=len(missing),
         seconds_expected=seconds,
-        bytes_expected=row_bytes * (len(missing) + rows),
-        memory_expected=_peak_bytes(),
+        bytes_expected=row_bytes(spec) * (len(missing) + rows),
+        memory_expected=peak_bytes(),
         model=request.model or spec.backbone.architecture,
         engine=spec.backbone.engine,
         precision=spec.backbone.precision,
@@ -125,32 +119,3 @@ def _forecast(
             fingerprints={request.model or spec.backbone.architecture: spec.fingerprint},
         ),
     )
-
-
-def _seconds_an_image(
-    source: ImageSource,
-    request: FeatureRequest,
-    resolved: tuple[Resolution, Backbone | None],
-    rows: list[int],
-    batch_size: int | None,
-) -> float:
-    """Put a few images through the network, into a store that is thrown away."""
-    if not rows:
-        return 0.0
-    few = ImageSource(
-        name="a sample", keys=[source.keys[row] for row in rows], images=[source.images[row] for row in rows]
-    )
-    with tempfile.TemporaryDirectory(prefix="embedkit-") as folder:
-        tried = FeatureStore(Path(folder))
-        [done] = run_many(few, [request], tried, resolved=[resolved], batch_size=batch_size)
-    return (done.stages.wall if done.stages is not None else done.seconds) / len(rows)
-
-
-def _peak_bytes() -> int:
-    """Return the most memory that this process has had: a run over all images needs about as much."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

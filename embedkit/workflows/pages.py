@@ -12,13 +12,26 @@ from typing import cast
 
 from embedkit.errors import EmbedkitError, OutputExistsError, UsageError
 from embedkit.files import commit_to
-from embedkit.images import thumbnails_of
+from embedkit.images import SIDE, rows_of, thumbnails_of
 from embedkit.report import page
-from embedkit.results import Comparison, FitResult, Predictions, ProbeReport, Record, load_result
+from embedkit.results import (
+    AuditResult,
+    Comparison,
+    Explanations,
+    FitResult,
+    Predictions,
+    ProbeReport,
+    Record,
+    SearchResult,
+    load_result,
+)
 from embedkit.workflows.targets import images_of, open_store, open_target
 
 _MOST_THUMBNAILS = 4_000
 """Five megabytes hold some two thousand."""
+
+_LARGE = 288
+"""Pixels of the longer side of photos that a map is laid over."""
 
 
 def write_page(
@@ -37,7 +50,7 @@ def write_page(
     Parameters
     ----------
     results : Record or path, or sequence of them
-        What `probe`, `compare`, `curve`, `fit` or `predict` returned, or the file that it was saved in.
+        What `probe`, `compare`, `curve`, `fit`, `predict`, `search` or `audit` returned, or the file of it.
     output : path
         The page (``.html``).
     pictures : bool
@@ -76,9 +89,10 @@ def write_page(
     lost: list[str] = []
     if pictures:
         for record in records:
+            files |= _thumbnails_of_queries(record)
             for place in _targets(record):
                 try:
-                    files |= _thumbnails(place, _keys(record), store)
+                    files |= _thumbnails(place, _keys(record), store, large=isinstance(record, Explanations))
                 except EmbedkitError as error:
                     lost.append(f"{place}: {error}")
     written = page(records, files, without_pictures=lost)
@@ -86,18 +100,32 @@ def write_page(
     return target
 
 
-def _thumbnails(place: str, wanted: dict[str, None], store: str | os.PathLike[str] | None) -> dict[str, bytes]:
+def _thumbnails(
+    place: str | list[str], wanted: dict[str, None], store: str | os.PathLike[str] | None, *, large: bool
+) -> dict[str, bytes]:
     images = images_of(open_target(place), open_store(store))
     row_of = {key: row for row, key in enumerate(images.keys)}
     rows = [row_of[key] for key in wanted if key in row_of][:_MOST_THUMBNAILS]
-    return thumbnails_of((images.keys[row], images.images[row]) for row in rows)
+    return thumbnails_of(((images.keys[row], images.images[row]) for row in rows), _LARGE if large else SIDE)
 
 
-def _targets(record: Record) -> list[str]:
+def _thumbnails_of_queries(record: Record) -> dict[str, bytes]:
+    """Show the images that were searched for, which are no part of a target, where they are still at their paths."""
+    found = record.results if isinstance(record, SearchResult) else []
+    paths = [one.query for one in found if not one.is_key and os.path.isfile(one.query)][:_MOST_THUMBNAILS]
+    return thumbnails_of(zip(paths, rows_of(paths).images, strict=True)) if paths else {}
+
+
+def _targets(record: Record) -> list[str | list[str]]:
     """Return the feature files and sources that a record was measured on."""
     asked = record.origin.request
-    found: list[object] = [asked.get("target"), asked.get("source"), *cast("list[object]", asked.get("targets") or [])]
-    return [one for one in found if isinstance(one, str)]
+    found: list[object] = [
+        asked.get("target"),
+        asked.get("source"),
+        asked.get("training"),
+        *cast("list[object]", asked.get("targets") or []),
+    ]
+    return [cast("str | list[str]", one) for one in found if one and isinstance(one, str | list)]
 
 
 def _keys(record: Record) -> dict[str, None]:
@@ -119,6 +147,19 @@ def _keys(record: Record) -> dict[str, None]:
     if isinstance(record, ProbeReport):
         add(one.other_key for one in record.nearest)
         add(key for one in record.maps for key in one.keys)
+    if isinstance(record, SearchResult):
+        for one in record.results:
+            add([one.query, *(hit.key for hit in one.hits)])
+    if isinstance(record, AuditResult):
+        # A page shows hundreds of a kind; the worst of each come first, should there be no room for all.
+        for place in range(max(record.counts().values(), default=0)):
+            for kind in record.counts():
+                for one in [one for one in record.findings if one.kind == kind][place : place + 1]:
+                    add([one.key, one.other_key])
+    if isinstance(record, Explanations):
+        add(one.image for one in record.explanations)
+        add(near.other_key for one in record.explanations for near in one.nearest)
+        add(of.key for one in record.explanations for of in one.influence)
     if isinstance(record, Predictions):
         add(one.path for one in record.predictions)
     return keys

@@ -21,6 +21,7 @@ from embedkit.extraction import (
     UnitWorker,
     all_devices,
     check_cluster,
+    check_plan,
     parse_devices,
     plan_status,
     resolve,
@@ -32,6 +33,7 @@ from embedkit.specs import Dtype, Engine, Json, Pool, Precision
 from embedkit.store import FeatureStore
 from embedkit.workflows.one_process import extract_result
 from embedkit.workflows.origins import origin_of
+from embedkit.workflows.pace import TRIED, peak_bytes, row_bytes, seconds_an_image
 from embedkit.workflows.targets import open_store
 from embedkit.workflows.workers import carry_out
 
@@ -111,9 +113,14 @@ def plan_extraction(
         source, label_column=label_column, layout=layout, target_type=target_type, image_column=image_column
     )
     # All of them, however they are divided: the same images must not get other features for another number of units.
-    resolution, _ = resolve(request, opened, expected_images=len(images))
-    written = write_plan(Path(plan), images, request, resolution, opened, units=units, force=force)
-    spec = resolution.spec
+    resolved = resolve(request, opened, expected_images=len(images))
+    resolution, spec = resolved[0], resolved[0].spec
+    check_plan(Path(plan), images, force=force)  # before the time is measured
+    pace = seconds_an_image(images, request, resolved, range(min(TRIED, len(images))))
+    memory = peak_bytes()
+    written = write_plan(
+        Path(plan), images, request, resolution, opened, units=units, force=force, pace=pace, memory=memory
+    )
     return PlanResult(
         origin=origin_of(
             "extract",
@@ -133,6 +140,9 @@ def plan_extraction(
         choice=resolution.choice,
         drift=resolution.drift,
         width=spec.backbone.width,
+        seconds_expected=pace * len(images),
+        bytes_expected=2 * len(images) * row_bytes(spec),
+        memory_expected=memory,
     )
 
 

@@ -25,7 +25,6 @@ from embedkit.backbones import Backbone, FeatureRequest
 from embedkit.embedder import ImageEmbedder
 from embedkit.errors import (
     DeviceError,
-    EmbedkitError,
     OutputExistsError,
     SpecMismatchError,
     UsageError,
@@ -35,7 +34,7 @@ from embedkit.evaluation import wilson_interval
 from embedkit.extraction import Extraction, Progress, Resolution, resolve_together, run_many
 from embedkit.files import commit_to
 from embedkit.images import ImageSource
-from embedkit.persistence import Model, load_model
+from embedkit.persistence import Model, at_work, load_model
 from embedkit.results import Confusion, Guess, Prediction, Predictions, Skipped
 from embedkit.specs import FeatureSpec, describe_differences, differences
 from embedkit.store import FeatureStore
@@ -110,8 +109,9 @@ def predict(
     if top < 0:
         raise UsageError(f"top={top}, expected 0 or more classes to list")
     loaded = load_model(model, trust_pickle=trust_pickle)
-    inputs = inputs_of(loaded)
-    requests = _requests(loaded, weights, device)
+    with at_work(model):
+        inputs = inputs_of(loaded)
+        requests = _requests(loaded, weights, device)
     rows = open_rows(inputs, source)
     feature_store = open_store(store)
     notes: list[str] = []
@@ -129,8 +129,9 @@ def predict(
                 failures.setdefault(row, reason if len(rows.sources) == 1 else f"{column}: {reason}")
     there = np.setdiff1d(np.arange(len(rows.keys)), list(failures))
     # A copy with other embedders in the place of the model's own, wherever in it they are.
-    pipeline = copy.deepcopy(loaded.pipeline, cast(Any, finding))
-    said = _classify(pipeline, rows.as_input(digests, there), len(there))
+    with at_work(model, on_a_table=rows.frame is not None):
+        pipeline = copy.deepcopy(loaded.pipeline, cast(Any, finding))
+        said = _classify(pipeline, rows.as_input(digests, there), len(there))
     if top and there.size and said.scores is None:
         raise UsageError("top asks for the likeliest classes, and this model gives no score for classes; leave it out")
     keys = [rows.keys[row] for row in cast(list[int], there.tolist())]
@@ -296,15 +297,12 @@ def _classify(pipeline: Any, taken: Any, rows: int) -> _Said:
     if not hasattr(pipeline, "predict"):
         raise UsageError("the model ends without a classifier or regressor and predicts nothing; fit one behind it")
     estimator: Any = pipeline
-    try:
-        if isinstance(pipeline, Pipeline) and len(pipeline) > 1:  # the features are looked up and reduced once
-            steps, estimator = cast(tuple[Any, Any], (pipeline[:-1], pipeline[-1]))
-            taken = steps.transform(taken)
-        outcome = np.asarray(estimator.predict(taken))
-    except EmbedkitError:
-        raise
-    except (TypeError, ValueError) as error:  # of an encoder that meets a category it does not know, for one
-        raise UsageError(f"the model does not take these rows: {' '.join(str(error).split())}") from error
+    if isinstance(pipeline, Pipeline) and len(pipeline) > 1:  # the features are looked up and reduced once
+        steps, estimator = cast(tuple[Any, Any], (pipeline[:-1], pipeline[-1]))
+        taken = steps.transform(taken)
+    outcome = np.asarray(estimator.predict(taken))
+    if outcome.shape[:1] != (rows,):
+        raise RuntimeError(f"it predicts {outcome.shape} for {rows} rows")
     if outcome.ndim != 1:  # several outputs
         return _Said(predicted=[str(one) for one in outcome.tolist()])
     if is_regressor(estimator):
@@ -318,7 +316,12 @@ def _classify(pipeline: Any, taken: Any, rows: int) -> _Said:
             scores = np.stack([-scores, scores], axis=1)
     else:
         return _Said(predicted=predicted)
-    return _Said(predicted=predicted, classes=[str(one) for one in estimator.classes_], scores=scores, kind=kind)
+    classes = [str(one) for one in np.asarray(estimator.classes_).tolist()]
+    if len(set(classes)) != len(classes) or not set(predicted) <= set(classes):
+        raise RuntimeError("it predicts others than its classes, or has one twice")
+    if scores.shape != (rows, len(classes)):  # of pairs of classes: decision_function_shape="ovo"
+        return _Said(predicted=predicted)
+    return _Said(predicted=predicted, classes=classes, scores=scores, kind=kind)
 
 
 def _judge(

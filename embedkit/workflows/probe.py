@@ -24,6 +24,7 @@ from embedkit.probes import (
 from embedkit.results import ProbeReport, ProbeResult, recommended_of
 from embedkit.workflows.attributed_notes import attributed, precision_notes
 from embedkit.workflows.duplicated import image_pairs, search_for_duplicates
+from embedkit.workflows.fit_ticks import FitTicks
 from embedkit.workflows.origins import data_name, origin_of
 from embedkit.workflows.reading import summary_of
 from embedkit.workflows.targets import NamedTable, open_store, open_target, tables_of
@@ -118,20 +119,29 @@ def probe(
     tables = tables_of(opened, requests, feature_store, floors=floors, progress=progress)
     duplicates = search_for_duplicates(tables.named, thorough=pairs, random_state=random_state).found
     notes: list[str] = []
-    results: list[ProbeResult] = []
+    runs: dict[str, list[tuple[NamedTable, Any, Any]]] = {name: [] for name in protocols}
     for name in protocols:
-        found: list[ProbeResult] = []
         for named in tables.named:
             if name != "quick":
-                found.append(_run(name, named, None, None, as_published, folds, random_state, device, duplicates))
+                runs[name].append((named, None, None))
                 continue
             suitable = default_estimators(named.table)
             # A floor is judged by the strongest of the linear estimators on raw features.
             wanted = suitable[:1] if named.floor and len(tables.named) > 1 else asked or suitable
-            grid = None if wanted is not asked else params
-            found += [_run(name, named, one, grid, False, folds, random_state, device, duplicates) for one in wanted]
+            runs[name] += [(named, one, params if wanted is asked else None) for one in wanted]
             if wanted is suitable and "svm" not in suitable and named.table.target_type == "class":
-                notes.append(f"{named.name}: svm is left out, its {len(named.table)} rows would have to be in memory")
+                notes.append(
+                    f"{named.name}: svm is left out, on {len(named.table)} rows it takes several times as long as "
+                    "logistic regression; --estimator svm runs it"
+                )
+    ticks = FitTicks(sum(map(len, runs.values())), progress)
+    results: list[ProbeResult] = []
+    for name, listed in runs.items():
+        found: list[ProbeResult] = []
+        for named, one, grid in listed:
+            published = as_published and name != "quick"
+            found.append(_run(name, named, one, grid, published, folds, random_state, device, duplicates))
+            ticks.done()
         results += sorted(found, key=lambda result: -result.value)
     notes += precision_notes(tables.named)
     notes += attributed((result.model, text) for result in results for text in result.notes or [""])

@@ -36,6 +36,7 @@ def test_a_digest_names_the_tensors_whatever_file_they_are_in(tmp_path: Path) ->
     weights = trained()
     save_file(weights, tmp_path / "a.safetensors")
     torch.save(weights, tmp_path / "a.pth")
+    torch.save(weights, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     torch.save({f"module.{name}": tensor for name, tensor in weights.items()}, tmp_path / "parallel.pt")
     torch.save({"state_dict": weights, "epoch": 3}, tmp_path / "wrapped.pth")
     torch.save({"model": {f"_orig_mod.module.{k}": v for k, v in weights.items()}}, tmp_path / "compiled.bin")
@@ -43,7 +44,7 @@ def test_a_digest_names_the_tensors_whatever_file_they_are_in(tmp_path: Path) ->
     torch.save(counted, tmp_path / "counted.pth")
     torch.save({name: tensor for name, tensor in weights.items() if "fc." not in name}, tmp_path / "headless.pth")
     digests = {file.name: digest_of(file) for file in tmp_path.iterdir()}
-    assert len(digests) == 7
+    assert len(digests) == 8
     assert len(set(digests.values())) == 1, digests
 
 
@@ -215,3 +216,26 @@ def test_random_weights_are_the_same_each_time_and_leave_the_generator_alone() -
     assert first.spec == second.spec
     assert first.spec.weights == backbone_digest(timm_model(NAME))
     assert "floor" in first.provenance["note"]
+
+
+def test_weights_that_say_they_become_much_more_than_they_are_are_refused(tmp_path: Path) -> None:
+    """One number as 16 G of them; and, before zips, a storage of as many numbers as its file never had."""
+    torch.save({"fc.weight": torch.zeros(1).expand(1 << 34)}, tmp_path / "repeated.pth")
+    torch.save({"fc.weight": torch.zeros(100_000)}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    content = (tmp_path / "old.pth").read_bytes()
+    count = b"J" + (100_000).to_bytes(4, "little")
+    assert content.count(count) == 2
+    (tmp_path / "old.pth").write_bytes(content.replace(count, b"J" + (2**31 - 1).to_bytes(4, "little")))
+    for file in ("repeated.pth", "old.pth"):
+        with pytest.raises(WeightsError, match=f"{file} say that their [0-9,]+ bytes become [0-9,]+: they are made up"):
+            read_weights(tmp_path / file)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x80\x02", b"PK\x03\x04", b"(lp0\nI1\na.", b"\x80\x02}q\x00.", b"\x93" * 50]
+)
+def test_no_torch_file_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "w.pth").write_bytes(content)
+    with pytest.raises(WeightsError, match=r"w\.pth") as error:
+        read_weights(tmp_path / "w.pth")
+    assert "\n" not in str(error.value)

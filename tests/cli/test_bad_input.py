@@ -194,3 +194,13 @@ def test_a_pickle_is_not_loaded_unasked(cli, photos, tmp_path, monkeypatch):
 def test_no_url_of_data_is_followed_where_the_user_says_so(cli, tmp_path):
     (tmp_path / "m.csv").write_text("path,label\nhttp://example.com/x.png,a\n")
     assert_one_line(cli("--no-data-urls", "extract", "m.csv", "--dry-run"), "http://example.com/x.png", "data name")
+
+
+def test_a_url_of_data_is_followed_where_the_command_line_names_it(cli, tmp_path):
+    (tmp_path / "m.csv").write_text("path,label\nmemory://here/x.png,a\n")
+    assert_one_line(cli("extract", "m.csv", "--dry-run"), "memory://here/x.png", "embedkit --allow-url")
+    assert_one_line(cli("--allow-url", "memory://there/", "extract", "m.csv", "--dry-run"), "memory://here/x.png")
+    allowed = cli("--no-data-urls", "--allow-url", "memory://here/", "extract", "m.csv", "--dry-run")
+    assert "allow-url" not in allowed.err
+    assert "memory" not in allowed.err or "x.png" in allowed.err
+    assert cli("--allow-url", "here", "extract", "m.csv", "--dry-run").code == 2

@@ -13,7 +13,21 @@ from tests.photos import make_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "timm", "sklearn", "scipy", "h5py")
-COMMANDS = ("demo", "extract", "probe", "fit", "predict", "info", "store", "export", "models")
+COMMANDS = (
+    "demo",
+    "extract",
+    "probe",
+    "compare",
+    "fit",
+    "predict",
+    "report",
+    "info",
+    "store",
+    "export",
+    "diff",
+    "models",
+    "slurm",
+)
 
 
 def loaded_by(code: str, environment: dict[str, str]) -> set[str]:
@@ -76,9 +90,9 @@ def test_every_command_has_help_with_an_example(cli, name):
     assert f"embedkit {name}" in ran.out.split("Usage:")[1].split("\n", 1)[1]
 
 
-def test_every_command_stands_in_the_readme():
-    readme = (ROOT / "README.md").read_text()
-    assert [name for name in COMMANDS if f"embedkit {name}" not in readme] == []
+def test_every_command_stands_in_the_readme_or_the_docs():
+    written = "".join(path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")))
+    assert [name for name in COMMANDS if f"embedkit {name}" not in written] == []
 
 
 @pytest.mark.parametrize("arguments", ["nonsense", "extract", "extract x --pool mad", "probe --shots x y"])
@@ -97,6 +111,25 @@ def test_every_public_name_is_there_and_documented():
     )
     for name in embedkit.__all__:
         assert getattr(embedkit, name) is not None
-        assert name in documented or name == "EmbedkitError"  # its module is documented as a whole
+        assert name in documented or name in ("EmbedkitError", "plot")  # modules that are documented as a whole
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         embedkit.nonsense  # noqa: B018
+
+
+@pytest.mark.parametrize("name", ["extract", "probe", "compare", "fit", "predict", "export", "slurm"])
+def test_help_shows_five_options_first_and_the_words(cli, name):
+    out = cli(name, "--help").out
+    most, more = out.split("Most used:")[1].split("More options:")
+    assert len(re.findall(r"^  -", most, re.M)) == 5
+    assert "--log-format" in more
+    assert "docs/glossary.md" in " ".join(more.split())
+
+
+def test_help_says_what_exit_codes_mean(cli):
+    for arguments in (["--help"], ["extract", "--help"]):
+        assert "4 work is left (--status)" in cli(*arguments).out
+    words = re.search(r"Words \((.*?)\): (\S+)", " ".join(cli("--help").out.split()))
+    assert words is not None
+    page = (ROOT / words[2]).read_text()
+    titles = {title.lower() for title in re.findall(r"^\*\*(.+?)\*\*", page, re.M)}
+    assert [word for word in words[1].split(", ") if word.lower() not in titles] == []

@@ -55,7 +55,7 @@ def test_extract_probe_fit_predict(cli, manifest, tmp_path):
 
     ran = cli("fit", "photos.h5", "--estimator", "svm", "-o", "model.skops")
     assert ran.code == 0, ran.err
-    assert "ImageEmbedder -> StandardScaler -> SVC" in ran.out
+    assert "ImageEmbedder -> LinearSVC" in ran.out
 
     new = make_folder(tmp_path / "new", {"some": 2, "more": 2})
     ran = cli("predict", "model.skops", new, "-o", "predicted.csv")

@@ -68,6 +68,7 @@ CLASSIFIERS = {
     "our logistic": estimators.LogisticRegression(C=0.1),
     "path": estimators.LogisticRegressionPath(Cs=[0.1, 1.0], cv=2),
     "linear svc": LinearSVC(random_state=0),
+    "our linear svc": estimators.LinearSVC(C=0.1),
     "svc": SVC(kernel="linear"),
     "svc, ties broken": SVC(kernel="linear", break_ties=True),
     "lda": LinearDiscriminantAnalysis(),

@@ -8,6 +8,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import embedkit.estimators as estimators
 
 CHECKED = [
+    estimators.LinearSVC(),
+    estimators.LinearSVCPath(cv=3),
     estimators.LogisticRegression(),
     estimators.LogisticRegressionPath(cv=3),
     estimators.KNeighborsClassifier(5),

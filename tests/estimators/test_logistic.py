@@ -19,18 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from embedkit.errors import DeviceError, UsageError
 from embedkit.estimators import LogisticRegression, LogisticRegressionPath, eigenrows
-
-CS = np.logspace(-5, 5, 6)
-
-
-def make_features(n_samples=300, n_features=20, n_classes=4, separation=1.0, dtype=np.float64, seed=0):
-    """Gaussian classes with a falling spectrum and a mean far from zero, as features of networks have."""
-    random = np.random.default_rng(seed)
-    scales = np.arange(1, n_features + 1) ** -0.7
-    centres = separation * random.standard_normal((n_classes, n_features)) * scales
-    y = np.arange(n_samples) % n_classes
-    X = centres[y] + scales * random.standard_normal((n_samples, n_features)) + 2 * random.standard_normal(n_features)
-    return X.astype(dtype), y
+from tests.estimators.gaussians import CS, make_features
 
 
 def objective(X, y, coef, intercept, C, weights=None):
@@ -55,16 +44,6 @@ def optimum(X, y, C, weights=None, **arguments):
         warnings.simplefilter("ignore")
         reference.fit(X.astype(np.float64), y, sample_weight=weights)
     return reference
-
-
-@pytest.fixture(params=["cpu", "cpu:0", pytest.param("cuda", marks=pytest.mark.cuda)])
-def device(request):
-    """NumPy, torch, and torch on a GPU where there is one."""
-    if request.param != "cpu":
-        torch = pytest.importorskip("torch")
-        if request.param == "cuda" and not torch.cuda.is_available():
-            pytest.skip("no NVIDIA GPU")
-    return request.param
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

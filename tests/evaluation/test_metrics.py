@@ -37,10 +37,16 @@ def test_metrics_of_classes_are_those_of_scikit_learn(seed: int, classes: int) -
     assert metrics.accuracy(y, predicted) == pytest.approx(reference.accuracy_score(y, said))
     assert metrics.mean_per_class_accuracy(y, predicted) == pytest.approx(reference.balanced_accuracy_score(y, said))
     assert metrics.macro_f1(y, predicted) == pytest.approx(reference.f1_score(y, said, average="macro"))
+    assert metrics.weighted_f1(y, predicted) == pytest.approx(reference.f1_score(y, said, average="weighted"))
+    kappa = reference.cohen_kappa_score(y, said, weights="quadratic")
+    assert metrics.quadratic_kappa(y, predicted) == pytest.approx(kappa)
     assert metrics.log_loss(y, predicted) == pytest.approx(reference.log_loss(y, scores, labels=range(classes)))
     if classes == 2:
         assert metrics.roc_auc(y, predicted) == pytest.approx(reference.roc_auc_score(y, scores[:, 1]))
+        assert metrics.roc_auc_one_against_one(y, predicted) == pytest.approx(metrics.roc_auc(y, predicted))
     else:
+        ovo = reference.roc_auc_score(y, scores, multi_class="ovo", average="macro")
+        assert metrics.roc_auc_one_against_one(y, predicted) == pytest.approx(ovo)
         assert metrics.roc_auc(y, predicted) == pytest.approx(reference.roc_auc_score(y, scores, multi_class="ovr"))
 
 
@@ -68,15 +74,25 @@ def test_average_precisions(seed: int, ties: bool) -> None:
     assert metrics.mean_average_precision(marks, predicted) == pytest.approx(
         reference.average_precision_score(marks, scores)
     )
-    points, areas = [], []
+    points, areas, published = [], [], []
     for k in range(3):
         precision, recall, _ = reference.precision_recall_curve(marks[:, k], scores[:, k])
         points.append(np.mean([precision[recall >= t - 1e-9].max() for t in np.linspace(0, 1, 11)]))
+        published.append(np.mean([precision[recall >= t].max() for t in np.linspace(0, 1, 11)]))
         envelope = [precision[recall >= r].max() for r in recall[:-1]]
         areas.append(float(-(np.diff(recall) * envelope).sum()))
     assert metrics.mean_average_precision_11(marks, predicted) == pytest.approx(np.mean(points))
+    assert metrics.mean_average_precision_11_as_published(marks, predicted) == pytest.approx(np.mean(published))
     assert metrics.mean_average_precision_area(marks, predicted) == pytest.approx(np.mean(areas))
     assert metrics.roc_auc(marks, predicted) == pytest.approx(reference.roc_auc_score(marks, scores))
+
+
+def test_a_recall_of_three_tenths_is_below_0_3_as_published() -> None:
+    marks, scores = np.zeros((20, 1), bool), -np.arange(20.0)[:, None]
+    marks[[0, 1, 2, 13, 14, 15, 16, 17, 18, 19]] = True
+    predicted = Predicted(targets=scores > 0, scores=scores)
+    assert metrics.mean_average_precision_11(marks, predicted) == pytest.approx((4 + 7 / 2) / 11)
+    assert metrics.mean_average_precision_11_as_published(marks, predicted) == pytest.approx((3 + 8 / 2) / 11)
 
 
 @given(st.integers(0, 10_000), st.sampled_from(["class", "multilabel", "value"]), st.booleans())

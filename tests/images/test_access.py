@@ -56,6 +56,12 @@ REFUSED = [
     "http://[fd00:ec2::254]/x.png",
     "http://user@10.0.0.1/x.png",
     "http://100.64.0.1/x.png",
+    "http://192.0.0.192/opc/v2/",
+    "http://[64:ff9b:1::a9fe:a9fe]/x.png",
+    "http://[::127.0.0.1]/x.png",
+    "http://0177.0.0.1/x.png",
+    "http://example.org@127.0.0.1/x.png",
+    "http://127.0.0.1#@example.org/x.png",
     "http:///x.png",
     "http://[broken/x.png",
     "s3://user:password@bucket/x.png",
@@ -102,6 +108,31 @@ def test_what_the_user_names_is_followed(monkeypatch):
         check_url(url)
     with pytest.raises(ForbiddenUrlError):
         check_url("http://10.0.0.8/x.png")
+
+
+def test_a_chain_is_followed_where_the_user_lists_one_of_as_many_links(monkeypatch):
+    monkeypatch.setenv(access.ENVIRONMENT, "simplecache::memory://photos/ zip://x.png::https://a.example/x.zip")
+    for url in ("simplecache::memory://photos/a/x.png", "zip://x.png::https://a.example/x.zip"):
+        check_url(url)
+    for url in (
+        "simplecache::memory://photos-of-others/x.png",
+        "simplecache::memory://photos/x.png::file:///etc/passwd",
+        "simplecache::zip://x.png::memory://photos/x.zip",
+        "simplecache::memory://other/x.png",
+        "filecache::memory://photos/x.png",
+        "memory://photos/x.png",
+    ):
+        with pytest.raises(ForbiddenUrlError, match="--allow-url"):
+            check_url(url)
+
+
+def test_only_what_is_listed_beside_none_is_followed(monkeypatch):
+    monkeypatch.setenv(access.ENVIRONMENT, "none s3://mine/ http://10.0.0.7/")
+    for url in ("s3://mine/x.png", "http://10.0.0.7/x.png"):
+        check_url(url)
+    for url in ("s3://yours/x.png", "https://example.org/x.png", "http://10.0.0.8/x.png"):
+        with pytest.raises(ForbiddenUrlError, match="none"):
+            check_url(url)
 
 
 @given(st.ip_addresses())
@@ -218,3 +249,14 @@ def test_a_named_server_does_not_lead_on_to_this_machine(servers):
         read_bytes(f"http://127.0.0.2:{first}/away.png")
     name_root(f"http://127.0.0.1:{second}")
     assert read_bytes(f"http://127.0.0.2:{first}/away.png")[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["①②⑦.⓪.⓪.①", "127。0。0。1", "ip6-localhost", "localhost.localdomain", "LOCALHOST%2e", "127.0.0.1\\@example.org"],
+)
+def test_other_spellings_of_this_machine_are_not_connected_to(servers, host, monkeypatch):
+    resolve(monkeypatch, {"ip6-localhost": "127.0.0.1", "localhost.localdomain": "127.0.0.1"})
+    url = f"http://{host}:{servers[1]}/photo.png"
+    with pytest.raises((ForbiddenUrlError, UnreadableImageError)):
+        read_bytes(open_source([url]).images[0])

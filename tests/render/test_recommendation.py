@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
 import pytest
 
 from embedkit.render import as_text
-from embedkit.results import Candidate, ProbeReport, ProbeResult, recommended_of
+from embedkit.results import Candidate, ProbeReport, ProbeResult, Rows, recommended_of
 
 
 def result(estimator, value, chosen, *, floor=False, protocol="quick"):
@@ -64,3 +67,27 @@ def test_the_text_says_when_nothing_can_be_recommended():
     unchosen = [result("GaussianNB", 0.9, []), result("SVC", 0.5, [])]
     last = as_text(ProbeReport(results=unchosen)).splitlines()[-1]
     assert last.startswith("recommended: none, since no estimator had candidates")
+
+
+def test_the_text_begins_with_a_plain_sentence():
+    floors = [
+        dataclasses.replace(FLOOR, model=name, value=value)
+        for name, value in (("net random weights", 0.06), ("pixels32", 0.104), ("colour-histogram", 0.298))
+    ]
+    rows = Rows(
+        keys=["a", "b", "c", "d"],
+        y_true=np.array(["x", "x", "x", "y"]),
+        y_pred=np.array(["x", "x", "x", "x"]),
+        scores=None,
+        classes=["x", "y"],
+        fold=np.zeros(4, np.int64),
+    )
+    said = as_text(ProbeReport(results=[dataclasses.replace(SVM, rows=rows), *floors])).splitlines()[0]
+    assert said == (
+        "75 of 100 test photos are named right (70 to 80); guessing the commonest class gives 75, colours alone 30, "
+        "raw pixels 10, random weights 6. (svm on net; in brackets the 95 % interval.)"
+    )
+    values = dataclasses.replace(SVM, metric="r2")
+    assert as_text(ProbeReport(results=[values])).startswith(
+        "75 % of the variance of the values is explained (70 to 80); guessing their mean explains 0. (svm on net"
+    )

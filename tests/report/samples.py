@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 
 import numpy as np
 from PIL import Image
 
 from embedkit.results import (
+    KINDS,
+    AuditResult,
     AverageRanks,
     Candidate,
     Comparison,
     Curve,
     CurveReport,
+    Deletion,
+    Effect,
     EmbeddingMap,
+    Explanation,
+    Explanations,
+    Finding,
+    Hit,
+    Hits,
+    Influence,
     Leaderboard,
     NearestTrained,
     Origin,
@@ -22,6 +33,8 @@ from embedkit.results import (
     ProbeReport,
     ProbeResult,
     Rows,
+    SearchResult,
+    SelfCheck,
     Skipped,
     Standing,
     Unavailable,
@@ -151,6 +164,34 @@ def make_comparison() -> Comparison:
     return Comparison(leaderboards=[board], average_ranks=[ranks], results=[make_result(rows, model="a")])
 
 
+def make_explanations(name: str = "cat") -> Explanations:
+    rng = np.random.default_rng(0)
+    contributions = rng.normal(size=(7, 7))
+    one = Explanation(
+        image=f"{name}/1.jpg",
+        class_=name,
+        predicted="dog",
+        logit=float(contributions.sum()) + 0.5,
+        score="logit",
+        method="contributions",
+        bias=0.5,
+        contributions=contributions,
+        box=(-0.1, 0.1, 1.1, 0.9),
+        size=(300, 400),
+        deletion=Deletion(fractions=[0.0, 0.5, 1.0], by_map=[3.0, -1.0, 0.2], at_random=[3.0, 2.0, 0.2]),
+        random_weights=0.1,
+        nearest=[NearestTrained(key=f"{name}/1.jpg", other_key=f"{name}/2.jpg", label=name, cosine=0.9)],
+        influence=[
+            Influence(key=f"{name}/2.jpg", label=name, contribution=1.5),
+            Influence(key="dog/3.jpg", label="dog", contribution=-0.5),
+        ],
+    )
+    occluded = dataclasses.replace(
+        one, method="occlusion", bias=None, deletion=None, random_weights=None, image="b.jpg"
+    )
+    return Explanations(explanations=[one, occluded])
+
+
 def make_curves() -> CurveReport:
     points = [
         Point(
@@ -170,6 +211,22 @@ def make_curves() -> CurveReport:
             Curve(model="pixels32", reported_on="test", points=points[:2], floor=True, **shared),
         ]
     )
+
+
+def make_audit(name: str = "cat/1.jpg") -> AuditResult:
+    return AuditResult(
+        findings=[Finding(kind, name, "cat/2.jpg", 0.9, f"{kind} of {name}") for kind in KINDS for _ in range(2)],
+        effects=[Effect(without=f"copies of {name}", removed=3, tested=90, before=0.8, after=0.78, p_value=0.3)],
+        self_check={"label": SelfCheck(planted=10, found=9, precision=0.9, recall=0.9)},
+        model="some_net",
+        images=120,
+        accuracy=0.8,
+    )
+
+
+def make_search(name: str = "cat/1.jpg") -> SearchResult:
+    hits = [Hit("cat/2.jpg", name, 0.9), Hit(name, ["a", name], 0.5), Hit("x.jpg", 1.5, 0.4), Hit("y.jpg", None, 0.1)]
+    return SearchResult(results=[Hits(name, hits, True), Hits("new.jpg", hits)], model="some_net")
 
 
 def jpeg(colour: tuple[int, int, int], side: int = 72) -> bytes:

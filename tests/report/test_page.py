@@ -76,7 +76,7 @@ def test_what_a_page_of_a_probe_says():
     rows = report.results[0].rows
     said = " ".join(outline(page([report], thumbnails_of(rows.keys))).text)
     share = round(100 * report.results[0].value)
-    assert f"{share} of 100 tested photos are named right" in said
+    assert f"{share} of 100 test photos are named right" in said
     assert "raw pixels 20" in said
     wrong = int((rows.y_true != rows.y_pred).sum())
     assert f"{wrong} of {len(rows)} tested images are named wrong" in said
@@ -145,4 +145,4 @@ def test_values_and_undefined_intervals_have_a_page_too():
     values = make_result(None, metric="r2", value=0.4, interval=(-0.2, 0.7), params={"alpha": 1.0})
     report = make_probe()
     said = " ".join(outline(page([type(report)(results=[values])])).text)
-    assert "explains 40 % of the variance" in said
+    assert "40 % of the variance of the values is explained" in said

@@ -92,6 +92,8 @@ def any_of(kind: Any) -> st.SearchStrategy[Any]:
         return st.sampled_from(inner)
     if origin is list:
         return st.lists(any_of(inner[0]), max_size=2)
+    if origin is np.ndarray:
+        return arrays.arrays(np.float64, st.tuples(st.integers(1, 3), st.integers(1, 3)), elements=NUMBERS)
     if origin is tuple:
         return st.tuples(*map(any_of, inner))
     if origin is dict:

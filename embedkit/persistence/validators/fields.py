@@ -87,6 +87,8 @@ class Checked:
             if not len(known):
                 raise MisfitError(f"{self.name}.classes_ is empty, expected at least one class")
             self.letters["r"] = 1 if len(known) == 2 else len(known)
+        elif isinstance(classes, list) and not all(np.size(one) for one in cast(list[Any], classes)):
+            raise MisfitError(f"{self.name}.classes_ is empty for an output, expected at least one class")
 
     @property
     def n(self) -> int:

@@ -82,6 +82,7 @@ def _kernel_of_features(checked: Checked) -> None:
 def _process(checked: Checked) -> None:
     checked.has({"X_train_": floats("s n"), "y_train_": floats("s", "s t")})
     checked.has({"alpha_": floats("s", "s t"), "L_": floats("s s")})
+    checked.letters.setdefault("t", 1)
     checked.has({"_y_train_mean": floats("", "1", "t"), "_y_train_std": floats("", "1", "t")})
 
 

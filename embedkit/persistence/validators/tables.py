@@ -58,8 +58,13 @@ def nothing(checked: Checked) -> None:
     """Accept what holds other estimators, or parameters only."""
 
 
-_LINEAR = fields({"coef_": floats("r n", "n", "t n"), "intercept_": floats("r", "t", "")})
-_REGRESSION = fields({"coef_": floats("n", "t n"), "intercept_": floats("t", "")})
+def _linear(checked: Checked) -> None:
+    coef = checked.array("coef_", floats("r n", "n", "t n"))
+    checked.letters["outputs"] = len(coef) if coef.ndim == 2 else 1
+    checked.array("intercept_", floats("outputs", ""))
+
+
+_LINEAR = fields({}, _linear)
 _COUNTS = fields({"class_count_": floats("k"), "feature_log_prob_": floats("k n", finite=False),
                   "class_log_prior_": floats("k", finite=False)})  # fmt: skip
 _SCORES = fields({"scores_": floats("n", finite=False), "pvalues_": floats("n", finite=False, optional=True)})
@@ -182,10 +187,10 @@ def _streaming_ridge(checked: Checked) -> None:
 
 
 TABLES: dict[str, Validator] = {
-    **_named(_LINEAR_MODELS, _REGRESSION),
+    **_named(_LINEAR_MODELS, _LINEAR),
     **_named(_LINEAR_CLASSIFIERS, _LINEAR),
     "sklearn.svm._classes.LinearSVC": _LINEAR,
-    "sklearn.svm._classes.LinearSVR": _REGRESSION,
+    "sklearn.svm._classes.LinearSVR": _LINEAR,
     "sklearn.cluster._kmeans.KMeans": fields(
         {"cluster_centers_": floats("c n")}, lambda checked: _threads(checked, "_n_threads")
     ),
@@ -277,6 +282,8 @@ TABLES: dict[str, Validator] = {
     "sklearn.preprocessing._label.LabelEncoder": nothing,
     "sklearn.preprocessing._label.MultiLabelBinarizer": nothing,
     "sklearn.random_projection.GaussianRandomProjection": fields({"components_": floats("c n")}),
+    "embedkit.estimators.linear_svc.LinearSVC": _LINEAR,
+    "embedkit.estimators.linear_svc.LinearSVCPath": _LINEAR,
     "embedkit.estimators.logistic.LogisticRegression": _LINEAR,
     "embedkit.estimators.logistic_path.LogisticRegressionPath": _LINEAR,
     "embedkit.estimators.nearest_rows.NearestRows": _nearest_rows,

@@ -10,7 +10,7 @@ Layer: probes; above the store and the estimators, below workflows.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from embedkit.errors import LabelsError, UsageError
@@ -40,12 +40,17 @@ __all__ = ["PROTOCOLS", "ProbeRun", "check_protocol", "run_protocol"]
 
 @dataclass(frozen=True, slots=True)
 class _Published:
-    """What runs, what its estimator is called, what features it is meant for, and its metric by type of target."""
+    """What runs, what its estimator is called, what features it is meant for, and its metric by type of target.
+
+    Further metrics that it reports beside, and metrics that its original computes in another way.
+    """
 
     run: Callable[[Task], Outcome]
     estimator: str
     features: Prescription
     metrics: dict[str, str]
+    beside: tuple[str, ...] = ()
+    as_published: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 _ACCURACY = {"class": "accuracy"}
@@ -57,7 +62,13 @@ _PEARSON = {"value": "pearson"}
 
 _PUBLISHED = {
     "clip": _Published(clip.clip, "logistic", clip.PRESCRIPTION, _ACCURACY_OR_11_POINTS),
-    "kornblith": _Published(kornblith.kornblith, "logistic", kornblith.PRESCRIPTION, _ACCURACY_OR_11_POINTS),
+    "kornblith": _Published(
+        kornblith.kornblith,
+        "logistic",
+        kornblith.PRESCRIPTION,
+        _ACCURACY_OR_11_POINTS,
+        as_published={"map_11_point": "map_11_point_as_published"},
+    ),
     "dinov2-logreg": _Published(dinov2_logreg.dinov2_logreg, "logistic", dinov2_logreg.PRESCRIPTION, _ACCURACY),
     "dinov3-logreg": _Published(
         dinov3_logreg.dinov3_logreg, "logistic", dinov3_logreg.PRESCRIPTION, _ACCURACY_OR_PRECISION
@@ -70,7 +81,9 @@ _PUBLISHED = {
     "voc-svm": _Published(voc_svm.voc_svm, "svm", voc_svm.PRESCRIPTION, _AREA),
     "mteb-fewshot": _Published(mteb_fewshot.mteb_fewshot, "logistic", mteb_fewshot.PRESCRIPTION, _ACCURACY),
     "hest-ridge": _Published(hest_ridge.hest_ridge, "pca+ridge", hest_ridge.PRESCRIPTION, _PEARSON),
-    "uni-logreg": _Published(uni_logreg.uni_logreg, "logistic", uni_logreg.PRESCRIPTION, _PER_CLASS),
+    "uni-logreg": _Published(
+        uni_logreg.uni_logreg, "logistic", uni_logreg.PRESCRIPTION, _PER_CLASS, uni_logreg.METRICS
+    ),
 }
 
 _LABELS: dict[str, str] = {
@@ -155,10 +168,12 @@ def run_protocol(
             duplicates=duplicates,
         )
     published = _PUBLISHED[name]
+    metric = published.metrics[table.target_type]
     protocol = Protocol(
         name=name,
         estimator=published.estimator,
-        metric=published.metrics[table.target_type],
+        metric=published.as_published.get(metric, metric) if as_published else metric,
+        beside=published.beside,
         run=published.run,
         notes=(*published.features.departures(table.spec, name), *_groups_cut(table, name)),
     )

@@ -9,8 +9,8 @@ By default in float64 by a closed form; as published the components are in float
 solver (seed 1), and the ridge is solved by LSQR to its default tolerance, at most 1000 iterations.
 
 Source: G. Jaume et al., HEST-1k: a dataset for spatial transcriptomics and histology image analysis, NeurIPS 2024,
-github.com/mahmoodlab/HEST, src/hest/bench/benchmark.py and trainer.py. Components are the paper's and the shipped
-configuration's; the function's own default has none.
+github.com/mahmoodlab/HEST, src/hest/bench/benchmark.py and trainer.py. Components are the paper's, the shipped
+configuration's and, as of `BenchmarkConfig`, the function's default; that of the command line before it had none.
 
 Layer: probes.protocols.
 """

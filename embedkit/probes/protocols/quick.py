@@ -18,10 +18,9 @@ from typing import Any
 
 from embedkit.errors import UsageError
 from embedkit.evaluation import Duplicates, LabelType, Outcome, ProbeRun, Protocol, Task, evaluate, is_large, labels_of
-from embedkit.probes.grids import svm
 from embedkit.probes.imported import checked, import_estimator, is_path
 from embedkit.probes.imported import run as run_imported
-from embedkit.probes.logistic import logistic, one_against_rest, pca_logistic
+from embedkit.probes.linear import logistic, one_against_rest, pca_logistic, svm
 from embedkit.probes.neighbours import knn
 from embedkit.probes.onepass import lda, ridge
 from embedkit.tables import FeatureTable
@@ -53,7 +52,10 @@ ESTIMATORS = tuple(_RUNS["class"])
 
 
 def default_estimators(table: FeatureTable) -> tuple[str, ...]:
-    """Return the names that a table is probed with when none is asked for: those that suit its labels and its size."""
+    """Return the names that a table is probed with when none is asked for: those that suit its labels and its size.
+
+    On a large table an SVM takes several times as long as logistic regression.
+    """
     names = _BY_DEFAULT.get(table.target_type, _BY_DEFAULT["class"])
     return tuple(name for name in names if not (name == "svm" and is_large(table)))
 
@@ -76,8 +78,8 @@ def quick(
     Parameters
     ----------
     table : FeatureTable
-        With labels. Features larger than half a gigabyte are read block by block, unless the estimator needs them in
-        memory: an SVM, or one of the user's.
+        With labels. Features larger than half a gigabyte are read block by block, unless the estimator is one of the
+        user's and needs them in memory.
     estimator : str or estimator of scikit-learn
         For classes ``"logistic"``, ``"pca+logistic"``, ``"svm"``, ``"knn"``, ``"ridge"`` or ``"lda"``; for values
         ``"ridge"``; for several labels a row ``"logistic"`` (one against the rest) or ``"ridge"``. Or the dotted path

@@ -4,7 +4,8 @@
     objective   mean cross-entropy of a softmax with a column for each class + ||W|| / (2 C), the Frobenius norm itself
                 and not its square (so it is not scikit-learn's objective); C = features x classes / 100
     fit         on all rows that are not tested; nothing is selected
-    metric      balanced accuracy (accuracy, macro F1 and ROC-AUC among the metrics)
+    metric      balanced accuracy (among the metrics: accuracy, Cohen's kappa with quadratic weights, F1 weighted by
+                rows, and ROC-AUC one class against one, averaged over pairs)
 
 By default at the optimum. Where W is not 0, the unsquared penalty has the gradient of a squared one, so the optimum is
 that of scikit-learn's objective for the one C' with C' = 2 C ||W|| / n (two classes: 2 sqrt(2) C ||v|| / n, with v the
@@ -30,6 +31,7 @@ from embedkit.evaluation import NOTHING_SELECTED, Float64, Labelled, Outcome, Ta
 from embedkit.probes.protocols.features import Prescription
 
 MAX_ITER = 1000
+METRICS = ("roc_auc_ovo", "quadratic_kappa", "weighted_f1")
 PRESCRIPTION = Prescription()
 
 _TOLERANCE = 1e-10

@@ -10,8 +10,8 @@
                 the metrics); one class a row is treated as several labels of which one is true
 
 A class with fewer than 3 examples or counter-examples cannot be cross-validated: its C is 1, and a note says so. By
-default liblinear's primal Newton method runs to the optimum; as published its dual coordinate descent stops at
-tolerance 1e-4 or after 2000 iterations.
+default each machine is at its optimum (of `embedkit.estimators.LinearSVC` with a constant feature in the place of the
+intercept); as published liblinear's dual coordinate descent stops at tolerance 1e-4 or after 2000 iterations.
 
 Source: P. Goyal et al., Scaling and benchmarking self-supervised visual representation learning, ICCV 2019,
 github.com/facebookresearch/vissl, vissl/utils/svm_utils and the configuration eval_resnet_8gpu_transfer_voc07_svm.
@@ -28,8 +28,11 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from embedkit.estimators import LinearSVCPath
 from embedkit.evaluation import Float64, Outcome, Predicted, Task, predicted_classes
 from embedkit.probes.protocols.features import IMAGENET_MEAN, IMAGENET_STD, Prescription
+
+Marks = npt.NDArray[np.bool_]
 
 CS = (0.01, 0.1, 1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 50.0, 100.0, 1000.0)
 FOLDS = 3
@@ -76,24 +79,19 @@ def voc_svm(task: Task) -> Outcome:
     )
 
 
-def _one_class(task: Task, X: Float64, marks: npt.NDArray[np.bool_], test: Float64) -> _Fitted:
-    import sklearn.model_selection
+def _one_class(task: Task, X: Float64, marks: Marks, test: Float64) -> _Fitted:
     from sklearn.exceptions import ConvergenceWarning
 
     smallest = int(min(marks.sum(), (~marks).sum()))
     if not smallest:
         scores = np.full(len(test), np.inf if marks.all() else -np.inf)
         return _Fitted(scores=scores, C=1.0, at_edge=False, converged=True, cross_validated=False)
-    cross_validate = cast(Any, sklearn.model_selection).cross_val_score
-    best = CS.index(1.0)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
-        if smallest >= FOLDS:
-            folds = [cross_validate(_machine(C, task), X, marks, cv=FOLDS, scoring="average_precision") for C in CS]
-            best = int(np.argmax(np.mean(folds, axis=1)))
-        machine = _machine(CS[best], task).fit(X, marks)
+        fit = _as_published if task.as_published else _at_optimum
+        machine, best = fit(X, marks, FOLDS if smallest >= FOLDS else None, task.random_state)
     return _Fitted(
-        scores=machine.decision_function(test),
+        scores=cast(Float64, machine.decision_function(test)),
         C=CS[best],
         at_edge=smallest >= FOLDS and best in (0, len(CS) - 1),
         converged=not any(issubclass(warning.category, ConvergenceWarning) for warning in caught),
@@ -101,16 +99,38 @@ def _one_class(task: Task, X: Float64, marks: npt.NDArray[np.bool_], test: Float
     )
 
 
-def _machine(C: float, task: Task) -> Any:
+def _at_optimum(X: Float64, marks: Marks, folds: int | None, random_state: int) -> tuple[Any, int]:
+    """Fit the machine of the best cost, and say which it is."""
+    Cs = CS if folds else (1.0,)
+    path = LinearSVCPath(
+        Cs,
+        cv=folds,
+        scoring="average_precision",
+        fit_intercept=False,
+        class_weight=CLASS_WEIGHT,
+        tol=1e-9,
+    ).fit(X, marks)
+    best = path.best_C_ if folds else 1.0
+    return path.model_at(best), CS.index(best)
+
+
+def _as_published(X: Float64, marks: Marks, folds: int | None, random_state: int) -> tuple[Any, int]:
+    import sklearn.model_selection
     from sklearn.svm import LinearSVC
 
-    if task.as_published:
-        solver: dict[str, Any] = {"dual": True, "tol": 1e-4, "max_iter": 2000}
-    else:
-        solver = {"dual": False, "tol": 1e-9, "max_iter": 10_000}
-    return cast(Any, LinearSVC)(C=C, class_weight=CLASS_WEIGHT, random_state=task.random_state, **solver)
+    # liblinear's own intercept is such a constant feature, too.
+    solver: dict[str, Any] = {"dual": True, "tol": 1e-4, "max_iter": 2000, "random_state": random_state}
+    machines = [cast(Any, LinearSVC)(C=C, class_weight=CLASS_WEIGHT, fit_intercept=False, **solver) for C in CS]
+    best = CS.index(1.0)
+    if folds:
+        cross_validate = cast(Any, sklearn.model_selection).cross_val_score
+        scores = [cross_validate(machine, X, marks, cv=folds, scoring="average_precision") for machine in machines]
+        best = int(np.argmax(np.mean(scores, axis=1)))
+    return machines[best].fit(X, marks), best
 
 
 def _normalized(X: npt.NDArray[np.float32]) -> Float64:
+    """Give unit vectors and, as the last feature, the constant whose coefficient is the (penalised) bias."""
     features = X.astype(np.float64)
-    return features / (np.linalg.norm(features, axis=1, keepdims=True) + 1e-5)
+    features /= np.linalg.norm(features, axis=1, keepdims=True) + 1e-5
+    return np.column_stack([features, np.ones(len(features))])

@@ -1,4 +1,4 @@
-"""From labelled rows to a path of logistic regressions: the decomposition, the folds, the coordinates.
+"""From labelled rows to a path of linear classifiers: the decomposition, the folds, the coordinates.
 
 Layer: imports scikit-learn's ConvergenceWarning, NumPy and its own room.
 """
@@ -6,6 +6,7 @@ Layer: imports scikit-learn's ConvergenceWarning, NumPy and its own room.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -15,9 +16,11 @@ from sklearn.exceptions import ConvergenceWarning
 
 from embedkit.estimators.arrays import Float64, Floats, Indices, MapFunction, row_threads
 from embedkit.estimators.eigenrows import EigenRows, eigen_rows
-from embedkit.estimators.logistic_rows import RowLoss
-from embedkit.estimators.logistic_solver import Solution, solve_path
+from embedkit.estimators.hinge_newton import HingeNewton
+from embedkit.estimators.losses import Loss, SquaredHinge
+from embedkit.estimators.path_solver import Solution, solve_path
 from embedkit.estimators.row_arrays import NumpyArrays, RowArrays, TorchArrays
+from embedkit.estimators.row_loss import RowLoss
 from embedkit.estimators.validation import LabelledRows, class_weighted, require
 
 STRIDE = 10.0
@@ -28,7 +31,7 @@ COARSE = 1e-2
 
 
 @dataclass(frozen=True)
-class LogisticPath:
+class LinearPath:
     """Models for ascending values of C.
 
     Attributes
@@ -55,11 +58,13 @@ class LogisticPath:
 
 
 @dataclass(frozen=True)
-class LogisticProblem:
+class LinearProblem:
     """Rows to fit on, decomposed once for all values of C and all subsets of the rows.
 
     Attributes
     ----------
+    loss_of : callable (n_outputs) -> Loss
+        n_outputs is 1 for two classes.
     rows : EigenRows
     targets : ndarray of shape (n_samples,), intp
     weights : ndarray of shape (n_samples,), float64, positive
@@ -72,6 +77,7 @@ class LogisticProblem:
         "cpu" for NumPy, else a torch device.
     """
 
+    loss_of: Callable[[int], Loss]
     rows: EigenRows
     targets: Indices
     weights: Float64
@@ -81,7 +87,7 @@ class LogisticProblem:
     max_iter: int
     device: str
 
-    def subset(self, index: Indices) -> LogisticProblem:
+    def subset(self, index: Indices) -> LinearProblem:
         """Give the problem of some of the rows and of the classes among them, in the same coordinates.
 
         The decomposition is that of all rows: another one changes the iterations, not the optimum.
@@ -95,7 +101,7 @@ class LogisticProblem:
             classes=self.classes[present],
         )
 
-    def path(self, Cs: Float64, tol: float) -> LogisticPath:
+    def path(self, Cs: Float64, tol: float) -> LinearPath:
         """Fit for ascending values of C, each to the relative distance `tol` from its optimum.
 
         Where two values are more than a factor of `STRIDE` apart, and before the first one, values between are fitted
@@ -106,15 +112,17 @@ class LogisticProblem:
         n_outputs = 1 if len(self.classes) == 2 else len(self.classes)
         waypoints, wanted = self._waypoints(Cs, total)
         multiplications = len(self.targets) * self.rows.raised_width * n_outputs
+        loss = self.loss_of(n_outputs)
         with row_threads(multiplications) as threads:
             solutions = solve_path(
-                RowLoss(self._arrays(threads), self.rows, self.targets, weights / total, n_outputs),
+                RowLoss(loss, self._arrays(threads), self.rows, self.targets, weights / total, n_outputs),
                 self.rows.eigenvalues,
-                self._start(weights / total, n_outputs),
+                self._start(loss, weights / total, n_outputs),
                 1.0 / (waypoints * total),
                 np.where(wanted, tol, max(tol, COARSE)),
                 fit_intercept=self.fit_intercept,
                 max_iter=self.max_iter,
+                newton=self._newton(loss, weights / total, threads),
             )
         return self._in_features(Cs, solutions, wanted)
 
@@ -123,6 +131,11 @@ class LogisticProblem:
         if self.device == "cpu":
             return NumpyArrays(self.rows, n_rows, threads)
         return TorchArrays(self.rows, n_rows, self.device)
+
+    def _newton(self, loss: Loss, weights: Float64, threads: MapFunction) -> HingeNewton | None:
+        if not isinstance(loss, SquaredHinge):
+            return None
+        return HingeNewton(self.rows, self.targets, weights, fit_intercept=self.fit_intercept, threads=threads)
 
     def _waypoints(self, Cs: Float64, total: float) -> tuple[Float64, NDArray[np.bool_]]:
         """Values of C to visit, and which of them were asked for."""
@@ -138,20 +151,19 @@ class LogisticProblem:
             values, wanted = values[1:], wanted[1:]
         return np.array(values), np.array(wanted)
 
-    def _start(self, weights: Float64, n_outputs: int) -> Float64:
-        """Give the optimum for C = 0: no coefficients, intercepts that predict the frequencies of the classes."""
+    def _start(self, loss: Loss, weights: Float64, n_outputs: int) -> Float64:
+        """Give the optimum for C = 0: no coefficients, the intercepts that are best alone."""
         start = np.zeros((n_outputs, len(self.rows.eigenvalues) + 1))
         if self.fit_intercept:
-            logits = np.log(np.bincount(self.targets, weights=weights))
-            start[:, -1] = logits[1] - logits[0] if n_outputs == 1 else logits - logits.mean()
+            start[:, -1] = loss.intercepts(np.bincount(self.targets, weights=weights).astype(np.float64))
         return start
 
-    def _in_features(self, Cs: Float64, visited: list[Solution], wanted: NDArray[np.bool_]) -> LogisticPath:
+    def _in_features(self, Cs: Float64, visited: list[Solution], wanted: NDArray[np.bool_]) -> LinearPath:
         solutions = [solution for solution, is_wanted in zip(visited, wanted, strict=True) if is_wanted]
         models = [self.rows.features_model(s.parameters[:, :-1], s.parameters[:, -1]) for s in solutions]
         iterations_so_far = np.cumsum([s.n_iter for s in visited])[wanted]
         dtype = self.rows.rows.dtype
-        return LogisticPath(
+        return LinearPath(
             Cs=Cs,
             classes=self.classes,
             coefs=np.stack([coefficients for coefficients, _ in models]).astype(dtype),
@@ -164,7 +176,7 @@ class LogisticProblem:
 
 
 class Arguments(Protocol):
-    """The constructor's arguments that every logistic regression has."""
+    """The constructor's arguments that all of these classifiers have."""
 
     fit_intercept: bool
     standardize: bool
@@ -182,12 +194,13 @@ def check_arguments(estimator: Arguments) -> None:
     require(is_possible, estimator, "standardize", "False without an intercept")
 
 
-def decomposed_problem(estimator: Arguments, data: LabelledRows) -> LogisticProblem:
+def decomposed_problem(estimator: Arguments, data: LabelledRows, loss_of: Callable[[int], Loss]) -> LinearProblem:
     """Bring the features into the coordinates of the fit."""
     # The weights of the classes change the loss, but not what is typical of the features.
     weights = data.weights / data.weights.sum()
     center = estimator.fit_intercept
-    return LogisticProblem(
+    return LinearProblem(
+        loss_of=loss_of,
         rows=eigen_rows(data.features, weights, center=center, standardize=estimator.standardize),
         targets=data.targets,
         weights=data.weights,
@@ -199,7 +212,7 @@ def decomposed_problem(estimator: Arguments, data: LabelledRows) -> LogisticProb
     )
 
 
-def warn_unless_converged(estimator: Arguments, path: LogisticPath, rows: str) -> None:
+def warn_unless_converged(estimator: Arguments, path: LinearPath, rows: str) -> None:
     """Warn of the values of C that are not proven to be within tol of their optimum."""
     missed = ~path.converged
     if missed.any():

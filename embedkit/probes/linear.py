@@ -1,4 +1,6 @@
-"""Logistic regression, alone, after PCA, and one against the rest for several labels: the whole path at once.
+"""Linear classifiers, the whole path of penalties at once: logistic regression and support vector machines.
+
+Logistic regression runs alone, after PCA, and one against the rest for several labels.
 
 Layer: probes; above probes.outcomes and the estimators.
 """
@@ -14,8 +16,8 @@ import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.multiclass import OneVsRestClassifier
 
-from embedkit.estimators import LogisticRegression, LogisticRegressionPath, StreamingPCA
-from embedkit.evaluation import FeatureRows, Outcome, Rows, Split, Steps, TableLabels, Task
+from embedkit.estimators import LinearSVCPath, LogisticRegression, LogisticRegressionPath, StreamingPCA
+from embedkit.evaluation import FeatureRows, Outcome, Rows, Steps, Task
 from embedkit.probes.steps import best_of, candidates_of, fit_steps, predict
 from embedkit.probes.sums import collected, row_space, standardised
 
@@ -24,29 +26,38 @@ from embedkit.probes.sums import collected, row_space, standardised
 _CS = tuple(float(value) for value in np.logspace(-5, 2, 15))
 _COMPONENTS = 128
 
+_Path = LogisticRegressionPath | LinearSVCPath
+
+
+# The squared hinge loss is steeper where scores are small; from C = 1 on nothing changes where classes are separable.
+_SVM_CS = tuple(float(value) for value in np.logspace(-5, 0, 11))
+
 
 def logistic(task: Task) -> Outcome:
     """Run logistic regression on standardised features."""
-    features, labels, split = task.features, task.labels, task.split
-    train = np.concatenate([split.fit, split.select])
-    with features.arranged(split.fit, split.select) as X:
-        n_fit = len(split.fit)
-        path, converged = _chosen(X[:n_fit], X[n_fit:], labels, split, standardize=True)
-        final = LogisticRegression(float(path.best_C_), standardize=True)
-        converged &= fit_steps([("logistic", final)], X, labels.y[train])
-    return _outcome(path.best_index_, path.scores_[0], converged, [("logistic", final)], task)
+    return _standardised(LogisticRegressionPath, _CS, "logistic", task)
+
+
+def svm(task: Task) -> Outcome:
+    """Run linear support vector machines with squared hinge loss, one against the rest, on standardised features."""
+    outcome = _standardised(LinearSVCPath, _SVM_CS, "svm", task)
+    outcome.params["loss"] = "squared_hinge"
+    return outcome
 
 
 def pca_logistic(task: Task) -> Outcome:
     """Run logistic regression on the first principal components of standardised features."""
     features, labels, split = task.features, task.labels, task.split
     reduction = _reduction(features, split.fit)
-    path, converged = _chosen(
-        _reduced(reduction, features, split.fit), _reduced(reduction, features, split.select), labels, split
+    path, converged = _path(
+        LogisticRegressionPath(Cs=_CS, cv=None, refit=False),
+        _reduced(reduction, features, split.fit),
+        labels.y[split.fit],
+        (_reduced(reduction, features, split.select), labels.y[split.select]),
     )
     reduction, final = _reduction(features, split.train), LogisticRegression(float(path.best_C_))
     converged &= fit_steps([("logistic", final)], _reduced(reduction, features, split.train), labels.y[split.train])
-    return _outcome(path.best_index_, path.scores_[0], converged, [*reduction, ("logistic", final)], task)
+    return _outcome(_CS, path.best_index_, path.scores_[0], converged, [*reduction, ("logistic", final)], task)
 
 
 def one_against_rest(task: Task) -> Outcome:
@@ -61,7 +72,7 @@ def one_against_rest(task: Task) -> Outcome:
         for column in range(marks.shape[1]):
             y = marks[split.fit, column]
             if y.any() and not y.all():
-                path, done = _path(X[:n_fit], y, standardize=True)
+                path, done = _path(LogisticRegressionPath(Cs=_CS, cv=None, standardize=True), X[:n_fit], y)
                 converged &= done
                 for number, C in enumerate(_CS):
                     scores[number, :, column] = path.model_at(C).decision_function(X[n_fit:])
@@ -69,25 +80,27 @@ def one_against_rest(task: Task) -> Outcome:
         best = best_of(chosen_by)
         final = OneVsRestClassifier(cast(Any, LogisticRegression(_CS[best], standardize=True)))
         converged &= fit_steps([("logistic", final)], X, marks[train].astype(np.intp))
-    return _outcome(best, chosen_by, converged, [("logistic", final)], task)
+    return _outcome(_CS, best, chosen_by, converged, [("logistic", final)], task)
 
 
-def _chosen(
-    X: npt.NDArray[np.float32],
-    held_out: npt.NDArray[np.float32],
-    labels: TableLabels,
-    split: Split,
-    *,
-    standardize: bool = False,
-) -> tuple[LogisticRegressionPath, bool]:
-    """Return the path with the C of best accuracy chosen, and whether all of it converged."""
-    return _path(X, labels.y[split.fit], standardize, (held_out, labels.y[split.select]))
+def _standardised(kind: type[_Path], Cs: Sequence[float], name: str, task: Task) -> Outcome:
+    features, labels, split = task.features, task.labels, task.split
+    train = np.concatenate([split.fit, split.select])
+    with features.arranged(split.fit, split.select) as X:
+        n_fit = len(split.fit)
+        path, converged = _path(
+            kind(Cs=Cs, cv=None, refit=False, standardize=True),
+            X[:n_fit],
+            labels.y[split.fit],
+            (X[n_fit:], labels.y[split.select]),
+        )
+        final = kind.model_type(float(path.best_C_), standardize=True)
+        converged &= fit_steps([(name, final)], X, labels.y[train])
+    return _outcome(Cs, path.best_index_, path.scores_[0], converged, [(name, final)], task)
 
 
-def _path(
-    X: npt.NDArray[np.float32], y: npt.NDArray[Any], standardize: bool, validation: Any = None
-) -> tuple[LogisticRegressionPath, bool]:
-    path = LogisticRegressionPath(Cs=_CS, cv=None, refit=False, standardize=standardize)
+def _path(path: _Path, X: npt.NDArray[np.float32], y: npt.NDArray[Any], validation: Any = None) -> tuple[_Path, bool]:
+    """Return the fitted path, with the C of best accuracy on held-out rows, and whether all of it converged."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the record says it
         path.fit(X, y, validation=validation)
@@ -113,15 +126,17 @@ def _reduced(reduction: Steps, features: FeatureRows, rows: Rows) -> npt.NDArray
     return reduced
 
 
-def _outcome(best: int, scores: Sequence[float], converged: bool, steps: Steps, task: Task) -> Outcome:
+def _outcome(
+    Cs: Sequence[float], best: int, scores: Sequence[float], converged: bool, steps: Steps, task: Task
+) -> Outcome:
     split = task.split
     return Outcome(
         draws=[predict(steps, task.features, split.test, task.labels)],
-        params={"C": _CS[best]},
+        params={"C": Cs[best]},
         n_train=len(split.train),
         selected_on=split.selected_on,
-        at_edge=best in (0, len(_CS) - 1),
+        at_edge=best in (0, len(Cs) - 1),
         converged=converged,
         steps=steps,
-        candidates=candidates_of("C", _CS, scores),
+        candidates=candidates_of("C", Cs, scores),
     )
