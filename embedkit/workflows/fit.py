@@ -158,7 +158,7 @@ def fit(
 
 def _calibrated(table: FeatureTable, fitted: ProbeRun, folds: int, random_state: int) -> list[tuple[str, Any]]:
     """Fit the steps anew on parts of the rows that they were fitted on, and sigmoids on the rest of these."""
-    from sklearn.base import clone
+    import sklearn.base
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
     from sklearn.pipeline import Pipeline
@@ -170,9 +170,9 @@ def _calibrated(table: FeatureTable, fitted: ProbeRun, folds: int, random_state:
         raise SplitError("calibration needs at least 2 training images of each class, and one has fewer; add images")
     parts = min(folds, least)
     groups = None if table.groups is None else table.groups[rows]
-    kinds = StratifiedKFold if groups is None else StratifiedGroupKFold
+    kinds: Any = StratifiedKFold if groups is None else StratifiedGroupKFold
     cut = list(kinds(parts, shuffle=True, random_state=random_state).split(rows, y, groups))
-    calibrated: Any = CalibratedClassifierCV(clone(Pipeline(fitted.steps)), cv=cut)
+    calibrated: Any = CalibratedClassifierCV(cast(Any, sklearn.base).clone(Pipeline(fitted.steps)), cv=cut)
     return [("calibrated", calibrated.fit(FeatureRows(table).take(rows), y))]
 
 
