@@ -36,6 +36,7 @@ from embedkit_cli.progress import ProgressBar
     "-o", "--output", type=click.Path(), required=True, metavar="MODEL.skops", help="The model file to write."
 )
 @click.option("--folds", type=int, default=5, show_default=True, help="For a target without splits.")
+@click.option("--calibrate", is_flag=True, help="Give probabilities: sigmoids, cross-validated on the training rows.")
 @estimator_device_option
 @click.option(
     "--result", "record", type=click.Path(), metavar="R.json", help="Save the result, with each row's outcome."
@@ -49,6 +50,7 @@ def command(
     params: dict[str, list[Any]],
     output: str,
     folds: int,
+    calibrate: bool,
     estimator_device: str,
     record: str | None,
     page: str | None,
@@ -68,6 +70,7 @@ def command(
 
     \b
     embedkit fit photos.h5 --estimator svm -o model.skops
+    embedkit fit photos.h5 --estimator svm --calibrate -o model.skops
     """
     from embedkit import fit
 
@@ -87,6 +90,7 @@ def command(
         label_column=label_column,
         store=store,
         device=estimator_device,
+        calibrate=calibrate,
         progress=ProgressBar(),
     )
     return finish(result, as_json, output=record, page=page, force=force, store=store)

@@ -67,12 +67,17 @@ def mean_per_class_accuracy(y: Targets, predicted: Predicted) -> Sampled:
 @Metric
 def top_5_accuracy(y: Targets, predicted: Predicted) -> Sampled:
     """Give the share of rows whose class is among the five of highest score; of equals, the first classes."""
+    return _mean(in_top_5(y, predicted))
+
+
+def in_top_5(y: Targets, predicted: Predicted) -> Float64:
+    """Say of each row, 1 or 0, whether its class is among the five of highest score."""
     scores = _scores(predicted)
     of_truth = np.take_along_axis(scores, y[:, None], axis=1)
     earlier = cast(npt.NDArray[np.bool_], np.arange(scores.shape[1]) < y[:, None])
     before = ((scores > of_truth) | ((scores == of_truth) & earlier)).sum(axis=1)
     # A class that the model does not know is nobody's guess.
-    return _mean(((before < 5) & (of_truth[:, 0] > -np.inf)).astype(np.float64))
+    return ((before < 5) & (of_truth[:, 0] > -np.inf)).astype(np.float64)
 
 
 @Metric
@@ -190,12 +195,17 @@ def log_loss(y: Targets, predicted: Predicted) -> Sampled:
 
     Probabilities are clipped at the machine epsilon of float64, as scikit-learn does.
     """
+    return _mean(log_losses(y, predicted))
+
+
+def log_losses(y: Targets, predicted: Predicted) -> Float64:
+    """Give the negative log-probability of the truth of each row; several labels a row: their mean."""
     probabilities = _probabilities(predicted)
     tiny = float(np.finfo(np.float64).eps)
     one_class = y.ndim == 1
     of_truth = probabilities[np.arange(len(y)), y] if one_class else np.where(y, probabilities, 1 - probabilities)
     losses = -np.log(np.clip(of_truth, tiny, 1 - tiny))
-    return _mean(losses if one_class else losses.mean(axis=1))
+    return losses if one_class else losses.mean(axis=1)
 
 
 @Metric

@@ -1,15 +1,14 @@
 """Intervals of scores, tests between models, and the ranks they allow: pure functions on arrays.
 
-Accuracy has intervals in closed form, finite and of positive width also where everything or nothing is right. Other
-metrics get the stratified bootstrap. Two models on the same images are compared pairwise, several comparisons are
-corrected together, and what cannot be told apart shares a rank.
+Shares have intervals in closed form, finite and of positive width also where everything or nothing is right. Two
+models on the same images are compared pairwise, several comparisons are corrected together, and what cannot be told
+apart shares a rank.
 
 Layer: probes; imports NumPy, SciPy and embedkit.errors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -20,8 +19,6 @@ from embedkit.errors import UsageError
 
 Float64 = npt.NDArray[np.float64]
 Array = TypeVar("Array", bound=npt.NDArray[Any])
-
-_COUNTS_AT_ONCE = 1 << 20
 
 _special = cast(Any, scipy.special)  # not typed throughout
 
@@ -122,76 +119,6 @@ def mean_interval(values: npt.ArrayLike, confidence: float = 0.95) -> tuple[floa
         raise UsageError(f"an interval of a mean needs at least 2 values, got {len(sample)}; repeat with more seeds")
     half = float(_special.stdtrit(len(sample) - 1, 0.5 + confidence / 2)) * sample.std(ddof=1) / np.sqrt(len(sample))
     return float(sample.mean() - half), float(sample.mean() + half)
-
-
-def bootstrap_intervals(
-    statistics: Sequence[Callable[[Float64], Float64]],
-    strata: npt.ArrayLike,
-    *,
-    confidence: float = 0.95,
-    n_resamples: int = 1000,
-    random_state: int = 0,
-) -> list[tuple[float, float] | None]:
-    """Give the percentile intervals of metrics of the same rows by the stratified bootstrap.
-
-    Rows are drawn with replacement within each stratum, so that no class is lost in a resample and metrics by class
-    stay defined. Where a metric is the same in all resamples (everything right) its interval has no width: for
-    accuracy use `wilson_interval`.
-
-    Parameters
-    ----------
-    statistics : sequence of callable
-        Each computes a metric of several resamples, shape (b,), from the counts of rows in them, shape (n_samples, b),
-        float64. All are given the same resamples.
-    strata : array-like of shape (n_samples,)
-        Class, or whatever else is to keep its share, of each row.
-    confidence : float
-        Between 0 and 1.
-    n_resamples : int
-    random_state : int
-        Equal seeds give equal intervals.
-
-    Returns
-    -------
-    list of (float, float) or None
-        Of the resamples in which the metric is finite; None where there is none.
-
-    Raises
-    ------
-    UsageError
-        No rows, or no resamples.
-
-    References
-    ----------
-    B. Efron, R. J. Tibshirani, An Introduction to the Bootstrap, chapter 13, 1993.
-    """
-    _check_confidence(confidence)
-    _, codes = np.unique(np.asarray(strata), return_inverse=True)
-    if not len(codes) or n_resamples < 1:
-        raise UsageError(f"the bootstrap needs rows and resamples, got {len(codes)} rows and {n_resamples} resamples")
-    parts = [
-        np.stack([statistic(counts) for statistic in statistics])
-        for counts in _resamples(codes, n_resamples, random_state)
-    ]
-    intervals: list[tuple[float, float] | None] = []
-    for values in np.concatenate(parts, axis=1):
-        finite = values[np.isfinite(values)]
-        low, high = np.quantile(finite, [(1 - confidence) / 2, (1 + confidence) / 2]) if len(finite) else (0.0, 0.0)
-        intervals.append((float(low), float(high)) if len(finite) else None)
-    return intervals
-
-
-def _resamples(codes: npt.NDArray[np.intp], n_resamples: int, random_state: int) -> Iterator[Float64]:
-    """Yield counts of rows in some resamples at a time, so few that they stay in the cache."""
-    members = [np.flatnonzero(codes == code) for code in range(int(codes.max()) + 1)]
-    random = np.random.default_rng(random_state)
-    at_once = max(1, _COUNTS_AT_ONCE // len(codes))
-    for start in range(0, n_resamples, at_once):
-        counts = np.empty((len(codes), min(at_once, n_resamples - start)))
-        for column in counts.T:
-            drawn = np.concatenate([rows[random.integers(0, len(rows), len(rows))] for rows in members])
-            column[:] = np.bincount(drawn, minlength=len(codes))
-        yield counts
 
 
 def mcnemar_test(right_a: npt.ArrayLike, right_b: npt.ArrayLike) -> PairedTest:

@@ -25,9 +25,11 @@ from embedkit.evaluation import (
     Split,
     errors_naming,
     find_duplicates,
+    interval,
     leaks,
     make_splits,
     mean_interval,
+    spread_of_rows,
 )
 from embedkit.probes.protocols.quick import quick
 from embedkit.results import Curve, Point
@@ -151,10 +153,13 @@ def _curve(
     if duplicates is None:
         duplicates = find_duplicates(table, model)
     bases = [_base(table, seed, folds) for seed in range(seeds)]
+    # Of a fold for each seed, the draws hold other test images each time, and what these move is in their spread.
+    crossed = table.split is not None and table.target_type == "class" and seeds > 1
     points: list[Point] = []
     metric = "accuracy"
     for size in sorted(set(sizes)):
         values: list[float] = []
+        right: list[npt.NDArray[np.float64]] = []
         rows: list[int] = []
         converged = True
         for seed, (train, test, _) in enumerate(bases):
@@ -163,8 +168,9 @@ def _curve(
                 # scikit-learn takes labels of which most are distinct for values; with a few shots they are classes.
                 warnings.filterwarnings("ignore", "The number of unique classes is greater", UserWarning)
                 with errors_naming(f"at {_named(kind, size)}"):
-                    value, metric, done = _judge(table, part, test, estimator, seed, duplicates)
+                    value, metric, done, per_image = _judge(table, part, test, estimator, seed, duplicates)
             values.append(value)
+            right.append(per_image)
             rows.append(len(part))
             converged &= done
         points.append(
@@ -173,7 +179,7 @@ def _curve(
                 n_train=float(np.mean(rows)),
                 values=values,
                 mean=float(np.mean(values)),
-                interval=_interval(values, bounded=table.target_type != "value"),
+                interval=_interval(values, right if crossed else None, bounded=table.target_type != "value"),
                 converged=converged,
             )
         )
@@ -193,7 +199,11 @@ def _curve(
         reported_on=f"{drawn} ({n_test} images)",
         points=points,
         floor=floor,
-        notes=[*dict.fromkeys(note for _, _, said in bases for note in said), *leaked.notes()],
+        notes=[
+            *dict.fromkeys(note for _, _, said in bases for note in said),
+            *leaked.notes(),
+            *(["intervals are over the test images and the draws of training images together"] if crossed else []),
+        ],
         leaks=leaked.counts(),
     )
 
@@ -226,8 +236,8 @@ def _shuffled(table: FeatureTable, rows: Rows, random: np.random.Generator) -> l
 
 def _judge(
     table: FeatureTable, train: Rows, test: Rows, estimator: str, seed: int, duplicates: Duplicates
-) -> tuple[float, str, bool]:
-    """Return the metric on the test rows, its name, and whether all fits converged."""
+) -> tuple[float, str, bool, npt.NDArray[np.float64]]:
+    """Return the metric on the test rows, its name, whether all fits converged, and the score of each row."""
     if estimator == CLASS_MEAN:
         from embedkit.estimators import NearestClassMean
 
@@ -235,10 +245,11 @@ def _judge(
             raise LabelsError(f"{CLASS_MEAN} needs one class an image; name another estimator")
         y = cast(npt.NDArray[Any], table.y).astype(str)
         fitted = cast(Any, NearestClassMean().fit(table.X[train], y[train]))
-        return float(fitted.score(table.X[test], y[test])), "accuracy", True
+        right = (fitted.predict(table.X[test]) == y[test]).astype(np.float64)
+        return float(right.mean()), "accuracy", True, right
     divided = _divided(table, train, test)
-    result = quick(divided, estimator, model="", random_state=seed, further=False, duplicates=duplicates).result
-    return result.value, result.metric, result.converged
+    run = quick(divided, estimator, model="", random_state=seed, further=False, duplicates=duplicates)
+    return run.result.value, run.result.metric, run.result.converged, run.per_image
 
 
 def _divided(table: FeatureTable, train: Rows, test: Rows) -> FeatureTable:
@@ -250,8 +261,12 @@ def _divided(table: FeatureTable, train: Rows, test: Rows) -> FeatureTable:
     return FeatureTable(head, stored)
 
 
-def _interval(values: list[float], *, bounded: bool) -> tuple[float, float] | None:
+def _interval(
+    values: list[float], right: list[npt.NDArray[np.float64]] | None, *, bounded: bool
+) -> tuple[float, float] | None:
     if len(set(values)) < 2:  # one draw, or draws of all rows, which do not differ: that is no certainty
         return None
+    if right is not None and (spread := spread_of_rows(np.stack(right))) is not None:
+        return interval(values, spread, "share")
     low, high = mean_interval(values)
     return (max(0.0, low), min(1.0, high)) if bounded else (low, high)

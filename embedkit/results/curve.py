@@ -25,7 +25,8 @@ class Point:
         The metric, one a seed.
     mean : float
     interval : (float, float) or None
-        95 % interval of the mean over draws (Student), held to [0, 1] for accuracies; None for a single seed.
+        95 % interval of the mean over draws and test images together; Student's over the draws for values, and where
+        each seed has a fold of its own. None for a single seed.
     converged : bool
     """
 

@@ -43,8 +43,8 @@ class ProbeResult:
     value : float
         A fraction, 0 to 1; R2 may be below 0.
     interval : (float, float) or None
-        95 % interval of `value` over test images; over draws of the training images for few-shot protocols. None where
-        the metric is not defined.
+        95 % interval of `value` over test images; for few-shot protocols over these and the draws of the training
+        images together. None where the test images of a class are too few for one (docs/protocols.md).
     n_train, n_test, n_classes : int
         Rows the reported estimator was fitted on, rows it was judged on, classes in the training rows.
     params : dict

@@ -9,10 +9,14 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
 
 from embedkit.backbones import FeatureRequest, as_requests
-from embedkit.errors import LabelsError, OutputExistsError, UsageError
+from embedkit.errors import LabelsError, OutputExistsError, SplitError, UsageError
+from embedkit.evaluation import FeatureRows, ProbeRun
 from embedkit.extraction import Progress
 from embedkit.persistence import Model, check_saveable, save_model
 from embedkit.probes import check_estimator, import_estimator, is_path, quick
@@ -37,6 +41,7 @@ def fit(
     store: str | os.PathLike[str] | None = None,
     random_state: int = 0,
     device: str = "auto",
+    calibrate: bool = False,
     progress: Progress | None = None,
 ) -> FitResult:
     """Choose hyper-parameters as `probe` does, fit, and save a pipeline that takes images.
@@ -62,6 +67,9 @@ def fit(
         Where an estimator given by path or object is fitted, if scikit-learn can fit it on tensors: ``"auto"`` (a GPU
         where there is one, else NumPy), ``"cpu"`` (NumPy), ``"cuda"``, ``"cuda:0"``, ``"torch:cpu"``. A device that is
         named needs ``SCIPY_ARRAY_API=1`` in the environment. The file holds NumPy in any case.
+    calibrate : bool
+        Of classes: give probabilities, by scikit-learn's ``CalibratedClassifierCV`` (sigmoids, cross-validated on the
+        rows that train). The result is that of the estimator before.
 
     Returns
     -------
@@ -96,6 +104,11 @@ def fit(
             "a model file holds an estimator of one class or value an image, and the labels are of type 'multilabel'; "
             "probe them, or name a column of classes by label_column"
         )
+    if calibrate and opened.target_type != "class":
+        raise LabelsError(
+            f"probabilities are of one class an image, and the labels are of type {opened.target_type!r}; leave out "
+            "calibrate"
+        )
     if opened.target_type == "value" and estimator == "logistic":
         raise UsageError(
             "estimator 'logistic' is not for labels that are values; use ridge, or a dotted path of a scikit-learn "
@@ -117,6 +130,7 @@ def fit(
         raise UsageError(
             f"a model of {estimator} would hold all {len(named.table)} rows of features; fit another estimator"
         )
+    steps = _calibrated(named.table, fitted, folds, random_state) if calibrate else fitted.steps
     data = data_name(named)
     origin = origin_of(
         "fit",
@@ -129,13 +143,37 @@ def fit(
             "label_column": label_column,
             "folds": folds,
             "random_state": random_state,
+            "calibrate": calibrate or None,
         },
         {data: [named]},
         seeds=[random_state],
     )
     result = dataclasses.replace(fitted.result, data=data)
-    fitted_model = _saved(named.table, fitted.steps, result, output, origin)
+    if calibrate:
+        said = "its probabilities are calibrated by cross-validation on the rows that train; the number is without that"
+        result = dataclasses.replace(result, notes=[*result.notes, said])
+    fitted_model = _saved(named.table, steps, result, output, origin)
     return dataclasses.replace(fitted_model, read=[summary_of(opened).line()])
+
+
+def _calibrated(table: FeatureTable, fitted: ProbeRun, folds: int, random_state: int) -> list[tuple[str, Any]]:
+    """Fit the steps anew on parts of the rows that they were fitted on, and sigmoids on the rest of these."""
+    import sklearn.base
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+    from sklearn.pipeline import Pipeline
+
+    rows = np.arange(len(table)) if table.split is None else np.setdiff1d(np.arange(len(table)), fitted.tested)
+    y = cast("npt.NDArray[np.str_]", table.y)[rows].astype(str)
+    least = int(np.unique(y, return_counts=True)[1].min())
+    if least < 2:
+        raise SplitError("calibration needs at least 2 training images of each class, and one has fewer; add images")
+    parts = min(folds, least)
+    groups = None if table.groups is None else table.groups[rows]
+    kinds: Any = StratifiedKFold if groups is None else StratifiedGroupKFold
+    cut = list(kinds(parts, shuffle=True, random_state=random_state).split(rows, y, groups))
+    calibrated: Any = CalibratedClassifierCV(cast(Any, sklearn.base).clone(Pipeline(fitted.steps)), cv=cut)
+    return [("calibrated", calibrated.fit(FeatureRows(table).take(rows), y))]
 
 
 def _saved(

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.special
+import scipy.stats
 import sklearn.metrics as reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -123,17 +125,25 @@ def test_a_metric_of_a_sample_is_that_of_its_rows(seed: int, kind: str, ties: bo
 
 
 def test_the_interval_is_that_of_the_bootstrap_by_scikit_learn() -> None:
-    """Resamples drawn class by class, and the metric of their rows computed anew each time."""
+    """Resamples drawn class by class, one row less each, and the metric of their rows computed anew each time."""
     y, predicted = classified(2)
     scores = predicted.scores
     assert scores is not None
     random, values = np.random.default_rng(5), []
-    for _ in range(200):
-        drawn = [random.integers(0, len(rows), len(rows)) for rows in (np.flatnonzero(y == k) for k in range(7))]
+    for _ in range(400):
+        drawn = [random.integers(0, len(rows), len(rows) - 1) for rows in (np.flatnonzero(y == k) for k in range(7))]
         rows = np.concatenate([np.flatnonzero(y == k)[of_class] for k, of_class in enumerate(drawn)])
-        values.append(reference.roc_auc_score(y[rows], scores[rows], multi_class="ovr"))
+        weights = np.concatenate([np.full(len(one), (len(one) + 1) / len(one)) for one in drawn])
+        values.append(
+            np.mean([reference.roc_auc_score(y[rows] == k, scores[rows, k], sample_weight=weights) for k in range(7)])
+        )
+    value = reference.roc_auc_score(y, scores, multi_class="ovr")
+    m = np.bincount(y)
+    freedom = (1 / m).sum() ** 2 / (1 / (m**2 * (m - 1.0))).sum()
+    half = scipy.stats.t.ppf(0.975, freedom) * np.std(values) / (value * (1 - value))
+    expected = scipy.special.expit(scipy.special.logit(value) + np.array([-half, half]))
     assert further_metrics("accuracy", y, [predicted], random_state=5)["roc_auc"]["interval"] == pytest.approx(
-        np.quantile(values, [0.025, 0.975])
+        expected, rel=0.03
     )
 
 
@@ -169,8 +179,18 @@ def test_several_draws_give_their_mean_and_its_interval() -> None:
     draws = [Predicted(targets=np.where(np.arange(10) < wrong, 1 - y, y)) for wrong in (0, 2, 4)]
     judged = judge(["accuracy"], y, draws)["accuracy"]
     assert judged["value"] == pytest.approx(0.8)
-    half = 4.302652729749464 * 0.2 / np.sqrt(3)  # Student's, two degrees of freedom
-    assert judged["interval"] == pytest.approx((0.8 - half, 1.0))
+    # The mean squares of a table of rows by draws: V = (rows + draws - rest) / 30.
+    table = np.array([(draw.targets == y) * 1.0 for draw in draws])
+    rows, of_draws = 3 * table.mean(axis=0).var(ddof=1), 10 * table.mean(axis=1).var(ddof=1)
+    rest = ((table - table.mean(axis=0) - table.mean(axis=1)[:, None] + 0.8) ** 2).sum() / 18
+    by_draws, by_rows = of_draws / 30, max(0.0, rows - rest) / 30
+    variance = by_draws + by_rows
+    # Wilson's of as many rows as that variance is worth.
+    by_two, by_nine = scipy.stats.t.ppf(0.975, [2, 9]) ** 2
+    z2, worth = (by_two * by_draws + by_nine * by_rows) / variance, 0.8 * 0.2 / variance
+    half = np.sqrt(z2) / (worth + z2) * np.sqrt(0.16 * worth + z2 / 4)
+    centre = (0.8 * worth + z2 / 2) / (worth + z2)
+    assert judged["interval"] == pytest.approx((centre - half, centre + half))
 
 
 def test_what_predictions_allow() -> None:

@@ -54,55 +54,6 @@ class TestMeans:
             s.mean_interval([0.5])
 
 
-class TestBootstrap:
-    def test_a_mean_within_strata_has_the_spread_that_theory_says(self):
-        random = np.random.default_rng(0)
-        strata = np.repeat([0, 1], 400)
-        values = 10.0 * strata + random.standard_normal(800)  # the strata's own difference must not count
-        [(low, high)] = s.bootstrap_intervals([lambda counts: values @ counts / 800], strata, n_resamples=4000)
-        assert high - low == pytest.approx(2 * 1.96 / np.sqrt(800), rel=0.08)
-        assert low < values.mean() < high
-
-    def test_no_class_is_lost_and_none_grows(self):
-        y = np.array([0] * 50 + [1])
-
-        def of_classes(counts):
-            np.testing.assert_array_equal(counts[:50].sum(axis=0), 50)
-            np.testing.assert_array_equal(counts[50], 1)
-            return counts[0]
-
-        [(low, high)] = s.bootstrap_intervals([of_classes], y)
-        assert (low, high) == (0, 3)  # Poisson's, nearly
-
-    def test_several_metrics_are_of_the_same_resamples(self, monkeypatch):
-        values = np.random.default_rng(0).standard_normal(60)
-        mean, twice = (lambda counts: values @ counts, lambda counts: 2 * (values @ counts))
-        [one] = s.bootstrap_intervals([mean], np.zeros(60))
-        both = s.bootstrap_intervals([mean, twice], np.zeros(60))
-        assert both == [one, (2 * one[0], 2 * one[1])]
-        monkeypatch.setattr(s, "_COUNTS_AT_ONCE", 7 * 60)
-        assert s.bootstrap_intervals([mean], np.zeros(60)) == [pytest.approx(one)]
-
-    def test_equal_seeds_give_equal_intervals(self):
-        values = np.random.default_rng(0).standard_normal(60)
-
-        def interval(seed):
-            return s.bootstrap_intervals([lambda counts: values @ counts], np.zeros(60), random_state=seed)
-
-        assert interval(3) == interval(3) != interval(4)
-
-    def test_resamples_without_a_value_are_left_out(self):
-        found = s.bootstrap_intervals(
-            [lambda counts: np.where(counts[0] > 0, 1.0, np.nan), lambda counts: np.full(counts.shape[1], np.nan)],
-            np.zeros(3),
-        )
-        assert found == [(1.0, 1.0), None]
-
-    def test_nothing_to_draw_is_an_error(self):
-        with pytest.raises(UsageError, match="0 rows"):
-            s.bootstrap_intervals([lambda counts: counts[0]], [])
-
-
 class TestMcNemar:
     @given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 5), st.integers(0, 5))
     def test_it_is_the_binomial_test(self, only_a, only_b, both, neither):

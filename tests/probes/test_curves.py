@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from embedkit.errors import LabelsError, SplitError, UsageError
-from embedkit.evaluation.statistics import mean_interval
+from embedkit.evaluation import interval, spread_of_rows
 from embedkit.probes import curves
 from embedkit.probes.curves import few_shot_curve, learning_curve
 from embedkit.results.plain import to_plain
@@ -64,7 +64,7 @@ def test_a_point_is_the_mean_over_draws():
     y, split = table.y.astype(str), table.split.astype(str)
     train, test = np.flatnonzero(split == "train"), np.flatnonzero(split == "test")
     for point in curve.points:
-        values = []
+        values, right = [], []
         for seed in range(3):
             random = np.random.default_rng(seed)
             rows = np.concatenate([random.permutation(train[y[train] == name])[: point.size] for name in CLASSES])
@@ -75,10 +75,12 @@ def test_a_point_is_the_mean_over_draws():
 
             means = np.stack([unit(table.X[rows[y[rows] == name]]).mean(axis=0) for name in CLASSES])
             distances = ((unit(table.X[test])[:, None] - means[None]) ** 2).sum(axis=2)
-            values.append(np.mean(np.array(CLASSES)[distances.argmin(axis=1)] == y[test]))
+            right.append(np.array(CLASSES)[distances.argmin(axis=1)] == y[test])
+            values.append(np.mean(right[-1]))
         assert point.values == values
         assert point.mean == np.mean(values)
-        assert point.interval == pytest.approx(np.clip(mean_interval(values), 0, 1))
+        spread = spread_of_rows(np.array(right, float))
+        assert point.interval == pytest.approx(interval(values, spread, "share"))
         assert point.n_train == 4 * point.size
     assert curve.n_test == 40
     assert curve.reported_on == "test split (40 images)"

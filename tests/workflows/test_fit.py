@@ -7,12 +7,16 @@ import csv
 import numpy as np
 import pytest
 from scipy.stats import norm
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.metrics import accuracy_score, confusion_matrix, r2_score
+from sklearn.model_selection import StratifiedKFold
 from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from embedkit import extract, fit, predict
-from embedkit.errors import UntrustedModelError, UsageError
+from embedkit import FeatureTable, extract, fit, predict
+from embedkit.errors import LabelsError, UntrustedModelError, UsageError
 from embedkit.evaluation import feature_rows as features
 from embedkit.probes import ESTIMATORS
 from embedkit.render import as_text
@@ -48,6 +52,30 @@ def test_a_model_that_cannot_be_is_refused(folder, tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="a model of knn would hold all 36 rows"):
         fit(folder / "p.h5", estimator="knn", **options)
     assert not (tmp_path / "model.skops").exists()
+
+
+@pytest.mark.parametrize("estimator", ["svm", "sklearn.svm.LinearSVC"])
+def test_an_svm_gives_calibrated_probabilities_if_asked(folder, tmp_path, estimator):
+    options = {"estimator": estimator, "store": folder / "store"}
+    fitted = fit(folder / "p.h5", output=tmp_path / "model.skops", calibrate=True, **options)
+    assert fitted.result.notes[-1].startswith("its probabilities are calibrated")
+    found = predict(tmp_path / "model.skops", folder / "photos", store=folder / "store", top=3)
+    assert {one.kind for one in found.predictions} == {"probability"}
+    assert all(sum(guess.score for guess in one.top) == pytest.approx(1) for one in found.predictions)
+    plain = fit(folder / "p.h5", output=tmp_path / "plain.skops", **options)
+    table = FeatureTable.open(folder / "p.h5")
+    rows = np.flatnonzero(table.split == "train")
+    assert set(table.split) == {"train", "test"}
+    steps = clone(Pipeline(plain.pipeline.steps[1:]))
+    cut = StratifiedKFold(5, shuffle=True, random_state=0)
+    expected = CalibratedClassifierCV(steps, cv=cut).fit(table.X[rows], table.y[rows].astype(str))
+    said = fitted.pipeline[-1].predict_proba(table.X)
+    np.testing.assert_allclose(said, expected.predict_proba(table.X), atol=1e-6)
+
+
+def test_values_are_not_calibrated(folder, tmp_path):
+    with pytest.raises(LabelsError, match="probabilities are of one class an image"):
+        fit(folder / "p.h5", label_column="weight", estimator="ridge", calibrate=True, output=tmp_path / "m.skops")
 
 
 @pytest.mark.parametrize("estimator", ["ridge", "sklearn.linear_model.BayesianRidge"])

@@ -28,12 +28,14 @@ def _few_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
 def check(run: ProbeRun, n_test: int) -> None:
     """Whatever is reported is finite, lies in its range, and is one value a tested image."""
     result = run.result
-    low, high = result.interval
     assert math.isfinite(result.value)
-    assert low <= result.value + 1e-9
-    assert result.value <= high + 1e-9
-    if result.metric in BOUNDED:
-        assert 0 <= low <= high <= 1
+    assert (result.interval is None) == any("has no interval" in note for note in result.notes)
+    if result.interval is not None:
+        low, high = result.interval
+        assert low <= result.value + 1e-9
+        assert result.value <= high + 1e-9
+        if result.metric in BOUNDED:
+            assert 0 <= low <= high <= 1
     for judged in result.metrics.values():
         assert judged["value"] is None or math.isfinite(judged["value"])
         assert judged["interval"] is None or all(map(math.isfinite, judged["interval"]))
@@ -108,7 +110,10 @@ def test_all_right_keeps_intervals_finite(protocol: str) -> None:
     run = run_protocol(protocol, blobs({"a": (30, 10), "b": (30, 10)}, distance=60), model="m")
     check(run, 20)
     assert run.result.value == 1
-    assert run.result.interval[1] == 1
+    if run.result.metric == "map_area":
+        assert any("its estimate is biased by more than it varies" in note for note in run.result.notes)
+    else:
+        assert run.result.interval[1] == 1
 
 
 @pytest.mark.parametrize("protocol", CLASS_PROTOCOLS)
