@@ -2,7 +2,7 @@
 PYTHON ?= $(shell python3 -c 'import ruff, pyright, importlinter, pytest' 2>/dev/null && echo python3 || echo .venv/bin/python)
 ENVIRONMENT := $(filter .venv/%, $(PYTHON))
 
-.PHONY: help lint format test check faults pages
+.PHONY: help lint format test check faults fuzz pages
 
 help: ## show this help
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
@@ -31,6 +31,9 @@ pages: $(ENVIRONMENT) ## the pages of two real data sets, for the documentation 
 	for data in grocery pacs; do \
 		$(PYTHON) -c 'from embedkit_cli.main import main; main()' probe $(ASSETS)/data/$$data/split.csv \
 			--report docs/pages/$$data.html --force || exit 1; done
+
+fuzz: $(ENVIRONMENT) ## 40,000 changed files of every kind that is read, and what becomes of them (about half an hour)
+	$(PYTHON) -m benchmarks.fuzz
 
 .venv/bin/python: pyproject.toml
 	python3 -m venv .venv

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     )
     from embedkit.embedder import ImageEmbedder
     from embedkit.errors import EmbedkitError
+    from embedkit.evaluation import NearestImages
     from embedkit.extraction import Tick, default_store
     from embedkit.images import ImageSource, describe, open_source
     from embedkit.persistence import Model, load_model, save_model
     from embedkit.results import (
+        AuditResult,
         Comparison,
         CurveReport,
         DemoResult,
@@ -38,11 +40,13 @@ if TYPE_CHECKING:
         Predictions,
         ProbeReport,
         ProbeResult,
+        SearchResult,
         load_result,
     )
     from embedkit.specs import FeatureSpec
     from embedkit.store import FeatureStore
     from embedkit.tables import FeatureTable, export, info, open_virtual
+    from embedkit.workflows.audit import audit
     from embedkit.workflows.candidates import Candidates
     from embedkit.workflows.compare import compare
     from embedkit.workflows.curve import curve
@@ -63,9 +67,11 @@ if TYPE_CHECKING:
     )
     from embedkit.workflows.predict import predict
     from embedkit.workflows.probe import probe
+    from embedkit.workflows.search import search
     from embedkit.workflows.slurm import slurm_script
 else:
     _HOMES = {
+        "AuditResult": "embedkit.results",
         "Candidates": "embedkit.workflows.candidates",
         "Comparison": "embedkit.results",
         "CurveReport": "embedkit.results",
@@ -85,13 +91,16 @@ else:
         "ListedModel": "embedkit.backbones",
         "Model": "embedkit.persistence",
         "ModelInfo": "embedkit.backbones",
+        "NearestImages": "embedkit.evaluation",
         "PlanResult": "embedkit.results",
         "PlanStatus": "embedkit.results",
         "Predictions": "embedkit.results",
         "PreprocessOverrides": "embedkit.backbones",
         "ProbeReport": "embedkit.results",
         "ProbeResult": "embedkit.results",
+        "SearchResult": "embedkit.results",
         "Tick": "embedkit.extraction",
+        "audit": "embedkit.workflows.audit",
         "compare": "embedkit.workflows.compare",
         "curve": "embedkit.workflows.curve",
         "default_store": "embedkit.extraction",
@@ -118,6 +127,7 @@ else:
         "predict": "embedkit.workflows.predict",
         "probe": "embedkit.workflows.probe",
         "save_model": "embedkit.persistence",
+        "search": "embedkit.workflows.search",
         "shortlist": "embedkit.backbones",
         "shortlist_source": "embedkit.backbones",
         "slurm_script": "embedkit.workflows.slurm",
@@ -138,6 +148,7 @@ else:
 
 
 __all__ = [
+    "AuditResult",
     "Candidates",
     "Comparison",
     "CurveReport",
@@ -157,13 +168,16 @@ __all__ = [
     "ListedModel",
     "Model",
     "ModelInfo",
+    "NearestImages",
     "PlanResult",
     "PlanStatus",
     "Predictions",
     "PreprocessOverrides",
     "ProbeReport",
     "ProbeResult",
+    "SearchResult",
     "Tick",
+    "audit",
     "compare",
     "curve",
     "default_store",
@@ -191,6 +205,7 @@ __all__ = [
     "predict",
     "probe",
     "save_model",
+    "search",
     "shortlist",
     "shortlist_source",
     "slurm_script",

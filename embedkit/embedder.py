@@ -18,6 +18,7 @@ from sklearn import get_config
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from embedkit.backbones import Backbone, FeatureRequest, PreprocessOverrides, check_batch_size, weights_of
+from embedkit.compat import SettledHTML
 from embedkit.errors import ImageError, UsageError
 from embedkit.extraction import Extraction, KeptBackbone, default_store, recall, resolve, run
 from embedkit.images import ImageSource, digests_of, name_root, rows_of
@@ -25,7 +26,7 @@ from embedkit.specs import Dtype, Engine, FeatureSpec, Json, Pool, Precision, re
 from embedkit.store import FeatureStore
 
 
-class ImageEmbedder(TransformerMixin, BaseEstimator):
+class ImageEmbedder(SettledHTML, TransformerMixin, BaseEstimator):
     """Turn images into features with a frozen timm backbone.
 
     Features are kept in a store: an image that was embedded before, under whatever name and in whatever process, is not
@@ -86,9 +87,8 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    `X` may be a list, an object array, a pandas or polars column or a one-column frame of paths, encoded bytes, PIL
-    images or arrays; or one array of images (n_samples, height, width), (n_samples, height, width, 3) or
-    (n_samples, height, width, 4) of uint8, uint16, bool, or floats from 0 to 1.
+    `X` is a list, object array, pandas or polars column or one-column frame of paths, encoded bytes, PIL images or
+    arrays; or one array (n_samples, height, width[, 3 or 4]) of uint8, uint16, bool, or floats from 0 to 1.
 
     Nothing is learned from images, so `transform` works without `fit`. After `fit` it gives the features of `spec_` or
     raises: parameters that were changed since take effect with the next `fit`.

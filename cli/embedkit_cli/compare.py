@@ -15,13 +15,14 @@ from embedkit_cli.help import Command
 from embedkit_cli.options import (
     backbone_options,
     evaluation_options,
+    pairs_option,
     protocol_options,
     requests_beside,
     result_options,
     split_names,
     target_options,
 )
-from embedkit_cli.output import SKIPPED, check_outputs, finish, note, say_skipped
+from embedkit_cli.output import SKIPPED, check_outputs, finish, note, say_skipped, write_pairs
 from embedkit_cli.progress import ProgressBar
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 @param_option
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Repeat: mean and interval.")
 @evaluation_options
+@pairs_option
 @click.option(
     "--format",
     "form",
@@ -71,6 +73,7 @@ def command(
     form: str | None,
     output: str | None,
     page: str | None,
+    pairs: str | None,
     force: bool,
     label_column: str | None,
     store: str | None,
@@ -95,7 +98,7 @@ def command(
     written, printed = _forms(form, output, as_json)
     if output is not None and Path(output).resolve() in [Path(target).resolve() for target in targets]:
         raise click.UsageError(f"{output} is one of the targets; name another file")
-    check_outputs(output, page, force=force)
+    check_outputs(output, page, pairs, force=force)
     comparison = compare(
         targets,
         requests_beside(models, backbone),
@@ -106,6 +109,7 @@ def command(
         seeds=seeds,
         folds=folds,
         floors=not no_floors,
+        pairs=pairs is not None,
         label_column=label_column,
         store=store,
         progress=ProgressBar(),
@@ -118,6 +122,8 @@ def command(
         commit_to(Path(output), [_text(comparison, written).encode("utf-8")], sealed=False)
     if output is not None:
         note(f"written to {output}")
+    if pairs is not None:
+        write_pairs(comparison, pairs)
     if printed == "table" or page is not None:
         code = finish(comparison, printed == "json", page=page, force=force, store=store)
     else:

@@ -35,6 +35,8 @@ _COMMANDS = {
     "compare": "embedkit_cli.compare",
     "fit": "embedkit_cli.fit",
     "predict": "embedkit_cli.predict",
+    "audit": "embedkit_cli.audit",
+    "search": "embedkit_cli.search",
     "explain": "embedkit_cli.explain",
     "report": "embedkit_cli.report",
     "info": "embedkit_cli.info",

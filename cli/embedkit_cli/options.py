@@ -207,6 +207,13 @@ evaluation_options = _grouped(
     click.option("--folds", type=int, default=5, show_default=True, help="For a target without splits."),
     click.option("--no-floors", is_flag=True, help="Leave out raw pixels, colour histograms, random weights."),
 )
+pairs_option = click.option(
+    "--pairs",
+    "pairs",
+    type=click.Path(),
+    metavar="FILE.csv",
+    help="List all pairs of equal and nearly equal images, with their splits and labels.",
+)
 protocol_options = _grouped(
     click.option(
         "--protocol", "protocols", default="quick", show_default=True, metavar="A,B", help="Several by commas."

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from embedkit.render import as_text, fact_lines, printable, remarks, table_lines
+from embedkit.render import as_text, fact_lines, pairs_as_csv, printable, remarks, table_lines
 from embedkit_cli.log import say
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def finish(
     *,
     output: str | None = None,
     page: str | None = None,
+    pairs: str | None = None,
     force: bool = False,
     store: str | None = None,
 ) -> int:
@@ -56,6 +57,8 @@ def finish(
 
         write_page(result, page, force=force, store=store)
         note(f"page: {page}")
+    if pairs is not None:
+        write_pairs(result, pairs)
     if as_json:
         print_json(result.to_dict(rows=False))
     else:
@@ -64,6 +67,15 @@ def finish(
         note(line)
     say_skipped(result.skipped)
     return SKIPPED if result.skipped else 0
+
+
+def write_pairs(result: Any, path: str) -> None:
+    """Write the images of a result that show one picture as CSV."""
+    found = result.image_pairs
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        file.write(pairs_as_csv(found))
+    exact = sum(pair.kind == "exact" for pair in found)
+    note(f"{exact} pairs of equal images and {len(found) - exact} of nearly equal ones: {path}")
 
 
 def print_json(record: Any) -> None:

@@ -13,6 +13,7 @@ from embedkit_cli.options import (
     backbone_options,
     estimator_device_option,
     evaluation_options,
+    pairs_option,
     protocol_options,
     read_options,
     requests_beside,
@@ -39,6 +40,7 @@ from embedkit_cli.progress import ProgressBar
 @protocol_options
 @curve_options
 @evaluation_options
+@pairs_option
 @estimator_device_option
 @click.option("-o", "--output", type=click.Path(), metavar="R.json", help="Save the result, with each row's outcome.")
 @result_options
@@ -58,6 +60,7 @@ def command(
     estimator_device: str,
     output: str | None,
     page: str | None,
+    pairs: str | None,
     force: bool,
     label_column: str | None,
     layout: str | None,
@@ -79,19 +82,22 @@ def command(
     embedkit probe photos.h5 --report photos.html -o photos.json
     embedkit probe photos.h5 --estimator sklearn.svm.SVC --param C=1,10,100 --param gamma=scale,auto
     embedkit probe photos.h5 --protocol clip,dinov2-knn,kornblith
+    embedkit probe photos/ --pairs pairs.csv
     embedkit probe photos.h5 --shots 1,2,4,8,16 --seeds 10
     embedkit probe photos/ --model resnet50.a1_in1k --model vit_small_patch16_224.augreg_in21k_ft_in1k
     """
     from embedkit import curve, probe
 
-    check_outputs(output, page, force=force)
+    check_outputs(output, page, pairs, force=force)
     target, label_column = target_from(
         targets, label_column=label_column, layout=layout, target_type=target_type, image_column=image_column
     )
     kept: dict[str, Any] = {"output": output, "page": page, "force": force, "store": store}
     if shots or fractions:
-        if params or as_published or protocols != "quick" or len(estimators) > 1:
-            raise click.UsageError("a curve takes one --estimator, and no --param, --protocol or --as-published")
+        if params or as_published or pairs or protocols != "quick" or len(estimators) > 1:
+            raise click.UsageError(
+                "a curve takes one --estimator, and no --param, --protocol, --as-published or --pairs"
+            )
         curves = curve(
             target,
             requests_beside(models, backbone),
@@ -123,6 +129,7 @@ def command(
         floors=not no_floors,
         device=estimator_device,
         views=page is not None or output is not None,
+        pairs=pairs is not None,
         progress=ProgressBar(),
     )
-    return finish(report, as_json, **kept)
+    return finish(report, as_json, pairs=pairs, **kept)

@@ -28,11 +28,14 @@ FRUIT = (
     "Satsumas",
 )
 
+here = Path(tempfile.mkdtemp(prefix="embedkit-tutorial-"))
+"""The folder in which commands are typed."""
+
 
 def photos() -> str:
-    """Make ``photos/`` (train and test, in each a folder a class) in a new working folder; say what is in it."""
-    os.chdir(tempfile.mkdtemp(prefix="embedkit-tutorial-"))
-    os.environ["EMBEDKIT_STORE"] = os.path.abspath("store")
+    """Make ``here/photos/`` (train and test, in each a folder a class) and say what is in it."""
+    shutil.rmtree(here / "photos", ignore_errors=True)
+    os.environ["EMBEDKIT_STORE"] = str(here / "store")
     grocery = ASSETS / "data" / "grocery" / "split.csv"
     if not grocery.is_file():
         _draw()
@@ -40,7 +43,7 @@ def photos() -> str:
     with grocery.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             if row["label"] in FRUIT and row["split"] in ("train", "test"):
-                place = Path("photos", row["split"], row["label"], Path(row["path"]).name)
+                place = Path(here, "photos", row["split"], row["label"], Path(row["path"]).name)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(grocery.parent / row["path"], place)
     return "Photos of fruit in a supermarket (Grocery Store Dataset, MIT licence)."
@@ -52,9 +55,9 @@ def embedkit(line: str) -> int:
     program = shutil.which("embedkit")
     start = [program] if program else [sys.executable, "-c", "from embedkit_cli.main import main; main()"]
     done = subprocess.run(
-        [*start, *shlex.split(line)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        [*start, *shlex.split(line)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, cwd=here
     )
-    print(done.stdout.replace(os.getcwd() + os.sep, ""))
+    print(done.stdout.replace(f"{here}{os.sep}", ""))
     return done.returncode
 
 
@@ -67,6 +70,6 @@ def _draw() -> None:
     random = np.random.default_rng(0)
     for label in PATTERNS:
         for number in range(18):
-            place = Path("photos", "train" if number < 11 else "test", label, f"{number:02d}.png")
+            place = Path(here, "photos", "train" if number < 11 else "test", label, f"{number:02d}.png")
             place.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(draw_pattern(label, random)).save(place)

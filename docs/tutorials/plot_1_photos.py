@@ -11,7 +11,7 @@ that does it. Everything here is typed in a terminal; Python only shows pictures
 # ----------
 # First folders named like splits (``train``, ``test``) are splits, the folders in them are classes. With folders of
 # classes alone, embedkit cross-validates.
-from at_hand import embedkit, photos
+from at_hand import embedkit, here, photos
 
 print(photos())
 
@@ -21,7 +21,7 @@ import matplotlib.pyplot as plt
 from embedkit import open_source
 from embedkit.plot import contact_sheet
 
-source = open_source("photos")
+source = open_source(here / "photos")
 shown = dict(zip(source.labels, source.keys, strict=True))
 _ = contact_sheet(source, list(shown.values()), captions={key: label for label, key in shown.items()})
 plt.show()
@@ -39,14 +39,14 @@ _ = embedkit("probe photos/ -o photos.json --report photos.html")
 from embedkit import load_result
 from embedkit.plot import confusion
 
-report = load_result("photos.json")
+report = load_result(here / "photos.json")
 _ = confusion(report)
 plt.show()
 
 # %%
 # and which photos were named wrong, the surest mistakes first.
 best = report.results[report.recommended]
-_ = contact_sheet("photos", best.rows, most=12)
+_ = contact_sheet(here / "photos", best.rows, most=12)
 plt.show()
 
 # %%
@@ -58,7 +58,7 @@ _ = embedkit("probe photos/ --shots 1,2,4,8 -o curve.json")
 # %%
 from embedkit.plot import curve
 
-_ = curve(load_result("curve.json"))
+_ = curve(load_result(here / "curve.json"))
 plt.show()
 
 # %%
@@ -71,10 +71,10 @@ _ = embedkit(f"fit photos/ --estimator {best.estimator} -o model.skops")
 # %%
 import os
 
-os.mkdir("new")
+(here / "new").mkdir()
 for place, key in enumerate(key for key in source.keys if key.startswith("test/")):
     if place % 20 == 0:
-        os.link(os.path.join("photos", key), f"new/{place:03d}{os.path.splitext(key)[1]}")
+        os.link(here / "photos" / key, here / f"new/{place:03d}{os.path.splitext(key)[1]}")
 _ = embedkit("predict model.skops new/ -o predicted.csv --top 2")
 
 # %%

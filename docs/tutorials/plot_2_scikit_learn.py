@@ -7,7 +7,7 @@ network once, ever, however many folds, grids and processes ask for it.
 """
 
 # %%
-from at_hand import photos
+from at_hand import here, photos
 
 print(photos())
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from embedkit import open_source
 
-source = open_source("photos")
+source = open_source(here / "photos")
 paths, labels, split = np.array(source.images), np.array(source.labels), np.array(source.split)
 train, test = split == "train", split == "test"
 print(f"{train.sum()} photos to train on, {test.sum()} to test on, {len(set(labels))} classes")
@@ -89,10 +89,8 @@ plt.show()
 # Keep it
 # -------
 # A fitted pipeline is saved without pickle and without the weights of the network, which it knows by their digest.
-import os
-
 from embedkit import load_model, save_model
 
-save_model(pipeline, "fruit.skops")
-print(f"{os.path.getsize('fruit.skops') / 1e6:.1f} MB")
-print(load_model("fruit.skops").pipeline.predict(paths[test][:5]))
+save_model(pipeline, here / "fruit.skops")
+print(f"{(here / 'fruit.skops').stat().st_size / 1e6:.1f} MB")
+print(load_model(here / "fruit.skops").pipeline.predict(paths[test][:5]))

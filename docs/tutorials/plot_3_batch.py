@@ -7,7 +7,7 @@ Here are a few hundred on one machine; nothing else is different.
 """
 
 # %%
-from at_hand import embedkit, photos
+from at_hand import embedkit, here, photos
 
 print(photos())
 
@@ -61,14 +61,14 @@ _ = embedkit("info photos.h5")
 # Any HDF5 reader opens it,
 import h5py
 
-with h5py.File("photos.h5") as file:
+with h5py.File(here / "photos.h5") as file:
     print({name: item.shape for name, item in file.items() if isinstance(item, h5py.Dataset)})
 
 # %%
 # embedkit reads it as X, y, keys, splits and more,
 from embedkit import FeatureTable
 
-table = FeatureTable.open("photos.h5")
+table = FeatureTable.open(here / "photos.h5")
 print(table.X.shape, table.X.dtype, table.y[:3], table.keys[:2])
 
 # %%

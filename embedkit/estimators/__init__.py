@@ -8,7 +8,7 @@ from embedkit.estimators.arrays import release_pages
 from embedkit.estimators.linear_svc import LinearSVC, LinearSVCPath
 from embedkit.estimators.logistic import LogisticRegression
 from embedkit.estimators.logistic_path import LogisticRegressionPath
-from embedkit.estimators.nearest_rows import NearestRows
+from embedkit.estimators.nearest_rows import PART_ROWS, NearestRows, nearest_in_parts, require_finite
 from embedkit.estimators.neighbors import KNeighborsClassifier, NearestClassMean
 from embedkit.estimators.streaming_lda import StreamingLDA
 from embedkit.estimators.streaming_pca import StreamingPCA
@@ -24,6 +24,7 @@ __all__ = [
     "LogisticRegressionPath",
     "NearestClassMean",
     "NearestRows",
+    "PART_ROWS",
     "SignedPower",
     "StreamingLDA",
     "StreamingPCA",
@@ -35,5 +36,7 @@ __all__ = [
     "fit_on",
     "fit_transform_on",
     "fuse",
+    "nearest_in_parts",
     "release_pages",
+    "require_finite",
 ]

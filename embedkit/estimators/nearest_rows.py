@@ -6,16 +6,18 @@ what beats it is looked at, one comparison an entry, so that selection costs a t
 Equal rows are searched as one and come out as many: BLAS rounds a product by where the row lies, so that the
 similarities of two copies are often not equal, and which of them is kept would be chance.
 
-Layer: imports NumPy and estimators.arrays.
+Layer: imports NumPy, embedkit.errors and estimators.arrays.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any, Literal, cast
 
 import numpy as np
 
+from embedkit.errors import UsageError
 from embedkit.estimators.arrays import Floats, Indices, row_threads
 
 Metric = Literal["cosine", "euclidean"]
@@ -129,6 +131,65 @@ class NearestRows:
         for i, query in enumerate(queries):
             distances[i] = np.sqrt(np.square(self._rows[indices[i]] - query).sum(axis=1))
         return distances
+
+
+def nearest_in_parts(parts: Iterable[Floats], queries: Floats, k: int) -> tuple[Floats, Indices]:
+    """Find the k nearest rows of each query by cosine, in rows that come part by part and are looked at once.
+
+    Parameters
+    ----------
+    parts : iterable of ndarray of shape (rows, n_features), float32
+        Of a few thousand rows each, so that a part stays in the cache for all that is done with it.
+    queries : ndarray of shape (n_queries, n_features), float32
+    k : int
+        At least 1.
+
+    Returns
+    -------
+    cosines : ndarray of shape (n_queries, k), float32
+        Descending. The cosine of a row of zeros with anything is 0. -inf where there are fewer than k rows.
+    indices : ndarray of shape (n_queries, k), intp
+        Counted through all parts. Of equal cosines, the smaller index first.
+
+    Raises
+    ------
+    UsageError
+        A row holds NaN or infinity.
+    """
+    queries = queries * _inverse_root(np.square(queries).sum(axis=1))[:, None]
+    blocks = [queries[start : start + QUERY_ROWS] for start in range(0, len(queries), QUERY_ROWS)]
+    found = [(np.full((len(block), k), -np.inf, np.float32), np.zeros((len(block), k), np.intp)) for block in blocks]
+    first = 0
+    with row_threads(len(queries) * PART_ROWS * queries.shape[1]) as threads:
+        for part in parts:
+            squares = np.einsum("ij,ij->i", part, part)
+            require_finite(squares, "row", first)
+            scale = _inverse_root(squares)
+
+            def merge(place: int, part: Floats = part, scale: Floats = scale, first: int = first) -> None:
+                similarities = blocks[place] @ part.T
+                similarities *= scale
+                found[place] = _merged(*found[place], similarities, first)
+
+            list(threads(merge, range(len(blocks))))
+            first += len(part)
+    ordered = [_sorted(best, indices) for best, indices in found]
+    return np.concatenate([best for best, _ in ordered]), np.concatenate([indices for _, indices in ordered])
+
+
+def require_finite(squares: Floats, what: str, first: int = 0) -> None:
+    """Raise UsageError unless the squared lengths of rows, the first of which has the number `first`, are finite."""
+    if not np.isfinite(squares).all():
+        row = first + int(np.flatnonzero(~np.isfinite(squares))[0])
+        raise UsageError(
+            f"{what} {row} holds NaN, infinity or numbers too large for a cosine; extract it again, or leave it out"
+        )
+
+
+def _sorted(best: Floats, indices: Indices) -> tuple[Floats, Indices]:
+    """Put the larger similarity first; lexsort is stable and sorts by its last key first."""
+    order = np.lexsort((indices, -best), axis=1)
+    return np.take_along_axis(best, order, axis=1), np.take_along_axis(indices, order, axis=1)
 
 
 def _merged(best: Floats, indices: Indices, similarities: Floats, first: int) -> tuple[Floats, Indices]:

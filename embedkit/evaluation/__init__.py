@@ -11,7 +11,7 @@ from embedkit.evaluation.comparison import (
     disagreements_of,
     make_leaderboard,
 )
-from embedkit.evaluation.duplicates import Leaks, leaks
+from embedkit.evaluation.duplicates import DuplicatePair, Duplicates, Leaks, find_duplicates, leaks
 from embedkit.evaluation.evaluating import ProbeRun, Protocol, evaluate
 from embedkit.evaluation.feature_rows import FeatureRows, is_large
 from embedkit.evaluation.judging import further_metrics, judge, per_image
@@ -23,6 +23,7 @@ from embedkit.evaluation.metrics import (
     mean_average_precision_11,
     mean_average_precision_11_as_published,
 )
+from embedkit.evaluation.nearest_images import NearestImages, labels_of_rows
 from embedkit.evaluation.neighbours import nearest
 from embedkit.evaluation.predictions import Float64, Predicted, Targets, joined, predicted_classes, spread
 from embedkit.evaluation.splits import Labels, Rows, Split, final_split, make_splits
@@ -42,6 +43,8 @@ from embedkit.evaluation.task import NOTHING_SELECTED, Labelled, Outcome, Steps,
 __all__ = [
     "wilson_interval",
     "Conditions",
+    "DuplicatePair",
+    "Duplicates",
     "Entry",
     "FeatureRows",
     "Float64",
@@ -51,6 +54,7 @@ __all__ = [
     "Leaks",
     "Metric",
     "NOTHING_SELECTED",
+    "NearestImages",
     "Outcome",
     "Predicted",
     "PredictedLabels",
@@ -70,6 +74,7 @@ __all__ = [
     "encoded",
     "evaluate",
     "final_split",
+    "find_duplicates",
     "friedman_test",
     "further_metrics",
     "holm_correction",
@@ -77,6 +82,7 @@ __all__ = [
     "joined",
     "judge",
     "labels_of",
+    "labels_of_rows",
     "leaks",
     "make_leaderboard",
     "make_splits",

@@ -1,45 +1,135 @@
-"""The same picture among the training and the tested images: counted and said, never removed.
+"""The same picture more than once: copies by their digests, near-duplicates by their pixels, and what that flatters.
 
-Copies are known by their digests, groups by their column. A near-duplicate (re-encoded, resized, slightly cropped) is
-known by its features alone: its nearest training image is very near, and far nearer than the tenth, which is what
-different pictures of one thing look like. Features of random networks and of simple drawings are all near each other,
-so that nearness alone would flag them.
+A near-duplicate is a picture re-encoded, resized or slightly cropped. Where the pixels of `pixels32` are at hand it is
+known by them alone: whether two pictures are one then depends on no network and on no other picture. Where they are
+not, it is known by features: its nearest image is very near, and far nearer than the tenth, which is what different
+pictures of one thing look like.
 
-Layer: evaluation; above feature_rows and the estimators.
+Layer: evaluation; above feature_rows, registration and the estimators.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from embedkit.estimators import NearestRows
 from embedkit.evaluation.feature_rows import FeatureRows
 from embedkit.evaluation.neighbours import nearest
+from embedkit.evaluation.registration import SIDE, likeness, signatures
 from embedkit.evaluation.splits import Rows, Split, shared_groups
 from embedkit.tables import FeatureTable
 
-NEAR_COSINE = 0.93
-NEAR_RATIO = 0.15
-"""Least cosine to the nearest training image after subtracting the mean, and largest ratio of its distance (1 - cosine)
-to that of the tenth nearest.
+LEAST_LIKENESS = 0.95
+"""Least correlation of the details of two pictures that are one, by their pixels.
 
-Measured with vit_tiny_patch16_224, mobilenetv2_100 and pixels32 on photographs of groceries, PACS and ImageNet
-(`benchmarks/near_duplicates.py`, docs/design/003-near-duplicates.md): of different images 0 to 0.4 % are flagged, of
-re-encoded ones (JPEG, quality 75) 74 to 100 %, of ones cropped by 2 % 86 to 100 %, by 5 % 25 to 89 %. pixels32, the
-floor, finds all that were re-encoded or halved in size.
+Measured on photographs of groceries, PACS and ImageNet (`benchmarks/near_duplicates.py`,
+docs/design/003-near-duplicates.md): of re-encoded (JPEG, quality 75), halved and by 5 % cropped pictures 98 to 100 %
+are above it; of pairs of different pictures 2 of 1,151,403 of groceries (the same pears, the same potato) and 7 of
+690,900 of PACS (sketches of guitars).
 """
 
+NEAR_COSINE = 0.93
+NEAR_RATIO = 0.15
+"""By features: least cosine to the nearest image after subtracting the mean, and largest ratio of its distance
+(1 - cosine) to that of the tenth nearest. Found by them are 75 to 100 % of re-encoded pictures, 2 to 70 % of halved and
+25 to 90 % of cropped ones: it depends on the network."""
+
 _NEIGHBOURS = 10
+# Least cosine of signatures of candidates: of pictures cropped by 5 % it is above 0.9, of most by 10 % above 0.8.
+_CANDIDATE_COSINE = 0.8
 # Distances of features that are equal but for rounding in float32: the same picture, however often it is there.
 _SAME = 1e-5
-# Multiplications of a search, a second or two of one core; beyond, a sample of the tested images is compared.
+# Multiplications of a search, a second or two of one core, and pairs to look at: beyond, a sample is compared.
 _BUDGET = 5e10
+_MOST_PAIRS = 50_000
 _LEAST_SAMPLE = 1000
 # Different drawings may have the same histogram.
-_BLIND = ("colour-histogram",)
+_BLIND = "colour-histogram"
+_PIXELS = "pixels32"
+# More copies of one picture than this are not paired all with all, but each with the first.
+_MOST_COPIES = 50
+
+
+class DuplicatePair(NamedTuple):
+    """Two rows of a table that show one picture.
+
+    Attributes
+    ----------
+    row, other_row : int
+        The smaller first.
+    similarity : float
+        1 for copies; of near-duplicates the correlation of their details, or the cosine of their features.
+    kind : {"exact", "near"}
+    """
+
+    row: int
+    other_row: int
+    similarity: float
+    kind: Literal["exact", "near"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duplicates:
+    """The near-duplicates among distinct images, which are known by their digests.
+
+    Attributes
+    ----------
+    source : str
+        What they were found by: ``"pixels"``, or ``"features of NAME"``.
+    fingerprint : str
+        Of the features that were searched.
+    digests : ndarray of shape (n,), S32
+        Of the images, sorted.
+    compared : ndarray of shape (n,), bool
+        The images that were compared with all others.
+    first, second : ndarray of shape (n_pairs,), intp
+        Places in `digests` of the near-duplicates, each pair once, the smaller place first.
+    similarity : ndarray of shape (n_pairs,), float64
+    """
+
+    source: str
+    fingerprint: str
+    digests: npt.NDArray[np.bytes_]
+    compared: npt.NDArray[np.bool_]
+    first: npt.NDArray[np.intp]
+    second: npt.NDArray[np.intp]
+    similarity: npt.NDArray[np.float64]
+
+    def places(self, table: FeatureTable) -> npt.NDArray[np.intp]:
+        """Give the place in `digests` of each row of a table, of shape (n_rows,); -1 for an image that is not in it."""
+        wanted = _as_texts(table.digests)
+        places = np.searchsorted(self.digests, wanted).clip(max=max(0, len(self.digests) - 1))
+        return np.where(self.digests[places] == wanted, places, -1) if len(self.digests) else places - 1
+
+    def pairs(self, table: FeatureTable) -> list[DuplicatePair]:
+        """Give all pairs of rows of a table that show one picture: copies, then near-duplicates, most similar first.
+
+        Of more than 50 copies of one picture each is paired with the first alone.
+        """
+        places = self.places(table)
+        order = np.argsort(places, kind="stable")
+        order = order[places[order] >= 0]
+        starts = np.flatnonzero(np.diff(places[order], prepend=-1))
+        groups = np.split(order, starts[1:]) if len(order) else []
+        rows = {int(places[group[0]]): group for group in groups}
+        copies = [
+            DuplicatePair(int(one), int(other), 1.0, "exact")
+            for group in groups
+            for place, one in enumerate(group if len(group) <= _MOST_COPIES else group[:1])
+            for other in group[place + 1 :]
+        ]
+        near = [
+            DuplicatePair(min(one, other), max(one, other), float(similarity), "near")
+            for a, b, similarity in zip(self.first.tolist(), self.second.tolist(), self.similarity, strict=True)
+            for one in rows.get(a, order[:0])[:_MOST_COPIES].tolist()
+            for other in rows.get(b, order[:0])[:_MOST_COPIES].tolist()
+        ]
+        return [*sorted(copies), *sorted(near, key=lambda pair: (-pair.similarity, pair))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +142,13 @@ class Leaks:
     copies : int
         Tested images that are byte for byte among the training images.
     compared : int
-        Tested images without a copy that were compared by features: all, or a random sample.
+        Tested images without a copy that were looked for among the training images: all, or a random sample.
     near_duplicates : int
         Of these.
     shared_groups : int
         Tested images of a group that has training images.
+    source : str
+        What near-duplicates were found by.
     """
 
     tested: int
@@ -64,6 +156,12 @@ class Leaks:
     compared: int
     near_duplicates: int
     shared_groups: int
+    source: str
+
+    def counts(self) -> dict[str, int]:
+        """Give the numbers by their names."""
+        names = ("tested", "copies", "compared", "near_duplicates", "shared_groups")
+        return {name: getattr(self, name) for name in names}
 
     def notes(self) -> list[str]:
         """Say what was found, a line each; nothing where nothing was."""
@@ -79,8 +177,8 @@ class Leaks:
             looks = "looks" if self.near_duplicates == 1 else "look"
             images = f"{self.tested} tested images" if all_compared else f"{self.compared} tested images compared"
             found.append(
-                f"{self.near_duplicates} of {images} {looks} like a training image re-encoded, resized or cropped "
-                f"(cosine at least {NEAR_COSINE}): the number may flatter"
+                f"{self.near_duplicates} of {images} {looks} like a training image re-encoded, resized or cropped, "
+                f"by {self.source}: the number may flatter"
             )
         if self.shared_groups:
             are = "is" if self.shared_groups == 1 else "are"
@@ -91,10 +189,58 @@ class Leaks:
         return found
 
 
-def leaks(table: FeatureTable, features: FeatureRows, splits: Sequence[Split], random_state: int = 0) -> Leaks:
-    """Count what leaks from the training images of each split to its tested ones."""
+def find_duplicates(
+    table: FeatureTable, name: str = "", *, thorough: bool = False, random_state: int = 0
+) -> Duplicates:
+    """Find the near-duplicates among the images of a table.
+
+    Parameters
+    ----------
+    table : FeatureTable
+        Of `pixels32`, which finds them by their pixels; of any other features, which finds fewer, and others with each
+        network. Colour histograms find none.
+    name : str
+        What to call the features.
+    thorough : bool
+        Compare all images with all, however long that takes. Else a random sample of a large table is compared with
+        all images, rows that do not train before those that do.
+    random_state : int
+        Seed of the sample.
+
+    Returns
+    -------
+    Duplicates
+        Those that are in another table too are found there by their digests.
+
+    Examples
+    --------
+    >>> found = find_duplicates(FeatureTable.open("photos-pixels32.h5"))        # doctest: +SKIP
+    >>> [(pair.row, pair.other_row) for pair in found.pairs(table)]             # doctest: +SKIP
+    """
+    digests, rows = np.unique(_as_texts(table.digests), return_index=True)
+    # Tables larger than memory are read in the order of their rows.
+    by_row = np.argsort(rows, kind="stable")
+    rows = rows[by_row].astype(np.intp)
+    features = FeatureRows(table)
     random = np.random.default_rng(random_state)
+    architecture = table.spec.backbone.architecture
+    if architecture == _PIXELS:
+        compared, first, second, similarity = _by_pixels(table, features, rows, random, thorough)
+    else:
+        compared, first, second, similarity = _by_features(table, features, rows, random, thorough)
+    return Duplicates(
+        source="pixels" if architecture == _PIXELS else f"features of {name or architecture}",
+        fingerprint=table.spec.fingerprint,
+        digests=digests,
+        compared=_at(by_row[compared], len(rows)),
+        **_each_once(by_row[first], by_row[second], similarity),
+    )
+
+
+def leaks(table: FeatureTable, splits: Sequence[Split], duplicates: Duplicates) -> Leaks:
+    """Count what leaks from the training images of each split to its tested ones."""
     _, digests = np.unique(table.digests, axis=0, return_inverse=True)
+    places = duplicates.places(table)
     copies = compared = near = grouped = 0
     for split in splits:
         train = split.train
@@ -102,23 +248,100 @@ def leaks(table: FeatureTable, features: FeatureRows, splits: Sequence[Split], r
         copies += int(copied.sum())
         if table.groups is not None:
             grouped += int(shared_groups(table.groups.tolist(), train, split.test).sum())
-        if table.spec.backbone.architecture in _BLIND or len(train) < _NEIGHBOURS:
-            continue
-        cost = len(train) * features.shape[1]
-        most = max(_LEAST_SAMPLE, int(_BUDGET / cost)) // len(splits)
-        others = split.test[~copied]
-        if len(others) > most:
-            others = np.sort(random.choice(others, most, replace=False))
-        compared += len(others)
-        near += int(_are_near(features, train, others).sum())
+        trains = _at(places[train][places[train] >= 0], len(duplicates.digests))
+        like_trained = _at(duplicates.second[trains[duplicates.first]], len(trains))
+        like_trained |= _at(duplicates.first[trains[duplicates.second]], len(trains))
+        looked = places[split.test][~copied & (places[split.test] >= 0)]
+        compared += int((duplicates.compared | like_trained)[looked].sum())
+        near += int(like_trained[looked].sum())
     tested = sum(len(split.test) for split in splits)
-    return Leaks(tested=tested, copies=copies, compared=compared, near_duplicates=near, shared_groups=grouped)
+    return Leaks(
+        tested=tested,
+        copies=copies,
+        compared=compared,
+        near_duplicates=near,
+        shared_groups=grouped,
+        source=duplicates.source,
+    )
 
 
-def _are_near(features: FeatureRows, train: Rows, rows: Rows) -> npt.NDArray[np.bool_]:
+_Found = tuple[Rows, Rows, Rows, npt.NDArray[Any]]
+"""Which of the rows were compared; of each pair the one and the other, as places in them; and the similarity."""
+
+
+def _by_pixels(
+    table: FeatureTable, features: FeatureRows, rows: Rows, random: np.random.Generator, thorough: bool
+) -> _Found:
+    signed = np.concatenate(
+        [np.empty((0, 192), np.float32), *(signatures(_pixels(X)) for _, X in features.batches(rows))]
+    )
+    compared = _sample(table, rows, signed.shape[1], random, thorough)
+    if not len(compared):
+        return compared, compared, compared, np.empty(0)
+    distances, others = NearestRows(signed, "cosine").search(signed[compared], min(_NEIGHBOURS + 1, len(rows)))
+    query, place = np.nonzero((distances <= 1 - _CANDIDATE_COSINE) & (others != compared[:, None]))
+    if len(query) > _MOST_PAIRS and not thorough:
+        kept = np.sort(random.permutation(len(compared))[: max(1, len(compared) * _MOST_PAIRS // len(query))])
+        inside = np.isin(query, kept)
+        query, place = query[inside], place[inside]
+        first, second, compared = compared[query], others[query, place], compared[kept]
+    else:
+        first, second = compared[query], others[query, place]
+    pairs = np.unique(np.stack([np.minimum(first, second), np.maximum(first, second)], axis=1), axis=0)
+    wanted, numbers = np.unique(pairs, return_inverse=True)
+    numbers = numbers.reshape(pairs.shape)
+    alike = likeness(_pixels(features.take(rows[wanted])), numbers[:, 0], numbers[:, 1])
+    near = alike >= LEAST_LIKENESS
+    return compared, pairs[near, 0], pairs[near, 1], alike[near]
+
+
+def _by_features(
+    table: FeatureTable, features: FeatureRows, rows: Rows, random: np.random.Generator, thorough: bool
+) -> _Found:
+    none = np.empty(0, np.intp)
+    if table.spec.backbone.architecture == _BLIND or len(rows) <= _NEIGHBOURS:
+        return none, none, none, np.empty(0)
+    compared = _sample(table, rows, features.shape[1], random, thorough)
     centre = np.zeros(features.shape[1])
-    for _, X in features.batches(train):
+    for _, X in features.batches(rows):
         centre += X.sum(axis=0, dtype=np.float64)
-    distances, _ = nearest(features, train, rows, _NEIGHBOURS, (centre / len(train)).astype(np.float32))
-    apart = (distances[:, 0] <= NEAR_RATIO * distances[:, -1]) | (distances[:, 0] <= _SAME)
-    return (distances[:, 0] <= 1 - NEAR_COSINE) & apart
+    queries = rows[compared]
+    distances, found = nearest(features, rows, queries, _NEIGHBOURS + 1, (centre / len(rows)).astype(np.float32))
+    is_other = found != queries[:, None]
+    # Its own row is the nearest, but for copies of its features; then it may not be among those found.
+    is_other[is_other.all(axis=1), -1] = False
+    distances, found = (part[is_other].reshape(len(queries), _NEIGHBOURS) for part in (distances, found))
+    apart = (distances <= NEAR_RATIO * distances[:, -1:]) | (distances <= _SAME)
+    query, place = np.nonzero((distances <= 1 - NEAR_COSINE) & apart)
+    return compared, compared[query], np.searchsorted(rows, found[query, place]), 1 - distances[query, place]
+
+
+def _sample(table: FeatureTable, rows: Rows, width: int, random: np.random.Generator, thorough: bool) -> Rows:
+    """Choose places of rows to compare with all; those that do not train first."""
+    most = len(rows) if thorough else max(_LEAST_SAMPLE, int(_BUDGET / (len(rows) * width + 1)))
+    if most >= len(rows):
+        return np.arange(len(rows))
+    trains = np.zeros(len(rows), bool) if table.split is None else table.split[rows].astype(str) == "train"
+    order = random.permutation(len(rows))
+    return np.sort(order[np.argsort(trains[order], kind="stable")][:most])
+
+
+def _pixels(X: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return X.reshape(len(X), 3, SIDE, SIDE)
+
+
+def _each_once(first: Rows, second: Rows, similarity: npt.NDArray[Any]) -> dict[str, Any]:
+    pairs = np.stack([np.minimum(first, second), np.maximum(first, second)], axis=1)
+    pairs, kept = np.unique(pairs, axis=0, return_index=True)
+    return {"first": pairs[:, 0], "second": pairs[:, 1], "similarity": similarity[kept].astype(np.float64)}
+
+
+def _at(places: Rows, n: int) -> npt.NDArray[np.bool_]:
+    marked = np.zeros(n, bool)
+    marked[places] = True
+    return marked
+
+
+def _as_texts(digests: npt.NDArray[np.uint8]) -> npt.NDArray[np.bytes_]:
+    """Give digests (n, 32) as texts (n,), which sort and compare as they do."""
+    return np.ascontiguousarray(digests).view("S32").reshape(-1)

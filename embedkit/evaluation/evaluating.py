@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import SplitError
-from embedkit.evaluation.duplicates import leaks
+from embedkit.evaluation.duplicates import Duplicates, find_duplicates, leaks
 from embedkit.evaluation.judging import further_metrics, judge, per_image
 from embedkit.evaluation.labels import TableLabels
 from embedkit.evaluation.predictions import Float64, Predicted, Targets, joined
@@ -114,6 +114,7 @@ def evaluate(
     random_state: int = 0,
     as_published: bool = False,
     further: bool = True,
+    duplicates: Duplicates | None = None,
 ) -> ProbeRun:
     """Run a protocol on a table, judge its predictions for rows that no fit and no choice has seen.
 
@@ -135,6 +136,8 @@ def evaluate(
     further : bool
         Judge by further metrics too. Those that need a score of every class for every tested image are left out where
         that would be more than four million numbers.
+    duplicates : Duplicates, optional
+        Of the images of the table, as `find_duplicates` found them by their pixels; by default by these features.
 
     Raises
     ------
@@ -165,7 +168,9 @@ def evaluate(
             every = final_split(labels.y, groups, np.arange(len(table)), random_state=random_state)
             shipped = protocol.run(dataclasses.replace(tasks[0], split=every))
         seconds = time.monotonic() - started
-        leaked = leaks(table, features, splits, random_state)
+        if duplicates is None:
+            duplicates = find_duplicates(table, model, random_state=random_state)
+        leaked = leaks(table, splits, duplicates)
     tested = np.concatenate([split.test for split in splits])
     y = labels.targets[tested]
     if y.ndim == 2 and not y.any():
@@ -199,7 +204,7 @@ def evaluate(
         notes=_notes(protocol, tasks, outcomes, leaked.notes()),
         fit_seconds=seconds,
         metrics=metrics,
-        leaks=dataclasses.asdict(leaked),
+        leaks=leaked.counts(),
         as_published=as_published,
         fingerprint=table.spec.fingerprint,
         seed=random_state,

@@ -5,15 +5,18 @@ timm, h5py or scikit-learn.
 """
 
 from embedkit.images.access import check_url, is_named, is_url, name_root
+from embedkit.images.alteration import ALTERATIONS, altered
 from embedkit.images.decoding import decode, to_rgb
 from embedkit.images.identity import digest_bytes, digest_pixels
 from embedkit.images.jpeg import scale_factor
 from embedkit.images.labels import TargetOption
 from embedkit.images.layout import LAYOUTS, Layout
 from embedkit.images.limits import Limits
+from embedkit.images.looks import Looks, looks_of
 from embedkit.images.manifest import DELIMITERS
 from embedkit.images.memo import StatMemo
 from embedkit.images.memory import digests_of, rows_of
+from embedkit.images.parquet import read_frame
 from embedkit.images.reading import ArchiveMember, EncodedRef, ImageRef, PixelRef, is_encoded, read_bytes
 from embedkit.images.remote import locate
 from embedkit.images.source import Column, ImageSource, Labels
@@ -22,6 +25,8 @@ from embedkit.images.summary import Contradiction, SourceSummary, contradictions
 from embedkit.images.thumbnails import SIDE, thumbnails_of
 
 __all__ = [
+    "ALTERATIONS",
+    "altered",
     "SIDE",
     "ArchiveMember",
     "Column",
@@ -35,6 +40,8 @@ __all__ = [
     "PixelRef",
     "LAYOUTS",
     "Layout",
+    "Looks",
+    "looks_of",
     "SourceSummary",
     "StatMemo",
     "check_url",
@@ -52,6 +59,7 @@ __all__ = [
     "name_root",
     "open_source",
     "read_bytes",
+    "read_frame",
     "rows_of",
     "scale_factor",
     "thumbnails_of",

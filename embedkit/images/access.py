@@ -35,6 +35,8 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 # A bucket and nothing more: no user, no port, and of Azure's accounts those at Azure.
 _BUCKET = re.compile(r"[A-Za-z0-9$][A-Za-z0-9._-]*(@[A-Za-z0-9]+\.(dfs|blob)\.core\.windows\.net)?")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# Of these Python takes some or all for public: protocol assignments (a cloud keeps credentials there), local NAT64.
+_ASSIGNED, _LOCAL_NAT64 = ipaddress.IPv4Network("192.0.0.0/24"), ipaddress.IPv6Network("64:ff9b:1::/48")
 
 # Origins that the user named in this process (``s3://bucket``, ``http://host:8000``) and whole chains. It only grows,
 # by arguments of the user: what one call was told to read, the next may be told of by data.
@@ -107,7 +109,7 @@ def is_public(address: str) -> bool:
             found = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
         else:
             found = found.ipv4_mapped or found.sixtofour or found
-    return found.is_global and not found.is_multicast
+    return found.is_global and not found.is_multicast and found not in _ASSIGNED and found not in _LOCAL_NAT64
 
 
 def open_socket(addr_info: tuple[Any, ...]) -> socket.socket:

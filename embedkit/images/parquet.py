@@ -9,6 +9,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from io import BufferedReader
 from typing import Any, cast, overload
 
@@ -20,7 +21,7 @@ from embedkit.images.columns import Table, near_names, source_of
 from embedkit.images.labels import CellKind, TargetOption, class_texts, kind_of
 from embedkit.images.layout import Layout
 from embedkit.images.manifest import source_of_manifest
-from embedkit.images.parquet_pages import page_sizes
+from embedkit.images.parquet_pages import Chunk, RowGroup, page_sizes, read_footer
 from embedkit.images.reading import ArchiveMember, ImageRef, as_ref
 from embedkit.images.remote import RemoteReadError, is_url, locate
 from embedkit.images.remote_file import open_file
@@ -58,9 +59,9 @@ def open_parquet(
     SourceNotFoundError, EmptySourceError
     """
     file = _open(path)
-    schema = file.schema_arrow
+    schema = file.arrow.schema_arrow
     images = _image_column(schema, path, image_column)
-    table = _read_text(file, path, [name for name in schema.names if name != images])
+    table = _read_text(file, [name for name in schema.names if name != images])
     if images is None:
         return source_of_manifest(
             table,
@@ -70,14 +71,14 @@ def open_parquet(
             layout=layout,
             image_column=image_column,
         )
-    rows: int = file.metadata.num_rows
+    rows = sum(group.rows for group in file.groups)
     if not rows:
         raise EmptySourceError(f"{path}: no rows, expected one row an image")
-    keys = _paths(file, path, images)
+    keys = _paths(file, images)
     return source_of(
         table,
         keys or [str(row) for row in range(rows)],
-        ParquetImages(file, table.name, images),
+        ParquetImages(file, images),
         label_column=label_column,
         target_type=target_type,
         default_labels=("label", "labels"),
@@ -92,13 +93,12 @@ class ParquetImages(Sequence[ImageRef]):
     Rows come fast in order, and in any order within the last two row groups; threads may share it.
     """
 
-    def __init__(self, file: Any, path: str, column: str) -> None:
+    def __init__(self, file: _File, column: str) -> None:
         self._file = file
-        self._path = path
+        self._path = file.path if is_url(file.path) else os.path.abspath(file.path)
         self._column = column
-        self._kind = file.schema_arrow.field(column).type
-        groups = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
-        self._starts = np.cumsum([0, *groups])
+        self._kind = file.arrow.schema_arrow.field(column).type
+        self._starts = np.cumsum([0, *(group.rows for group in file.groups)])
         self._recent: dict[int, Any] = {}
         self._lock = threading.Lock()
 
@@ -120,7 +120,10 @@ class ParquetImages(Sequence[ImageRef]):
                 values = self._group(group)
             except _READ_ERRORS as error:
                 return ArchiveMember(self._path, str(row), problem=f"row group {group} cannot be read: {_line(error)}")
-            value = values[row - int(self._starts[group])].as_py()
+            try:
+                value = values[row - int(self._starts[group])].as_py()
+            except (ValueError, IndexError) as error:  # text that is none, or fewer rows than the footer says
+                return ArchiveMember(self._path, str(row), problem=f"cannot be read: {_line(error)}")
         return as_ref(value) or ArchiveMember(self._path, str(row), problem="no image in this row")
 
     def _group(self, group: int) -> Any:
@@ -129,14 +132,22 @@ class ParquetImages(Sequence[ImageRef]):
 
             while len(self._recent) >= 2:
                 del self._recent[next(iter(self._recent))]
-            chunks = _chunks(self._file, self._column, [group])
-            stored = sum(chunk.total_compressed_size for chunk in chunks)
-            pieces = [*_pieces(self._file, self._path, self._column, chunks, stored, [group])]
+            stored = sum(chunk.stored for chunk in _chunks(self._file, self._column, [group]))
+            pieces = [*_pieces(self._file, self._column, stored, [group])]
             self._recent[group] = cast(Any, pyarrow).chunked_array(pieces, self._kind)
         return self._recent[group]
 
 
-def _open(path: str) -> Any:
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A Parquet file as Arrow has it open, and what its footer says."""
+
+    path: str
+    arrow: Any
+    groups: list[RowGroup]
+
+
+def _open(path: str) -> _File:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -148,7 +159,15 @@ def _open(path: str) -> Any:
     if not is_url(path) and not os.path.isfile(path):
         raise SourceNotFoundError(f"{path}: no such file, expected a Parquet file")
     try:
-        return cast(Any, pyarrow.parquet).ParquetFile(open_file(path, anew=True) if is_url(path) else path)
+        file = cast(Any, pyarrow.parquet).ParquetFile(open_file(path, anew=True) if is_url(path) else path)
+        with BufferedReader(open_file(path)) as again:
+            groups = read_footer(again)
+        columns = file.metadata.num_columns
+        if any(len(group.chunks) != columns or group.rows < 0 for group in groups):  # Arrow believes the schema
+            raise ValueError("its row groups have not the columns of its schema")
+        if any(group.rows and not all(chunk.values and chunk.stored for chunk in group.chunks) for group in groups):
+            raise ValueError("it has rows without values")
+        return _File(path, file, groups)
     except FileNotFoundError as error:
         raise SourceNotFoundError(f"{path}: no such file, expected a Parquet file") from error
     except RemoteReadError as error:
@@ -185,13 +204,13 @@ def _image_column(schema: Any, path: str, image_column: str | None) -> str | Non
     )
 
 
-def _paths(file: Any, path: str, column: str) -> list[str] | None:
+def _paths(file: _File, column: str) -> list[str] | None:
     """Return the paths beside the images as keys; None unless every row has one of its own."""
-    kind = file.schema_arrow.field(column).type
+    kind = file.arrow.schema_arrow.field(column).type
     if not hasattr(kind, "get_field_index") or kind.get_field_index("path") < 0:
         return None
     try:
-        values: list[Any] = _values(file, path, f"{column}.path")
+        values = _values(file, f"{column}.path")
     except _READ_ERRORS:
         return None  # the images of a row group that cannot be read say so themselves
     paths = [value and value["path"] for value in values]
@@ -200,7 +219,31 @@ def _paths(file: Any, path: str, column: str) -> list[str] | None:
     return [key_of(path) for path in paths] if len(set(paths)) == len(paths) else None
 
 
-def _values(file: Any, path: str, column: str) -> list[Any]:
+def read_frame(path: str) -> Any:
+    """Read a table of any columns, within the budget of its file, as pandas does.
+
+    Returns
+    -------
+    pandas.DataFrame
+
+    Raises
+    ------
+    ManifestError
+        Not Parquet, damaged, or it becomes more than its file may.
+    MissingExtraError, SourceNotFoundError
+    """
+    import pyarrow
+
+    file = _open(path)
+    groups = range(len(file.groups))
+    try:
+        batches = [*_batches(file, None, sum(chunk.stored for chunk in _chunks(file, "", groups)), groups)]
+        return cast(Any, pyarrow).Table.from_batches(batches, file.arrow.schema_arrow).to_pandas()
+    except _READ_ERRORS as error:
+        raise ManifestError(f"{path} cannot be read as a table: {_line(error)}") from error
+
+
+def _values(file: _File, column: str) -> list[Any]:
     """Return a column.
 
     Raises
@@ -208,29 +251,24 @@ def _values(file: Any, path: str, column: str) -> list[Any]:
     ValueError
         It becomes more than its file may, or is damaged.
     """
-    groups = range(file.metadata.num_row_groups)
-    stored = sum(chunk.total_compressed_size for chunk in _chunks(file, "", groups))
-    return [
-        value
-        for piece in _pieces(file, path, column, _chunks(file, column, groups), stored, groups)
-        for value in piece.to_pylist()
-    ]
+    groups = range(len(file.groups))
+    stored = sum(chunk.stored for chunk in _chunks(file, "", groups))
+    return [value for piece in _pieces(file, column, stored, groups) for value in piece.to_pylist()]
 
 
-def _chunks(file: Any, column: str, groups: Sequence[int]) -> list[Any]:
+def _chunks(file: _File, column: str, groups: Sequence[int]) -> list[Chunk]:
     """Return what row groups hold of a column, and of the columns inside it; of all for an empty name."""
-    found: list[Any] = []
-    for group in groups:
-        row_group = file.metadata.row_group(group)
-        chunks = [row_group.column(place) for place in range(row_group.num_columns)]
-        if row_group.num_rows and not all(chunk.num_values and chunk.total_compressed_size > 0 for chunk in chunks):
-            raise ValueError("rows without values")
-        found += [chunk for chunk in chunks if not column or f"{chunk.path_in_schema}.".startswith(f"{column}.")]
-    return found
+    chunks = [chunk for group in groups for chunk in file.groups[group].chunks]
+    return [chunk for chunk in chunks if not column or f"{chunk.path}.".startswith(f"{column}.")]
 
 
-def _pieces(file: Any, path: str, column: str, chunks: list[Any], stored: int, groups: Sequence[int]) -> Iterator[Any]:
-    """Yield a column in pieces that are small whatever its pages repeat, and cut off at the budget.
+def _pieces(file: _File, column: str, stored: int, groups: Sequence[int]) -> Iterator[Any]:
+    """Yield a column in pieces; see `_batches`."""
+    return (batch.column(0) for batch in _batches(file, column, stored, groups))
+
+
+def _batches(file: _File, column: str | None, stored: int, groups: Sequence[int]) -> Iterator[Any]:
+    """Yield a column, or all for None, in pieces that are small whatever its pages repeat, and cut off at the budget.
 
     Raises
     ------
@@ -239,29 +277,29 @@ def _pieces(file: Any, path: str, column: str, chunks: list[Any], stored: int, g
     """
     limit, taken, largest = inflated_limit(stored), 0, 1
     refusal = f"it becomes more than the {limit:,} bytes that its {stored:,} may"
-    with BufferedReader(open_file(path), 1 << 12) as pages:
-        for chunk in chunks:
+    with BufferedReader(open_file(file.path), 1 << 12) as pages:
+        for chunk in _chunks(file, column or "", groups):
             for size in page_sizes(pages, chunk):
                 taken, largest = taken + size, max(largest, size)
                 if taken > limit:
                     raise ValueError(refusal)
     taken = 0
     rows = max(1, min(1 << 16, limit // largest))  # no value is larger than its page
-    for batch in file.iter_batches(rows, columns=[column], row_groups=list(groups)):
+    for batch in file.arrow.iter_batches(rows, columns=column and [column], row_groups=list(groups)):
         taken += batch.nbytes + 8 * batch.num_rows
         if taken > limit:
             raise ValueError(refusal)
-        yield batch.column(0)
+        yield batch
 
 
-def _read_text(file: Any, path: str, names: list[str]) -> Table:
+def _read_text(file: _File, names: list[str]) -> Table:
     """Read columns as text, nulls blank, integers that name a ``datasets`` class as that name."""
-    classes = _class_names(file.schema_arrow)
+    path, classes = file.path, _class_names(file.arrow.schema_arrow)
     columns: dict[str, list[str]] = {}
     kinds: dict[str, CellKind] = {}
     for name in names:
         try:
-            values: list[Any] = _values(file, path, name)
+            values = _values(file, name)
         except _READ_ERRORS as error:
             raise ManifestError(f"{path}: column {name!r} cannot be read: {_line(error)}") from error
         columns[name] = class_texts(values, classes.get(name), f"{path}, column {name!r}")

@@ -8,9 +8,11 @@ Layer: persistence; above model. scikit-learn only.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from types import TracebackType
+from typing import cast
 
 from sklearn.base import BaseEstimator
 
@@ -18,13 +20,13 @@ from embedkit.errors import EmbedkitError, ModelFileError, UsageError
 
 
 @contextmanager
-def at_work(name: str, *, on_a_table: bool = False) -> Generator[None]:
+def at_work(model: object, *, on_a_table: bool = False) -> Generator[None]:
     """Run what a model is asked to do; whatever it raises becomes an error of embedkit.
 
     Parameters
     ----------
-    name : str
-        Of its file, for the message.
+    model : path, or the model itself
+        For the message.
     on_a_table : bool, default=False
         It is given columns of the user's, whose values it may not take: a category that it does not know, for one.
 
@@ -35,6 +37,7 @@ def at_work(name: str, *, on_a_table: bool = False) -> Generator[None]:
     ModelFileError
         Anything else: the file is damaged, made up, or of other versions of the libraries.
     """
+    name = str(cast(object, model)) if isinstance(model, str | os.PathLike) else "given"
     try:
         yield
     except EmbedkitError:

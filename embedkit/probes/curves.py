@@ -19,7 +19,16 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import LabelsError, UsageError
-from embedkit.evaluation import FeatureRows, Rows, Split, errors_naming, leaks, make_splits, mean_interval
+from embedkit.evaluation import (
+    Duplicates,
+    Rows,
+    Split,
+    errors_naming,
+    find_duplicates,
+    leaks,
+    make_splits,
+    mean_interval,
+)
 from embedkit.probes.protocols.quick import quick
 from embedkit.results import Curve, Point
 from embedkit.tables import FeatureTable
@@ -38,6 +47,7 @@ def few_shot_curve(
     seeds: int = 5,
     folds: int = 5,
     floor: bool = False,
+    duplicates: Duplicates | None = None,
 ) -> Curve:
     """Judge an estimator that learns from a few images a class.
 
@@ -57,6 +67,8 @@ def few_shot_curve(
         Without splits, one fold in so many is tested, another one for each seed.
     floor : bool
         The features are a floor.
+    duplicates : Duplicates, optional
+        As in `embedkit.evaluation.evaluate`.
 
     Raises
     ------
@@ -75,7 +87,8 @@ def few_shot_curve(
     def draw(train: Rows, size: float, random: np.random.Generator) -> Rows:
         return np.concatenate([members[: int(size)] for members in _shuffled(table, train, random)])
 
-    curve = _curve("shots", table, shots, draw, model=model, estimator=estimator, seeds=seeds, folds=folds, floor=floor)
+    options: dict[str, Any] = {"model": model, "estimator": estimator, "seeds": seeds, "folds": folds, "floor": floor}
+    curve = _curve("shots", table, shots, draw, **options, duplicates=duplicates)
     counts = np.unique(cast(npt.NDArray[Any], table.y)[_base(table, 0, folds)[0]], return_counts=True)[1]
     short = [
         f"{int((counts < size).sum())} of {len(counts)} classes have fewer than {size} training images; all are used"
@@ -94,6 +107,7 @@ def learning_curve(
     seeds: int = 5,
     folds: int = 5,
     floor: bool = False,
+    duplicates: Duplicates | None = None,
 ) -> Curve:
     """Judge an estimator that learns from a part of the training rows, class by class where there are classes.
 
@@ -103,7 +117,7 @@ def learning_curve(
         With labels. A declared validation split is not used: it would not shrink with the training rows.
     fractions : sequence of float
         Above 0, at most 1.
-    model, estimator, seeds, folds, floor
+    model, estimator, seeds, folds, floor, duplicates
         As in `few_shot_curve`, which also lists what is raised.
     """
     if not fractions or not all(0 < fraction <= 1 for fraction in fractions):
@@ -113,9 +127,8 @@ def learning_curve(
         parts = _shuffled(table, train, random)
         return np.concatenate([members[: max(1, round(size * len(members)))] for members in parts])
 
-    return _curve(
-        "fractions", table, fractions, draw, model=model, estimator=estimator, seeds=seeds, folds=folds, floor=floor
-    )
+    options: dict[str, Any] = {"model": model, "estimator": estimator, "seeds": seeds, "folds": folds, "floor": floor}
+    return _curve("fractions", table, fractions, draw, **options, duplicates=duplicates)
 
 
 def _curve(
@@ -129,11 +142,14 @@ def _curve(
     seeds: int,
     folds: int,
     floor: bool,
+    duplicates: Duplicates | None,
 ) -> Curve:
     if seeds < 1:
         raise UsageError(f"seeds={seeds}, expected at least 1")
     if table.y is None:
         raise LabelsError("the target has no labels; give a manifest with a label column, or name one by label_column")
+    if duplicates is None:
+        duplicates = find_duplicates(table, model)
     bases = [_base(table, seed, folds) for seed in range(seeds)]
     points: list[Point] = []
     metric = "accuracy"
@@ -147,7 +163,7 @@ def _curve(
                 # scikit-learn takes labels of which most are distinct for values; with a few shots they are classes.
                 warnings.filterwarnings("ignore", "The number of unique classes is greater", UserWarning)
                 with errors_naming(f"at {_named(kind, size)}"):
-                    value, metric, done = _judge(table, part, test, estimator, seed)
+                    value, metric, done = _judge(table, part, test, estimator, seed, duplicates)
             values.append(value)
             rows.append(len(part))
             converged &= done
@@ -164,7 +180,7 @@ def _curve(
     drawn_from, tested, _ = bases[0]
     none = np.empty(0, dtype=np.intp)
     split = Split(fit=drawn_from, select=none, test=tested, selected_on="", reported_on="")
-    leaked = leaks(table, FeatureRows(table), [split])
+    leaked = leaks(table, [split], duplicates)
     n_test = len(tested)
     drawn = "test split" if table.split is not None else f"one fold of {folds}, another for each seed"
     return Curve(
@@ -178,7 +194,7 @@ def _curve(
         points=points,
         floor=floor,
         notes=[*dict.fromkeys(note for _, _, said in bases for note in said), *leaked.notes()],
-        leaks=dataclasses.asdict(leaked),
+        leaks=leaked.counts(),
     )
 
 
@@ -208,7 +224,9 @@ def _shuffled(table: FeatureTable, rows: Rows, random: np.random.Generator) -> l
     return [random.permutation(rows[y == label]) for label in np.unique(y)]
 
 
-def _judge(table: FeatureTable, train: Rows, test: Rows, estimator: str, seed: int) -> tuple[float, str, bool]:
+def _judge(
+    table: FeatureTable, train: Rows, test: Rows, estimator: str, seed: int, duplicates: Duplicates
+) -> tuple[float, str, bool]:
     """Return the metric on the test rows, its name, and whether all fits converged."""
     if estimator == CLASS_MEAN:
         from embedkit.estimators import NearestClassMean
@@ -218,7 +236,8 @@ def _judge(table: FeatureTable, train: Rows, test: Rows, estimator: str, seed: i
         y = cast(npt.NDArray[Any], table.y).astype(str)
         fitted = cast(Any, NearestClassMean().fit(table.X[train], y[train]))
         return float(fitted.score(table.X[test], y[test])), "accuracy", True
-    result = quick(_divided(table, train, test), estimator, model="", random_state=seed, further=False).result
+    divided = _divided(table, train, test)
+    result = quick(divided, estimator, model="", random_state=seed, further=False, duplicates=duplicates).result
     return result.value, result.metric, result.converged
 
 

@@ -4,13 +4,14 @@ Layer: above results, below workflows; never opens a table or fits.
 """
 
 from embedkit.render.layout import fact_lines, table_lines
-from embedkit.render.leaderboards import as_csv, as_markdown
+from embedkit.render.leaderboards import as_csv, as_markdown, pairs_as_csv
 from embedkit.render.numbers import (
     chosen_text,
     duration,
     features_text,
     interval_text,
     is_share,
+    label_text,
     metric_title,
     number_text,
     p_number,
@@ -34,10 +35,12 @@ __all__ = [
     "features_text",
     "interval_text",
     "is_share",
+    "label_text",
     "metric_title",
     "number_text",
     "p_number",
     "p_text",
+    "pairs_as_csv",
     "params_text",
     "percent",
     "printable",

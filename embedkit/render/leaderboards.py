@@ -6,7 +6,7 @@ Layer: render; above the results.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from embedkit.render.numbers import (
     chosen_text,
@@ -17,7 +17,7 @@ from embedkit.render.numbers import (
     rank_text,
     value_text,
 )
-from embedkit.results import AverageRanks, Comparison, Leaderboard, Pair, Standing
+from embedkit.results import AverageRanks, Comparison, ImagePair, Leaderboard, Pair, Standing
 from embedkit.text import csv_text, printable
 
 HEADER = (
@@ -50,7 +50,7 @@ def leaderboards_text(comparison: Comparison) -> str:
         lines += [*pairs_in_words(board), ""]
     for ranks in comparison.average_ranks:
         lines += [*ranks_in_words(ranks), ""]
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join(map(printable, lines)).rstrip() + "\n"
 
 
 def cells(board: Leaderboard) -> list[tuple[str, ...]]:
@@ -120,6 +120,12 @@ def as_csv(comparison: Comparison) -> str:
     )
 
 
+def pairs_as_csv(pairs: Sequence[ImagePair]) -> str:
+    """Return images that show one picture as a table, one row a pair, similarities with four digits."""
+    rows = [pair._replace(similarity=cast(Any, f"{pair.similarity:.4f}")) for pair in pairs]
+    return csv_text([ImagePair._fields, *rows], line_end="\n")
+
+
 def as_markdown(comparison: Comparison) -> str:
     """Return leaderboards with their tests, what was refused and why, as Markdown."""
     lines: list[str] = []
@@ -138,7 +144,7 @@ def as_markdown(comparison: Comparison) -> str:
         first, *rest = ranks_in_words(ranks)
         lines += [f"## {first}", "", *(f"    {line}" for line in rest), ""]
     lines += [f"- {note}" for note in comparison.notes]
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join(map(printable, lines)).rstrip() + "\n"
 
 
 def _cells(board: Leaderboard, row: Standing) -> tuple[str, ...]:

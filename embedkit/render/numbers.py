@@ -83,6 +83,13 @@ def chosen_text(params: Mapping[str, object], at_edge: bool) -> str:
     return params_text(params) + (" (end of grid)" if at_edge else "")
 
 
+def label_text(label: object) -> str:
+    """Write a label of any kind: text, a value, several names, or none."""
+    if isinstance(label, list):
+        return ", ".join(map(str, label))  # pyright: ignore[reportUnknownArgumentType]
+    return "" if label is None else f"{label:.6g}" if isinstance(label, float) else str(label)
+
+
 def features_text(model: str, floor: bool) -> str:
     """Name features."""
     return model + (" (floor)" if floor else "")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from embedkit.render.differences import difference_lines
 from embedkit.render.explanations import explanation_lines
+from embedkit.render.findings import audit_lines, search_lines
 from embedkit.render.layout import fact_lines, table_lines
 from embedkit.render.leaderboards import leaderboards_text
 from embedkit.render.numbers import (
@@ -21,6 +22,7 @@ from embedkit.render.numbers import (
 )
 from embedkit.render.sentences import best_by_test, recommendation, sentence
 from embedkit.results import (
+    AuditResult,
     Comparison,
     CurveReport,
     DemoResult,
@@ -35,6 +37,7 @@ from embedkit.results import (
     Predictions,
     ProbeReport,
     Record,
+    SearchResult,
     UnitStatus,
 )
 from embedkit.text import printable
@@ -65,6 +68,10 @@ def as_text(record: Record) -> str:
             lines = _fit(record)
         case Predictions():
             lines = _predictions(record)
+        case SearchResult():
+            lines = search_lines(record)
+        case AuditResult():
+            lines = audit_lines(record)
         case ExtractResult():
             lines = _extraction(record)
         case Forecast():

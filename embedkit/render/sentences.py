@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 
 from embedkit.render.numbers import interval_text, is_share, metric_title, number_text, p_text
-from embedkit.results import Comparison, Curve, CurveReport, Leaderboard, ProbeReport, ProbeResult
+from embedkit.results import AuditResult, Comparison, Curve, CurveReport, Leaderboard, ProbeReport, ProbeResult
 
 _FLOORS = {"colour-histogram": "colours alone", "pixels32": "raw pixels"}
 
@@ -21,6 +21,8 @@ def sentence(record: object) -> str:
         return " ".join(_of_board(board) for board in record.leaderboards)
     if isinstance(record, CurveReport) and record.curves:
         return _of_curves(record)
+    if isinstance(record, AuditResult):
+        return _of_audit(record)
     return ""
 
 
@@ -99,6 +101,28 @@ def _of_curves(report: CurveReport) -> str:
     unit = "photos a class" if curve.kind == "shots" else "of the training photos"
     shares = [f"{_size(curve, point.size)} {unit} give {_rounded(curve.metric, point.mean)}" for point in points]
     return f"{curve.estimator} on {curve.model}: {', '.join(shares)} ({metric_title(curve.metric)})."
+
+
+def _of_audit(record: AuditResult) -> str:
+    found = ", ".join(f"{_FOUND[kind]} {number}" for kind, number in record.counts().items())
+    return f"{record.images} images: {found or 'nothing was found'}."
+
+
+_FOUND = {
+    "duplicate": "copies",
+    "near-duplicate": "near-copies",
+    "contradiction": "contradictions of labels",
+    "label": "suspected labels",
+    "outlier": "outliers",
+    "blank": "blank images",
+    "dark": "dark images",
+    "tiny": "tiny images",
+    "aspect": "odd shapes",
+    "truncated": "truncated images",
+    "shortcut": "shortcuts",
+    "weak-group": "weak groups",
+    "imbalance": "rare classes",
+}
 
 
 def _rounded(metric: str, value: float) -> str:

@@ -14,9 +14,12 @@ from typing import Any, cast
 from embedkit.render import interval_text, number_text, sentence
 from embedkit.report import sections
 from embedkit.report.explained import explained
+from embedkit.report.findings import TITLES, effects, found_of_a_kind, neighbours, self_check
 from embedkit.report.markup import details, lines, section, table, tag, text
 from embedkit.report.pictures import Thumbnails
 from embedkit.results import (
+    KINDS,
+    AuditResult,
     Comparison,
     CurveReport,
     Explanations,
@@ -25,6 +28,7 @@ from embedkit.results import (
     ProbeReport,
     ProbeResult,
     Record,
+    SearchResult,
 )
 
 MOST_BYTES = 5 << 20
@@ -166,12 +170,19 @@ def _of_labelled(predictions: Predictions) -> list[str]:
     return [section("Labelled photos", table(columns, rows, caption=caption, numeric=range(1, len(columns))))]
 
 
+def _of_audit(record: AuditResult, thumbnails: Thumbnails) -> list[str]:
+    by_kind = [found_of_a_kind(record, kind, thumbnails) for kind in record.counts()]
+    return [effects(record), self_check(record), *by_kind]
+
+
 _SECTIONS: dict[type[Any], Callable[[Any, Thumbnails], list[str]]] = {
     ProbeReport: _of_probe,
     Comparison: _of_comparison,
     CurveReport: _of_curves,
     FitResult: _of_fit,
     Predictions: _of_predictions,
+    AuditResult: _of_audit,
+    SearchResult: lambda found, thumbnails: [neighbours(found, thumbnails)],
     Explanations: _of_explanations,
 }
 
@@ -218,7 +229,7 @@ def command(record: Record) -> str:
     return " ".join(shlex.quote(word) for word in words)
 
 
-_POSITIONAL = ("target", "targets", "model_file", "source")
+_POSITIONAL = ("target", "targets", "model_file", "source", "queries")
 
 
 def _listed(value: Any) -> list[str]:
@@ -232,6 +243,10 @@ def _contents(body: str) -> str:
     """Link to the sections that are there."""
     names = {
         "results": "Results",
+        "neighbours": "Nearest images",
+        "effects": "What it would change",
+        "self-check": "Self-check",
+        **{f"found-{kind}": TITLES[kind] for kind in KINDS},
         "board-0": "Leaderboard",
         "mistakes": "Mistakes",
         "confusion": "Classes",

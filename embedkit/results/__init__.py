@@ -3,6 +3,7 @@
 Layer: above files and specs, below everything that computes. Standard library and NumPy only.
 """
 
+from embedkit.results.audit import KINDS, AuditResult, Effect, Finding, FindingKind, SelfCheck
 from embedkit.results.comparison import AverageRanks, Comparison, Leaderboard, Pair, Standing
 from embedkit.results.curve import Curve, CurveReport, Point
 from embedkit.results.difference import ChangedRow, ChangedSetting, FeatureDiff
@@ -14,7 +15,8 @@ from embedkit.results.plain import as_packed, from_plain, to_plain
 from embedkit.results.probe import Candidate, Param, ProbeReport, ProbeResult, recommended_of
 from embedkit.results.record import Origin, Record, Skipped, Unavailable, html_table
 from embedkit.results.rows import Rows
-from embedkit.results.views import EmbeddingMap, NearestTrained
+from embedkit.results.search import Hit, Hits, SearchResult
+from embedkit.results.views import EmbeddingMap, ImagePair, NearestTrained
 
 __all__ = [
     "ChangedRow",
@@ -26,16 +28,24 @@ __all__ = [
     "Influence",
     "Confusion",
     "Guess",
+    "AuditResult",
     "AverageRanks",
     "Candidate",
     "Comparison",
     "Curve",
     "CurveReport",
     "DemoResult",
+    "Effect",
     "EmbeddingMap",
     "ExtractResult",
+    "Finding",
+    "FindingKind",
     "FitResult",
     "Forecast",
+    "Hit",
+    "Hits",
+    "KINDS",
+    "ImagePair",
     "Leaderboard",
     "NearestTrained",
     "Origin",
@@ -51,6 +61,8 @@ __all__ = [
     "recommended_of",
     "Record",
     "Rows",
+    "SearchResult",
+    "SelfCheck",
     "Skipped",
     "Stage",
     "Stages",

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from embedkit.results.probe import Param, ProbeResult
 from embedkit.results.record import Record
+from embedkit.results.views import ImagePair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +163,8 @@ class Comparison(Record):
         One a protocol, from three data sets on.
     results : list of ProbeResult
         One for each row of a leaderboard and seed, with the outcome of each tested row.
+    image_pairs : list of ImagePair
+        The images that show one picture, where that was asked for.
     """
 
     kind: ClassVar[str] = "comparison"
@@ -169,6 +172,7 @@ class Comparison(Record):
     leaderboards: list[Leaderboard]
     average_ranks: list[AverageRanks]
     results: list[ProbeResult] = field(default_factory=list[ProbeResult])
+    image_pairs: list[ImagePair] = field(default_factory=list[ImagePair], metadata={"rows": True})
 
     @property
     def ranked(self) -> bool:

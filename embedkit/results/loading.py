@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from embedkit.errors import ResultFileError, UnreadableFileError
 from embedkit.files import inflated_limit, read_json
+from embedkit.results.audit import AuditResult
 from embedkit.results.comparison import Comparison
 from embedkit.results.curve import CurveReport
 from embedkit.results.difference import FeatureDiff
@@ -22,8 +23,10 @@ from embedkit.results.models import DemoResult, FitResult, Predictions
 from embedkit.results.plain import MOST_BYTES
 from embedkit.results.probe import ProbeReport
 from embedkit.results.record import Record
+from embedkit.results.search import SearchResult
 
 _RECORDS: tuple[type[Record], ...] = (
+    AuditResult,
     Comparison,
     CurveReport,
     DemoResult,
@@ -36,6 +39,7 @@ _RECORDS: tuple[type[Record], ...] = (
     PlanStatus,
     Predictions,
     ProbeReport,
+    SearchResult,
 )
 
 

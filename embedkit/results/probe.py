@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from embedkit.results.plain import to_plain
 from embedkit.results.record import Record
 from embedkit.results.rows import Rows
-from embedkit.results.views import EmbeddingMap, NearestTrained
+from embedkit.results.views import EmbeddingMap, ImagePair, NearestTrained
 
 Param = float | int | str | bool | list[Any] | None
 """The value of a hyper-parameter; what is nothing of this kind stands as its repr."""
@@ -155,6 +155,8 @@ class ProbeReport(Record):
         Of the models' features, where a page was asked for.
     nearest : list of NearestTrained
         Of tested images that were named wrong, where a page was asked for.
+    image_pairs : list of ImagePair
+        The images that show one picture, where that was asked for.
     """
 
     kind: ClassVar[str] = "probe"
@@ -163,6 +165,7 @@ class ProbeReport(Record):
     recommended: int | None = None
     maps: list[EmbeddingMap] = field(default_factory=list[EmbeddingMap], metadata={"rows": True})
     nearest: list[NearestTrained] = field(default_factory=list[NearestTrained], metadata={"rows": True})
+    image_pairs: list[ImagePair] = field(default_factory=list[ImagePair], metadata={"rows": True})
 
     def __post_init__(self) -> None:
         if self.recommended is not None and not 0 <= self.recommended < len(self.results):

@@ -8,6 +8,7 @@ Layer: results; above plain.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -65,3 +66,31 @@ class NearestTrained:
     other_key: str
     label: str
     cosine: float
+
+
+class ImagePair(NamedTuple):
+    """Two images of a data set that show the same picture.
+
+    Attributes
+    ----------
+    data : str
+        The data set.
+    key, other_key, split, other_split, label, other_label : str
+        Blank where there is no split or label; several labels are joined by ``|``.
+    similarity : float
+        1 for copies; of near-duplicates the correlation of their details, or the cosine of their features.
+    kind : {"exact", "near"}
+    found_by : str
+        ``"bytes"``, ``"pixels"`` or ``"features of NAME"``.
+    """
+
+    data: str
+    key: str
+    other_key: str
+    split: str
+    other_split: str
+    label: str
+    other_label: str
+    similarity: float
+    kind: Literal["exact", "near"]
+    found_by: str

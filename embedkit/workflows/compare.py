@@ -19,6 +19,7 @@ from embedkit.probes import PROTOCOLS, check_estimator, check_protocol
 from embedkit.results import Comparison, Leaderboard, ProbeResult, Skipped, Unavailable
 from embedkit.specs import canonical_json
 from embedkit.workflows.candidates import Candidates, find_candidates
+from embedkit.workflows.duplicated import image_pairs, search_for_duplicates
 from embedkit.workflows.fit_ticks import FitTicks
 from embedkit.workflows.leaderboard_entries import ProbeSettings, enter
 from embedkit.workflows.origins import data_titles, origin_of
@@ -39,6 +40,7 @@ def compare(
     seeds: int = 1,
     folds: int = 5,
     floors: bool = True,
+    pairs: bool = False,
     label_column: str | None = None,
     store: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
@@ -79,6 +81,8 @@ def compare(
         For data sets without splits.
     floors : bool
         Compare with raw pixels, colour histograms and random weights too.
+    pairs : bool
+        As in `probe`.
     label_column, store, progress
         As in `probe`.
     finished : callable, optional
@@ -144,6 +148,9 @@ def compare(
         unavailable += [one._replace(data=data) for one in tables.unavailable]
         skipped.update(tables.skipped)
     titles = data_titles(list(data_sets))
+    searches = {
+        data: search_for_duplicates(list(tables.values()), thorough=pairs) for data, tables in data_sets.items()
+    }
     boards: list[Leaderboard] = []
     results: list[ProbeResult] = []
     ticks = FitTicks(len(asked) * sum(map(len, data_sets.values())), progress)
@@ -152,7 +159,7 @@ def compare(
             entries: list[Entry] = []
             for one in tables.values():
                 with errors_naming(titles[data]):
-                    entry = enter(one, titles[data], options, memo)
+                    entry = enter(one, titles[data], options, memo, searches[data])
                 ticks.done()
                 entries.append(entry)
                 results += entry.results
@@ -167,6 +174,12 @@ def compare(
         skipped=[Skipped(*item) for item in sorted(skipped.items())],
         notes=disagreements(boards) + _of_precisions(models, bundled),
         results=results,
+        image_pairs=[
+            pair
+            for data, search in searches.items()
+            if pairs
+            for pair in image_pairs(titles[data], search.named.table, search.found)
+        ],
         origin=origin_of(
             "compare",
             {

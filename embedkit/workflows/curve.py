@@ -15,6 +15,7 @@ from embedkit.extraction import Progress
 from embedkit.probes import CLASS_MEAN, check_estimator, few_shot_curve, learning_curve
 from embedkit.results import Curve, CurveReport
 from embedkit.workflows.attributed_notes import attributed
+from embedkit.workflows.duplicated import search_for_duplicates
 from embedkit.workflows.fit_ticks import FitTicks
 from embedkit.workflows.origins import data_name, origin_of
 from embedkit.workflows.targets import NamedTable, open_store, open_target, tables_of
@@ -68,10 +69,13 @@ def curve(
     opened = open_target(target, label_column=label_column)
     tables = tables_of(opened, as_requests(model), open_store(store), floors=floors, progress=progress)
 
+    duplicates = search_for_duplicates(tables.named).found
+
     def of(named: NamedTable) -> Curve:
         of_labels = "ridge" if named.table.target_type == "value" else "logistic"
         chosen = estimator or (CLASS_MEAN if shots else of_labels)
         options: dict[str, Any] = {"estimator": chosen, "seeds": seeds, "folds": folds, "floor": named.floor}
+        options["duplicates"] = duplicates
         if shots:
             return few_shot_curve(named.table, shots, model=named.name, **options)
         return learning_curve(named.table, fractions, model=named.name, **options)

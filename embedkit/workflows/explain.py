@@ -19,6 +19,7 @@ from embedkit.errors import ImageError, UsageError
 from embedkit.explanation import Head, deletion_curve, head_of, occlusion_map, training_contributions
 from embedkit.extraction import Progress
 from embedkit.images import ImageRef, open_source
+from embedkit.persistence import at_work
 from embedkit.preprocess import Preprocessor, shown_box
 from embedkit.results import Deletion, Explanation, Explanations, Influence, NearestTrained, Skipped
 from embedkit.specs import FeatureSpec
@@ -99,7 +100,8 @@ def explain(
     >>> one.contributions.sum() + one.bias  # the logit  # doctest: +SKIP
     """
     loaded = single_embedder(model, trust_pickle)
-    head = head_of(loaded.pipeline.steps[1:], loaded.spec.backbone.width)
+    with at_work(model):
+        head = head_of(loaded.pipeline.steps[1:], loaded.spec.backbone.width)
     if class_ is not None and class_ not in head.classes:
         raise UsageError(f"class {class_!r} is none of the model's: {', '.join(head.classes) or 'it predicts values'}")
     images = open_source(source)
@@ -111,11 +113,13 @@ def explain(
     skipped = [Skipped(*failure) for failure in images.failures]
     for key, ref in zip(images.keys, images.images, strict=True):
         try:
-            found = eye.explained(key, ref, loaded.spec, class_)
+            with at_work(model):
+                found = eye.explained(key, ref, loaded.spec, class_)
         except ImageError as error:
             skipped.append(Skipped(key, str(error)))
             continue
-        explanations.append(found if trained is None else trained.beside(found, eye.features))
+        with at_work(model):
+            explanations.append(found if trained is None else trained.beside(found, eye.features))
     return Explanations(
         origin=origin_of(
             "explain",

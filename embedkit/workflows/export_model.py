@@ -141,8 +141,7 @@ def export_model(
 
     check_installed(file_format)
     steps = list(flattened(loaded.pipeline.steps[1:]))
-    name = model if isinstance(model, str) else "given"
-    with at_work(name):
+    with at_work(model):
         stages, decision = read_steps(steps, loaded.spec.backbone.width)
     backbone = reference_backbone(loaded, weights)
     size = backbone.preprocess.input_size
@@ -154,7 +153,7 @@ def export_model(
     worst, compared = 0.0, 0
     for pixels in batches:
         features, outcome = backbone(pixels), run(pixels)
-        with at_work(name):
+        with at_work(model):
             difference = compare(Pipeline(steps), decision, features, outcome, first=compared)
         worst = max(worst, difference)
         compared += len(pixels)

@@ -21,6 +21,7 @@ from embedkit.probes import is_path, run_protocol
 from embedkit.results import ProbeResult, Rows
 from embedkit.specs import canonical_json
 from embedkit.tables import FeatureTable
+from embedkit.workflows.duplicated import Search
 from embedkit.workflows.floors import PSEUDO, recorded_request
 from embedkit.workflows.result_memo import ResultMemo, result_of, result_record, run_key
 from embedkit.workflows.targets import NamedTable
@@ -48,10 +49,10 @@ class ProbeSettings:
         return self.params if self.protocol == "quick" else {}
 
 
-def enter(named: NamedTable, data: str, options: ProbeSettings, memo: ResultMemo) -> Entry:
+def enter(named: NamedTable, data: str, options: ProbeSettings, memo: ResultMemo, duplicates: Search) -> Entry:
     """Run a protocol on a table once a seed, where it is not remembered that it was."""
     table = named.table
-    results = [_run(named, data, options, seed, memo) for seed in range(options.seeds)]
+    results = [_run(named, data, options, seed, memo, duplicates) for seed in range(options.seeds)]
     row_of = {key: row for row, key in enumerate(table.keys)}
     per_image = [_rows_of(result).per_image() for result in results]
     tested = _in_order(table, np.array([row_of[key] for key in per_image[0]], dtype=np.intp))
@@ -69,13 +70,16 @@ def enter(named: NamedTable, data: str, options: ProbeSettings, memo: ResultMemo
     )
 
 
-def _run(named: NamedTable, data: str, options: ProbeSettings, seed: int, memo: ResultMemo) -> ProbeResult:
+def _run(
+    named: NamedTable, data: str, options: ProbeSettings, seed: int, memo: ResultMemo, duplicates: Search
+) -> ProbeResult:
     asked = {
         "estimator": options.estimator_of_quick,
         "params": options.params_of_quick,
         "as_published": options.as_published,
         "folds": options.folds,
         "seed": seed,
+        "duplicates": duplicates.key,
     }
     key = run_key(named.table, options.protocol, asked)
     # The key knows the version of scikit-learn, not that of any other package.
@@ -94,6 +98,7 @@ def _run(named: NamedTable, data: str, options: ProbeSettings, seed: int, memo: 
             random_state=seed,
             folds=options.folds,
             device="cpu",  # results must not depend on whether there is a GPU
+            duplicates=duplicates.found,
         ).result
         memo.record("result", key, result_record(result))
     else:

@@ -21,7 +21,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 
 from embedkit.embedder import ImageEmbedder
 from embedkit.errors import ManifestError, MissingExtraError, SourceNotFoundError, UsageError
-from embedkit.images import DELIMITERS, ImageSource, is_url, open_source, rows_of
+from embedkit.images import DELIMITERS, ImageSource, is_url, open_source, read_frame, rows_of
 from embedkit.persistence import Model, fitted_parts
 
 _TABLES = (*DELIMITERS, ".parquet", ".pq")
@@ -220,12 +220,12 @@ def _read_frame(source: Any, images: list[str]) -> tuple[Any, str | None]:
     if not path.exists():
         raise SourceNotFoundError(f"{path}: no such file, expected a table with the columns of the model")
     pandas = _pandas(path)
+    if suffix not in DELIMITERS:
+        return read_frame(str(path)), str(path.parent)
     try:
-        if suffix in DELIMITERS:
-            texts = dict.fromkeys(images, str)  # a file may be named 0012
-            return pandas.read_csv(path, sep=DELIMITERS[suffix], dtype=texts), str(path.parent)
-        return pandas.read_parquet(path), str(path.parent)
-    except Exception as error:  # each of pandas' engines raises errors of its own
+        texts = dict.fromkeys(images, str)  # a file may be named 0012
+        return pandas.read_csv(path, sep=DELIMITERS[suffix], dtype=texts), str(path.parent)
+    except Exception as error:  # pandas raises errors of its own
         raise ManifestError(f"{path} cannot be read as a table: {error}") from error
 
 

@@ -12,9 +12,19 @@ from typing import cast
 
 from embedkit.errors import EmbedkitError, OutputExistsError, UsageError
 from embedkit.files import commit_to
-from embedkit.images import SIDE, thumbnails_of
+from embedkit.images import SIDE, rows_of, thumbnails_of
 from embedkit.report import page
-from embedkit.results import Comparison, Explanations, FitResult, Predictions, ProbeReport, Record, load_result
+from embedkit.results import (
+    AuditResult,
+    Comparison,
+    Explanations,
+    FitResult,
+    Predictions,
+    ProbeReport,
+    Record,
+    SearchResult,
+    load_result,
+)
 from embedkit.workflows.targets import images_of, open_store, open_target
 
 _MOST_THUMBNAILS = 4_000
@@ -40,7 +50,7 @@ def write_page(
     Parameters
     ----------
     results : Record or path, or sequence of them
-        What `probe`, `compare`, `curve`, `fit` or `predict` returned, or the file that it was saved in.
+        What `probe`, `compare`, `curve`, `fit`, `predict`, `search` or `audit` returned, or the file of it.
     output : path
         The page (``.html``).
     pictures : bool
@@ -79,6 +89,7 @@ def write_page(
     lost: list[str] = []
     if pictures:
         for record in records:
+            files |= _thumbnails_of_queries(record)
             for place in _targets(record):
                 try:
                     files |= _thumbnails(place, _keys(record), store, large=isinstance(record, Explanations))
@@ -96,6 +107,13 @@ def _thumbnails(
     row_of = {key: row for row, key in enumerate(images.keys)}
     rows = [row_of[key] for key in wanted if key in row_of][:_MOST_THUMBNAILS]
     return thumbnails_of(((images.keys[row], images.images[row]) for row in rows), _LARGE if large else SIDE)
+
+
+def _thumbnails_of_queries(record: Record) -> dict[str, bytes]:
+    """Show the images that were searched for, which are no part of a target, where they are still at their paths."""
+    found = record.results if isinstance(record, SearchResult) else []
+    paths = [one.query for one in found if not one.is_key and os.path.isfile(one.query)][:_MOST_THUMBNAILS]
+    return thumbnails_of(zip(paths, rows_of(paths).images, strict=True)) if paths else {}
 
 
 def _targets(record: Record) -> list[str | list[str]]:
@@ -129,6 +147,15 @@ def _keys(record: Record) -> dict[str, None]:
     if isinstance(record, ProbeReport):
         add(one.other_key for one in record.nearest)
         add(key for one in record.maps for key in one.keys)
+    if isinstance(record, SearchResult):
+        for one in record.results:
+            add([one.query, *(hit.key for hit in one.hits)])
+    if isinstance(record, AuditResult):
+        # A page shows hundreds of a kind; the worst of each come first, should there be no room for all.
+        for place in range(max(record.counts().values(), default=0)):
+            for kind in record.counts():
+                for one in [one for one in record.findings if one.kind == kind][place : place + 1]:
+                    add([one.key, one.other_key])
     if isinstance(record, Explanations):
         add(one.image for one in record.explanations)
         add(near.other_key for one in record.explanations for near in one.nearest)

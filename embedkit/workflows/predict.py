@@ -109,7 +109,7 @@ def predict(
     if top < 0:
         raise UsageError(f"top={top}, expected 0 or more classes to list")
     loaded = load_model(model, trust_pickle=trust_pickle)
-    with at_work(str(model)):
+    with at_work(model):
         inputs = inputs_of(loaded)
         requests = _requests(loaded, weights, device)
     rows = open_rows(inputs, source)
@@ -129,7 +129,7 @@ def predict(
                 failures.setdefault(row, reason if len(rows.sources) == 1 else f"{column}: {reason}")
     there = np.setdiff1d(np.arange(len(rows.keys)), list(failures))
     # A copy with other embedders in the place of the model's own, wherever in it they are.
-    with at_work(str(model), on_a_table=rows.frame is not None):
+    with at_work(model, on_a_table=rows.frame is not None):
         pipeline = copy.deepcopy(loaded.pipeline, cast(Any, finding))
         said = _classify(pipeline, rows.as_input(digests, there), len(there))
     if top and there.size and said.scores is None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import UsageError
-from embedkit.evaluation import disagreements_of, errors_naming
+from embedkit.evaluation import Duplicates, disagreements_of, errors_naming
 from embedkit.extraction import Progress
 from embedkit.probes import (
     PROTOCOLS,
@@ -23,6 +23,7 @@ from embedkit.probes import (
 )
 from embedkit.results import ProbeReport, ProbeResult, recommended_of
 from embedkit.workflows.attributed_notes import attributed, precision_notes
+from embedkit.workflows.duplicated import image_pairs, search_for_duplicates
 from embedkit.workflows.fit_ticks import FitTicks
 from embedkit.workflows.origins import data_name, origin_of
 from embedkit.workflows.reading import summary_of
@@ -45,6 +46,7 @@ def probe(
     random_state: int = 0,
     device: str = "auto",
     views: bool = False,
+    pairs: bool = False,
     progress: Progress | None = None,
 ) -> ProbeReport:
     """Train simple estimators on features and report their accuracy with its interval.
@@ -86,6 +88,8 @@ def probe(
     views : bool
         Keep what a page shows beside the numbers: a map of each model's features, and the training image nearest to
         each tested one that was named wrong.
+    pairs : bool
+        List all pairs of images that show one picture, however long the search takes. Notes count them anyway.
     progress : callable, optional
 
     Returns
@@ -113,6 +117,7 @@ def probe(
             for one in (asked or [None]) if name == "quick" else [None]:
                 check_protocol(name, opened.target_type, one, params if one is not None else None)
     tables = tables_of(opened, requests, feature_store, floors=floors, progress=progress)
+    duplicates = search_for_duplicates(tables.named, thorough=pairs, random_state=random_state).found
     notes: list[str] = []
     runs: dict[str, list[tuple[NamedTable, Any, Any]]] = {name: [] for name in protocols}
     for name in protocols:
@@ -135,7 +140,7 @@ def probe(
         found: list[ProbeResult] = []
         for named, one, grid in listed:
             published = as_published and name != "quick"
-            found.append(_run(name, named, one, grid, published, folds, random_state, device))
+            found.append(_run(name, named, one, grid, published, folds, random_state, device, duplicates))
             ticks.done()
         results += sorted(found, key=lambda result: -result.value)
     notes += precision_notes(tables.named)
@@ -153,6 +158,7 @@ def probe(
             if views and best is not None and named.name == best.model
             for near in nearest_trained(named.table, best)
         ],
+        image_pairs=image_pairs(data, tables.named[0].table, duplicates) if pairs else [],
         results=[dataclasses.replace(result, data=data) for result in results],
         skipped=tables.skipped,
         read=[summary_of(opened).line()],
@@ -200,6 +206,7 @@ def _run(
     folds: int,
     random_state: int,
     device: str,
+    duplicates: Duplicates,
 ) -> ProbeResult:
     return run_protocol(
         protocol,
@@ -212,4 +219,5 @@ def _run(
         folds=folds,
         random_state=random_state,
         device=device,
+        duplicates=duplicates,
     ).result

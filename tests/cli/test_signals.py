@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from tests.photos import make_photo
+
 # As the console script does: its name is what the handler of the first moments goes by.
 SCRIPT = "import sys; sys.argv[0] = 'embedkit'; from embedkit_cli.main import main; sys.exit(main())"
 WAYS = {"script": ["-c", SCRIPT], "module": ["-m", "embedkit_cli"]}
@@ -48,3 +50,35 @@ def test_the_module_is_the_command(tmp_path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=tmp_path)
     assert done.stdout.startswith("embedkit, version ")
+
+
+def test_what_a_killed_command_left_beside_its_output_goes_with_the_next(cli, tmp_path, environment) -> None:
+    """Killed where it hurts most: all is written, and nothing has its name yet."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(2):
+        make_photo(number).save(photos / f"{number}.png")
+    killed = (
+        "import os, signal; from embedkit.files import Disk\n"
+        "def die_at(real):\n"
+        "    def call(self, source, target, *more, **others):\n"
+        "        if target.name.startswith('x.'): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        real(self, source, target, *more, **others)\n"
+        "    return call\n"
+        "Disk.rename, Disk.link = die_at(Disk.rename), die_at(Disk.link)\n"
+    ) + SCRIPT
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / ".tmp-of-mine").write_text("not embedkit's")
+    for command in (
+        ["extract", "photos", "--model", "pixels32", "-o", "out/x.h5"],
+        ["export", "out/x.h5", "-o", "out/x.csv"],
+    ):
+        before = set(os.listdir(out))
+        done = subprocess.run([sys.executable, "-c", killed, *command], cwd=tmp_path, env=environment)
+        assert done.returncode == -signal.SIGKILL
+        [left] = set(os.listdir(out)) - before
+        assert left.startswith(".tmp-")
+        ran = cli(*command)
+        assert ran.code == 0, ran.err
+        assert set(os.listdir(out)) == {*before, os.path.basename(command[-1])}

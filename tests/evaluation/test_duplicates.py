@@ -7,8 +7,7 @@ import pytest
 from PIL import Image
 
 from embedkit import FeatureTable, extract
-from embedkit.evaluation.duplicates import Leaks, leaks
-from embedkit.evaluation.feature_rows import FeatureRows
+from embedkit.evaluation.duplicates import Leaks, find_duplicates, leaks
 from embedkit.evaluation.splits import Split
 from embedkit.probes import quick
 from tests.photos import make_photo
@@ -34,7 +33,10 @@ def test_copies_and_near_duplicates_are_told_apart():
     result = quick(table, "knn", model="m").result
     assert result.leaks == {"tested": 30, "copies": 1, "compared": 29, "near_duplicates": 1, "shared_groups": 0}
     assert result.notes[0].startswith("1 of 30 tested images is byte for byte among the training images")
-    assert result.notes[1].startswith("1 of 30 tested images looks like a training image")
+    assert result.notes[1] == (
+        "1 of 30 tested images looks like a training image re-encoded, resized or cropped, by features of m: the "
+        "number may flatter"
+    )
     assert result.n_test == 30  # nothing is removed
 
 
@@ -59,7 +61,7 @@ def test_histograms_of_colours_and_few_rows_say_nothing():
     assert quick(table_of(X, y, split=split), "knn", model="m").result.leaks["near_duplicates"] > 0
     blind = table_of(X, y, split=split, architecture="colour-histogram")
     assert quick(blind, "knn", model="m").result.leaks["near_duplicates"] == 0
-    few = table_of(X[:12], ["a", "b"] * 6, split=["train"] * 8 + ["test"] * 4)
+    few = table_of(X[:10], ["a", "b"] * 5, split=["train"] * 6 + ["test"] * 4)
     assert quick(few, "knn", model="m").result.leaks["compared"] == 0
 
 
@@ -69,14 +71,17 @@ def test_many_tested_images_are_sampled_and_it_is_said(monkeypatch):
     X, y = blobs(rows=20)
     X[1::2] = X[::2]
     table = table_of(X, y)
-    found = leaks(table, FeatureRows(table), [split_of(np.arange(0, 60, 2), np.arange(1, 60, 2))])
+    table.metadata.split = np.array(["train", "test"] * 30, dtype=object)
+    splits = [split_of(np.arange(0, 60, 2), np.arange(1, 60, 2))]
+    found = leaks(table, splits, find_duplicates(table, "m"))
     assert (found.tested, found.compared, found.near_duplicates) == (30, 10, 10)
     assert found.notes()[0].startswith("10 of 10 tested images compared look like")
-    assert leaks(table, FeatureRows(table), [split_of(np.arange(0, 60, 2), np.arange(1, 60, 2))]) == found
+    assert leaks(table, splits, find_duplicates(table, "m")) == found
+    assert leaks(table, splits, find_duplicates(table, "m", thorough=True)).near_duplicates == 30
 
 
 def test_nothing_found_says_nothing():
-    assert Leaks(tested=9, copies=0, compared=9, near_duplicates=0, shared_groups=0).notes() == []
+    assert Leaks(tested=9, copies=0, compared=9, near_duplicates=0, shared_groups=0, source="pixels").notes() == []
 
 
 def test_re_encoded_and_resized_pictures_are_found_by_their_pixels(tmp_path):
@@ -111,4 +116,4 @@ def test_different_drawings_and_photographs_are_not_flagged(assets, tmp_path):
     """The sketches of PACS, black lines on white, are all near each other in pixels."""
     extract(assets / "data" / "pacs" / "split.csv", "pixels32", store=tmp_path / "store", output=tmp_path / "pacs.h5")
     found = quick(FeatureTable.open(tmp_path / "pacs.h5"), "ridge", model="pixels32").result.leaks
-    assert found["near_duplicates"] <= 0.005 * found["tested"]
+    assert found["near_duplicates"] <= 0.01 * found["tested"]

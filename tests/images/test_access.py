@@ -56,6 +56,12 @@ REFUSED = [
     "http://[fd00:ec2::254]/x.png",
     "http://user@10.0.0.1/x.png",
     "http://100.64.0.1/x.png",
+    "http://192.0.0.192/opc/v2/",
+    "http://[64:ff9b:1::a9fe:a9fe]/x.png",
+    "http://[::127.0.0.1]/x.png",
+    "http://0177.0.0.1/x.png",
+    "http://example.org@127.0.0.1/x.png",
+    "http://127.0.0.1#@example.org/x.png",
     "http:///x.png",
     "http://[broken/x.png",
     "s3://user:password@bucket/x.png",
@@ -243,3 +249,14 @@ def test_a_named_server_does_not_lead_on_to_this_machine(servers):
         read_bytes(f"http://127.0.0.2:{first}/away.png")
     name_root(f"http://127.0.0.1:{second}")
     assert read_bytes(f"http://127.0.0.2:{first}/away.png")[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["①②⑦.⓪.⓪.①", "127。0。0。1", "ip6-localhost", "localhost.localdomain", "LOCALHOST%2e", "127.0.0.1\\@example.org"],
+)
+def test_other_spellings_of_this_machine_are_not_connected_to(servers, host, monkeypatch):
+    resolve(monkeypatch, {"ip6-localhost": "127.0.0.1", "localhost.localdomain": "127.0.0.1"})
+    url = f"http://{host}:{servers[1]}/photo.png"
+    with pytest.raises((ForbiddenUrlError, UnreadableImageError)):
+        read_bytes(open_source([url]).images[0])

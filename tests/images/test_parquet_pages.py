@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
-import types
+import subprocess
+import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from embedkit.errors import ManifestError, UnreadableImageError
 from embedkit.files import budget
-from embedkit.images import open_source, read_bytes
-from embedkit.images.parquet_pages import page_sizes
+from embedkit.images import open_source, read_bytes, read_frame
+from embedkit.images.parquet_pages import Chunk, page_sizes, read_footer
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -37,20 +39,21 @@ def test_pages_become_what_the_footer_says(compression, version, options):
         pa.table(TABLE), buffer, compression=compression, data_page_version=version, row_group_size=300, **options
     )
     metadata = pq.ParquetFile(buffer).metadata
+    groups = read_footer(buffer)
+    assert len(groups) == metadata.num_row_groups
     pages = 0
-    for group in range(metadata.num_row_groups):
-        for place in range(metadata.num_columns):
-            chunk = metadata.row_group(group).column(place)
+    for group, said in enumerate(groups):
+        assert said.rows == metadata.row_group(group).num_rows
+        assert len(said.chunks) == metadata.num_columns
+        for place, chunk in enumerate(said.chunks):
+            known = metadata.row_group(group).column(place)
+            assert (chunk.path, chunk.values) == (known.path_in_schema, known.num_values)
+            assert chunk.stored == known.total_compressed_size
             sizes = list(page_sizes(buffer, chunk))
             pages += len(sizes)
-            headers = chunk.total_uncompressed_size - sum(sizes)  # a header holds the least and the greatest value
+            headers = known.total_uncompressed_size - sum(sizes)  # a header holds the least and the greatest value
             assert 10 * len(sizes) <= headers <= 10_500 * len(sizes)
     assert pages > 20
-
-
-def chunk_of(data: bytes, **changed: object) -> object:
-    said = {"data_page_offset": 0, "has_dictionary_page": False, "total_compressed_size": len(data), "num_values": 1}
-    return types.SimpleNamespace(**{**said, **changed})
 
 
 @pytest.mark.parametrize(
@@ -71,7 +74,7 @@ def chunk_of(data: bytes, **changed: object) -> object:
 )
 def test_a_damaged_header_is_refused(header):
     with pytest.raises(ValueError, match="page|header"):
-        list(page_sizes(io.BytesIO(header), chunk_of(header, total_compressed_size=max(1, len(header)))))
+        list(page_sizes(io.BytesIO(header), Chunk("x", 1, 0, max(1, len(header)))))
 
 
 def test_images_that_become_more_than_they_may_are_refused(tmp_path, monkeypatch):
@@ -107,3 +110,36 @@ def test_what_says_that_it_becomes_too_much_is_refused_before_arrow_reads_it(tmp
     pq.write_table(pa.table(rows), tmp_path / "m.parquet", use_dictionary=False, compression="zstd")
     with pytest.raises(ManifestError, match="column 'path' cannot be read: it becomes more than"):
         open_source(tmp_path / "m.parquet")
+
+
+def test_a_footer_that_contradicts_itself_ends_no_process(tmp_path):
+    """Arrow's column of a row group aborted where the schema had another repetition than the statistics."""
+    pq.write_table(pa.table({"image": [b"a", b"b"], "label": ["x", "y"]}), tmp_path / "m.parquet")
+    code = (
+        "import sys; from pathlib import Path; from embedkit.errors import EmbedkitError\n"
+        "from embedkit.images import open_source, read_bytes\n"
+        "path = Path(sys.argv[1]); sound = path.read_bytes(); refused = 0\n"
+        "footer = len(sound) - 8 - int.from_bytes(sound[-8:-4], 'little')\n"
+        "for place in range(footer, footer + 90):\n"
+        "    for value in (0, 4, 255):\n"
+        "        path.write_bytes(sound[:place] + bytes([value]) + sound[place + 1:])\n"
+        "        try:\n"
+        "            source = open_source(path)\n"
+        "            [read_bytes(source.images[row]) for row in range(min(2, len(source)))]\n"
+        "        except EmbedkitError:\n"
+        "            refused += 1\n"
+        "print(refused)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "m.parquet"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert 50 < int(done.stdout) < 270
+
+
+def test_a_table_of_a_model_has_the_same_budget(tmp_path, monkeypatch):
+    frame = pd.DataFrame({"photo": ["a.png", None], "price": [1.5, np.nan], "n": [1, 2]}, index=["one", "two"])
+    frame.to_parquet(tmp_path / "m.parquet")
+    pd.testing.assert_frame_equal(read_frame(str(tmp_path / "m.parquet")), pd.read_parquet(tmp_path / "m.parquet"))
+    monkeypatch.setattr(budget, "_FREE_BYTES", 1 << 20)
+    pq.write_table(pa.table({"n": [0] * 1_000_000}), tmp_path / "n.parquet")
+    with pytest.raises(ManifestError, match="cannot be read as a table: it becomes more"):
+        read_frame(str(tmp_path / "n.parquet"))

@@ -86,11 +86,10 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTre
 from embedkit import estimators as own
 
 
-def _logistic_cv() -> LogisticRegressionCV:
-    """Without the warning of newer releases about attributes that older ones do not know."""
-    known = LogisticRegressionCV().get_params()
-    newer = {"use_legacy_attributes": False, "l1_ratios": (0,)} if "use_legacy_attributes" in known else {}
-    return LogisticRegressionCV(Cs=2, cv=2, **newer)
+def _as_known(kind: type[Any], **parameters: Any) -> Any:
+    """Make an estimator with those of some parameters that this release of scikit-learn knows."""
+    known = kind().get_params()
+    return kind(**{name: value for name, value in parameters.items() if name in known})
 
 
 X = np.abs(np.random.default_rng(0).normal(size=(36, 20))).astype(np.float32)
@@ -121,7 +120,8 @@ CLASSIFIERS: list[Any] = [
     LinearDiscriminantAnalysis(),
     LinearSVC(),
     LogisticRegression(),
-    _logistic_cv(),
+    # Without the warning of newer releases about attributes that older ones do not know.
+    _as_known(LogisticRegressionCV, Cs=2, cv=2, use_legacy_attributes=False, l1_ratios=(0,)),
     MLPClassifier((5, 4), max_iter=5, random_state=0),
     MultinomialNB(),
     NearestCentroid(),
@@ -129,7 +129,8 @@ CLASSIFIERS: list[Any] = [
     OneVsOneClassifier(LinearSVC()),
     OneVsRestClassifier(SVC()),
     Perceptron(),
-    QuadraticDiscriminantAnalysis(solver="eigen", shrinkage=0.5),
+    # Older releases have no solvers, and say of rows as few as these that they are collinear.
+    _as_known(QuadraticDiscriminantAnalysis, solver="eigen", shrinkage=0.5),
     RadiusNeighborsClassifier(radius=50, algorithm="brute"),
     RandomForestClassifier(**_few),
     RidgeClassifier(),
@@ -156,7 +157,7 @@ REGRESSORS: list[Any] = [
     BayesianRidge(),
     DecisionTreeRegressor(random_state=0),
     DummyRegressor(),
-    ElasticNetCV(alphas=3, cv=2),
+    ElasticNetCV(alphas=[0.1, 1.0], cv=2),
     ExtraTreeRegressor(random_state=0),
     ExtraTreesRegressor(**_few),
     GaussianProcessRegressor(RBF(1.0) + WhiteKernel() + DotProduct() + Matern() * RationalQuadratic()),

@@ -49,9 +49,9 @@ def drawn(monkeypatch):
     seen: list[tuple[np.ndarray, np.ndarray]] = []
     judge = curves._judge
 
-    def recording(table, train, test, estimator, seed):
+    def recording(table, train, test, *others):
         seen.append((train, test))
-        return judge(table, train, test, estimator, seed)
+        return judge(table, train, test, *others)
 
     monkeypatch.setattr(curves, "_judge", recording)
     return seen

@@ -84,3 +84,12 @@ def test_average_ranks_in_words():
     assert "average ranks over 3 data sets by quick (logistic): Friedman chi-square 6.00, p = 0.05" in text
     assert text.splitlines()[1].split() == ["1=", "1.00", "a"]
     assert text.splitlines()[3].split() == ["2", "3.00", "c"]
+
+
+def test_names_of_others_are_neither_formulas_nor_orders_to_a_terminal():
+    board = make_leaderboard([make_entry("=cmd|' /C calc'!A0", rights(90)), make_entry("\x1b[31ma\x07", rights(50))])
+    written = comparison([board], notes=["\x1b]0;title\x07"])
+    models = [row["model"] for row in csv.DictReader(io.StringIO(as_csv(written)))]
+    assert models == ["'=cmd|' /C calc'!A0", "\\x1b[31ma\\x07"]
+    for text in (as_csv(written), as_markdown(written), as_text(written)):
+        assert all(character.isprintable() or character == "\n" for character in text)

@@ -9,15 +9,21 @@ import numpy as np
 from PIL import Image
 
 from embedkit.results import (
+    KINDS,
+    AuditResult,
     AverageRanks,
     Candidate,
     Comparison,
     Curve,
     CurveReport,
     Deletion,
+    Effect,
     EmbeddingMap,
     Explanation,
     Explanations,
+    Finding,
+    Hit,
+    Hits,
     Influence,
     Leaderboard,
     NearestTrained,
@@ -27,6 +33,8 @@ from embedkit.results import (
     ProbeReport,
     ProbeResult,
     Rows,
+    SearchResult,
+    SelfCheck,
     Skipped,
     Standing,
     Unavailable,
@@ -203,6 +211,22 @@ def make_curves() -> CurveReport:
             Curve(model="pixels32", reported_on="test", points=points[:2], floor=True, **shared),
         ]
     )
+
+
+def make_audit(name: str = "cat/1.jpg") -> AuditResult:
+    return AuditResult(
+        findings=[Finding(kind, name, "cat/2.jpg", 0.9, f"{kind} of {name}") for kind in KINDS for _ in range(2)],
+        effects=[Effect(without=f"copies of {name}", removed=3, tested=90, before=0.8, after=0.78, p_value=0.3)],
+        self_check={"label": SelfCheck(planted=10, found=9, precision=0.9, recall=0.9)},
+        model="some_net",
+        images=120,
+        accuracy=0.8,
+    )
+
+
+def make_search(name: str = "cat/1.jpg") -> SearchResult:
+    hits = [Hit("cat/2.jpg", name, 0.9), Hit(name, ["a", name], 0.5), Hit("x.jpg", 1.5, 0.4), Hit("y.jpg", None, 0.1)]
+    return SearchResult(results=[Hits(name, hits, True), Hits("new.jpg", hits)], model="some_net")
 
 
 def jpeg(colour: tuple[int, int, int], side: int = 72) -> bytes:

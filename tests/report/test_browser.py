@@ -13,7 +13,16 @@ from pathlib import Path
 import pytest
 
 from embedkit.report import page
-from tests.report.samples import HOSTILE, make_comparison, make_curves, make_explanations, make_probe, thumbnails_of
+from tests.report.samples import (
+    HOSTILE,
+    make_audit,
+    make_comparison,
+    make_curves,
+    make_explanations,
+    make_probe,
+    make_search,
+    thumbnails_of,
+)
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -53,7 +62,10 @@ def look(path, tmp_path, *options):
 def test_no_error_no_request_and_readable_by_everybody(tmp_path, scheme, width):
     report = make_probe()
     keys = [*report.results[0].rows.keys[:40], "cat/1.jpg", "cat/2.jpg"]
-    html = page([report, make_comparison(), make_curves(), make_explanations()], thumbnails_of(keys))
+    html = page(
+        [report, make_comparison(), make_curves(), make_explanations(), make_audit(), make_search()],
+        thumbnails_of(keys),
+    )
     path = tmp_path / "page.html"
     path.write_text(html.replace("</body>", CHECK + "</body>"), encoding="utf-8")
     dark = ["--blink-settings=preferredColorScheme=0"] if scheme == "dark" else []
@@ -80,7 +92,8 @@ def test_it_prints(tmp_path):
 def test_hostile_names_do_nothing(tmp_path):
     report = make_probe(HOSTILE, n=200)
     path = tmp_path / "page.html"
-    html = page([report, *map(make_explanations, HOSTILE)], thumbnails_of(report.results[0].rows.keys[:20]))
+    records = [make(name) for make in (make_explanations, make_audit, make_search) for name in HOSTILE]
+    html = page([report, *records], thumbnails_of(report.results[0].rows.keys[:20]))
     path.write_text(html.replace("</body>", CHECK + "</body>"), encoding="utf-8")
     seen, console = look(path, tmp_path)
     assert console == []

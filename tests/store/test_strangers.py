@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 
 from embedkit.errors import StoreFormatError, StoreLostError
-from embedkit.files import Disk
+from embedkit.files import DISK, Disk, Folder
 from embedkit.store import FeatureStore
 from embedkit.store import maintenance as maintenance_module
 from embedkit.store.layout import committed_name
+from embedkit.store.merge import merge_parts
+from embedkit.store.parts import write_part
+from embedkit.store.uses import note_uses, read_uses
 from tests.store.samples import make_rows, make_spec
 
 SPEC = make_spec()
@@ -202,8 +205,6 @@ def test_the_least_recently_used_parts_go_and_are_named_before(
     digests, rows = make_rows(400, seed=1)
     for start in range(0, 400, 100):
         _made(store)
-        from embedkit.store.parts import write_part
-
         name = write_part(folder_of(store), SPEC, digests[start : start + 100], [rows[start : start + 100]])
         os.utime(folder_of(store) / name, (start, start))
     features = store.features(SPEC)
@@ -225,3 +226,22 @@ def test_the_least_recently_used_parts_go_and_are_named_before(
     assert "gc removes 1 part of sample" in said[0]
     there = FeatureStore(store.path).features(SPEC).contains(digests)
     assert np.flatnonzero(~there).tolist() == list(range(100, 200))
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_parts_that_are_merged_keep_when_they_were_last_used(tmp_path: Path, known: bool) -> None:
+    """Merging is no use: else what nobody asks for would be the last that `gc` lets go of."""
+    store = fill(tmp_path / "store", 1)
+    folder = Folder(folder_of(store))
+    digests, rows = make_rows(4, seed=1)
+    names = [write_part(folder, SPEC, digests[[row]], [rows[[row]]]) for row in range(4)]
+    for age, name in enumerate(names):
+        os.utime(folder / name, (1000 + age, 1000 + age))
+    if known:
+        note_uses(folder, {names[0]: 5000.0})
+    with maintenance_module.maintenance(folder):
+        merged = merge_parts(folder, SPEC, names, DISK)
+    assert merged is not None
+    assert read_uses(folder)[merged] == (5000.0 if known else 1003.0)
+    report = store.gc(max_size=store.info().bytes - 1, dry_run=True)
+    assert [part.name for part in report.evicted_parts][:1] == [merged]

@@ -71,7 +71,8 @@ PLAIN = frozenset(
             )
         ),
         *(
-            f"sklearn._loss._loss.{name}"
+            f"{module}.{name}"
+            for module in ("sklearn._loss._loss", "_loss")  # the second up to scikit-learn 1.6
             for name in (
                 "CyAbsoluteError", "CyExponentialLoss", "CyHalfBinomialLoss", "CyHalfGammaLoss",
                 "CyHalfMultinomialLoss", "CyHalfPoissonLoss", "CyHalfSquaredError", "CyHalfTweedieLoss",

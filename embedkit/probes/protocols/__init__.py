@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embedkit.errors import LabelsError, UsageError
-from embedkit.evaluation import Outcome, ProbeRun, Protocol, Task, evaluate
+from embedkit.evaluation import Duplicates, Outcome, ProbeRun, Protocol, Task, evaluate
 from embedkit.probes.protocols import (
     clip,
     clip_benchmark,
@@ -111,6 +111,7 @@ def run_protocol(
     random_state: int = 0,
     folds: int = 5,
     device: str = "auto",
+    duplicates: Duplicates | None = None,
 ) -> ProbeRun:
     """Run a protocol on a table.
 
@@ -137,6 +138,8 @@ def run_protocol(
         For a table without splits.
     device : str
         For ``"quick"`` with an estimator by path or object, as in `embedkit.probes.quick`.
+    duplicates : Duplicates, optional
+        As in `embedkit.evaluation.evaluate`.
 
     Returns
     -------
@@ -162,6 +165,7 @@ def run_protocol(
             random_state=random_state,
             params=params,
             device=device,
+            duplicates=duplicates,
         )
     published = _PUBLISHED[name]
     metric = published.metrics[table.target_type]
@@ -181,6 +185,7 @@ def run_protocol(
         folds=folds,
         random_state=random_state,
         as_published=as_published,
+        duplicates=duplicates,
     )
 
 

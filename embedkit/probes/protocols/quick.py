@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from embedkit.errors import UsageError
-from embedkit.evaluation import LabelType, Outcome, ProbeRun, Protocol, Task, evaluate, is_large, labels_of
+from embedkit.evaluation import Duplicates, LabelType, Outcome, ProbeRun, Protocol, Task, evaluate, is_large, labels_of
 from embedkit.probes.imported import checked, import_estimator, is_path
 from embedkit.probes.imported import run as run_imported
 from embedkit.probes.linear import logistic, one_against_rest, pca_logistic, svm
@@ -71,6 +71,7 @@ def quick(
     params: Mapping[str, Sequence[Any]] | None = None,
     device: str = "auto",
     further: bool = True,
+    duplicates: Duplicates | None = None,
 ) -> ProbeRun:
     """Run the protocol with one estimator on one table.
 
@@ -98,6 +99,8 @@ def quick(
     further : bool
         Judge by further metrics too. Those that need a score of every class for every tested image are left out
         where that would be more than four million numbers.
+    duplicates : Duplicates, optional
+        As in `embedkit.evaluation.evaluate`.
 
     Returns
     -------
@@ -121,7 +124,16 @@ def quick(
         run=_run_of(estimator, params, kind, random_state, device),
         ships=True,
     )
-    return evaluate(protocol, table, model=model, floor=floor, folds=folds, random_state=random_state, further=further)
+    return evaluate(
+        protocol,
+        table,
+        model=model,
+        floor=floor,
+        folds=folds,
+        random_state=random_state,
+        further=further,
+        duplicates=duplicates,
+    )
 
 
 def check_estimator(
