@@ -51,7 +51,7 @@ def paths(X: Any, y: Any) -> dict[str, Callable[[], list[Any]]]:
 
 
 def compare(name: str, X: Any, y: Any, X_test: Any, y_test: Any, arguments: argparse.Namespace) -> None:
-    """Measure each way once, and keep it in the place of an earlier one of the same name."""
+    """Measure each way once, and keep them as they come in the place of earlier ones of the same name."""
     scaler = StandardScaler().fit(X)
     X, X_test = scaler.transform(X), scaler.transform(X_test)
     row: dict[str, Any] = {"name": name, "Cs": CS, "n_classes": len(np.unique(y)), "machine": machine(arguments)}
@@ -69,9 +69,9 @@ def compare(name: str, X: Any, y: Any, X_test: Any, y_test: Any, arguments: argp
         }
         ratio = took / row["ours"]["seconds"]
         print(f"{name:44}{way:12}{took:9.2f} s{ratio:8.1f}x   best {max(accuracies):.3f}", flush=True)
-    kept = json.loads(arguments.output.read_text())["rows"] if arguments.output.is_file() else []
-    rows = [other for other in kept if other["name"] != name] + [row]
-    arguments.output.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
+        kept = json.loads(arguments.output.read_text())["rows"] if arguments.output.is_file() else []
+        rows = [other for other in kept if other["name"] != name] + [row]
+        arguments.output.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
 
 
 def main() -> None:
