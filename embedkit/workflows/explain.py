@@ -283,8 +283,8 @@ def _trained(
     wanted = "class" if head.classes else "value"
     if table.y is None or table.target_type != wanted:
         raise UsageError(
-            f"training {target.name} has labels of the type {table.target_type!r}, the model of {wanted!r}; name what it "
-            "was fitted on"
+            f"training {target.name} has labels of the type {table.target_type!r}, the model of {wanted!r}; name what "
+            "it was fitted on"
         )
     if lacking := sorted(set(head.classes) - set(table.classes)):
         raise UsageError(
