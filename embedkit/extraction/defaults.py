@@ -6,7 +6,6 @@ Layer: extraction; above the rooms, below the embedder.
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 
@@ -15,8 +14,6 @@ def default_store() -> Path:
     chosen = os.environ.get("EMBEDKIT_STORE")
     if chosen:
         return Path(chosen).expanduser()
-    if sys.platform == "darwin":
-        return Path("~/Library/Caches/embedkit/store").expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", "~/AppData/Local")).expanduser() / "embedkit" / "store"
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "embedkit" / "store"
+    import platformdirs
+
+    return platformdirs.user_cache_path("embedkit", appauthor=False) / "store"
