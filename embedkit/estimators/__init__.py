@@ -5,6 +5,7 @@ Layer: imports scikit-learn, SciPy, NumPy, and of embedkit only errors and compa
 
 from embedkit.estimators.array_api import device_for, fit_on, fit_transform_on
 from embedkit.estimators.arrays import release_pages
+from embedkit.estimators.label_sets import LabelSetClassifier
 from embedkit.estimators.linear_svc import LinearSVC, LinearSVCPath
 from embedkit.estimators.logistic import LogisticRegression
 from embedkit.estimators.logistic_path import LogisticRegressionPath
@@ -18,6 +19,7 @@ from embedkit.estimators.transformers import SignedPower, ViewAverage, fuse
 
 __all__ = [
     "KNeighborsClassifier",
+    "LabelSetClassifier",
     "LinearSVC",
     "LinearSVCPath",
     "LogisticRegression",

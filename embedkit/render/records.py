@@ -331,8 +331,11 @@ def _predictions(record: Predictions) -> list[str]:
     rows = record.table()
     cells = [[f"{one:.4f}" if isinstance(one, float) else str(one) for one in row.values()] for row in rows]
     lines = table_lines([*rows[0]] if rows else ("path", "predicted"), cells)
-    if record.accuracy is None or record.confusion is None:
+    if record.accuracy is None:
         return lines
+    if record.confusion is None:
+        share, interval = number_text("accuracy", record.accuracy), interval_text("accuracy", record.interval)
+        return [*lines, "", f"{share} ({interval}) of the labelled images are given all of their labels and no other"]
     classes, counts = record.confusion.classes, record.confusion.counts
     labelled = sum(map(sum, counts))
     interval = interval_text("accuracy", record.interval)

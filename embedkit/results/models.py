@@ -106,7 +106,8 @@ class Predictions(Record):
     score : {"probability", "decision value", "score"}
         What the scores are; "score" where there are none.
     accuracy : float or None
-        The share of labelled images that are named right; None where the source has no classes.
+        The share of labelled images that are named right, of several labels an image that have just theirs; None where
+        the source has no classes.
     interval : (float, float) or None
         Wilson's 95 % interval of `accuracy`.
     confusion : Confusion or None

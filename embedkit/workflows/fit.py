@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import LabelsError, OutputExistsError, SplitError, UsageError
+from embedkit.estimators import LabelSetClassifier
 from embedkit.evaluation import FeatureRows, ProbeRun
 from embedkit.extraction import Progress
 from embedkit.persistence import Model, check_saveable, save_model
@@ -99,11 +100,6 @@ def fit(
             f"the folder {output.parent} does not exist, so {output.name} cannot be written; create it first"
         )
     opened = open_target(target, label_column=label_column)
-    if opened.target_type == "multilabel":
-        raise LabelsError(
-            "a model file holds an estimator of one class or value an image, and the labels are of type 'multilabel'; "
-            "probe them, or name a column of classes by label_column"
-        )
     if calibrate and opened.target_type != "class":
         raise LabelsError(
             f"probabilities are of one class an image, and the labels are of type {opened.target_type!r}; leave out "
@@ -131,6 +127,8 @@ def fit(
             f"a model of {estimator} would hold all {len(named.table)} rows of features; fit another estimator"
         )
     steps = _calibrated(named.table, fitted, folds, random_state) if calibrate else fitted.steps
+    if opened.target_type == "multilabel":
+        steps = _with_labels(named.table, fitted)
     data = data_name(named)
     origin = origin_of(
         "fit",
@@ -154,6 +152,19 @@ def fit(
         result = dataclasses.replace(result, notes=[*result.notes, said])
     fitted_model = _saved(named.table, steps, result, output, origin)
     return dataclasses.replace(fitted_model, read=[summary_of(opened).line()])
+
+
+def _with_labels(table: FeatureTable, fitted: ProbeRun) -> list[tuple[str, Any]]:
+    """Give the columns of the last step their names, and thresholds by their shares in the rows it was fitted on."""
+    from sklearn.pipeline import Pipeline
+
+    rows = np.arange(len(table)) if table.split is None else np.setdiff1d(np.arange(len(table)), fitted.tested)
+    features: Any = FeatureRows(table).take(rows)
+    before, (name, final) = fitted.steps[:-1], fitted.steps[-1]
+    if before:
+        features = cast(Any, Pipeline(before)).transform(features)
+    marks = cast("npt.NDArray[np.bool_]", table.y)[rows]
+    return [*before, (name, LabelSetClassifier(final, table.classes, by_share=True).around(final, features, marks))]
 
 
 def _calibrated(table: FeatureTable, fitted: ProbeRun, folds: int, random_state: int) -> list[tuple[str, Any]]:

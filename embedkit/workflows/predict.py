@@ -30,6 +30,7 @@ from embedkit.errors import (
     UsageError,
     WeightsNotFoundError,
 )
+from embedkit.estimators import LabelSetClassifier
 from embedkit.evaluation import wilson_interval
 from embedkit.extraction import Extraction, Progress, Resolution, resolve_together, run_many
 from embedkit.files import commit_to
@@ -282,7 +283,7 @@ class _Said:
             Prediction(
                 key,
                 one,
-                float(scores[places[str(one)]]),
+                None if isinstance(one, list) else float(scores[places[str(one)]]),
                 self.kind,
                 [Guess(self.classes[place], float(scores[place])) for place in cast(list[int], best.tolist())],
             )
@@ -303,6 +304,8 @@ def _classify(pipeline: Any, taken: Any, rows: int) -> _Said:
     outcome = np.asarray(estimator.predict(taken))
     if outcome.shape[:1] != (rows,):
         raise RuntimeError(f"it predicts {outcome.shape} for {rows} rows")
+    if isinstance(estimator, LabelSetClassifier):
+        return _label_sets(estimator, taken)
     if outcome.ndim != 1:  # several outputs
         return _Said(predicted=[str(one) for one in outcome.tolist()])
     if is_regressor(estimator):
@@ -324,11 +327,31 @@ def _classify(pipeline: Any, taken: Any, rows: int) -> _Said:
     return _Said(predicted=predicted, classes=classes, scores=scores, kind=kind)
 
 
+def _label_sets(estimator: LabelSetClassifier, taken: Any) -> _Said:
+    """Return the labels that each row has, by name."""
+    classes, scores = [str(one) for one in estimator.classes_.tolist()], estimator.decision_function(taken)
+    if scores.ndim != 2 or scores.shape[1] != len(classes):
+        raise RuntimeError(f"it scores {scores.shape} for {len(classes)} labels")
+    predicted: list[str | float | list[str]] = [
+        [name for name, score in zip(classes, row, strict=True) if score > 0] for row in scores
+    ]
+    return _Said(predicted=predicted, classes=classes, scores=scores, kind="decision value")
+
+
 def _judge(
     rows: ModelRows, there: npt.NDArray[np.intp], said: _Said
 ) -> tuple[float | None, tuple[float, float] | None, Confusion | None]:
     """Compare predicted classes with a source's own, where it has some for images that were read."""
-    labels = rows.sources[None].labels if None in rows.sources else None
+    source = rows.sources.get(None)
+    labels = None if source is None else source.labels
+    if source is not None and isinstance(labels, np.ndarray) and labels.dtype == np.bool_:
+        names = source.label_classes or []
+        right = [
+            {name for name, mark in zip(names, labels[row], strict=True) if mark} == set(one)
+            for row, one in zip(cast(list[int], there.tolist()), said.predicted, strict=True)
+            if isinstance(one, list)
+        ]
+        return (sum(right) / len(right), wilson_interval(sum(right), len(right)), None) if right else (None, None, None)
     pairs = [
         (labels[row], one)
         for row, one in zip(cast(list[int], there.tolist()), said.predicted, strict=True)

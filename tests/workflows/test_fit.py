@@ -6,6 +6,7 @@ import csv
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.stats import norm
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -15,7 +16,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from embedkit import FeatureTable, extract, fit, predict
+from embedkit import FeatureTable, extract, fit, open_source, predict
 from embedkit.errors import LabelsError, UntrustedModelError, UsageError
 from embedkit.evaluation import feature_rows as features
 from embedkit.probes import ESTIMATORS
@@ -128,3 +129,36 @@ def test_what_could_not_be_loaded_again_is_refused_before_anything_is_read(tmp_p
     for estimator in ("sklearn.isotonic.IsotonicRegression", FunctionTransformer(print)):
         with pytest.raises(UntrustedModelError, match="does not load"):
             fit(tmp_path / "nothing.h5", estimator=estimator, output=tmp_path / "model.skops")
+
+
+@pytest.mark.parametrize("estimator", ["logistic", "ridge", "sklearn.neighbors.KNeighborsClassifier"])
+def test_several_labels_an_image(tmp_path, estimator):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rows = []
+    for number in range(120):
+        marks = [number % 2 == 0, number % 3 == 0]
+        pixels = np.random.default_rng(number).integers(0, 60, (24, 24, 3), dtype=np.uint8)
+        pixels[..., 0] += np.uint8(150 * marks[0])
+        pixels[:12, :, 2] += np.uint8(150 * marks[1])
+        Image.fromarray(pixels).save(folder / f"{number:03}.png")
+        if number % 11 == 5:  # a wrong label, so that there is something to choose
+            marks = [not marks[0], True]
+        names = "|".join(name for name, mark in zip(("red", "sky"), marks, strict=True) if mark)
+        if names:
+            rows.append((f"{number:03}.png", names, "test" if number % 5 == 0 else "train"))
+    with (folder / "split.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("path", "label", "split"), *rows])
+    photos = open_source(folder / "split.csv", target_type="multilabel")
+    fitted = fit(photos, "pixels32", estimator=estimator, output=tmp_path / "m.skops", store=tmp_path / "store")
+    assert fitted.classes == ["red", "sky"]
+    predictions = predict(tmp_path / "m.skops", photos, store=tmp_path / "store", top=1)
+    expected = {path: set(names.split("|")) for path, names, _ in rows}
+    right = [set(one.predicted) == expected[one.path] for one in predictions.predictions]
+    assert sum(right) / len(right) > 0.7
+    assert predictions.accuracy == pytest.approx(sum(right) / len(right))
+    assert predictions.confusion is None
+    assert predictions.interval[0] < predictions.accuracy
+    assert "all of their labels and no other" in as_text(predictions)
+    assert load_result(predictions.save(tmp_path / "p.json")) == predictions
+    assert {guess.label for one in predictions.predictions for guess in one.top} <= {"red", "sky"}

@@ -282,6 +282,9 @@ TABLES: dict[str, Validator] = {
     "sklearn.preprocessing._label.LabelEncoder": nothing,
     "sklearn.preprocessing._label.MultiLabelBinarizer": nothing,
     "sklearn.random_projection.GaussianRandomProjection": fields({"components_": floats("c n")}),
+    "embedkit.estimators.label_sets.LabelSetClassifier": fields(
+        {"classes_": Field("U", ("k",)), "thresholds_": floats("k")}
+    ),
     "embedkit.estimators.linear_svc.LinearSVC": _LINEAR,
     "embedkit.estimators.linear_svc.LinearSVCPath": _LINEAR,
     "embedkit.estimators.logistic.LogisticRegression": _LINEAR,
