@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import cast
+from typing import Any, cast
 
 import click
 
 from embedkit_cli.help import Command
-from embedkit_cli.options import json_option, result_options, store_option, trust_pickle_option
+from embedkit_cli.options import json_option, result_options, source_options, store_option, trust_pickle_option
 from embedkit_cli.output import check_outputs, finish
 from embedkit_cli.progress import ProgressBar
 
@@ -34,6 +34,7 @@ from embedkit_cli.progress import ProgressBar
     "--top", metavar="K", type=click.IntRange(min=1), default=None, help="List the K likeliest classes of each image."
 )
 @result_options
+@source_options
 @trust_pickle_option
 @store_option
 @json_option
@@ -46,6 +47,10 @@ def command(
     top: int | None,
     page: str | None,
     force: bool,
+    label_column: str | None,
+    layout: str | None,
+    target_type: str | None,
+    image_column: str | None,
     trust_pickle: bool,
     store: str | None,
     as_json: bool,
@@ -58,13 +63,21 @@ def command(
     embedkit predict model.skops new_photos/
     embedkit predict model.skops new_photos/ -o predictions.csv
     embedkit predict model.skops new.csv
+    embedkit predict model.skops labelled.csv --target-type multilabel
     """
-    from embedkit import predict
+    from embedkit import open_source, predict
 
     check_outputs(output, page, force=force)
+    reading: dict[str, Any] = {
+        "label_column": label_column,
+        "layout": layout,
+        "target_type": target_type,
+        "image_column": image_column,
+    }
+    as_told = any(value is not None for value in reading.values())
     result = predict(
         model,
-        source,
+        open_source(source, **reading) if as_told else source,
         weights=_weights(weights),
         device=device,
         store=store,
