@@ -223,13 +223,14 @@ def find_duplicates(
     rows = rows[by_row].astype(np.intp)
     features = FeatureRows(table)
     random = np.random.default_rng(random_state)
-    architecture = table.spec.backbone.architecture
-    if architecture == _PIXELS:
+    architecture, width = table.spec.backbone.architecture, table.spec.backbone.width
+    by_pixels = architecture == _PIXELS and width == 3 * SIDE * SIDE
+    if by_pixels:
         compared, first, second, similarity = _by_pixels(table, features, rows, random, thorough)
     else:
         compared, first, second, similarity = _by_features(table, features, rows, random, thorough)
     return Duplicates(
-        source="pixels" if architecture == _PIXELS else f"features of {name or architecture}",
+        source="pixels" if by_pixels else f"features of {name or architecture}",
         fingerprint=table.spec.fingerprint,
         digests=digests,
         compared=_at(by_row[compared], len(rows)),

@@ -55,8 +55,10 @@ def test_further_metrics_are_those_of_the_scores(estimator, declared):
     result = quick(table_of(X, y, split=split.tolist() if declared else None), estimator, model="m").result
     expected = {"mean_per_class_accuracy", "macro_f1"} | RANKING
     assert set(result.metrics) == expected | (CALIBRATION if estimator not in ("svm", "ridge") else set())
-    for judged in result.metrics.values():
-        assert judged["interval"][0] <= judged["value"] <= judged["interval"][1]
+    for name, judged in result.metrics.items():
+        assert (judged["interval"] is None) == (name == "ece" or (name == "log_loss" and result.n_test < 100))
+        if judged["interval"] is not None:
+            assert judged["interval"][0] <= judged["value"] <= judged["interval"][1]
     json.dumps(result.to_dict(), allow_nan=False)
     if not declared:
         return
@@ -107,7 +109,7 @@ def test_metrics_that_would_hold_too_many_scores_are_left_out(monkeypatch):
 def test_marks_of_several_labels_are_those_of_the_estimator(estimator):
     random = np.random.default_rng(0)
     X = random.standard_normal((240, 6))
-    marks = X[:, :3] + 0.7 * random.standard_normal((240, 3)) > [0.0, 0.5, 1.0]
+    marks = X[:, :3] + 0.7 * random.standard_normal((240, 3)) > [0.0, 0.25, 0.5]
     found = quick(table_of(X, marks, classes=["p", "q", "r"], split=SPLIT * 80), estimator, model="m")
     features = X[2::3].astype(np.float32)
     for _, step in found.steps[:-1]:
@@ -164,7 +166,8 @@ def test_several_labels_are_one_logistic_regression_a_class_and_the_mean_of_thei
     assert found.result.value == pytest.approx(
         average_precision_score(marks[160:], found.predicted.scores, average="macro"), abs=1e-12
     )
-    assert found.result.interval[0] < found.result.value < found.result.interval[1]
+    least = int(min(marks[160:].sum(axis=0)))
+    assert found.result.interval is None if least < 20 else found.result.interval[0] < found.result.value
     assert 0.5 < quick(table_of(X, marks, classes=["p", "q", "r"]), "ridge", model="m").result.value < 1
 
 
