@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from embedkit import estimators as ours
 from embedkit.errors import LabelsError, SplitError, UsageError
 from embedkit.evaluation.splits import make_splits
 from embedkit.probes import ESTIMATORS, quick
@@ -285,9 +286,32 @@ def test_perfect_and_hopeless_values_have_finite_intervals():
     assert result.metrics["pearson"]["value"] <= 0.3
 
 
+@pytest.mark.parametrize(("estimator", "loss"), [("logistic", "log"), ("svm", "hinge")])
+def test_of_equal_accuracies_the_least_loss_is_taken(estimator, loss):
+    X, y = blobs(rows=30, classes="abc", spread=1.1, seed=3)
+    table = table_of(X, y, split=SPLIT * 30)
+    result = quick(table, estimator, model="m").result
+    best = max(one.score for one in result.candidates)
+    equals = [one.params["C"] for one in result.candidates if one.score == best]
+    assert len(equals) > 1
+    [split] = make_splits(table.y, table.split)
+    X = X.astype(np.float32)
+    losses = []
+    for C in equals:
+        model = {"log": ours.LogisticRegression, "hinge": ours.LinearSVC}[loss](C, standardize=True)
+        model.fit(X[split.fit], y[split.fit])
+        truth = y[split.select][:, None] == model.classes_
+        if loss == "log":
+            losses.append(-np.log(model.predict_proba(X[split.select])[truth]).mean())
+        else:
+            margins = np.where(truth, 1, -1) * model.decision_function(X[split.select])
+            losses.append(np.square(np.maximum(0, 1 - margins)).sum(axis=1).mean())
+    assert result.params["C"] == pytest.approx(equals[int(np.argmin(losses))])
+
+
 def test_chosen_at_the_end_of_the_grid_is_marked():
     X, y = blobs(rows=12, spread=0.001)
-    assert quick(table_of(X, y), "logistic", model="m").result.at_edge  # the most regularised of equals
+    assert quick(table_of(X, y), "logistic", model="m").result.at_edge
     X, y = blobs(rows=40)
     assert not quick(table_of(X, y), "logistic", model="m").result.at_edge
 

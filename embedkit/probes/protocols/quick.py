@@ -1,7 +1,7 @@
 """The ``quick`` protocol, embedkit's default: standardise, choose one hyper-parameter, refit, report on unseen rows.
 
-    choose   the value with the best score on the selection rows, fitted on the other training rows; of equal values the
-             most regularised
+    choose   the value with the best score on the selection rows, fitted on the other training rows; of equal values
+             that of the least loss on these rows (logistic, svm; docs/design/007), else the most regularised
     refit    with that value on all training rows
     report   the score on the test rows with its 95 % interval: accuracy of classes, R2 of values, mean average
              precision of several labels a row; beside it every other metric that the predictions allow
