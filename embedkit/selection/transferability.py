@@ -245,5 +245,5 @@ def parc(X: npt.ArrayLike, y: Labels, *, most_rows: int = 2000, seed: int = 0) -
     same = classes[pairs[0]] == classes[pairs[1]]
     if np.ptp(of_features) == 0 or same.all() or not same.any():
         return 0.0
-    # Labels as 0 and 1 correlate by 1 within a class, and by one other number between classes: ranks are all that counts
+    # Labels as 0 and 1 correlate by 1 within a class, by one other number between classes: ranks are all that counts.
     return float(cast(Any, scipy.stats).spearmanr(of_features, same).statistic)
