@@ -1,6 +1,6 @@
 # The environment at hand where it has the tools of `pip install '.[test]'`, else one of our own.
 PYTHON ?= $(shell python3 -c 'import ruff, pyright, importlinter, pytest' 2>/dev/null && echo python3 || echo .venv/bin/python)
-ENVIRONMENT := $(filter .venv/%, $(PYTHON))
+ENVIRONMENT := $(if $(filter .venv/%, $(PYTHON)),.venv/installed)
 
 .PHONY: help lint format test check faults fuzz pages
 
@@ -35,7 +35,8 @@ pages: $(ENVIRONMENT) ## the pages of two real data sets, for the documentation 
 fuzz: $(ENVIRONMENT) ## 40,000 changed files of every kind that is read, and what becomes of them (about half an hour)
 	$(PYTHON) -m benchmarks.fuzz
 
-.venv/bin/python: pyproject.toml
+# A file of its own says that it is whole: what an interrupted installation has brought in stays, and the next goes on.
+.venv/installed: pyproject.toml
 	python3 -m venv .venv
-	.venv/bin/pip install --quiet '.[test]'
+	.venv/bin/pip install --quiet --editable '.[test]'
 	touch $@
