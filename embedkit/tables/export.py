@@ -146,7 +146,7 @@ def _cut(batches: Iterable[npt.NDArray[np.float32]], rows: int) -> Generator[tup
             piece = batch[: rows - position % rows]
             yield position // rows, piece
             position += len(piece)
-            batch = batch[len(piece) :]  # noqa: PLW2901
+            batch = batch[len(piece) :]
 
 
 def join(sources: Sequence[Source], *, verify: Verify = "first") -> FeatureTable:
