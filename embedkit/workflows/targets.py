@@ -111,11 +111,14 @@ def is_feature_file(target: Any) -> bool:
         return False
 
 
-def open_target(target: Any, *, label_column: str | None = None) -> Target:
-    """Open a feature file or a source of images, and take labels from a column of it."""
+def open_target(target: Any, *, label_column: str | None = None, recorded: bool = False) -> Target:
+    """Open a feature file or a source of images, and take labels from a column of it.
+
+    One that is only `recorded` in a file is not named by the user: of URLs, what data may name is followed.
+    """
     if is_feature_file(target):
         return Target(name=str(target), table=FeatureTable.open(target, label_column=label_column))
-    images = open_source(target, label_column=label_column)
+    images = open_source(target, label_column=label_column, recorded=recorded)
     return Target(name=images.name, images=images)
 
 
