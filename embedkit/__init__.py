@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from embedkit import plot
+    from embedkit.adaptation import FineTunedClassifier, TuningSettings
     from embedkit.backbones import (
         FeatureRequest,
         ListedModel,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         Explanations,
         ExtractResult,
         FeatureDiff,
+        FineTuneReport,
         FitResult,
         Forecast,
         PlanResult,
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     from embedkit.workflows.export_model import export_model
     from embedkit.workflows.extract import extract
     from embedkit.workflows.extract_several import extract_several
+    from embedkit.workflows.finetune import finetune
     from embedkit.workflows.fit import fit
     from embedkit.workflows.forecast import forecast
     from embedkit.workflows.pages import write_page
@@ -84,6 +87,8 @@ else:
         "FeatureSpec": "embedkit.specs",
         "FeatureStore": "embedkit.store",
         "FeatureTable": "embedkit.tables",
+        "FineTuneReport": "embedkit.results",
+        "FineTunedClassifier": "embedkit.adaptation",
         "FitResult": "embedkit.results",
         "Forecast": "embedkit.results",
         "ImageSource": "embedkit.images",
@@ -100,6 +105,7 @@ else:
         "ProbeResult": "embedkit.results",
         "SearchResult": "embedkit.results",
         "Tick": "embedkit.extraction",
+        "TuningSettings": "embedkit.adaptation",
         "audit": "embedkit.workflows.audit",
         "compare": "embedkit.workflows.compare",
         "curve": "embedkit.workflows.curve",
@@ -116,6 +122,7 @@ else:
         "extract_unit": "embedkit.workflows.plans",
         "extraction_status": "embedkit.workflows.plans",
         "forecast": "embedkit.workflows.forecast",
+        "finetune": "embedkit.workflows.finetune",
         "fit": "embedkit.workflows.fit",
         "info": "embedkit.tables",
         "list_models": "embedkit.backbones",
@@ -161,6 +168,8 @@ __all__ = [
     "FeatureSpec",
     "FeatureStore",
     "FeatureTable",
+    "FineTuneReport",
+    "FineTunedClassifier",
     "FitResult",
     "Forecast",
     "ImageEmbedder",
@@ -177,6 +186,7 @@ __all__ = [
     "ProbeResult",
     "SearchResult",
     "Tick",
+    "TuningSettings",
     "audit",
     "compare",
     "curve",
@@ -192,6 +202,7 @@ __all__ = [
     "extract_several",
     "extract_unit",
     "extraction_status",
+    "finetune",
     "fit",
     "forecast",
     "info",

@@ -42,6 +42,7 @@
     ├── ProbeError (ValueError)                     features on which the question asked has no answer
     │   ├── LabelsError                             labels missing, or of one class only
     │   └── SplitError                              no usable train and test split
+    ├── AdaptationError (ValueError)                a backbone that cannot be tuned as asked, or tuning that diverges
     ├── ResultFileError (ValueError)                a saved result that cannot be read: damaged, newer, or none
     └── ModelFileError
         ├── ModelFileNotFoundError (FileNotFoundError)
@@ -232,6 +233,10 @@ class LabelsError(ProbeError):
 
 class SplitError(ProbeError):
     """There is no usable train and test split."""
+
+
+class AdaptationError(EmbedkitError, ValueError):
+    """A backbone cannot be tuned as asked, or tuning came to nothing."""
 
 
 class ResultFileError(EmbedkitError, ValueError):

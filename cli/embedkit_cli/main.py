@@ -38,6 +38,7 @@ _COMMANDS = {
     "audit": "embedkit_cli.audit",
     "search": "embedkit_cli.search",
     "explain": "embedkit_cli.explain",
+    "finetune": "embedkit_cli.finetune",
     "report": "embedkit_cli.report",
     "info": "embedkit_cli.info",
     "store": "embedkit_cli.store",

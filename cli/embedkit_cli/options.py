@@ -75,7 +75,7 @@ _BACKBONE_OPTIONS = [
     ),
     click.option(
         "--pool",
-        type=click.Choice(["auto", "avg", "cls", "cls+avg", "max", "gem"]),
+        type=click.Choice(["auto", "avg", "cls", "cls+avg", "max", "gem", "map"]),
         default="auto",
         show_default=True,
         help="How a layer becomes one vector.",

@@ -106,6 +106,11 @@ def final_split(y: Labels, groups: Sequence[str] | None, rows: Rows, *, random_s
     return Split(fit=rest, select=part, test=part[:0], selected_on="", reported_on="")
 
 
+def validation_rows(names: Sequence[str]) -> Rows:
+    """Return the rows of a declared validation split, also of one that lacks a class."""
+    return np.flatnonzero([name.lower() in _VALIDATION for name in names])
+
+
 def strata_of(y: Labels) -> npt.NDArray[np.str_]:
     """Return what each row is stratified by: its class, the rarest of its classes, or nothing."""
     if y.ndim == 2:

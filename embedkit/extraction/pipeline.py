@@ -131,7 +131,7 @@ def prepare(identified: Identified, recipes: Iterable[Recipe]) -> dict[Recipe, P
             if found is None:
                 found = _decode(identified.image, recipe.decode, preprocessor)
                 decoded.append(found)
-            prepared[recipe] = preprocessor(found.rgb)
+            prepared[recipe] = preprocessor(found.rgb, identified.digest)
         except ImageError as error:
             prepared[recipe] = error
     return prepared
