@@ -149,6 +149,7 @@ CLASSIFIERS: list[Any] = [
     own.NearestClassMean(),
     own.StreamingLDA(shrinkage=0.5),
     own.StreamingRidgeClassifier(),
+    own.StreamingRidgeClassifier(by_class=True),
 ]
 REGRESSORS: list[Any] = [
     ARDRegression(),
