@@ -41,6 +41,8 @@ if TYPE_CHECKING:
         ProbeReport,
         ProbeResult,
         SearchResult,
+        StatisticsFit,
+        StatisticsResult,
         load_result,
     )
     from embedkit.specs import FeatureSpec
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from embedkit.workflows.extract import extract
     from embedkit.workflows.extract_several import extract_several
     from embedkit.workflows.fit import fit
+    from embedkit.workflows.fit_statistics import fit_statistics
     from embedkit.workflows.forecast import forecast
     from embedkit.workflows.pages import write_page
     from embedkit.workflows.plans import (
@@ -69,6 +72,7 @@ if TYPE_CHECKING:
     from embedkit.workflows.probe import probe
     from embedkit.workflows.search import search
     from embedkit.workflows.slurm import slurm_script
+    from embedkit.workflows.stats import stats
 else:
     _HOMES = {
         "AuditResult": "embedkit.results",
@@ -99,6 +103,8 @@ else:
         "ProbeReport": "embedkit.results",
         "ProbeResult": "embedkit.results",
         "SearchResult": "embedkit.results",
+        "StatisticsFit": "embedkit.results",
+        "StatisticsResult": "embedkit.results",
         "Tick": "embedkit.extraction",
         "audit": "embedkit.workflows.audit",
         "compare": "embedkit.workflows.compare",
@@ -117,6 +123,7 @@ else:
         "extraction_status": "embedkit.workflows.plans",
         "forecast": "embedkit.workflows.forecast",
         "fit": "embedkit.workflows.fit",
+        "fit_statistics": "embedkit.workflows.fit_statistics",
         "info": "embedkit.tables",
         "list_models": "embedkit.backbones",
         "load_model": "embedkit.persistence",
@@ -131,6 +138,7 @@ else:
         "shortlist": "embedkit.backbones",
         "shortlist_source": "embedkit.backbones",
         "slurm_script": "embedkit.workflows.slurm",
+        "stats": "embedkit.workflows.stats",
         "write_page": "embedkit.workflows.pages",
     }
 
@@ -176,6 +184,8 @@ __all__ = [
     "ProbeReport",
     "ProbeResult",
     "SearchResult",
+    "StatisticsFit",
+    "StatisticsResult",
     "Tick",
     "audit",
     "compare",
@@ -193,6 +203,7 @@ __all__ = [
     "extract_unit",
     "extraction_status",
     "fit",
+    "fit_statistics",
     "forecast",
     "info",
     "list_models",
@@ -209,5 +220,6 @@ __all__ = [
     "shortlist",
     "shortlist_source",
     "slurm_script",
+    "stats",
     "write_page",
 ]

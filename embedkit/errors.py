@@ -43,6 +43,7 @@
     │   ├── LabelsError                             labels missing, or of one class only
     │   └── SplitError                              no usable train and test split
     ├── ResultFileError (ValueError)                a saved result that cannot be read: damaged, newer, or none
+    ├── StatisticsFileError (ValueError)            statistics of a site that cannot be read or are none
     └── ModelFileError
         ├── ModelFileNotFoundError (FileNotFoundError)
         ├── ModelFileFormatError (ValueError)
@@ -236,6 +237,10 @@ class SplitError(ProbeError):
 
 class ResultFileError(EmbedkitError, ValueError):
     """A saved result cannot be read: it is damaged, of a newer schema, or no result at all."""
+
+
+class StatisticsFileError(EmbedkitError, ValueError):
+    """The statistics of a site cannot be read: the file is damaged, newer, made up, or none of its kind."""
 
 
 class ModelFileError(EmbedkitError):

@@ -11,6 +11,7 @@ from embedkit.estimators.logistic import LogisticRegression
 from embedkit.estimators.logistic_path import LogisticRegressionPath
 from embedkit.estimators.nearest_rows import PART_ROWS, NearestRows, nearest_in_parts, require_finite
 from embedkit.estimators.neighbors import KNeighborsClassifier, NearestClassMean
+from embedkit.estimators.scaled_statistics import standardised
 from embedkit.estimators.streaming_lda import StreamingLDA
 from embedkit.estimators.streaming_pca import StreamingPCA
 from embedkit.estimators.streaming_ridge import StreamingRidge, StreamingRidgeClassifier
@@ -41,4 +42,5 @@ __all__ = [
     "nearest_in_parts",
     "release_pages",
     "require_finite",
+    "standardised",
 ]

@@ -106,6 +106,11 @@ def final_split(y: Labels, groups: Sequence[str] | None, rows: Rows, *, random_s
     return Split(fit=rest, select=part, test=part[:0], selected_on="", reported_on="")
 
 
+def is_test(split: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Whether each row is in a test split, which nothing is fitted on: ndarray of shape (n_rows,)."""
+    return np.array([name.lower() in _TEST for name in split], dtype=np.bool_)
+
+
 def strata_of(y: Labels) -> npt.NDArray[np.str_]:
     """Return what each row is stratified by: its class, the rarest of its classes, or nothing."""
     if y.ndim == 2:
