@@ -5,6 +5,7 @@ Layer: imports scikit-learn, SciPy, NumPy, and of embedkit only errors and compa
 
 from embedkit.estimators.array_api import device_for, fit_on, fit_transform_on
 from embedkit.estimators.arrays import release_pages
+from embedkit.estimators.conformal import ConformalClassifier
 from embedkit.estimators.label_sets import LabelSetClassifier
 from embedkit.estimators.linear_svc import LinearSVC, LinearSVCPath
 from embedkit.estimators.logistic import LogisticRegression
@@ -17,8 +18,10 @@ from embedkit.estimators.streaming_pca import StreamingPCA
 from embedkit.estimators.streaming_ridge import StreamingRidge, StreamingRidgeClassifier
 from embedkit.estimators.sufficient_statistics import SufficientStatistics
 from embedkit.estimators.transformers import SignedPower, ViewAverage, fuse
+from embedkit.estimators.unknowns import UnknownDetector
 
 __all__ = [
+    "ConformalClassifier",
     "KNeighborsClassifier",
     "LabelSetClassifier",
     "LinearSVC",
@@ -34,6 +37,7 @@ __all__ = [
     "StreamingRidge",
     "StreamingRidgeClassifier",
     "SufficientStatistics",
+    "UnknownDetector",
     "ViewAverage",
     "device_for",
     "fit_on",
