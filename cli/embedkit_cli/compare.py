@@ -14,6 +14,7 @@ from embedkit_cli.grids import ESTIMATORS, param_option
 from embedkit_cli.help import Command
 from embedkit_cli.options import (
     backbone_options,
+    drop_option,
     evaluation_options,
     pairs_option,
     protocol_options,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     help="Write the results to .json, .csv or .md, and print nothing but what --json asks for.",
 )
 @result_options
+@drop_option
 @target_options
 def command(
     targets: tuple[str, ...],
@@ -76,6 +78,7 @@ def command(
     pairs: str | None,
     force: bool,
     label_column: str | None,
+    drop_unlabelled: bool,
     store: str | None,
     as_json: bool,
     **backbone: Any,
@@ -111,6 +114,7 @@ def command(
         floors=not no_floors,
         pairs=pairs is not None,
         label_column=label_column,
+        drop_unlabelled=drop_unlabelled,
         store=store,
         progress=ProgressBar(),
         chosen=_say_candidates,

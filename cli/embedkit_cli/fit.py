@@ -10,6 +10,7 @@ from embedkit_cli.grids import ESTIMATORS, param_option
 from embedkit_cli.help import Command
 from embedkit_cli.options import (
     backbone_options,
+    drop_option,
     estimator_device_option,
     read_options,
     requests_beside,
@@ -40,6 +41,7 @@ from embedkit_cli.progress import ProgressBar
     "--result", "record", type=click.Path(), metavar="R.json", help="Save the result, with each row's outcome."
 )
 @result_options
+@drop_option
 @read_options
 def command(
     targets: tuple[str, ...],
@@ -54,6 +56,7 @@ def command(
     page: str | None,
     force: bool,
     label_column: str | None,
+    drop_unlabelled: bool,
     layout: str | None,
     target_type: str | None,
     image_column: str | None,
@@ -89,6 +92,7 @@ def command(
         folds=folds,
         force=force,
         label_column=label_column,
+        drop_unlabelled=drop_unlabelled,
         store=store,
         device=estimator_device,
         calibrate=calibrate,

@@ -130,7 +130,10 @@ def _require_labels(y: Labels) -> None:
         return
     missing = int(np.count_nonzero(np.isnan(cast(Any, y)) if y.dtype.kind == "f" else y == ""))
     if missing:
-        raise LabelsError(f"{missing} of {len(y)} rows have no label; give every image one, or leave those out")
+        raise LabelsError(
+            f"{missing} of {len(y)} rows have no label; give every image one, or leave "
+            "those out (drop_unlabelled=True, --drop-unlabelled)"
+        )
     if y.dtype.kind == "f":
         if not np.isfinite(cast(Any, y)).all():
             raise LabelsError("some labels are infinite, expected finite values; correct them, or leave those out")
