@@ -43,6 +43,8 @@ if TYPE_CHECKING:
         ProbeReport,
         ProbeResult,
         SearchResult,
+        StatisticsFit,
+        StatisticsResult,
         load_result,
     )
     from embedkit.specs import FeatureSpec
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from embedkit.workflows.extract_several import extract_several
     from embedkit.workflows.finetune import finetune
     from embedkit.workflows.fit import fit
+    from embedkit.workflows.fit_statistics import fit_statistics
     from embedkit.workflows.forecast import forecast
     from embedkit.workflows.pages import write_page
     from embedkit.workflows.plans import (
@@ -72,6 +75,7 @@ if TYPE_CHECKING:
     from embedkit.workflows.probe import probe
     from embedkit.workflows.search import search
     from embedkit.workflows.slurm import slurm_script
+    from embedkit.workflows.stats import stats
 else:
     _HOMES = {
         "AuditResult": "embedkit.results",
@@ -104,6 +108,8 @@ else:
         "ProbeReport": "embedkit.results",
         "ProbeResult": "embedkit.results",
         "SearchResult": "embedkit.results",
+        "StatisticsFit": "embedkit.results",
+        "StatisticsResult": "embedkit.results",
         "Tick": "embedkit.extraction",
         "TuningSettings": "embedkit.adaptation",
         "audit": "embedkit.workflows.audit",
@@ -124,6 +130,7 @@ else:
         "forecast": "embedkit.workflows.forecast",
         "finetune": "embedkit.workflows.finetune",
         "fit": "embedkit.workflows.fit",
+        "fit_statistics": "embedkit.workflows.fit_statistics",
         "info": "embedkit.tables",
         "list_models": "embedkit.backbones",
         "load_model": "embedkit.persistence",
@@ -138,6 +145,7 @@ else:
         "shortlist": "embedkit.backbones",
         "shortlist_source": "embedkit.backbones",
         "slurm_script": "embedkit.workflows.slurm",
+        "stats": "embedkit.workflows.stats",
         "write_page": "embedkit.workflows.pages",
     }
 
@@ -185,6 +193,8 @@ __all__ = [
     "ProbeReport",
     "ProbeResult",
     "SearchResult",
+    "StatisticsFit",
+    "StatisticsResult",
     "Tick",
     "TuningSettings",
     "audit",
@@ -204,6 +214,7 @@ __all__ = [
     "extraction_status",
     "finetune",
     "fit",
+    "fit_statistics",
     "forecast",
     "info",
     "list_models",
@@ -220,5 +231,6 @@ __all__ = [
     "shortlist",
     "shortlist_source",
     "slurm_script",
+    "stats",
     "write_page",
 ]

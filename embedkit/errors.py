@@ -44,6 +44,7 @@
     │   └── SplitError                              no usable train and test split
     ├── AdaptationError (ValueError)                a backbone that cannot be tuned as asked, or tuning that diverges
     ├── ResultFileError (ValueError)                a saved result that cannot be read: damaged, newer, or none
+    ├── StatisticsFileError (ValueError)            statistics of a site that cannot be read or are none
     └── ModelFileError
         ├── ModelFileNotFoundError (FileNotFoundError)
         ├── ModelFileFormatError (ValueError)
@@ -241,6 +242,10 @@ class AdaptationError(EmbedkitError, ValueError):
 
 class ResultFileError(EmbedkitError, ValueError):
     """A saved result cannot be read: it is damaged, of a newer schema, or no result at all."""
+
+
+class StatisticsFileError(EmbedkitError, ValueError):
+    """The statistics of a site cannot be read: the file is damaged, newer, made up, or none of its kind."""
 
 
 class ModelFileError(EmbedkitError):

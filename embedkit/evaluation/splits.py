@@ -111,6 +111,11 @@ def validation_rows(names: Sequence[str]) -> Rows:
     return np.flatnonzero([name.lower() in _VALIDATION for name in names])
 
 
+def is_test(split: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Whether each row is in a test split, which nothing is fitted on: ndarray of shape (n_rows,)."""
+    return np.array([name.lower() in _TEST for name in split], dtype=np.bool_)
+
+
 def strata_of(y: Labels) -> npt.NDArray[np.str_]:
     """Return what each row is stratified by: its class, the rarest of its classes, or nothing."""
     if y.ndim == 2:
