@@ -66,8 +66,9 @@ class EmbedkitError(Exception):
     """Base of every error that embedkit raises on purpose."""
 
     def __str__(self) -> str:
-        # KeyError and OSError format their arguments in ways of their own; a message is shown as written.
-        return str(self.args[0]) if self.args else ""
+        # KeyError and OSError format their arguments in ways of their own; a message is shown as written, on one line
+        # also where it repeats what a library said on several.
+        return " ".join(map(str.strip, str(self.args[0]).splitlines())) if self.args else ""
 
 
 class UsageError(EmbedkitError, ValueError):
