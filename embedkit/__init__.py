@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         FineTuneReport,
         FitResult,
         Forecast,
+        FusionReport,
         PlanResult,
         PlanStatus,
         Predictions,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from embedkit.workflows.finetune import finetune
     from embedkit.workflows.fit import fit
     from embedkit.workflows.forecast import forecast
+    from embedkit.workflows.fuse import fuse
     from embedkit.workflows.pages import write_page
     from embedkit.workflows.plans import (
         extract_planned,
@@ -91,6 +93,7 @@ else:
         "FineTunedClassifier": "embedkit.adaptation",
         "FitResult": "embedkit.results",
         "Forecast": "embedkit.results",
+        "FusionReport": "embedkit.results",
         "ImageSource": "embedkit.images",
         "ImageEmbedder": "embedkit.embedder",
         "ListedModel": "embedkit.backbones",
@@ -124,6 +127,7 @@ else:
         "forecast": "embedkit.workflows.forecast",
         "finetune": "embedkit.workflows.finetune",
         "fit": "embedkit.workflows.fit",
+        "fuse": "embedkit.workflows.fuse",
         "info": "embedkit.tables",
         "list_models": "embedkit.backbones",
         "load_model": "embedkit.persistence",
@@ -172,6 +176,7 @@ __all__ = [
     "FineTunedClassifier",
     "FitResult",
     "Forecast",
+    "FusionReport",
     "ImageEmbedder",
     "ImageSource",
     "ListedModel",
@@ -205,6 +210,7 @@ __all__ = [
     "finetune",
     "fit",
     "forecast",
+    "fuse",
     "info",
     "list_models",
     "load_model",
