@@ -44,6 +44,8 @@ if TYPE_CHECKING:
         ProbeReport,
         ProbeResult,
         SearchResult,
+        StatisticsFit,
+        StatisticsResult,
         load_result,
     )
     from embedkit.specs import FeatureSpec
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from embedkit.workflows.extract_several import extract_several
     from embedkit.workflows.finetune import finetune
     from embedkit.workflows.fit import fit
+    from embedkit.workflows.fit_statistics import fit_statistics
     from embedkit.workflows.forecast import forecast
     from embedkit.workflows.fuse import fuse
     from embedkit.workflows.pages import write_page
@@ -74,6 +77,7 @@ if TYPE_CHECKING:
     from embedkit.workflows.probe import probe
     from embedkit.workflows.search import search
     from embedkit.workflows.slurm import slurm_script
+    from embedkit.workflows.stats import stats
 else:
     _HOMES = {
         "AuditResult": "embedkit.results",
@@ -107,6 +111,8 @@ else:
         "ProbeReport": "embedkit.results",
         "ProbeResult": "embedkit.results",
         "SearchResult": "embedkit.results",
+        "StatisticsFit": "embedkit.results",
+        "StatisticsResult": "embedkit.results",
         "Tick": "embedkit.extraction",
         "TuningSettings": "embedkit.adaptation",
         "audit": "embedkit.workflows.audit",
@@ -128,6 +134,7 @@ else:
         "finetune": "embedkit.workflows.finetune",
         "fit": "embedkit.workflows.fit",
         "fuse": "embedkit.workflows.fuse",
+        "fit_statistics": "embedkit.workflows.fit_statistics",
         "info": "embedkit.tables",
         "list_models": "embedkit.backbones",
         "load_model": "embedkit.persistence",
@@ -142,6 +149,7 @@ else:
         "shortlist": "embedkit.backbones",
         "shortlist_source": "embedkit.backbones",
         "slurm_script": "embedkit.workflows.slurm",
+        "stats": "embedkit.workflows.stats",
         "write_page": "embedkit.workflows.pages",
     }
 
@@ -190,6 +198,8 @@ __all__ = [
     "ProbeReport",
     "ProbeResult",
     "SearchResult",
+    "StatisticsFit",
+    "StatisticsResult",
     "Tick",
     "TuningSettings",
     "audit",
@@ -209,6 +219,7 @@ __all__ = [
     "extraction_status",
     "finetune",
     "fit",
+    "fit_statistics",
     "forecast",
     "fuse",
     "info",
@@ -226,5 +237,6 @@ __all__ = [
     "shortlist",
     "shortlist_source",
     "slurm_script",
+    "stats",
     "write_page",
 ]

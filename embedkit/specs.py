@@ -175,13 +175,15 @@ class FeatureSpec:
             A field is missing or unknown: the record was written by another version of embedkit, or by hand.
         """
         try:
-            return cls(
+            made = cls(
                 backbone=BackboneSpec(**_with_tuples(record["backbone"], "layer", "pool", "blocks")),
                 preprocess=PreprocessSpec(**_with_tuples(record["preprocess"], "input_size", "mean", "std")),
                 decode=DecodeSpec(**record["decode"]),
                 **{name: value for name, value in record.items() if name not in _PARTS},
             )
-        except (KeyError, TypeError, AttributeError) as error:
+            canonical_json(_as_dict(made))  # what has no fingerprint is no spec
+            return made
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(
                 f"not a feature spec of format {FORMAT_VERSION}: {error}; it was written by another version of embedkit"
             ) from error

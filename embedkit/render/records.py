@@ -23,6 +23,7 @@ from embedkit.render.numbers import (
     value_text,
 )
 from embedkit.render.sentences import best_by_test, recommendation, sentence
+from embedkit.render.statistics import statistics_fit_lines, statistics_lines
 from embedkit.results import (
     AuditResult,
     Comparison,
@@ -42,6 +43,8 @@ from embedkit.results import (
     ProbeReport,
     Record,
     SearchResult,
+    StatisticsFit,
+    StatisticsResult,
     UnitStatus,
 )
 from embedkit.text import printable
@@ -92,6 +95,10 @@ def as_text(record: Record) -> str:
             lines = ladder_lines(record)
         case FusionReport():
             lines = fusion_lines(record)
+        case StatisticsResult():
+            lines = statistics_lines(record)
+        case StatisticsFit():
+            lines = statistics_fit_lines(record)
         case FeatureDiff():
             lines = difference_lines(record)
         case _:

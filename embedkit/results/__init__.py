@@ -18,6 +18,7 @@ from embedkit.results.probe import Candidate, Param, ProbeReport, ProbeResult, r
 from embedkit.results.record import Origin, Record, Skipped, Unavailable, html_table
 from embedkit.results.rows import Rows
 from embedkit.results.search import Hit, Hits, SearchResult
+from embedkit.results.statistics import Site, StatisticsFit, StatisticsResult
 from embedkit.results.views import EmbeddingMap, ImagePair, NearestTrained
 
 __all__ = [
@@ -70,10 +71,13 @@ __all__ = [
     "Rows",
     "SearchResult",
     "SelfCheck",
+    "Site",
     "Skipped",
     "Stage",
     "Stages",
     "Standing",
+    "StatisticsFit",
+    "StatisticsResult",
     "Unavailable",
     "UnitStatus",
     "as_packed",

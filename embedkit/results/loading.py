@@ -26,6 +26,7 @@ from embedkit.results.plain import MOST_BYTES
 from embedkit.results.probe import ProbeReport
 from embedkit.results.record import Record
 from embedkit.results.search import SearchResult
+from embedkit.results.statistics import StatisticsFit, StatisticsResult
 
 _RECORDS: tuple[type[Record], ...] = (
     AuditResult,
@@ -44,6 +45,8 @@ _RECORDS: tuple[type[Record], ...] = (
     Predictions,
     ProbeReport,
     SearchResult,
+    StatisticsFit,
+    StatisticsResult,
 )
 
 
