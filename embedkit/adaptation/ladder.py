@@ -164,7 +164,7 @@ def climb_ladder(
             tail = Tail(network)
             reads = {depth: functools.partial(maps.read, depth) for depth in chosen.depths}
             of, views = " ".join(map(maps.fingerprint, chosen.depths)), chosen.views
-        folder = store.memo_folder / f"finetune-{_short(of, problem, chosen)}"
+        folder = store.memo_folder / f"finetune-{_short(of, problem)}"
         tuned = steps.climb(
             rung,
             tail,
@@ -280,7 +280,7 @@ def _cached(
     return maps
 
 
-def _short(of: str, problem: Problem, settings: TuningSettings) -> str:
-    said = {name: getattr(settings, name) for name in TuningSettings.__slots__}
+def _short(of: str, problem: Problem) -> str:
+    """Name what is tuned, not how: a run of more epochs takes up the trials of another."""
     rows = [problem.y.tolist(), problem.fit.tolist(), problem.select.tolist(), problem.beside.tolist()]
-    return hashlib.sha256(canonical_json([of, said, rows]).encode()).hexdigest()[:16]
+    return hashlib.sha256(canonical_json([of, rows]).encode()).hexdigest()[:16]

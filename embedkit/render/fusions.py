@@ -14,7 +14,7 @@ _SIGNIFICANT = 0.05
 
 def fusion_lines(report: FusionReport) -> list[str]:
     """Write a row a backbone and a way, and whether fusing gains anything."""
-    best = report.singles[report.best]
+    best = next(one for one in report.singles if one.model == report.best)
     rows = [[*_cells(one), "", ""] for one in report.singles]
     rows += [
         [*_cells(one), f"{100 * gain.difference:+.1f}", p_number(gain.p)]

@@ -40,8 +40,8 @@ class FusionReport(Record):
         Logistic regression on the features of each backbone, in the order given.
     fused : list of ProbeResult
         One a way; ``estimator`` is the way.
-    best : int
-        The place in `singles` of the one that is best on the validation rows: what the fusions are compared with.
+    best : str
+        The model that is best on the validation rows: what the fusions are compared with.
     gains : list of Gain
         One a way.
     """
@@ -50,20 +50,14 @@ class FusionReport(Record):
 
     singles: list[ProbeResult]
     fused: list[ProbeResult]
-    best: int
+    best: str
     gains: list[Gain]
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.best < len(self.singles):
-            raise ValueError(f"single backbone {self.best} is the best, and there are {len(self.singles)}")
-        if len(self.gains) != len(self.fused):
-            raise ValueError(f"{len(self.fused)} fusions have {len(self.gains)} gains")
 
     def table(self) -> list[dict[str, Any]]:
         """Return one row a backbone and a way."""
-        alone = [{**one.summary(), "difference": None, "p": None} for one in self.singles]
-        together = [
-            {**one.summary(), "difference": gain.difference, "p": gain.p}
-            for one, gain in zip(self.fused, self.gains, strict=True)
-        ]
-        return alone + together
+        gains = {gain.way: (gain.difference, gain.p) for gain in self.gains}
+        found: list[dict[str, Any]] = []
+        for one in (*self.singles, *self.fused):
+            difference, p = gains.get(one.estimator, (None, None))
+            found.append({**one.summary(), "difference": difference, "p": p})
+        return found

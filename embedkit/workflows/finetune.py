@@ -87,7 +87,7 @@ def finetune(
     Examples
     --------
     >>> report = finetune("photos/", "vit_tiny_patch16_224", output="tuned.safetensors")  # doctest: +SKIP
-    >>> report.rungs[report.recommended].rung  # doctest: +SKIP
+    >>> report.recommended  # doctest: +SKIP
     'cached'
     """
     from embedkit.adaptation import Problem, TuningSettings, climb_ladder, write_weights
@@ -146,7 +146,7 @@ def finetune(
     data = data_name(named)
     return FineTuneReport(
         rungs=rungs,
-        recommended=max(range(len(rungs)), key=lambda place: (rungs[place].validation, -place)),
+        recommended=max(rungs, key=lambda one: one.validation).rung,  # of equals the cheapest
         output=written,
         model=named.name,
         data=data,

@@ -111,7 +111,7 @@ def fuse(
     return FusionReport(
         singles=[dataclasses.replace(run.result, data=data) for run in singles],
         fused=[_without_fingerprint(run.result, data) for run in fused],
-        best=best,
+        best=named[best].name,
         gains=[
             Gain(way=way, difference=test.difference, p=float(p))
             for way, test, p in zip(asked, tests, corrected, strict=True)
