@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         FineTuneReport,
         FitResult,
         Forecast,
+        FusionReport,
         PlanResult,
         PlanStatus,
         Predictions,
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from embedkit.workflows.fit import fit
     from embedkit.workflows.fit_statistics import fit_statistics
     from embedkit.workflows.forecast import forecast
+    from embedkit.workflows.fuse import fuse
     from embedkit.workflows.pages import write_page
     from embedkit.workflows.plans import (
         extract_planned,
@@ -95,6 +97,7 @@ else:
         "FineTunedClassifier": "embedkit.adaptation",
         "FitResult": "embedkit.results",
         "Forecast": "embedkit.results",
+        "FusionReport": "embedkit.results",
         "ImageSource": "embedkit.images",
         "ImageEmbedder": "embedkit.embedder",
         "ListedModel": "embedkit.backbones",
@@ -130,6 +133,7 @@ else:
         "forecast": "embedkit.workflows.forecast",
         "finetune": "embedkit.workflows.finetune",
         "fit": "embedkit.workflows.fit",
+        "fuse": "embedkit.workflows.fuse",
         "fit_statistics": "embedkit.workflows.fit_statistics",
         "info": "embedkit.tables",
         "list_models": "embedkit.backbones",
@@ -180,6 +184,7 @@ __all__ = [
     "FineTunedClassifier",
     "FitResult",
     "Forecast",
+    "FusionReport",
     "ImageEmbedder",
     "ImageSource",
     "ListedModel",
@@ -216,6 +221,7 @@ __all__ = [
     "fit",
     "fit_statistics",
     "forecast",
+    "fuse",
     "info",
     "list_models",
     "load_model",

@@ -27,7 +27,7 @@ from embedkit.evaluation.metrics import (
 from embedkit.evaluation.nearest_images import NearestImages, labels_of_rows
 from embedkit.evaluation.neighbours import nearest
 from embedkit.evaluation.predictions import Float64, Predicted, Targets, joined, predicted_classes, spread
-from embedkit.evaluation.splits import Labels, Rows, Split, final_split, is_test, make_splits, validation_rows
+from embedkit.evaluation.splits import Labels, Rows, Split, final_split, is_test, make_splits
 from embedkit.evaluation.statistics import (
     friedman_test,
     holm_correction,
@@ -39,7 +39,7 @@ from embedkit.evaluation.statistics import (
     wilson_interval,
 )
 from embedkit.evaluation.subjects import errors_naming
-from embedkit.evaluation.task import NOTHING_SELECTED, Labelled, Outcome, Steps, Task, tasks_of
+from embedkit.evaluation.task import NOTHING_SELECTED, Labelled, Outcome, Steps, Task, tasks_of, validation_rows
 
 __all__ = [
     "wilson_interval",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from embedkit.render.differences import difference_lines
 from embedkit.render.explanations import explanation_lines
 from embedkit.render.findings import audit_lines, search_lines
+from embedkit.render.fusions import fusion_lines
 from embedkit.render.ladders import ladder_lines
 from embedkit.render.layout import fact_lines, table_lines
 from embedkit.render.leaderboards import leaderboards_text
@@ -34,6 +35,7 @@ from embedkit.results import (
     FineTuneReport,
     FitResult,
     Forecast,
+    FusionReport,
     PlanResult,
     PlanStatus,
     Point,
@@ -91,6 +93,8 @@ def as_text(record: Record) -> str:
             lines = explanation_lines(record)
         case FineTuneReport():
             lines = ladder_lines(record)
+        case FusionReport():
+            lines = fusion_lines(record)
         case StatisticsResult():
             lines = statistics_lines(record)
         case StatisticsFit():
