@@ -1,0 +1,138 @@
+"""Cheap probes of few rows: each row is predicted by fits that have not seen it, nor chosen a penalty on it.
+
+Layer: selection; above rows. NumPy only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from embedkit.selection.rows import Classes, Floats
+
+Probe = Literal["ridge", "knn"]
+PROBES: tuple[Probe, ...] = ("ridge", "knn")
+
+FOLDS = 5
+PENALTIES = tuple(float(value) for value in np.logspace(2, -4, 13))
+"""Of ridge, as multiples of the mean eigenvalue of the training rows' Gram matrix, the strongest first."""
+_NEIGHBOURS = (10, 5, 3, 1)
+
+
+def folds_of(classes: Classes, groups: Classes, *, folds: int = FOLDS, seed: int = 0) -> Classes:
+    """Number the folds of rows: each class is spread over as many as it can be, no group is in two.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (n,)
+    groups : ndarray of shape (n,)
+        Numbers; rows of one number stay together (copies of an image, a patient).
+    folds : int
+    seed : int
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        0 to folds - 1.
+    """
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(int(groups.max()) + 1)
+    members = np.bincount(groups, minlength=len(order))
+    order = order[np.argsort(-members[order], kind="stable")]
+    first = np.unique(groups, return_index=True)
+    class_of = np.zeros(len(order), np.intp)
+    class_of[first[0]] = classes[first[1]]
+    of_group = np.zeros(len(order), np.intp)
+    held = np.zeros((int(classes.max()) + 1, folds))
+    sizes = np.zeros(folds)
+    for group in order[members[order] > 0]:
+        of_class = held[class_of[group]]
+        # The fold with the fewest rows of the class, of equals the smallest one.
+        fold = int(np.lexsort((rng.random(folds), sizes, of_class))[0])
+        of_group[group] = fold
+        of_class[fold] += members[group]
+        sizes[fold] += members[group]
+    return of_group[groups]
+
+
+def right_of(X: npt.ArrayLike, classes: Classes, folds: Classes, probe: Probe = "ridge") -> npt.NDArray[np.bool_]:
+    """Say which rows are named right by a probe that was fitted on the other folds.
+
+    The ridge's penalty, or the number of neighbours, is chosen by leaving one out within these other folds.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, d)
+    classes : ndarray of shape (n,)
+    folds : ndarray of shape (n,)
+    probe : {"ridge", "knn"}
+        Ridge regression on the classes, of standardised features; the vote of the nearest by cosine.
+
+    Returns
+    -------
+    ndarray of shape (n,), bool
+    """
+    values = np.asarray(X, np.float64)
+    named = np.full(len(values), -1, np.intp)
+    predict = _ridge if probe == "ridge" else _knn
+    for fold in np.unique(folds):
+        test = folds == fold
+        known, numbers = np.unique(classes[~test], return_inverse=True)
+        if len(known) > 1:
+            named[test] = known[predict(values[~test], numbers, values[test])]
+        elif len(known):
+            named[test] = known[0]
+    return named == classes
+
+
+def _ridge(train: Floats, classes: Classes, test: Floats) -> Classes:
+    mean, scale = train.mean(axis=0), train.std(axis=0)
+    scale[scale < 1e-12 * max(float(np.abs(train).max()), 1e-300)] = np.inf  # what does not vary says nothing
+    centred = (train - mean) / scale
+    return _dual_ridge(centred @ centred.T, ((test - mean) / scale) @ centred.T, classes, PENALTIES)
+
+
+def _dual_ridge(gram: Floats, cross: Floats, classes: Classes, penalties: Sequence[float]) -> Classes:
+    """Fit on the Gram matrix of centred rows; the penalty of the least squared error of rows left out one by one."""
+    targets = np.eye(int(classes.max()) + 1)[classes]
+    prior = targets.mean(axis=0)
+    values, vectors = np.linalg.eigh(gram)
+    values = np.maximum(values, 0.0)
+    unit = max(float(values.mean()), 1e-300)
+    projected = vectors.T @ (targets - prior)
+    squared = np.square(vectors)
+    best, least = penalties[0], np.inf
+    for penalty in penalties:
+        shrink = values / (values + penalty * unit)
+        residual = (targets - prior) - vectors @ (shrink[:, None] * projected)
+        leverage = 1 / len(targets) + squared @ shrink
+        error = float(np.square(residual / np.maximum(1 - leverage, 1e-9)[:, None]).sum())
+        if error < least:
+            best, least = penalty, error
+    weights = vectors @ (projected / (values + best * unit)[:, None])
+    return (prior + cross @ weights).argmax(axis=1)
+
+
+def _knn(train: Floats, classes: Classes, test: Floats) -> Classes:
+    train, test = _unit(train), _unit(test)
+    own = train @ train.T
+    np.fill_diagonal(own, -np.inf)
+    most = min(_NEIGHBOURS[0], len(train) - 1)
+    near = np.argsort(-own, axis=1, kind="stable")[:, :most]
+    counts = [k for k in _NEIGHBOURS if k <= most] or [most]
+    scores = [float((_vote(classes[near[:, :k]]) == classes).mean()) for k in counts]
+    k = counts[int(np.argmax(scores))]
+    return _vote(classes[np.argsort(-(test @ train.T), axis=1, kind="stable")[:, :k]])
+
+
+def _vote(others: Classes) -> Classes:
+    """Return the class with the most votes in each row; of equals that of the nearest."""
+    votes = (others[:, :, None] == others[:, None, :]).sum(axis=2)
+    return others[np.arange(len(others)), votes.argmax(axis=1)]
+
+
+def _unit(rows: Floats) -> Floats:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300)
