@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         FeatureDiff,
         FitResult,
         Forecast,
+        LayersResult,
         PlanResult,
         PlanStatus,
         Predictions,
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from embedkit.workflows.predict import predict
     from embedkit.workflows.probe import probe
     from embedkit.workflows.search import search
+    from embedkit.workflows.select import select
     from embedkit.workflows.slurm import slurm_script
 else:
     _HOMES = {
@@ -99,6 +101,8 @@ else:
         "ProbeReport": "embedkit.results",
         "ProbeResult": "embedkit.results",
         "SearchResult": "embedkit.results",
+        "LayersResult": "embedkit.results",
+        "Selection": "embedkit.results",
         "Tick": "embedkit.extraction",
         "audit": "embedkit.workflows.audit",
         "compare": "embedkit.workflows.compare",
@@ -128,6 +132,7 @@ else:
         "probe": "embedkit.workflows.probe",
         "save_model": "embedkit.persistence",
         "search": "embedkit.workflows.search",
+        "select": "embedkit.workflows.select",
         "shortlist": "embedkit.backbones",
         "shortlist_source": "embedkit.backbones",
         "slurm_script": "embedkit.workflows.slurm",
@@ -175,7 +180,9 @@ __all__ = [
     "PreprocessOverrides",
     "ProbeReport",
     "ProbeResult",
+    "LayersResult",
     "SearchResult",
+    "Selection",
     "Tick",
     "audit",
     "compare",
@@ -206,6 +213,7 @@ __all__ = [
     "probe",
     "save_model",
     "search",
+    "select",
     "shortlist",
     "shortlist_source",
     "slurm_script",

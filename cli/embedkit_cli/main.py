@@ -33,6 +33,7 @@ _COMMANDS = {
     "extract": "embedkit_cli.extract",
     "probe": "embedkit_cli.probe",
     "compare": "embedkit_cli.compare",
+    "select": "embedkit_cli.select",
     "fit": "embedkit_cli.fit",
     "predict": "embedkit_cli.predict",
     "audit": "embedkit_cli.audit",

@@ -20,6 +20,7 @@ from embedkit.render.numbers import (
     params_text,
     value_text,
 )
+from embedkit.render.selections import layers_lines, selection_lines
 from embedkit.render.sentences import best_by_test, recommendation, sentence
 from embedkit.results import (
     AuditResult,
@@ -31,6 +32,7 @@ from embedkit.results import (
     FeatureDiff,
     FitResult,
     Forecast,
+    LayersResult,
     PlanResult,
     PlanStatus,
     Point,
@@ -38,6 +40,7 @@ from embedkit.results import (
     ProbeReport,
     Record,
     SearchResult,
+    Selection,
     UnitStatus,
 )
 from embedkit.text import printable
@@ -72,6 +75,10 @@ def as_text(record: Record) -> str:
             lines = search_lines(record)
         case AuditResult():
             lines = audit_lines(record)
+        case Selection():
+            lines = selection_lines(record)
+        case LayersResult():
+            lines = layers_lines(record)
         case ExtractResult():
             lines = _extraction(record)
         case Forecast():

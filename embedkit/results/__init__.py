@@ -16,9 +16,27 @@ from embedkit.results.probe import Candidate, Param, ProbeReport, ProbeResult, r
 from embedkit.results.record import Origin, Record, Skipped, Unavailable, html_table
 from embedkit.results.rows import Rows
 from embedkit.results.search import Hit, Hits, SearchResult
+from embedkit.results.selection import (
+    Advice,
+    Concatenation,
+    LayerOutput,
+    LayersResult,
+    RoundEstimate,
+    ScoreVerdict,
+    Selection,
+    SelectionCandidate,
+)
 from embedkit.results.views import EmbeddingMap, ImagePair, NearestTrained
 
 __all__ = [
+    "Advice",
+    "Concatenation",
+    "LayerOutput",
+    "LayersResult",
+    "RoundEstimate",
+    "ScoreVerdict",
+    "Selection",
+    "SelectionCandidate",
     "ChangedRow",
     "ChangedSetting",
     "Deletion",

@@ -24,6 +24,7 @@ from embedkit.results.plain import MOST_BYTES
 from embedkit.results.probe import ProbeReport
 from embedkit.results.record import Record
 from embedkit.results.search import SearchResult
+from embedkit.results.selection import LayersResult, Selection
 
 _RECORDS: tuple[type[Record], ...] = (
     AuditResult,
@@ -35,11 +36,13 @@ _RECORDS: tuple[type[Record], ...] = (
     FeatureDiff,
     FitResult,
     Forecast,
+    LayersResult,
     PlanResult,
     PlanStatus,
     Predictions,
     ProbeReport,
     SearchResult,
+    Selection,
 )
 
 

@@ -63,9 +63,7 @@ def gap_of(right: Floats, other: Floats, *, level: float) -> Gap:
     return Gap(float(differences.mean()), mean - margin, mean + margin)
 
 
-def beaten(
-    right: Floats, leader: int, *, tolerance: float, tests: int, alpha: float = ALPHA
-) -> list[tuple[bool, Gap]]:
+def beaten(right: Floats, leader: int, *, tolerance: float, tests: int, alpha: float = ALPHA) -> list[tuple[bool, Gap]]:
     """Say which candidates cannot be better than the leader by more than the tolerance.
 
     The best of m candidates is dropped wrongly only if one of its m - 1 intervals misses in one of the rounds: each

@@ -19,14 +19,15 @@ import numpy.typing as npt
 from embedkit.errors import LabelsError
 from embedkit.evaluation import wilson_interval
 from embedkit.selection.elimination import beaten, expected_regret
-from embedkit.selection.held_out import folds_of, right_of
+from embedkit.selection.held_out import held_out_rows
 from embedkit.selection.row_order import FIRST_ROWS, round_sizes, row_order
 from embedkit.selection.rows import Classes
 
 Features = Callable[[Sequence[str], npt.NDArray[np.intp]], Mapping[str, npt.NDArray[np.float32]]]
 """From names of networks and rows to the features of each of their candidates."""
 
-_REPEATS = 2
+MOST_ROWS = 4096
+"""That a round looks at: more tell apart what differs by less than a point, and fits of them take long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +104,8 @@ class Halving:
 def halve(
     candidates: Mapping[str, str],
     classes: Classes,
-    groups: Classes,
     features: Features,
+    groups: Callable[[npt.NDArray[np.intp]], Classes],
     *,
     tolerance: float = 0.01,
     thorough: bool = False,
@@ -122,10 +123,12 @@ def halve(
     ----------
     candidates : mapping of str to str
         Name of each candidate -> the network whose passes it needs.
-    classes, groups : ndarray of shape (n,)
-        Of the rows that may choose; rows of one group are never on both sides of a fit.
+    classes : ndarray of shape (n,)
+        Of the rows that may choose.
     features : callable
-        Called once a round with the networks still in it and all rows so far.
+        Called once a round with the networks still in it and all rows so far. Rows that are not finite are left out.
+    groups : callable
+        Called after that, for the number of each row's group: rows of one are never on both sides of a fit.
     tolerance : float
         A fraction of accuracy.
     thorough : bool
@@ -146,7 +149,7 @@ def halve(
     order = row_order(classes, first=first, seed=seed)
     if np.bincount(classes).max(initial=0) < 2:
         raise LabelsError("each class has one image to choose by; a probe needs two of a class: label more images")
-    sizes = round_sizes(len(order), first=max(first, 2))
+    sizes = round_sizes(min(len(order), MOST_ROWS), first=max(first, 2))
     standings = {name: Standing(name=name, network=network) for name, network in candidates.items()}
     tests = (len(standings) - 1) * len(sizes)
     leader, regret, stopped, used = next(iter(candidates.values())), 1.0, "", 0
@@ -158,22 +161,22 @@ def halve(
             break
         rows, used = order[:size], size
         given = features(networks, rows)
+        there = np.logical_and.reduce([np.isfinite(given[one.name]).all(axis=1) for one in alive])
+        rows = rows[there]
         _, numbers = np.unique(classes[rows], return_inverse=True)
-        _, together = np.unique(groups[rows], return_inverse=True)
-        folds = [folds_of(numbers, together, seed=seed + repeat) for repeat in range(_REPEATS)]
-        right = np.stack([_judged(one, given[one.name], numbers, folds) for one in alive])
+        if np.bincount(numbers, minlength=1).max() < 2 or len(np.unique(numbers)) < 2:
+            raise LabelsError(f"of {size} images that were looked at, too few could be read to tell classes apart")
+        together = np.unique(groups(rows), return_inverse=True)[1].astype(np.intp)
+        right = np.stack([_judged(one, given[one.name][there], numbers, together, seed) for one in alive])
         means = right.mean(axis=1)
         best = int(np.argmax(means))
-        for one, (is_beaten, gap) in zip(
-            alive, beaten(right, best, tolerance=tolerance, tests=tests), strict=True
-        ):
+        for one, (is_beaten, gap) in zip(alive, beaten(right, best, tolerance=tolerance, tests=tests), strict=True):
             if is_beaten:
                 one.dropped = number
+                ahead = "behind" if gap.high < 0 else "ahead"
                 one.reason = (
-                    f"{100 * -gap.mean:.1f} points behind {alive[best].name} on {size} images, "
-                    f"at best {100 * -gap.high:.1f} behind" if gap.high < 0 else
-                    f"{100 * -gap.mean:.1f} points behind {alive[best].name} on {size} images, "
-                    f"at best {100 * gap.high:.1f} ahead"
+                    f"{100 * -gap.mean:.1f} points behind {alive[best].name} on {len(rows)} images, "
+                    f"at best {abs(100 * gap.high):.1f} {ahead}"
                 )
         left = [place for place, one in enumerate(alive) if one.dropped is None]
         costs = expected_regret(right[left], [alive[place].network for place in left], together, seed=seed)
@@ -197,15 +200,16 @@ def halve(
 
 
 def _judged(
-    one: Standing, X: npt.NDArray[np.float32], classes: Classes, folds: Sequence[Classes]
+    one: Standing, X: npt.NDArray[np.float32], classes: Classes, groups: Classes, seed: int
 ) -> npt.NDArray[np.float64]:
     """Return how often each row is named right, and note the estimate."""
     started = time.monotonic()
-    right = np.mean([right_of(X, classes, of_rows) for of_rows in folds], axis=0)
-    low, high = wilson_interval(round(float(right.sum())), len(right))
-    one.estimates.append(
-        Estimate(
-            rows=len(right), value=float(right.mean()), interval=(low, high), seconds=time.monotonic() - started
-        )
-    )
+    right = held_out_rows(X, classes, groups, seed=seed)
+    one.estimates.append(estimate_of(right, time.monotonic() - started))
     return right
+
+
+def estimate_of(right: npt.NDArray[np.float64], seconds: float) -> Estimate:
+    """Return what `held_out_rows` says, with its 95 % interval over rows."""
+    low, high = wilson_interval(round(float(right.sum())), len(right))
+    return Estimate(rows=len(right), value=float(right.mean()), interval=(low, high), seconds=seconds)
