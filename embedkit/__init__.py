@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from embedkit import plot
+    from embedkit.adaptation import FineTunedClassifier, TuningSettings
     from embedkit.backbones import (
         FeatureRequest,
         ListedModel,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         Explanations,
         ExtractResult,
         FeatureDiff,
+        FineTuneReport,
         FitResult,
         Forecast,
         LayersResult,
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
         ProbeReport,
         ProbeResult,
         SearchResult,
+        StatisticsFit,
+        StatisticsResult,
         load_result,
     )
     from embedkit.specs import FeatureSpec
@@ -57,7 +61,9 @@ if TYPE_CHECKING:
     from embedkit.workflows.export_model import export_model
     from embedkit.workflows.extract import extract
     from embedkit.workflows.extract_several import extract_several
+    from embedkit.workflows.finetune import finetune
     from embedkit.workflows.fit import fit
+    from embedkit.workflows.fit_statistics import fit_statistics
     from embedkit.workflows.forecast import forecast
     from embedkit.workflows.pages import write_page
     from embedkit.workflows.plans import (
@@ -71,6 +77,7 @@ if TYPE_CHECKING:
     from embedkit.workflows.search import search
     from embedkit.workflows.select import select
     from embedkit.workflows.slurm import slurm_script
+    from embedkit.workflows.stats import stats
 else:
     _HOMES = {
         "AuditResult": "embedkit.results",
@@ -86,6 +93,8 @@ else:
         "FeatureSpec": "embedkit.specs",
         "FeatureStore": "embedkit.store",
         "FeatureTable": "embedkit.tables",
+        "FineTuneReport": "embedkit.results",
+        "FineTunedClassifier": "embedkit.adaptation",
         "FitResult": "embedkit.results",
         "Forecast": "embedkit.results",
         "ImageSource": "embedkit.images",
@@ -103,7 +112,10 @@ else:
         "SearchResult": "embedkit.results",
         "LayersResult": "embedkit.results",
         "Selection": "embedkit.results",
+        "StatisticsFit": "embedkit.results",
+        "StatisticsResult": "embedkit.results",
         "Tick": "embedkit.extraction",
+        "TuningSettings": "embedkit.adaptation",
         "audit": "embedkit.workflows.audit",
         "compare": "embedkit.workflows.compare",
         "curve": "embedkit.workflows.curve",
@@ -120,7 +132,9 @@ else:
         "extract_unit": "embedkit.workflows.plans",
         "extraction_status": "embedkit.workflows.plans",
         "forecast": "embedkit.workflows.forecast",
+        "finetune": "embedkit.workflows.finetune",
         "fit": "embedkit.workflows.fit",
+        "fit_statistics": "embedkit.workflows.fit_statistics",
         "info": "embedkit.tables",
         "list_models": "embedkit.backbones",
         "load_model": "embedkit.persistence",
@@ -136,6 +150,7 @@ else:
         "shortlist": "embedkit.backbones",
         "shortlist_source": "embedkit.backbones",
         "slurm_script": "embedkit.workflows.slurm",
+        "stats": "embedkit.workflows.stats",
         "write_page": "embedkit.workflows.pages",
     }
 
@@ -166,6 +181,8 @@ __all__ = [
     "FeatureSpec",
     "FeatureStore",
     "FeatureTable",
+    "FineTuneReport",
+    "FineTunedClassifier",
     "FitResult",
     "Forecast",
     "ImageEmbedder",
@@ -183,7 +200,10 @@ __all__ = [
     "LayersResult",
     "SearchResult",
     "Selection",
+    "StatisticsFit",
+    "StatisticsResult",
     "Tick",
+    "TuningSettings",
     "audit",
     "compare",
     "curve",
@@ -199,7 +219,9 @@ __all__ = [
     "extract_several",
     "extract_unit",
     "extraction_status",
+    "finetune",
     "fit",
+    "fit_statistics",
     "forecast",
     "info",
     "list_models",
@@ -217,5 +239,6 @@ __all__ = [
     "shortlist",
     "shortlist_source",
     "slurm_script",
+    "stats",
     "write_page",
 ]

@@ -14,6 +14,7 @@ from embedkit_cli.grids import ESTIMATORS, param_option
 from embedkit_cli.help import Command
 from embedkit_cli.options import (
     backbone_options,
+    drop_option,
     evaluation_options,
     pairs_option,
     protocol_options,
@@ -56,6 +57,7 @@ from embedkit_cli.progress import ProgressBar
     help="Write the results to .json, .csv or .md, and print nothing but what --json asks for.",
 )
 @result_options
+@drop_option
 @target_options
 def command(
     targets: tuple[str, ...],
@@ -73,6 +75,7 @@ def command(
     pairs: str | None,
     force: bool,
     label_column: str | None,
+    drop_unlabelled: bool,
     store: str | None,
     as_json: bool,
     **backbone: Any,
@@ -108,6 +111,7 @@ def command(
         floors=not no_floors,
         pairs=pairs is not None,
         label_column=label_column,
+        drop_unlabelled=drop_unlabelled,
         store=store,
         progress=ProgressBar(),
         chosen=say_candidates,

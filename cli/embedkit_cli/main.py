@@ -36,9 +36,11 @@ _COMMANDS = {
     "select": "embedkit_cli.select",
     "fit": "embedkit_cli.fit",
     "predict": "embedkit_cli.predict",
+    "stats": "embedkit_cli.stats",
     "audit": "embedkit_cli.audit",
     "search": "embedkit_cli.search",
     "explain": "embedkit_cli.explain",
+    "finetune": "embedkit_cli.finetune",
     "report": "embedkit_cli.report",
     "info": "embedkit_cli.info",
     "store": "embedkit_cli.store",
@@ -136,7 +138,7 @@ def main() -> None:
         code = 128 + (received[0] if received else signal.SIGINT)
     except EmbedkitError as error:
         _say_as_json(error, str(error))
-        say("error", " ".join(str(error).split()))
+        say("error", str(error))
         code = 1
     except BrokenPipeError:
         # The reader of a pipe has gone; what is still buffered must not fail once more at exit.
@@ -151,7 +153,7 @@ def main() -> None:
 def _say_as_json(error: Exception, message: str) -> None:
     """Where JSON was asked for, a program gets the error as one, too: on stdout, in place of the result."""
     if "--json" in sys.argv[1:]:
-        said = {"type": type(error).__name__, "message": " ".join(message.split())}
+        said = {"type": type(error).__name__, "message": message}
         click.echo(json.dumps({"error": said}, indent=2))
 
 

@@ -75,7 +75,7 @@ _BACKBONE_OPTIONS = [
     ),
     click.option(
         "--pool",
-        type=click.Choice(["auto", "avg", "cls", "cls+avg", "max", "gem"]),
+        type=click.Choice(["auto", "avg", "cls", "cls+avg", "max", "gem", "map"]),
         default="auto",
         show_default=True,
         help="How a layer becomes one vector.",
@@ -207,6 +207,7 @@ evaluation_options = _grouped(
     click.option("--folds", type=int, default=5, show_default=True, help="For a target without splits."),
     click.option("--no-floors", is_flag=True, help="Leave out raw pixels, colour histograms, random weights."),
 )
+drop_option = click.option("--drop-unlabelled", is_flag=True, help="Leave out rows without a label, and say how many.")
 pairs_option = click.option(
     "--pairs",
     "pairs",

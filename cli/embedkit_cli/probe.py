@@ -11,6 +11,7 @@ from embedkit_cli.grids import ESTIMATORS, param_option
 from embedkit_cli.help import Command
 from embedkit_cli.options import (
     backbone_options,
+    drop_option,
     estimator_device_option,
     evaluation_options,
     pairs_option,
@@ -44,6 +45,7 @@ from embedkit_cli.progress import ProgressBar
 @estimator_device_option
 @click.option("-o", "--output", type=click.Path(), metavar="R.json", help="Save the result, with each row's outcome.")
 @result_options
+@drop_option
 @read_options
 def command(
     targets: tuple[str, ...],
@@ -63,6 +65,7 @@ def command(
     pairs: str | None,
     force: bool,
     label_column: str | None,
+    drop_unlabelled: bool,
     layout: str | None,
     target_type: str | None,
     image_column: str | None,
@@ -106,6 +109,7 @@ def command(
             seeds=seeds or 5,
             estimator=estimators[0] if estimators else None,
             label_column=label_column,
+            drop_unlabelled=drop_unlabelled,
             folds=folds,
             store=store,
             floors=not no_floors,
@@ -124,6 +128,7 @@ def command(
         protocol=split_names(protocols),
         as_published=as_published,
         label_column=label_column,
+        drop_unlabelled=drop_unlabelled,
         folds=folds,
         store=store,
         floors=not no_floors,

@@ -24,9 +24,10 @@ from embedkit.backbones.threads import keep_thread_count, use_one_thread
 from embedkit.backbones.weights_file import check_weights_file
 
 if TYPE_CHECKING:
+    from embedkit.backbones.build import build_model
     from embedkit.backbones.devices import available_devices, resolve_device
     from embedkit.backbones.hub import hub_answers
-    from embedkit.backbones.models import ModelInfo, list_models
+    from embedkit.backbones.models import ModelInfo, list_models, quiet_timm
     from embedkit.backbones.shortlisting import ListedModel, shortlist, shortlist_source
 else:
 
@@ -35,6 +36,14 @@ else:
             from embedkit.backbones import models
 
             return getattr(models, name)
+        if name == "build_model":
+            from embedkit.backbones import build
+
+            return build.build_model
+        if name == "quiet_timm":
+            from embedkit.backbones import models
+
+            return models.quiet_timm
         if name == "hub_answers":
             from embedkit.backbones import hub
 
@@ -58,6 +67,7 @@ __all__ = [
     "PreprocessOverrides",
     "as_request",
     "as_requests",
+    "build_model",
     "available_devices",
     "check_batch_size",
     "check_weights_file",
@@ -71,6 +81,7 @@ __all__ = [
     "load_backbones",
     "own_names_in",
     "positions_of",
+    "quiet_timm",
     "require_trusted",
     "resolve_device",
     "run_together",

@@ -51,6 +51,8 @@ class PreprocessOverrides:
     crop_pct : float or None
         The fraction of the resized image that the crop keeps, above 0.
     crop_mode : {"center", "squash", "border"} or None
+    view, view_seed : int or None
+        The k-th random view of each image, from 1 on, in place of the image, and the seed of its draws.
 
     Raises
     ------
@@ -64,6 +66,8 @@ class PreprocessOverrides:
     interpolation: str | None = None
     crop_pct: float | None = None
     crop_mode: str | None = None
+    view: int | None = None
+    view_seed: int | None = None
 
     def __post_init__(self) -> None:
         if self.input_size is not None and (len(self.input_size) != 2 or min(self.input_size) < 1):
@@ -78,6 +82,10 @@ class PreprocessOverrides:
             raise UsageError(f"crop_pct is {self.crop_pct}, expected a number above 0")
         if self.crop_mode not in (None, "center", "squash", "border"):
             raise UsageError(f"crop_mode is {self.crop_mode!r}, expected center, squash or border")
+        for name in ("view", "view_seed"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+                raise UsageError(f"{name} is {value!r}, expected a whole number from 0 on")
 
     def given(self) -> dict[str, Any]:
         """Return the overrides that are not None."""
@@ -108,7 +116,7 @@ class FeatureRequest:
     layer : int, None, or sequence of them
         Index into ``forward_intermediates``, negative from the end; None is the model's own output.
     pool : str or sequence of str
-        ``"auto"``, ``"avg"``, ``"cls"``, ``"cls+avg"``, ``"max"`` or ``"gem"``.
+        ``"auto"``, ``"avg"``, ``"cls"``, ``"cls+avg"``, ``"max"``, ``"gem"``, or, with a layer, ``"map"``.
     precision : str
         ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"``.
     engine : str
@@ -292,7 +300,8 @@ class FeatureRequest:
             model_args=backbone.model_args,
             layer=backbone.layer,
             pool=backbone.pool,
-            preprocess={field: getattr(spec.preprocess, field) for field in _OVERRIDDEN},
+            preprocess={field: getattr(spec.preprocess, field) for field in _OVERRIDDEN}
+            | ({"view": spec.preprocess.view, "view_seed": spec.preprocess.view_seed} if spec.preprocess.view else {}),
         )
 
     @classmethod

@@ -27,7 +27,7 @@ from embedkit.evaluation.metrics import (
 from embedkit.evaluation.nearest_images import NearestImages, labels_of_rows
 from embedkit.evaluation.neighbours import nearest
 from embedkit.evaluation.predictions import Float64, Predicted, Targets, joined, predicted_classes, spread
-from embedkit.evaluation.splits import Labels, Rows, Split, final_split, make_splits
+from embedkit.evaluation.splits import Labels, Rows, Split, final_split, is_test, make_splits, validation_rows
 from embedkit.evaluation.statistics import (
     friedman_test,
     holm_correction,
@@ -81,6 +81,7 @@ __all__ = [
     "holm_correction",
     "interval",
     "is_large",
+    "is_test",
     "joined",
     "judge",
     "labels_of",
@@ -102,4 +103,5 @@ __all__ = [
     "spread",
     "spread_of_rows",
     "tasks_of",
+    "validation_rows",
 ]

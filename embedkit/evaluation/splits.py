@@ -106,6 +106,16 @@ def final_split(y: Labels, groups: Sequence[str] | None, rows: Rows, *, random_s
     return Split(fit=rest, select=part, test=part[:0], selected_on="", reported_on="")
 
 
+def validation_rows(names: Sequence[str]) -> Rows:
+    """Return the rows of a declared validation split, also of one that lacks a class."""
+    return np.flatnonzero([name.lower() in _VALIDATION for name in names])
+
+
+def is_test(split: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Whether each row is in a test split, which nothing is fitted on: ndarray of shape (n_rows,)."""
+    return np.array([name.lower() in _TEST for name in split], dtype=np.bool_)
+
+
 def strata_of(y: Labels) -> npt.NDArray[np.str_]:
     """Return what each row is stratified by: its class, the rarest of its classes, or nothing."""
     if y.ndim == 2:
@@ -125,7 +135,10 @@ def _require_labels(y: Labels) -> None:
         return
     missing = int(np.count_nonzero(np.isnan(cast(Any, y)) if y.dtype.kind == "f" else y == ""))
     if missing:
-        raise LabelsError(f"{missing} of {len(y)} rows have no label; give every image one, or leave those out")
+        raise LabelsError(
+            f"{missing} of {len(y)} rows have no label; give every image one, or leave "
+            "those out (drop_unlabelled=True, --drop-unlabelled)"
+        )
     if y.dtype.kind == "f":
         if not np.isfinite(cast(Any, y)).all():
             raise LabelsError("some labels are infinite, expected finite values; correct them, or leave those out")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from embedkit.render.differences import difference_lines
 from embedkit.render.explanations import explanation_lines
 from embedkit.render.findings import audit_lines, search_lines
+from embedkit.render.ladders import ladder_lines
 from embedkit.render.layout import fact_lines, table_lines
 from embedkit.render.leaderboards import leaderboards_text
 from embedkit.render.numbers import (
@@ -22,6 +23,7 @@ from embedkit.render.numbers import (
 )
 from embedkit.render.selections import layers_lines, selection_lines
 from embedkit.render.sentences import best_by_test, recommendation, sentence
+from embedkit.render.statistics import statistics_fit_lines, statistics_lines
 from embedkit.results import (
     AuditResult,
     Comparison,
@@ -30,6 +32,7 @@ from embedkit.results import (
     Explanations,
     ExtractResult,
     FeatureDiff,
+    FineTuneReport,
     FitResult,
     Forecast,
     LayersResult,
@@ -41,6 +44,8 @@ from embedkit.results import (
     Record,
     SearchResult,
     Selection,
+    StatisticsFit,
+    StatisticsResult,
     UnitStatus,
 )
 from embedkit.text import printable
@@ -91,6 +96,12 @@ def as_text(record: Record) -> str:
             lines = _demo(record)
         case Explanations():
             lines = explanation_lines(record)
+        case FineTuneReport():
+            lines = ladder_lines(record)
+        case StatisticsResult():
+            lines = statistics_lines(record)
+        case StatisticsFit():
+            lines = statistics_fit_lines(record)
         case FeatureDiff():
             lines = difference_lines(record)
         case _:

@@ -67,8 +67,8 @@ def _of_probe(report: ProbeReport) -> str:
         guessing = [] if guess is None else [f"guessing the commonest class gives {_hundredths(guess)}"]
         beside = ", ".join(guessing + _floors(report))
         return (
-            f"{_hundredths(result.value)} of 100 test photos are named right ({_hundredths(low)} to "
-            f"{_hundredths(high)}){f'; {beside}' if beside else ''}. {by}"
+            f"Of 100 photos like the {result.n_test} tested, {_hundredths(result.value)} are named right "
+            f"({_hundredths(low)} to {_hundredths(high)}){f'; {beside}' if beside else ''}. {by}"
         )
     if result.metric == "r2":
         return (
@@ -98,8 +98,7 @@ def _of_board(board: Leaderboard) -> str:
 def _of_curves(report: CurveReport) -> str:
     curve: Curve = next((one for one in report.curves if not one.floor), report.curves[0])
     points = [curve.points[0], curve.points[-1]] if len(curve.points) > 1 else curve.points
-    unit = "photos a class" if curve.kind == "shots" else "of the training photos"
-    shares = [f"{_size(curve, point.size)} {unit} give {_rounded(curve.metric, point.mean)}" for point in points]
+    shares = [f"{_labels(curve, point.size)} {_rounded(curve.metric, point.mean)}" for point in points]
     return f"{curve.estimator} on {curve.model}: {', '.join(shares)} ({metric_title(curve.metric)})."
 
 
@@ -129,8 +128,10 @@ def _rounded(metric: str, value: float) -> str:
     return f"{_hundredths(value)} %" if is_share(metric) else number_text(metric, value)
 
 
-def _size(curve: Curve, size: float) -> str:
-    return f"{size:g}" if curve.kind == "shots" else f"{100 * size:g} %"
+def _labels(curve: Curve, size: float) -> str:
+    if curve.kind == "shots":
+        return f"{size:g} photo a class gives" if size == 1 else f"{size:g} photos a class give"
+    return f"{100 * size:g} % of the training photos give"
 
 
 def _commonest(result: ProbeResult) -> float | None:

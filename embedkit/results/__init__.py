@@ -9,6 +9,7 @@ from embedkit.results.curve import Curve, CurveReport, Point
 from embedkit.results.difference import ChangedRow, ChangedSetting, FeatureDiff
 from embedkit.results.explanation import Deletion, Explanation, Explanations, Influence
 from embedkit.results.extraction import ExtractResult, Forecast, PlanResult, PlanStatus, Stage, Stages, UnitStatus
+from embedkit.results.finetuning import Attempt, FineTuneReport, RungResult
 from embedkit.results.loading import load_result, result_from
 from embedkit.results.models import Confusion, DemoResult, FitResult, Guess, Prediction, Predictions
 from embedkit.results.plain import as_packed, from_plain, to_plain
@@ -26,6 +27,7 @@ from embedkit.results.selection import (
     Selection,
     SelectionCandidate,
 )
+from embedkit.results.statistics import Site, StatisticsFit, StatisticsResult
 from embedkit.results.views import EmbeddingMap, ImagePair, NearestTrained
 
 __all__ = [
@@ -42,6 +44,9 @@ __all__ = [
     "Deletion",
     "Explanation",
     "Explanations",
+    "Attempt",
+    "FineTuneReport",
+    "RungResult",
     "FeatureDiff",
     "Influence",
     "Confusion",
@@ -81,10 +86,13 @@ __all__ = [
     "Rows",
     "SearchResult",
     "SelfCheck",
+    "Site",
     "Skipped",
     "Stage",
     "Stages",
     "Standing",
+    "StatisticsFit",
+    "StatisticsResult",
     "Unavailable",
     "UnitStatus",
     "as_packed",

@@ -19,12 +19,14 @@ from embedkit.results.curve import CurveReport
 from embedkit.results.difference import FeatureDiff
 from embedkit.results.explanation import Explanations
 from embedkit.results.extraction import ExtractResult, Forecast, PlanResult, PlanStatus
+from embedkit.results.finetuning import FineTuneReport
 from embedkit.results.models import DemoResult, FitResult, Predictions
 from embedkit.results.plain import MOST_BYTES
 from embedkit.results.probe import ProbeReport
 from embedkit.results.record import Record
 from embedkit.results.search import SearchResult
 from embedkit.results.selection import LayersResult, Selection
+from embedkit.results.statistics import StatisticsFit, StatisticsResult
 
 _RECORDS: tuple[type[Record], ...] = (
     AuditResult,
@@ -34,6 +36,7 @@ _RECORDS: tuple[type[Record], ...] = (
     Explanations,
     ExtractResult,
     FeatureDiff,
+    FineTuneReport,
     FitResult,
     Forecast,
     LayersResult,
@@ -43,6 +46,8 @@ _RECORDS: tuple[type[Record], ...] = (
     ProbeReport,
     SearchResult,
     Selection,
+    StatisticsFit,
+    StatisticsResult,
 )
 
 

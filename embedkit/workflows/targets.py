@@ -12,8 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+import numpy.typing as npt
+
 from embedkit.backbones import FeatureRequest
-from embedkit.errors import EmbedkitError, SourceError, UsageError
+from embedkit.errors import EmbedkitError, LabelsError, SourceError, UsageError
 from embedkit.extraction import Extraction, Progress, default_store, image_digests, resolve_together, run_many
 from embedkit.images import ImageSource, open_source
 from embedkit.results import Skipped, Unavailable
@@ -37,11 +40,14 @@ class Target:
         Of a feature file.
     images : ImageSource or None
         Of anything else.
+    dropped : int
+        Rows that were left out, since they have no label.
     """
 
     name: str
     table: FeatureTable | None = None
     images: ImageSource | None = None
+    dropped: int = 0
 
     @property
     def target_type(self) -> TargetType:
@@ -110,12 +116,29 @@ def is_feature_file(target: Any) -> bool:
         return False
 
 
-def open_target(target: Any, *, label_column: str | None = None) -> Target:
-    """Open a feature file or a source of images, and take labels from a column of it."""
+def open_target(target: Any, *, label_column: str | None = None, drop_unlabelled: bool = False) -> Target:
+    """Open a feature file or a source of images, take labels from a column of it, and leave out rows without any.
+
+    Raises
+    ------
+    LabelsError
+        No row has a label, so that none would be left.
+    """
     if is_feature_file(target):
-        return Target(name=str(target), table=FeatureTable.open(target, label_column=label_column))
+        table = FeatureTable.open(target, label_column=label_column)
+        if drop_unlabelled and (dropped := _unlabelled(table.labelled, str(target))):
+            return Target(name=str(target), table=table[table.labelled], dropped=dropped)
+        return Target(name=str(target), table=table)
     images = open_source(target, label_column=label_column)
+    if drop_unlabelled and (dropped := _unlabelled(images.labelled, images.name)):
+        return Target(name=images.name, images=images.some(images.labelled), dropped=dropped)
     return Target(name=images.name, images=images)
+
+
+def _unlabelled(labelled: npt.NDArray[np.bool_], name: str) -> int:
+    if not labelled.any():
+        raise LabelsError(f"none of the {len(labelled)} rows of {name} has a label, so none would be left")
+    return int((~labelled).sum())
 
 
 def images_of(target: Target, store: FeatureStore) -> ImageSource:
