@@ -30,11 +30,13 @@ if TYPE_CHECKING:
         Comparison,
         CurveReport,
         DemoResult,
+        DomainGaps,
         Explanations,
         ExtractResult,
         FeatureDiff,
         FitResult,
         Forecast,
+        Gap,
         PlanResult,
         PlanStatus,
         Predictions,
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     from embedkit.workflows.extract_several import extract_several
     from embedkit.workflows.fit import fit
     from embedkit.workflows.forecast import forecast
+    from embedkit.workflows.gap import gap
     from embedkit.workflows.pages import write_page
     from embedkit.workflows.plans import (
         extract_planned,
@@ -76,6 +79,7 @@ else:
         "Comparison": "embedkit.results",
         "CurveReport": "embedkit.results",
         "DemoResult": "embedkit.results",
+        "DomainGaps": "embedkit.results",
         "EmbedkitError": "embedkit.errors",
         "Explanations": "embedkit.results",
         "ExtractResult": "embedkit.results",
@@ -86,6 +90,7 @@ else:
         "FeatureTable": "embedkit.tables",
         "FitResult": "embedkit.results",
         "Forecast": "embedkit.results",
+        "Gap": "embedkit.results",
         "ImageSource": "embedkit.images",
         "ImageEmbedder": "embedkit.embedder",
         "ListedModel": "embedkit.backbones",
@@ -117,6 +122,7 @@ else:
         "extraction_status": "embedkit.workflows.plans",
         "forecast": "embedkit.workflows.forecast",
         "fit": "embedkit.workflows.fit",
+        "gap": "embedkit.workflows.gap",
         "info": "embedkit.tables",
         "list_models": "embedkit.backbones",
         "load_model": "embedkit.persistence",
@@ -153,6 +159,7 @@ __all__ = [
     "Comparison",
     "CurveReport",
     "DemoResult",
+    "DomainGaps",
     "EmbedkitError",
     "Explanations",
     "ExtractResult",
@@ -163,6 +170,7 @@ __all__ = [
     "FeatureTable",
     "FitResult",
     "Forecast",
+    "Gap",
     "ImageEmbedder",
     "ImageSource",
     "ListedModel",
@@ -194,6 +202,7 @@ __all__ = [
     "extraction_status",
     "fit",
     "forecast",
+    "gap",
     "info",
     "list_models",
     "load_model",

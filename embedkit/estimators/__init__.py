@@ -3,6 +3,7 @@
 Layer: imports scikit-learn, SciPy, NumPy, and of embedkit only errors and compat; torch only when a device asks for it.
 """
 
+from embedkit.estimators.alignment import CORAL, LinearTransport, SubspaceAlignment
 from embedkit.estimators.array_api import device_for, fit_on, fit_transform_on
 from embedkit.estimators.arrays import release_pages
 from embedkit.estimators.label_sets import LabelSetClassifier
@@ -18,10 +19,12 @@ from embedkit.estimators.sufficient_statistics import SufficientStatistics
 from embedkit.estimators.transformers import SignedPower, ViewAverage, fuse
 
 __all__ = [
+    "CORAL",
     "KNeighborsClassifier",
     "LabelSetClassifier",
     "LinearSVC",
     "LinearSVCPath",
+    "LinearTransport",
     "LogisticRegression",
     "LogisticRegressionPath",
     "NearestClassMean",
@@ -32,6 +35,7 @@ __all__ = [
     "StreamingPCA",
     "StreamingRidge",
     "StreamingRidgeClassifier",
+    "SubspaceAlignment",
     "SufficientStatistics",
     "ViewAverage",
     "device_for",

@@ -41,7 +41,9 @@ class _Alignment(TransformerMixin, BaseEstimator):
         """
         features = checked_features(self, X, reset=True)
         if sample_domain is None:
-            raise UsageError(f"{type(self).__name__} needs sample_domain: 0 or more for source rows, -1 for the target's")
+            raise UsageError(
+                f"{type(self).__name__} needs sample_domain: 0 or more for source rows, -1 for the target's"
+            )
         source = _is_source(sample_domain, len(features))
         if min(int(source.sum()), int((~source).sum())) < 2:
             raise UsageError(
@@ -62,7 +64,9 @@ class _Alignment(TransformerMixin, BaseEstimator):
             moved[source] = self._source(features[source])
         return moved.astype(features.dtype, copy=False)
 
-    def fit_transform(self, X: Any, y: Any = None, *, sample_domain: Any = None) -> Floats:
+    def fit_transform(  # pyright: ignore[reportIncompatibleMethodOverride]  # routing wants it named
+        self, X: Any, y: Any = None, *, sample_domain: Any = None
+    ) -> Floats:
         """Fit, and transform the same rows."""
         return self.fit(X, y, sample_domain=sample_domain).transform(X, sample_domain=sample_domain)
 
@@ -105,9 +109,7 @@ class CORAL(OneToOneFeatureMixin, _Alignment):
     def _learn(self, source: Float64, target: Float64) -> None:
         require(self.shrinkage > 0, self, "shrinkage", "a positive number")
         self.source_mean_, self.target_mean_ = source.mean(axis=0), target.mean(axis=0)
-        self.map_ = _power(_covariance(source, self.shrinkage), -0.5) @ _power(
-            _covariance(target, self.shrinkage), 0.5
-        )
+        self.map_ = _power(_covariance(source, self.shrinkage), -0.5) @ _power(_covariance(target, self.shrinkage), 0.5)
 
     def _source(self, features: Floats) -> Floats:
         return cast(Floats, self.target_mean_ + (features - self.source_mean_) @ self.map_)
@@ -147,7 +149,7 @@ class LinearTransport(CORAL):
 class SubspaceAlignment(ClassNamePrefixFeaturesOutMixin, _Alignment):
     """Turn the source's principal axes to the target's: coordinates in the target's subspace come out.
 
-    A source row is ``(x - mean_s) P_s P_s' P_t``, a target row ``(x - mean_t) P_t``, with the first axes as columns of P.
+    A source row is ``(x - mean_s) P_s P_s' P_t``, a target row ``(x - mean_t) P_t``; columns of P are the first axes.
 
     Parameters
     ----------

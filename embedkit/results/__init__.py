@@ -9,6 +9,7 @@ from embedkit.results.curve import Curve, CurveReport, Point
 from embedkit.results.difference import ChangedRow, ChangedSetting, FeatureDiff
 from embedkit.results.explanation import Deletion, Explanation, Explanations, Influence
 from embedkit.results.extraction import ExtractResult, Forecast, PlanResult, PlanStatus, Stage, Stages, UnitStatus
+from embedkit.results.gap import ClassGap, DomainGaps, Gap, HeldOut, Reached, Verdict
 from embedkit.results.loading import load_result, result_from
 from embedkit.results.models import Confusion, DemoResult, FitResult, Guess, Prediction, Predictions
 from embedkit.results.plain import as_packed, from_plain, to_plain
@@ -20,6 +21,12 @@ from embedkit.results.views import EmbeddingMap, ImagePair, NearestTrained
 
 __all__ = [
     "ChangedRow",
+    "ClassGap",
+    "DomainGaps",
+    "Gap",
+    "HeldOut",
+    "Reached",
+    "Verdict",
     "ChangedSetting",
     "Deletion",
     "Explanation",

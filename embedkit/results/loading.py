@@ -19,6 +19,7 @@ from embedkit.results.curve import CurveReport
 from embedkit.results.difference import FeatureDiff
 from embedkit.results.explanation import Explanations
 from embedkit.results.extraction import ExtractResult, Forecast, PlanResult, PlanStatus
+from embedkit.results.gap import DomainGaps, Gap
 from embedkit.results.models import DemoResult, FitResult, Predictions
 from embedkit.results.plain import MOST_BYTES
 from embedkit.results.probe import ProbeReport
@@ -30,11 +31,13 @@ _RECORDS: tuple[type[Record], ...] = (
     Comparison,
     CurveReport,
     DemoResult,
+    DomainGaps,
     Explanations,
     ExtractResult,
     FeatureDiff,
     FitResult,
     Forecast,
+    Gap,
     PlanResult,
     PlanStatus,
     Predictions,

@@ -69,8 +69,8 @@ def proxy_a_distance(
 
     References
     ----------
-    Ben-David et al., A theory of learning from different domains, Machine Learning 79, 2010; as a number of a classifier
-    in Glorot et al., Domain adaptation for large-scale sentiment classification, ICML 2011.
+    Ben-David et al., A theory of learning from different domains, Machine Learning 79, 2010; as a number of a
+    classifier in Glorot et al., Domain adaptation for large-scale sentiment classification, ICML 2011.
     """
     one, other = checked_sets(S, T)
     rng = np.random.default_rng(seed)
@@ -93,7 +93,7 @@ def proxy_a_distance(
         inner = inner - mean - mean[:, None] + mean.mean()
         inner[np.diag_indices_from(inner)] += _RIDGE
         centred = labels[train] - labels[train].mean(axis=0)
-        scores = across @ np.linalg.solve(inner, centred)
+        scores = cast(Floats, across @ np.linalg.solve(inner, centred))
         wrong += (scores * labels[test] <= 0).sum(axis=0)
     return _tested(2 * (1 - 2 * wrong / (2 * n)))
 
@@ -202,8 +202,9 @@ def coral_distance(S: npt.ArrayLike, T: npt.ArrayLike) -> float:
     """
     one, other = checked_sets(S, T)
     left, right = _root(one), _root(other)
-    difference = left.T @ left - right.T @ right
-    return float(np.square(difference).sum()) / (4 * one.shape[1] ** 2)
+    # |L'L - R'R|^2, of matrices with as many rows as there are images where these are fewer than features.
+    own = np.square(left @ left.T).sum() + np.square(right @ right.T).sum()
+    return max(float(own - 2 * np.square(left @ right.T).sum()), 0.0) / (4 * one.shape[1] ** 2)
 
 
 def of_halves(distance: Any, S: npt.ArrayLike, T: npt.ArrayLike, *, seed: int = 0) -> float:
@@ -341,7 +342,9 @@ def checked_sets(S: npt.ArrayLike, T: npt.ArrayLike) -> tuple[Floats, Floats]:
     """
     one, other = np.asarray(S, dtype=np.float64), np.asarray(T, dtype=np.float64)
     if one.ndim != 2 or other.ndim != 2 or one.shape[1] != other.shape[1]:
-        raise UsageError(f"features of shapes {one.shape} and {other.shape}; expected (n, d) and (m, d) of one backbone")
+        raise UsageError(
+            f"features of shapes {one.shape} and {other.shape}; expected (n, d) and (m, d) of one backbone"
+        )
     if min(len(one), len(other)) < 2:
         raise UsageError(f"{len(one)} and {len(other)} rows; a distance needs at least two in each set")
     if not (np.isfinite(one).all() and np.isfinite(other).all()):
@@ -365,7 +368,7 @@ def _drawn(rows: Floats, most: int, rng: np.random.Generator) -> Floats:
 def _root(rows: Floats) -> Floats:
     """Give a matrix R with R' R the covariance, of no more rows than needed."""
     centred = (rows - rows.mean(axis=0)) / np.sqrt(len(rows) - 1)
-    return centred if len(rows) <= rows.shape[1] else np.linalg.qr(centred, mode="r")
+    return centred if len(rows) <= rows.shape[1] else cast(Floats, np.linalg.qr(centred, mode="r"))
 
 
 def _gram(rows: Floats) -> Floats:

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import clone
+import sklearn.base
 from sklearn.exceptions import ConvergenceWarning
 
 from embedkit.errors import EmbedkitError, UsageError
@@ -35,6 +35,7 @@ MOST_FITTED = 10_000
 """Rows of each domain that a probe is fitted on; of more a stratified sample."""
 
 _C, _COMPONENTS = 0.01, 128
+_base = cast(Any, sklearn.base)  # not typed throughout
 
 
 def default_adapters() -> dict[str, Any]:
@@ -111,7 +112,7 @@ class Predictions:
 def pooled(domains: Sequence[Domain]) -> Domain:
     """Take several domains for one source."""
     starts = np.cumsum([0, *(len(one.X) for one in domains)])
-    common = set.intersection(*(set(one.floors) for one in domains))
+    common = [name for name in domains[0].floors if all(name in one.floors for one in domains)]
     return Domain(
         name=", ".join(one.name for one in domains),
         X=np.concatenate([one.X for one in domains]),
@@ -119,9 +120,7 @@ def pooled(domains: Sequence[Domain]) -> Domain:
         digests=np.concatenate([one.digests for one in domains]),
         train=np.concatenate([start + one.train for start, one in zip(starts, domains, strict=False)]),
         parts=[],
-        floors={
-            name: np.concatenate([one.floors[name] for one in domains]) for name in domains[0].floors if name in common
-        },
+        floors={name: np.concatenate([one.floors[name] for one in domains]) for name in common},
     )
 
 
@@ -247,7 +246,7 @@ def _aligned(
     named: dict[str, Names] = {}
     for name, adapter in adapters.items():
         try:
-            fitted = cast(Any, clone(adapter))
+            fitted = _base.clone(adapter)
             moved = np.asarray(fitted.fit_transform(reduced, sample_domain=domain), dtype=np.float32)[: len(y)]
             there = np.asarray(fitted.transform(tested, sample_domain=np.full(len(tested), -2)), dtype=np.float32)
         except EmbedkitError:
