@@ -31,12 +31,14 @@ if TYPE_CHECKING:
         Comparison,
         CurveReport,
         DemoResult,
+        DomainGaps,
         Explanations,
         ExtractResult,
         FeatureDiff,
         FineTuneReport,
         FitResult,
         Forecast,
+        Gap,
         LayersResult,
         PlanResult,
         PlanStatus,
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from embedkit.workflows.fit import fit
     from embedkit.workflows.fit_statistics import fit_statistics
     from embedkit.workflows.forecast import forecast
+    from embedkit.workflows.gap import gap
     from embedkit.workflows.pages import write_page
     from embedkit.workflows.plans import (
         extract_planned,
@@ -85,6 +88,7 @@ else:
         "Comparison": "embedkit.results",
         "CurveReport": "embedkit.results",
         "DemoResult": "embedkit.results",
+        "DomainGaps": "embedkit.results",
         "EmbedkitError": "embedkit.errors",
         "Explanations": "embedkit.results",
         "ExtractResult": "embedkit.results",
@@ -97,6 +101,7 @@ else:
         "FineTunedClassifier": "embedkit.adaptation",
         "FitResult": "embedkit.results",
         "Forecast": "embedkit.results",
+        "Gap": "embedkit.results",
         "ImageSource": "embedkit.images",
         "ImageEmbedder": "embedkit.embedder",
         "ListedModel": "embedkit.backbones",
@@ -135,6 +140,7 @@ else:
         "finetune": "embedkit.workflows.finetune",
         "fit": "embedkit.workflows.fit",
         "fit_statistics": "embedkit.workflows.fit_statistics",
+        "gap": "embedkit.workflows.gap",
         "info": "embedkit.tables",
         "list_models": "embedkit.backbones",
         "load_model": "embedkit.persistence",
@@ -173,6 +179,7 @@ __all__ = [
     "Comparison",
     "CurveReport",
     "DemoResult",
+    "DomainGaps",
     "EmbedkitError",
     "Explanations",
     "ExtractResult",
@@ -185,6 +192,7 @@ __all__ = [
     "FineTunedClassifier",
     "FitResult",
     "Forecast",
+    "Gap",
     "ImageEmbedder",
     "ImageSource",
     "ListedModel",
@@ -223,6 +231,7 @@ __all__ = [
     "fit",
     "fit_statistics",
     "forecast",
+    "gap",
     "info",
     "list_models",
     "load_model",

@@ -37,6 +37,7 @@ _COMMANDS = {
     "fit": "embedkit_cli.fit",
     "predict": "embedkit_cli.predict",
     "stats": "embedkit_cli.stats",
+    "gap": "embedkit_cli.gap",
     "audit": "embedkit_cli.audit",
     "search": "embedkit_cli.search",
     "explain": "embedkit_cli.explain",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from embedkit.render.differences import difference_lines
 from embedkit.render.explanations import explanation_lines
 from embedkit.render.findings import audit_lines, search_lines
+from embedkit.render.gaps import domain_lines, gap_lines
 from embedkit.render.ladders import ladder_lines
 from embedkit.render.layout import fact_lines, table_lines
 from embedkit.render.leaderboards import leaderboards_text
@@ -29,12 +30,14 @@ from embedkit.results import (
     Comparison,
     CurveReport,
     DemoResult,
+    DomainGaps,
     Explanations,
     ExtractResult,
     FeatureDiff,
     FineTuneReport,
     FitResult,
     Forecast,
+    Gap,
     LayersResult,
     PlanResult,
     PlanStatus,
@@ -104,6 +107,10 @@ def as_text(record: Record) -> str:
             lines = statistics_fit_lines(record)
         case FeatureDiff():
             lines = difference_lines(record)
+        case Gap():
+            lines = [sentence(record), "", *gap_lines(record)]
+        case DomainGaps():
+            lines = [sentence(record), "", *domain_lines(record)]
         case _:
             lines = table_lines(
                 [*(record.table() or [{}])[0]], [list(map(str, row.values())) for row in record.table()]

@@ -1,13 +1,24 @@
-"""Which backbone and which layer: scores that are cheap. Scores are shown; probes decide.
+"""Which backbone, which layer, and does it transfer: scores and distances are shown; probes decide.
 
 Layer: above evaluation and probes. No Pillow, no h5py.
 """
 
 from embedkit.selection.agreement import Agreement, agreement_with, score_all
+from embedkit.selection.distances import (
+    coral_distance,
+    debiased_cka,
+    frechet_distance,
+    mmd,
+    of_halves,
+    proxy_a_distance,
+    shifted_shares,
+)
+from embedkit.selection.gaps import DomainTable, measure_domains, measure_gap
 from embedkit.selection.halving import MOST_ROWS, Estimate, Halving, Standing, estimate_of, halve
 from embedkit.selection.held_out import held_out_rows
 from embedkit.selection.label_scores import leep, n_leep, nce
 from embedkit.selection.leave_one_out import knn_accuracy, ridge_accuracy
+from embedkit.selection.transfer import default_adapters
 from embedkit.selection.transferability import gbc, h_score, log_me, parc, shrinkage_h_score, transrate
 
 __all__ = [
@@ -18,6 +29,11 @@ __all__ = [
     "Standing",
     "agreement_with",
     "estimate_of",
+    "DomainTable",
+    "coral_distance",
+    "debiased_cka",
+    "default_adapters",
+    "frechet_distance",
     "gbc",
     "h_score",
     "halve",
@@ -25,11 +41,17 @@ __all__ = [
     "knn_accuracy",
     "leep",
     "log_me",
+    "measure_domains",
+    "measure_gap",
+    "mmd",
     "n_leep",
     "nce",
+    "of_halves",
     "parc",
+    "proxy_a_distance",
     "ridge_accuracy",
     "score_all",
+    "shifted_shares",
     "shrinkage_h_score",
     "transrate",
 ]
