@@ -25,8 +25,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embedkit import FeatureRequest, FeatureTable, extract, probe
+from embedkit import FeatureRequest, FeatureTable, extract
 from embedkit.evaluation import mcnemar_test
+from embedkit.probes import quick
 from embedkit.selection import agreement_with, halve, held_out_rows, score_all
 
 LAYERS = (None, -1, -2)
@@ -66,7 +67,7 @@ def truth_of(table: FeatureTable, known: dict[str, Any] | None) -> dict[str, Any
     """Return the accuracy on the tested images, and which of them are named right."""
     if known is not None:
         return known
-    [result] = probe(table, estimator="logistic", floors=False).results
+    result = quick(table, "logistic", model="").result
     assert result.rows is not None
     right = np.asarray(result.rows.y_true) == np.asarray(result.rows.y_pred)
     return {"value": result.value, "seconds": result.fit_seconds, "right": "".join("01"[int(one)] for one in right)}
@@ -113,7 +114,8 @@ def measure(
 ) -> dict[str, Any]:
     tables = {f"{name} | {layer}": one for (name, layer), one in tables_of(assets, data, store, folder).items()}
     first = next(iter(tables.values()))
-    assert first.split is not None and first.y is not None
+    assert first.split is not None
+    assert first.y is not None
     choosing = np.flatnonzero(first.split == "train")
     classes = np.unique(first.y[choosing], return_inverse=True)[1].astype(np.intp)
     features = {name: np.asarray(one.X[choosing], np.float32) for name, one in tables.items()}

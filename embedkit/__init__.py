@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from embedkit.workflows.fit_statistics import fit_statistics
     from embedkit.workflows.forecast import forecast
     from embedkit.workflows.gap import gap
+    from embedkit.workflows.layers import layers
     from embedkit.workflows.pages import write_page
     from embedkit.workflows.plans import (
         extract_planned,
@@ -142,6 +143,7 @@ else:
         "fit_statistics": "embedkit.workflows.fit_statistics",
         "gap": "embedkit.workflows.gap",
         "info": "embedkit.tables",
+        "layers": "embedkit.workflows.layers",
         "list_models": "embedkit.backbones",
         "load_model": "embedkit.persistence",
         "load_result": "embedkit.results",
@@ -233,6 +235,7 @@ __all__ = [
     "forecast",
     "gap",
     "info",
+    "layers",
     "list_models",
     "load_model",
     "load_result",

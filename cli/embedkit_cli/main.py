@@ -34,6 +34,7 @@ _COMMANDS = {
     "probe": "embedkit_cli.probe",
     "compare": "embedkit_cli.compare",
     "select": "embedkit_cli.select",
+    "layers": "embedkit_cli.layers",
     "fit": "embedkit_cli.fit",
     "predict": "embedkit_cli.predict",
     "stats": "embedkit_cli.stats",

@@ -17,7 +17,9 @@ from embedkit.selection.gaps import DomainTable, measure_domains, measure_gap
 from embedkit.selection.halving import MOST_ROWS, Estimate, Halving, Standing, estimate_of, halve
 from embedkit.selection.held_out import held_out_rows
 from embedkit.selection.label_scores import leep, n_leep, nce
+from embedkit.selection.layer_geometry import effective_rank, separability, variance_shares
 from embedkit.selection.leave_one_out import knn_accuracy, ridge_accuracy
+from embedkit.selection.side_by_side import held_out_blocks
 from embedkit.selection.transfer import default_adapters
 from embedkit.selection.transferability import gbc, h_score, log_me, parc, shrinkage_h_score, transrate
 
@@ -37,7 +39,11 @@ __all__ = [
     "gbc",
     "h_score",
     "halve",
+    "effective_rank",
+    "held_out_blocks",
     "held_out_rows",
+    "separability",
+    "variance_shares",
     "knn_accuracy",
     "leep",
     "log_me",

@@ -144,11 +144,9 @@ def halve(
     Raises
     ------
     LabelsError
-        No class has two rows.
+        Among the rows that could be read, no class has two, or there is one class only.
     """
     order = row_order(classes, first=first, seed=seed)
-    if np.bincount(classes).max(initial=0) < 2:
-        raise LabelsError("each class has one image to choose by; a probe needs two of a class: label more images")
     sizes = round_sizes(min(len(order), MOST_ROWS), first=max(first, 2))
     standings = {name: Standing(name=name, network=network) for name, network in candidates.items()}
     tests = (len(standings) - 1) * len(sizes)

@@ -113,19 +113,37 @@ def right_of(X: npt.ArrayLike, classes: Classes, folds: Classes, probe: Probe = 
 
 def _ridge(train: Floats, classes: Classes, test: Floats) -> Classes:
     """Least squares on the classes, all classes weighing alike: else a strong penalty names the commonest only."""
+    weights, targets = class_weights(classes)
+    centre, scale = standardising(train, weights)
+    rows = (train - centre) / scale * np.sqrt(weights)[:, None]
+    coefficients, _ = fitted_weights(rows, targets, weights)
+    return ((test - centre) / scale @ coefficients).argmax(axis=1)
+
+
+def class_weights(classes: Classes) -> tuple[Floats, Floats]:
+    """Return weights of rows that make all classes weigh alike, and the weighted, centred marks of the classes."""
     counts = np.bincount(classes)
     weights = len(classes) / (len(counts) * counts[classes])
-    mean, scale = train.mean(axis=0), train.std(axis=0)
-    scale[scale < 1e-12 * max(float(np.abs(train).max()), 1e-300)] = np.inf  # what does not vary says nothing
-    train, test = (train - mean) / scale, (test - mean) / scale
-    centre = weights @ train / len(train)
-    rows = (train - centre) * np.sqrt(weights)[:, None]
-    targets = (np.eye(len(counts))[classes] - 1 / len(counts)) * np.sqrt(weights)[:, None]
-    return ((test - centre) @ _weights(rows, targets, weights)).argmax(axis=1)
+    return weights, (np.eye(len(counts))[classes] - 1 / len(counts)) * np.sqrt(weights)[:, None]
 
 
-def _weights(rows: Floats, targets: Floats, weights: Floats) -> Floats:
-    """Return the coefficients, with the penalty of the least squared error of rows left out one by one."""
+def standardising(rows: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Return the weighted mean and the standard deviation of each column; what does not vary says nothing."""
+    scale = rows.std(axis=0)
+    scale[scale < 1e-12 * max(float(np.abs(rows).max()), 1e-300)] = np.inf
+    return weights @ rows / len(rows), scale
+
+
+def fitted_weights(rows: Floats, targets: Floats, weights: Floats) -> tuple[Floats, float]:
+    """Return ridge coefficients, with the penalty of the least squared error of rows left out one by one; and that.
+
+    Parameters
+    ----------
+    rows, targets : ndarray of shape (n, d) and (n, k)
+        Centred, each row times the root of its weight.
+    weights : ndarray of shape (n,)
+        They add up to n.
+    """
     wide = len(rows) <= rows.shape[1]
     values, vectors = np.linalg.eigh(rows @ rows.T if wide else rows.T @ rows)
     kept = values > 1e-10 * max(float(values[-1]), 1e-300)
@@ -141,9 +159,10 @@ def _weights(rows: Floats, targets: Floats, weights: Floats) -> Floats:
         error = float(np.square(residual / np.maximum(1 - leverage, 1e-9)[:, None]).sum())
         if error < least:
             best, least = penalty, error
-    if not wide:
-        return vectors @ ((np.sqrt(values) / (values + best * unit))[:, None] * projected)
-    return rows.T @ (left @ (projected / (values + best * unit)[:, None]))
+    damped = values + best * unit
+    if wide:
+        return rows.T @ (left @ (projected / damped[:, None])), least
+    return vectors @ ((np.sqrt(values) / damped)[:, None] * projected), least
 
 
 def _knn(train: Floats, classes: Classes, test: Floats) -> Classes:

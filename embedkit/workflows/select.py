@@ -5,20 +5,17 @@ Layer: workflows; imports everything below, never click.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import os
-import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from embedkit.backbones import FeatureRequest, as_requests
-from embedkit.errors import LabelsError, UsageError
-from embedkit.evaluation import errors_naming, make_splits
+from embedkit.errors import UsageError
+from embedkit.evaluation import errors_naming
 from embedkit.extraction import Progress
 from embedkit.images import ImageSource
 from embedkit.probes import quick
@@ -36,14 +33,13 @@ from embedkit.selection import (
 from embedkit.tables import FeatureTable
 from embedkit.workflows.advising import advise
 from embedkit.workflows.candidates import Candidates, find_candidates
+from embedkit.workflows.choosing_rows import ChoosingRows, extract_command, with_split
 from embedkit.workflows.contestants import Contestants
 from embedkit.workflows.origins import origin_of
 from embedkit.workflows.reading import summary_of
 from embedkit.workflows.targets import images_of, open_store, open_target
 
 AUTO = "auto"
-_TEST_SHARE = 5
-"""One fifth of a data set without splits is held back, to be reported on."""
 
 
 def select(
@@ -124,12 +120,7 @@ def select(
     feature_store, opened = open_store(store), open_target(target, label_column=label_column)
     images = images_of(opened, feature_store)
     with errors_naming(opened.name):
-        if images.target_type != "class":
-            raise LabelsError(
-                f"select takes one class an image, and labels are of the kind {images.target_type!r}; name the column "
-                "of classes with --label-column, or compare backbones with `embedkit compare`"
-            )
-        rows = _Rows.of(images, random_state)
+        rows = ChoosingRows.of(images, random_state)
     requests = _requests(models, layers, images, chosen)
     contestants = Contestants(images, requests, feature_store, progress)
     ending = None if budget is None else started + budget
@@ -186,56 +177,6 @@ def select(
     return dataclasses.replace(found, advice=advise(found)) if advice else found
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Rows:
-    """Which images choose, and which are reported on.
-
-    Attributes
-    ----------
-    choosing, tested : ndarray of intp
-        Rows of the source.
-    classes, groups : ndarray of intp
-        Of the rows that choose.
-    declared : bool
-        Whether the source names its splits.
-    """
-
-    choosing: npt.NDArray[np.intp]
-    tested: npt.NDArray[np.intp]
-    classes: npt.NDArray[np.intp]
-    groups: npt.NDArray[np.intp]
-    declared: bool
-    notes: list[str]
-
-    @classmethod
-    def of(cls, images: ImageSource, random_state: int) -> _Rows:
-        y = np.asarray(cast("list[str]", images.labels), dtype=np.str_)
-        split = make_splits(y, images.split, groups=images.groups, folds=_TEST_SHARE, random_state=random_state)[0]
-        choosing = split.train
-        groups = np.arange(len(choosing))
-        if images.groups is not None:
-            # Rows without a group are groups of their own.
-            names = [images.groups[row] or f"\0{row}" for row in _listed_rows(choosing)]
-            groups = np.unique(names, return_inverse=True)[1]
-        notes = list(split.notes)
-        if images.split is None:
-            notes.append(
-                f"the data set has no splits: {len(split.test)} of {len(y)} images were held back and chose nothing"
-            )
-        return cls(
-            choosing=choosing,
-            tested=split.test,
-            classes=np.unique(y[choosing], return_inverse=True)[1].astype(np.intp),
-            groups=groups.astype(np.intp),
-            declared=images.split is not None,
-            notes=notes,
-        )
-
-
-def _listed_rows(rows: npt.NDArray[np.intp]) -> list[int]:
-    return rows.tolist()
-
-
 def _requests(
     models: Any, layers: Sequence[int], images: ImageSource, chosen: Callable[[Candidates], None] | None
 ) -> list[FeatureRequest]:
@@ -263,7 +204,9 @@ def _requests(
     return requests
 
 
-def _chosen(contestants: Contestants, outcome: Halving, rows: _Rows) -> tuple[str, FeatureTable, dict[str, Estimate]]:
+def _chosen(
+    contestants: Contestants, outcome: Halving, rows: ChoosingRows
+) -> tuple[str, FeatureTable, dict[str, Estimate]]:
     """Compare the layers of the network on all images that may choose; return the best with its table."""
     tables = contestants.tables(outcome.leader)
     left = [one.name for one in outcome.standings if one.network == outcome.leader and one.dropped is None]
@@ -282,17 +225,7 @@ def _chosen(contestants: Contestants, outcome: Halving, rows: _Rows) -> tuple[st
         )
         estimates[name] = estimate_of(right, time.monotonic() - started)
     best = max(left, key=lambda name: estimates[name].value)
-    return best, _with_split(tables[best], contestants.images, rows), estimates
-
-
-def _with_split(table: FeatureTable, images: ImageSource, rows: _Rows) -> FeatureTable:
-    """Return a table whose split keeps apart what chose and what is reported on."""
-    if rows.declared:
-        return table
-    tested = {images.keys[row] for row in _listed_rows(rows.tested)}
-    head = copy.copy(table.metadata)
-    head.split = np.array(["test" if key in tested else "train" for key in table.keys], dtype=object)
-    return FeatureTable(head, cast(npt.NDArray[np.float32], table.X.astype(head.spec.dtype)))
+    return best, with_split(tables[best], contestants.images, rows), estimates
 
 
 def _listed(contestants: Contestants, outcome: Halving, full: Mapping[str, Estimate]) -> list[SelectionCandidate]:
@@ -323,7 +256,7 @@ def _listed(contestants: Contestants, outcome: Halving, full: Mapping[str, Estim
     return listed
 
 
-def _scores(contestants: Contestants, outcome: Halving, rows: _Rows) -> tuple[dict[str, ScoreVerdict], int]:
+def _scores(contestants: Contestants, outcome: Halving, rows: ChoosingRows) -> tuple[dict[str, ScoreVerdict], int]:
     """Judge every score by the probes, on the images that all candidates have seen."""
     first = outcome.rows[: outcome.first]
     features = contestants.features(contestants.networks, rows.choosing[first])
@@ -359,17 +292,3 @@ def _static(contestants: Contestants) -> dict[str, dict[str, float]]:
         if count is not None:
             parameters[name] = float(count)
     return {"published_accuracy": accuracy, "parameters": parameters}
-
-
-def extract_command(target: Any, request: FeatureRequest) -> str:
-    """Return the command that goes on with the features of a request."""
-    words = ["embedkit", "extract", str(cast(str, target)) if isinstance(target, str | os.PathLike) else "TARGET"]
-    words += ["--model", cast(str, request.model)]
-    if request.weights != "pretrained":
-        words += ["--weights", str(request.weights)]
-    if request.layer is not None:
-        words += ["--layer", str(request.layer)]
-    if request.pool != "auto":
-        words += ["--pool", str(request.pool)]
-    words += ["--precision", request.precision, "--engine", request.engine, "-o", "features.h5"]
-    return shlex.join(words)
