@@ -9,6 +9,7 @@ from embedkit.render.differences import difference_lines
 from embedkit.render.explanations import explanation_lines
 from embedkit.render.findings import audit_lines, search_lines
 from embedkit.render.fusions import fusion_lines
+from embedkit.render.gaps import domain_lines, gap_lines
 from embedkit.render.ladders import ladder_lines
 from embedkit.render.layout import fact_lines, table_lines
 from embedkit.render.leaderboards import leaderboards_text
@@ -22,6 +23,7 @@ from embedkit.render.numbers import (
     params_text,
     value_text,
 )
+from embedkit.render.selections import layers_lines, selection_lines
 from embedkit.render.sentences import best_by_test, recommendation, sentence
 from embedkit.render.statistics import statistics_fit_lines, statistics_lines
 from embedkit.results import (
@@ -29,6 +31,7 @@ from embedkit.results import (
     Comparison,
     CurveReport,
     DemoResult,
+    DomainGaps,
     Explanations,
     ExtractResult,
     FeatureDiff,
@@ -36,6 +39,8 @@ from embedkit.results import (
     FitResult,
     Forecast,
     FusionReport,
+    Gap,
+    LayersResult,
     PlanResult,
     PlanStatus,
     Point,
@@ -43,6 +48,7 @@ from embedkit.results import (
     ProbeReport,
     Record,
     SearchResult,
+    Selection,
     StatisticsFit,
     StatisticsResult,
     UnitStatus,
@@ -79,6 +85,10 @@ def as_text(record: Record) -> str:
             lines = search_lines(record)
         case AuditResult():
             lines = audit_lines(record)
+        case Selection():
+            lines = selection_lines(record)
+        case LayersResult():
+            lines = layers_lines(record)
         case ExtractResult():
             lines = _extraction(record)
         case Forecast():
@@ -101,6 +111,10 @@ def as_text(record: Record) -> str:
             lines = statistics_fit_lines(record)
         case FeatureDiff():
             lines = difference_lines(record)
+        case Gap():
+            lines = [sentence(record), "", *gap_lines(record)]
+        case DomainGaps():
+            lines = [sentence(record), "", *domain_lines(record)]
         case _:
             lines = table_lines(
                 [*(record.table() or [{}])[0]], [list(map(str, row.values())) for row in record.table()]

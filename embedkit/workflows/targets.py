@@ -20,7 +20,6 @@ from embedkit.errors import EmbedkitError, LabelsError, SourceError, UsageError
 from embedkit.extraction import Extraction, Progress, default_store, image_digests, resolve_together, run_many
 from embedkit.images import ImageSource, open_source
 from embedkit.results import Skipped, Unavailable
-from embedkit.specs import FeatureSpec
 from embedkit.store import FeatureStore
 from embedkit.tables import FeatureTable
 from embedkit.workflows.floors import PSEUDO, Contender, Floors, recorded_request, resolve_floors
@@ -200,7 +199,7 @@ def tables_of(
     images = cast(ImageSource, target.images)
     asked = list(requests) or [FeatureRequest()]
     resolved = resolve_together(asked, store, expected_images=len(images), batch_size=batch_size)
-    names = backbone_names(asked, [resolution.spec for resolution, _ in resolved])
+    names = backbone_names(asked)
     beside = Floors()
     if floors:
         contenders = [
@@ -280,15 +279,15 @@ def _lost(number: int, table: FeatureTable) -> str:
     return f"{number} of {len(table)} images have changed since, are gone, or failed"
 
 
-def backbone_names(requests: Sequence[FeatureRequest], specs: Sequence[FeatureSpec]) -> list[str]:
+def backbone_names(requests: Sequence[FeatureRequest]) -> list[str]:
     """Call each backbone by its model, and by its layer, pool or weights where that tells it from another."""
-    names = [request.model or spec.backbone.architecture for request, spec in zip(requests, specs, strict=True)]
+    names = [cast(str, request.model) for request in requests]
     outputs = [_output(request.layer, request.pool) for request in requests]
     weights = [f" {request.weights}" for request in requests]
     arguments = [f" {dict(request.model_args or {})}" for request in requests]
     for parts in (outputs, weights, arguments):
         if len(set(names)) < len(names):
-            names = [name + part for name, part in zip(names, parts, strict=True)]
+            names = [name + part if names.count(name) > 1 else name for name, part in zip(names, parts, strict=True)]
     return names
 
 
