@@ -48,7 +48,7 @@ def gap_lines(gap: Gap) -> list[str]:
         *reached_lines(gap.reached),
         "",
         *table_lines(
-            ("class", "distance", "source-only", "target-only", "p", "mostly named", "share", "estimated"),
+            ("class", "distance", "source-only", "target-only", "p", "named instead", "share", "estimated"),
             [_class(one) for one in shown],
         ),
     ]

@@ -380,6 +380,6 @@ def _gram(rows: Floats) -> Floats:
 
 def _hsic(one: Floats, other: Floats) -> float:
     n = len(one)
-    corner = one.sum() * other.sum() / ((n - 1) * (n - 2))
+    corner = float(one.sum() * other.sum()) / ((n - 1) * (n - 2))
     mixed = float(one.sum(axis=0) @ other.sum(axis=0)) * 2 / (n - 2)
-    return (float((one * other).sum()) + corner - mixed) / (n * (n - 3))
+    return float((one * other).sum() + corner - mixed) / (n * (n - 3))

@@ -249,7 +249,7 @@ def _class_gaps(
             source_only=float(right[of].mean()) if len(of) else None,
             target_only=float(own[of].mean()) if len(of) else None,
             p_value=float(p_values[place]) if len(of) else None,
-            named=_commonest(found.named[SOURCE][of]) if len(of) else "",
+            named=_commonest(found.named[SOURCE][of[~right[of]]]),
             source_share=float(counts[0][place] / counts[0].sum()),
             estimated_share=float(estimated[place]),
             target_share=float(counts[1][place] / counts[1].sum()),
@@ -260,7 +260,7 @@ def _class_gaps(
 
 def _commonest(names: Names) -> str:
     values, counts = np.unique(names, return_counts=True)
-    return str(values[counts.argmax()])
+    return str(values[counts.argmax()]) if len(values) else ""
 
 
 def _numbers(names: Names, classes: Sequence[str]) -> Classes:
