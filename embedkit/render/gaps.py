@@ -5,6 +5,7 @@ Layer: render; above layout and the results.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from embedkit.render.layout import fact_lines, table_lines
@@ -59,12 +60,12 @@ def gap_lines(gap: Gap) -> list[str]:
 
 def domain_lines(gaps: DomainGaps) -> list[str]:
     """Write a table of pairs and methods, what each domain left out reaches, and what adapters are worth."""
-    methods = _methods(gaps.pairs[0].reached)
+    methods = _methods(gaps.pooled)
     rows = [
         (
             pair.source,
             pair.target,
-            f"{pair.distances['proxy-a']:.2f}",
+            f"{pair.distances.get('proxy-a', math.nan):.2f}",
             *(_cell(pair.reached, method) for method in methods),
             pair.verdict,
         )

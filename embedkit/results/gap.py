@@ -187,7 +187,7 @@ class DomainGaps(Record):
                 "source": pair.source,
                 "target": pair.target,
                 **{method: value.get(method) for method in methods},
-                "proxy_a": pair.distances["proxy-a"],
+                "proxy_a": pair.distances.get("proxy-a"),
                 "verdict": pair.verdict,
             }
             for pair, value in zip(self.pairs, values, strict=True)

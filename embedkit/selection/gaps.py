@@ -82,13 +82,13 @@ def measure_gap(
     classes, notes = _common(source, target)
     one, of_one = _domain(source, classes, folds, random_state)
     other, of_other = _domain(target, classes, folds, random_state)
+    measured = _measured(one, other, classes, random_state)
     found = predict_across(one, other, adapters)
     results = reached(found)
-    measured = _measured(one, other, classes, random_state)
     gaps = _class_gaps(one, other, found, classes, measured.of_classes)
     notes += [*of_one, *of_other]
     if found.unseen:
-        notes.append(f"{found.unseen} images of {one.name} are tested images of {other.name}, and were not fitted on")
+        notes.append(f"{found.unseen} images of {one.name} are tested images of {other.name}, and not fitted on there")
     if not found.converged:
         notes.append("a probe ran out of iterations")
     back = name_rows(other, one.X[one.train])

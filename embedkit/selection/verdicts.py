@@ -41,6 +41,7 @@ def exchanged_classes(pairs: Sequence[tuple[Names, Names]], classes: Sequence[st
     list of (str, str, int, int)
         Two classes, how many of their rows are named as the other one, and as their own. Rows of either class are more
         often the other one than their own, and all together by a binomial test corrected over all pairs of classes.
+        None where a class would be in two such pairs.
     """
     truth, named = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
     tests = len(classes) * (len(classes) - 1) / 2
@@ -55,7 +56,9 @@ def exchanged_classes(pairs: Sequence[tuple[Names, Names]], classes: Sequence[st
             rows = np.repeat([True, False], [wrong, right])
             if mcnemar_test(rows, ~rows).p_value * tests < _LEVEL:
                 found.append((one, other, wrong, right))
-    return found
+    # Where a class crosses with several, whatever parts the domains is not two labels.
+    crossing = [name for pair in found for name in pair[:2]]
+    return found if len(crossing) == len(set(crossing)) else []
 
 
 def judge_transfer(
@@ -104,17 +107,15 @@ def judge_transfer(
         )
     if other.value >= own.value or not _sure(other):
         if suffering:
-            return "some-classes", f"negative transfer in some classes: {_listed(suffering)}; of all images {beside}"
-        return "transfers", f"transfers well: {beside} are not told apart" if not _sure(other) else (
-            f"transfers well: {beside}"
-        )
+            return "some-classes", (f"negative transfer in some classes: {_listed(suffering)}; of all images {beside}")
+        return "transfers", f"transfers well: {beside}" + ("" if _sure(other) else " are not told apart")
     rest = ~np.isin(found.y, [one.name for one in suffering])
     if suffering and 2 * len(suffering) <= len(classes) and rest.any():
         elsewhere = mcnemar_test(found.right(SOURCE)[rest], found.right(TARGET)[rest])
         if elsewhere.p_value >= _LEVEL or elsewhere.difference > 0:
             return "some-classes", (
-                f"negative transfer in some classes: {_listed(suffering)}; on the others source-only is not told from target-only "
-                f"({_p(elsewhere.p_value)}); of all images {beside}"
+                f"negative transfer in some classes: {_listed(suffering)}; on the others source-only is not told "
+                f"from target-only ({_p(elsewhere.p_value)}); of all images {beside}"
             )
     helping = [by[name] for name in found.adapters if by[name].value > other.value and _sure(by[name])]
     if helping:

@@ -150,7 +150,7 @@ def test_p_values_of_two_halves_are_uniform(test):
     for seed in range(200):
         rows = np.random.default_rng(seed).normal(size=(40, 6))
         p_values.append(test(rows[:20], rows[20:], permutations=39, seed=seed).p_value)
-    # One of 1/40, 2/40, ... 1, ties taken for larger: shares of four quarters, and no more small ones than chance gives.
+    # One of 1/40, 2/40, ... 1: shares of four quarters, and no more small ones than chance gives.
     quarters = np.histogram(np.array(p_values) - 1e-9, bins=4, range=(0, 1))[0]
     assert scipy.stats.chisquare(quarters).pvalue > 0.005
     assert scipy.stats.binomtest(int((np.array(p_values) <= 0.05).sum()), 200, 0.05).pvalue > 0.005
