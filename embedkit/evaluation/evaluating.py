@@ -176,7 +176,7 @@ def evaluate(
     if y.ndim == 2 and not y.any():
         raise SplitError("no tested image has any of the classes, so nothing can be judged; check the splits")
     draws = [joined(parts) for parts in zip(*(outcome.draws for outcome in outcomes), strict=True)]
-    main = judge([protocol.metric], y, draws, random_state=random_state)[protocol.metric]
+    main = judge([protocol.metric], y, draws)[protocol.metric]
     if main["value"] is None:
         raise SplitError(
             f"{protocol.metric} is not defined on the {len(y)} tested images; {protocol.name} needs more of each class"
@@ -223,10 +223,10 @@ def _beside(
     """Judge by further metrics, and the settings that a protocol reports beside its own by the main one."""
     ranked = draws if few_scores else [dataclasses.replace(draw, scores=None) for draw in draws]
     metric = protocol.metric
-    found = further_metrics(metric, y, ranked, random_state, protocol.beside)
+    found = further_metrics(metric, y, ranked, protocol.beside)
     for name in outcomes[0].others:
         settings = [joined(parts) for parts in zip(*(outcome.others[name] for outcome in outcomes), strict=True)]
-        found[f"{metric} ({name})"] = judge([metric], y, settings, random_state=random_state)[metric]
+        found[f"{metric} ({name})"] = judge([metric], y, settings)[metric]
     return found
 
 

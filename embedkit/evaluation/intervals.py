@@ -12,7 +12,7 @@ Layer: evaluation; NumPy and SciPy. `benchmarks/coverage.py` measures how often 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -26,7 +26,6 @@ from embedkit.evaluation.statistics import wilson_interval
 Scale = Literal["share", "logit", "log", "fisher", "residual"]
 """Where an interval is symmetric; ``"residual"`` is the logarithm of 1 - R2."""
 
-_COUNTS_AT_ONCE = 1 << 20
 _special = cast(Any, scipy.special)  # not typed throughout
 
 
@@ -52,65 +51,50 @@ class Spread:
     rows: float
 
 
-def spread_of_rows(values: Float64) -> Spread | None:
-    """Give the spread of a mean over rows.
+def spread_of_rows(influences: Float64, rows: float | None = None) -> Spread | None:
+    """Give the spread of a metric from the influences of the rows; None for a single row.
 
     Parameters
     ----------
-    values : ndarray of shape (n_draws, n_rows)
+    influences : ndarray of shape (n_draws, n_rows)
+    rows : float, optional
+        How many rows the metric is worth; by default all.
     """
-    n = values.shape[1]
+    n = influences.shape[1]
     if n < 2:
         return None
+    squares = np.square(np.concatenate([influences.mean(axis=0, keepdims=True), influences])) * (n / (n - 1))
+    variances = squares.sum(axis=1)
     return Spread(
-        variance=float(values.mean(axis=0).var(ddof=1)) / n,
-        of_draws=float(values.var(axis=1, ddof=1).mean()) / n,
-        freedom=n - 1,
-        rows=n,
+        variance=float(variances[0]),
+        of_draws=float(variances[1:].mean()),
+        freedom=_freedom_of_rows(squares[0]),
+        rows=n if rows is None else rows,
     )
 
 
-def spread_of_classes(values: Float64, y: npt.NDArray[np.intp]) -> Spread | None:
-    """Give the spread of a mean over classes of means over their rows; None where a class has one row.
+def spread_of_classes(influences: Float64, y: npt.NDArray[np.intp]) -> Spread | None:
+    """Give the spread of a mean over classes; None where a class has one row.
 
     Parameters
     ----------
-    values : ndarray of shape (n_draws, n_rows)
+    influences : ndarray of shape (n_draws, n_rows)
     y : ndarray of shape (n_rows,)
     """
     _, codes, m = np.unique(y, return_inverse=True, return_counts=True)
     if m.min() < 2:
         return None
-    several = np.concatenate([values.mean(axis=0, keepdims=True), values])
+    several = np.concatenate([influences.mean(axis=0, keepdims=True), influences])
     means = np.stack([np.bincount(codes, row) for row in several]) / m
-    squares = np.stack([np.bincount(codes, row) for row in (several - means[:, codes]) ** 2])
-    variances = squares / (m * (m - 1)) / len(m) ** 2
-    of_mean = variances[0]
-    freedom = _freedom(of_mean, m - 1) if of_mean.any() else _freedom(1 / m, m - 1)
+    within = np.stack([np.bincount(codes, row) for row in (several - means[:, codes]) ** 2]) * m / (m - 1)
+    # Also how many rows a class has is by chance, where a metric moves with it.
+    variances = (within + m * means**2).sum(axis=1)
+    freedoms = m - 1
     return Spread(
-        variance=float(of_mean.sum()),
-        of_draws=float(variances[1:].sum(axis=1).mean()),
-        freedom=freedom,
+        variance=float(variances[0]),
+        of_draws=float(variances[1:].mean()),
+        freedom=_freedom(within[0], freedoms) if within[0].any() else _freedom(1 / m, freedoms),
         rows=len(m) ** 2 / float((1 / m).sum()),
-    )
-
-
-def spread_of_resamples(resampled: Float64, sizes: npt.NDArray[np.intp]) -> Spread | None:
-    """Give the spread of a metric over resamples of the rows, of shape (n_draws, n_resamples).
-
-    Parameters
-    ----------
-    sizes : ndarray of shape (n_classes,)
-        Rows of each class that the metric is a mean of.
-    """
-    defined = resampled[:, np.isfinite(resampled).all(axis=0)]
-    if defined.shape[1] < 2 or sizes.min() < 2:
-        return None
-    return Spread(
-        variance=float(defined.mean(axis=0).var(ddof=1)),
-        of_draws=float(defined.var(axis=1, ddof=1).mean()),
-        freedom=_freedom(1 / sizes, sizes - 1),
-        rows=float(sizes.sum()),
     )
 
 
@@ -152,45 +136,6 @@ def interval(values: Sequence[float], spread: Spread, scale: Scale) -> tuple[flo
     return (low, high) if variance > 0 and np.isfinite([low, high]).all() else None
 
 
-def resample(
-    statistics: Sequence[Callable[[Float64], Float64]], strata: npt.ArrayLike, n_resamples: int, random_state: int = 0
-) -> Float64:
-    """Give metrics of resamples of the rows, each stratum of m rows by m - 1 of them that weigh m / (m - 1).
-
-    Parameters
-    ----------
-    statistics : sequence of callable
-        Each computes a metric of several resamples, shape (b,), from the weights of rows in them, shape (n_rows, b).
-    strata : array-like of shape (n_rows,)
-        Rows of one stratum stand for each other; a single one stays.
-    n_resamples : int
-    random_state : int
-
-    Returns
-    -------
-    ndarray of shape (n_statistics, n_resamples), float64
-    """
-    _, codes = np.unique(np.asarray(strata), return_inverse=True)
-    parts = [np.stack([one(counts) for one in statistics]) for counts in _counts(codes, n_resamples, random_state)]
-    return np.concatenate(parts, axis=1)
-
-
-def _counts(codes: npt.NDArray[np.intp], n_resamples: int, random_state: int) -> Iterator[Float64]:
-    """Yield weights of rows in some resamples at a time, so few that they stay in the cache."""
-    members = [np.flatnonzero(codes == code) for code in range(int(codes.max()) + 1)]
-    random = np.random.default_rng(random_state)
-    at_once = max(1, _COUNTS_AT_ONCE // len(codes))
-    for start in range(0, n_resamples, at_once):
-        counts = np.ones((len(codes), min(at_once, n_resamples - start)))
-        for rows in members:
-            m = len(rows)
-            if m > 1:
-                drawn = random.integers(0, m, (m - 1, counts.shape[1])) + m * np.arange(counts.shape[1])
-                times = np.bincount(drawn.ravel(), minlength=m * counts.shape[1]).reshape(-1, m).T
-                counts[rows] = times * (m / (m - 1))
-        yield counts
-
-
 def _of_share(share: float, variance: float, quantile: float, rows: float) -> tuple[float, float]:
     """Give Wilson's interval of as many rows as the variance is worth."""
     if not 0 < share < 1:
@@ -204,6 +149,15 @@ def _of_share(share: float, variance: float, quantile: float, rows: float) -> tu
 
 def _freedom(variances: npt.NDArray[Any], freedoms: npt.NDArray[Any]) -> float:
     return float(variances.sum() ** 2 / (variances**2 / freedoms).sum())
+
+
+def _freedom_of_rows(squares: Float64) -> float:
+    """Give the degrees of freedom of a sum of squares whose own variance is that of its terms."""
+    n, total = len(squares), float(squares.sum())
+    if total == 0:
+        return n - 1
+    spread = float((squares**2).sum()) / total**2 - 1 / n
+    return float(np.clip(2 / spread, 1, n - 1)) if spread > 0 else n - 1
 
 
 def _there(value: float, scale: Scale) -> tuple[float, float]:

@@ -1,0 +1,40 @@
+"""A metric of some rows, and how much each of them moves it.
+
+Layer: evaluation; NumPy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from embedkit.evaluation.predictions import Float64
+
+
+class Estimate(NamedTuple):
+    """A metric of some rows.
+
+    Attributes
+    ----------
+    value : float
+        NaN where the metric is not defined.
+    influence : ndarray of shape (n_rows,), float64, or None
+        None where it would say nothing: the metric has no slope, or is not defined.
+    """
+
+    value: float
+    influence: Float64 | None = None
+
+
+UNDEFINED = Estimate(float("nan"))
+
+
+def mean_of(estimates: Sequence[Estimate]) -> Estimate:
+    """Average over what is defined; undefined of nothing."""
+    if not estimates:
+        return UNDEFINED
+    influences = [one.influence for one in estimates if one.influence is not None]
+    influence = sum(influences[1:], influences[0]) / len(estimates) if len(influences) == len(estimates) else None
+    return Estimate(float(np.mean([one.value for one in estimates])), influence)
