@@ -98,7 +98,7 @@ def spread_of_classes(influences: Float64, y: npt.NDArray[np.intp]) -> Spread | 
     )
 
 
-def interval(values: Sequence[float], spread: Spread, scale: Scale) -> tuple[float, float] | None:
+def interval(values: Sequence[float], spread: Spread, scale: Scale, bias: float = 0.0) -> tuple[float, float] | None:
     """Give the 95 % interval of a metric, or of its mean over draws of training rows.
 
     The variances of both sources are added, as in a table crossed by rows and draws; what rows and draws have
@@ -111,6 +111,8 @@ def interval(values: Sequence[float], spread: Spread, scale: Scale) -> tuple[flo
     spread : Spread
         By the test rows.
     scale : Scale
+    bias : float
+        What the values exceed those of many rows by; the interval is around what is left.
 
     Returns
     -------
@@ -130,7 +132,7 @@ def interval(values: Sequence[float], spread: Spread, scale: Scale) -> tuple[flo
     if scale == "share":
         return _of_share(mean, variance, quantile, spread.rows)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        centre, slope = _there(mean, scale)
+        centre, slope = _there(mean - bias, scale)
         half = quantile * float(np.sqrt(variance)) * slope
         low, high = sorted((_back(centre - half, scale), _back(centre + half, scale)))
     return (low, high) if variance > 0 and np.isfinite([low, high]).all() else None

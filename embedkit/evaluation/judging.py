@@ -83,7 +83,8 @@ def _judged(name: str, y: Targets, draws: Sequence[Predicted]) -> dict[str, Any]
     influences = [one.influence for one in estimates if one.influence is not None]
     if not reason and len(influences) == len(estimates):
         spread = _spread(name, y, np.stack(influences))
-        found = None if spread is None else interval(values, spread, _SCALES.get(name, "logit"))
+        scale = _SCALES.get(name, "logit")
+        found = None if spread is None else interval(values, spread, scale, float(np.mean([o.bias for o in estimates])))
         if found is not None:
             return {"value": value, "interval": found}
     return {"value": value, "interval": None, "no_interval": reason or "nothing varies among the test images"}

@@ -86,35 +86,41 @@ def macro_f1(y: Targets, predicted: Predicted) -> Estimate:
 
     Equal to scikit-learn's f1_score, classes being those of the rows or of the predictions, without its checks.
     """
-    f1, slopes, _ = _f1(y, predicted)
+    f1, slopes, _, bias = _f1(y, predicted)
     defined = ~np.isnan(f1)
     classes = np.count_nonzero(defined)
-    return Estimate(float(f1[defined].sum() / classes), slopes(np.full(len(f1), 1 / classes)))
+    slope = slopes(np.full(len(f1), 1 / classes))
+    return Estimate(float(f1[defined].sum() / classes), slope, float(bias.sum() / classes))
 
 
 @Metric
 def weighted_f1(y: Targets, predicted: Predicted) -> Estimate:
     """Give the mean of F1 over classes, each weighing as many as its rows are."""
-    f1, slopes, rows = _f1(y, predicted)
+    f1, slopes, rows, _ = _f1(y, predicted)
     f1 = np.nan_to_num(f1)
     value = float(rows @ f1 / len(y))
     return Estimate(value, (f1[y] - value) / len(y) + slopes(rows / len(y)))
 
 
-def _f1(y: Targets, predicted: Predicted) -> tuple[Float64, Callable[[Float64], Float64], Float64]:
-    """Give F1 of each class, the influence on their sum with some weights, and the rows of each class."""
+def _f1(y: Targets, predicted: Predicted) -> tuple[Float64, Callable[[Float64], Float64], Float64, Float64]:
+    """Give F1 of each class, the influence on their sum with some weights, the rows of each class, and F1's bias."""
     said = predicted.targets
     size = int(max(y.max(), said.max())) + 1
     right = correct(y, predicted)
     rows = np.bincount(y, minlength=size).astype(np.float64)
     both = rows + np.bincount(said, minlength=size)
-    f1 = _ratio(2 * np.bincount(y, right, minlength=size), both.astype(np.float64))
+    hits = np.bincount(y, right, minlength=size)
+    f1 = _ratio(2 * hits, both)
+    # By the jackknife: a row that is right counts twice among the rows and guesses, one that is wrong once in each.
+    without_hit = 2 * (hits - 1) / np.maximum(both - 2, 1) - f1
+    without_miss = 2 * hits / np.maximum(both - 1, 1) - f1
+    bias = np.nan_to_num(hits * without_hit + (both - 2 * hits) * without_miss)
 
     def slopes(weights: Float64) -> Float64:
         each = weights / np.maximum(both, 1)
         return each[y] * (2 * right - f1[y]) - each[said] * f1[said]
 
-    return f1, slopes, rows
+    return f1, slopes, rows, bias
 
 
 @Metric

@@ -66,7 +66,18 @@ def average_precision(marks: npt.NDArray[np.bool_], scores: Float64) -> Estimate
     found, seen = (np.append(np.cumsum(part[::-1])[::-1], 0) for part in (weight, weight * ranking.precision))
     precision = np.append(ranking.precision, 0)[ranking.first]
     influence = np.where(marks, precision + found[ranking.first] - value, 0) - seen[ranking.first]
-    return Estimate(value, influence / own)
+    return Estimate(value, influence / own, _bias_of_average_precision(ranking))
+
+
+def _bias_of_average_precision(ranking: _Ranking) -> float:
+    """Give the bias by the jackknife: each row left out once, its own and the others that are seen with each row."""
+    new, found, seen, own = ranking.new, ranking.found, ranking.seen, ranking.found[-1]
+    if own < 2:
+        return 0.0
+    less = np.maximum(seen - 1, 1)
+    without_own = (found - 1) * ((found - 1) / less - ranking.precision) / (own - 1)
+    without_other = (seen - found) * found * (1 / less - 1 / seen) / own
+    return float((new * (without_own + without_other)).sum())
 
 
 def precision_area(marks: npt.NDArray[np.bool_], scores: Float64) -> Estimate:
