@@ -14,7 +14,6 @@ from embedkit.evaluation.comparison import (
 from embedkit.evaluation.duplicates import DuplicatePair, Duplicates, Leaks, find_duplicates, leaks
 from embedkit.evaluation.evaluating import ProbeRun, Protocol, evaluate
 from embedkit.evaluation.feature_rows import FeatureRows, is_large
-from embedkit.evaluation.intervals import interval, spread_of_rows
 from embedkit.evaluation.judging import further_metrics, judge, per_image
 from embedkit.evaluation.labels import LabelType, PredictedLabels, TableLabels, encoded, labels_of
 from embedkit.evaluation.metrics import (
@@ -79,7 +78,6 @@ __all__ = [
     "friedman_test",
     "further_metrics",
     "holm_correction",
-    "interval",
     "is_large",
     "joined",
     "judge",
@@ -100,6 +98,5 @@ __all__ = [
     "predicted_classes",
     "rank_groups",
     "spread",
-    "spread_of_rows",
     "tasks_of",
 ]

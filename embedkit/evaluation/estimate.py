@@ -6,9 +6,10 @@ Layer: evaluation; NumPy.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from embedkit.evaluation.predictions import Float64
 
@@ -21,7 +22,10 @@ class Estimate(NamedTuple):
     value : float
         NaN where the metric is not defined.
     influence : ndarray of shape (n_rows,), float64, or None
-        None where it would say nothing: the metric has no slope, or is not defined.
+        How much each row moves the value: the sum of their squares is the variance, without bias. None where the metric
+        has no slope, or is not defined.
+    freedom : float
+        Degrees of freedom of that variance.
     bias : float
         What the value exceeds that of many rows by, as the jackknife finds it (M. H. Quenouille, Notes on bias in
         estimation, Biometrika 43, 1956); 0 where it is small.
@@ -29,17 +33,62 @@ class Estimate(NamedTuple):
 
     value: float
     influence: Float64 | None = None
+    freedom: float = 0.0
     bias: float = 0.0
 
 
 UNDEFINED = Estimate(float("nan"))
 
 
+def mean_of_rows(values: Float64) -> Estimate:
+    """Give the mean of values, one a row."""
+    mean, n = float(values.mean()), len(values)
+    return Estimate(mean, (values - mean) / np.sqrt(n * max(n - 1, 1)), n - 1)
+
+
+def of_rows(value: float, influence: Float64) -> Estimate:
+    """Give a metric that few rows may decide, from the slope of each.
+
+    The degrees of freedom are those of a sum of squares whose own variance is that of its terms.
+    """
+    n, squares = len(influence), np.square(influence)
+    total = float(squares.sum())
+    spread = float(np.square(squares).sum()) / total**2 - 1 / n if total > 0 else 0.0
+    freedom = float(np.clip(2 / spread, 1, n - 1)) if spread > 0 else n - 1
+    return Estimate(value, influence * np.sqrt(n / max(n - 1, 1)), freedom)
+
+
+def of_groups(value: float, influence: Float64, groups: npt.NDArray[Any], bias: float = 0.0) -> Estimate:
+    """Give a metric of means over groups, such as classes, from the slope of each row.
+
+    Parameters
+    ----------
+    value, bias : float
+    influence : ndarray of shape (n_rows,)
+    groups : ndarray of shape (n_rows,)
+        Each of m rows gives its variance m - 1 degrees of freedom.
+    """
+    _, codes, m = np.unique(groups, return_inverse=True, return_counts=True)
+    freedoms = np.maximum(m - 1, 1)
+    widened = influence * np.sqrt(m / freedoms)[codes]
+    variances = np.bincount(codes, np.square(widened))
+    return Estimate(value, widened, satterthwaite(variances if variances.any() else 1 / m, freedoms), bias)
+
+
 def mean_of(estimates: Sequence[Estimate]) -> Estimate:
-    """Average over what is defined; undefined of nothing."""
+    """Average metrics of the same rows; undefined of nothing."""
     if not estimates:
         return UNDEFINED
-    influences = [one.influence for one in estimates if one.influence is not None]
-    influence = sum(influences[1:], influences[0]) / len(estimates) if len(influences) == len(estimates) else None
     value, bias = (float(part) for part in np.mean([(one.value, one.bias) for one in estimates], axis=0))
-    return Estimate(value, influence, bias)
+    influences = [one.influence for one in estimates if one.influence is not None]
+    if len(influences) < len(estimates):
+        return Estimate(value)
+    variances = np.array([float(np.square(influence).sum()) for influence in influences])
+    freedoms = np.array([one.freedom for one in estimates])
+    freedom = satterthwaite(variances if variances.any() else np.ones(len(estimates)), freedoms)
+    return Estimate(value, sum(influences[1:], influences[0]) / len(estimates), freedom, bias)
+
+
+def satterthwaite(variances: npt.NDArray[Any], freedoms: npt.NDArray[Any]) -> float:
+    """Give the degrees of freedom of a sum of independent variances (F. E. Satterthwaite, Biometrics Bulletin 2, 1946)."""
+    return float(variances.sum() ** 2 / (variances**2 / freedoms).sum())

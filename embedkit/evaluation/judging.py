@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from embedkit.evaluation import metrics
-from embedkit.evaluation.intervals import Scale, Spread, interval, spread_of_classes, spread_of_rows
+from embedkit.evaluation.intervals import Scale, interval
 from embedkit.evaluation.metrics import Metric
 from embedkit.evaluation.predictions import Float64, Predicted, Targets
 from embedkit.evaluation.statistics import wilson_interval
@@ -80,14 +80,10 @@ def _judged(name: str, y: Targets, draws: Sequence[Predicted]) -> dict[str, Any]
     if len(draws) == 1 and y.ndim == 1 and name in ("accuracy", "top5_accuracy"):
         return {"value": value, "interval": wilson_interval(round(value * len(y)), len(y))}
     reason = _too_few(name, y)
-    influences = [one.influence for one in estimates if one.influence is not None]
-    if not reason and len(influences) == len(estimates):
-        spread = _spread(name, y, np.stack(influences))
-        scale = _SCALES.get(name, "logit")
-        found = None if spread is None else interval(values, spread, scale, float(np.mean([o.bias for o in estimates])))
-        if found is not None:
-            return {"value": value, "interval": found}
-    return {"value": value, "interval": None, "no_interval": reason or "nothing varies among the test images"}
+    found = None if reason else interval(estimates, _SCALES.get(name, "logit"), _worth(name, y))
+    if found is None:
+        return {"value": value, "interval": None, "no_interval": reason or "nothing varies among the test images"}
+    return {"value": value, "interval": found}
 
 
 def _too_few(name: str, y: Targets) -> str:
@@ -104,10 +100,13 @@ def _too_few(name: str, y: Targets) -> str:
     return ""
 
 
-def _spread(name: str, y: Targets, influences: Float64) -> Spread | None:
-    if name in ("mean_per_class_accuracy", "macro_f1"):
-        return spread_of_classes(influences, y)
-    return spread_of_rows(influences)
+def _worth(name: str, y: Targets) -> float:
+    """Say how many rows a metric is worth."""
+    if name != "mean_per_class_accuracy":
+        return len(y)
+    counts = np.bincount(y)
+    counts = counts[counts > 0]
+    return len(counts) ** 2 / float((1 / counts).sum())
 
 
 def further_metrics(

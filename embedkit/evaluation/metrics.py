@@ -1,9 +1,9 @@
 """Metrics of predictions, larger is better unless said; each with the influence of the rows, for its interval.
 
-The influence of a row is what the metric gains per weight of the row: their sum is 0, and that of their squares is the
-variance of the metric (the infinitesimal jackknife: B. Efron, R. J. Tibshirani, An Introduction to the Bootstrap, 1993,
-chapter 21; for the area under the ROC curve it is that of E. R. DeLong et al., Biometrics 44, 1988). A class that no
-row belongs to has no recall, no ranking and no precision: averages over classes leave it out.
+The influence of a row is what the metric gains per weight of the row: its slope, whose squares add up to the variance of
+the metric (the infinitesimal jackknife: B. Efron, R. J. Tibshirani, An Introduction to the Bootstrap, 1993, chapter 21;
+for the area under the ROC curve that of E. R. DeLong et al., Biometrics 44, 1988). A class that no row belongs to has no
+recall, no ranking and no precision: averages over classes leave it out.
 
 Layer: evaluation; above predictions, estimate and rankings; NumPy.
 """
@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from embedkit.errors import UsageError
 from embedkit.evaluation import rankings
-from embedkit.evaluation.estimate import UNDEFINED, Estimate, mean_of
+from embedkit.evaluation.estimate import UNDEFINED, Estimate, mean_of, mean_of_rows, of_groups, of_rows
 from embedkit.evaluation.predictions import Float64, Predicted, Targets
 
 ECE_BINS = 15
@@ -52,7 +52,7 @@ def correct(y: Targets, predicted: Predicted) -> Float64:
 @Metric
 def accuracy(y: Targets, predicted: Predicted) -> Estimate:
     """Give the share of rows (several labels a row: of marks) that are right."""
-    return _mean(correct(y, predicted))
+    return mean_of_rows(correct(y, predicted))
 
 
 @Metric
@@ -61,13 +61,13 @@ def mean_per_class_accuracy(y: Targets, predicted: Predicted) -> Estimate:
     right, rows = correct(y, predicted), np.bincount(y)
     recalls = np.bincount(y, right) / np.maximum(rows, 1)
     classes = np.count_nonzero(rows)
-    return Estimate(float(recalls.sum() / classes), (right - recalls[y]) / rows[y] / classes)
+    return of_groups(float(recalls.sum() / classes), (right - recalls[y]) / rows[y] / classes, y)
 
 
 @Metric
 def top_5_accuracy(y: Targets, predicted: Predicted) -> Estimate:
     """Give the share of rows whose class is among the five of highest score; of equals, the first classes."""
-    return _mean(in_top_5(y, predicted))
+    return mean_of_rows(in_top_5(y, predicted))
 
 
 def in_top_5(y: Targets, predicted: Predicted) -> Float64:
@@ -90,7 +90,7 @@ def macro_f1(y: Targets, predicted: Predicted) -> Estimate:
     defined = ~np.isnan(f1)
     classes = np.count_nonzero(defined)
     slope = slopes(np.full(len(f1), 1 / classes))
-    return Estimate(float(f1[defined].sum() / classes), slope, float(bias.sum() / classes))
+    return of_groups(float(f1[defined].sum() / classes), slope, y, float(bias.sum() / classes))
 
 
 @Metric
@@ -99,7 +99,7 @@ def weighted_f1(y: Targets, predicted: Predicted) -> Estimate:
     f1, slopes, rows, _ = _f1(y, predicted)
     f1 = np.nan_to_num(f1)
     value = float(rows @ f1 / len(y))
-    return Estimate(value, (f1[y] - value) / len(y) + slopes(rows / len(y)))
+    return of_rows(value, (f1[y] - value) / len(y) + slopes(rows / len(y)))
 
 
 def _f1(y: Targets, predicted: Predicted) -> tuple[Float64, Callable[[Float64], Float64], Float64, Float64]:
@@ -142,7 +142,7 @@ def quadratic_kappa(y: Targets, predicted: Predicted) -> Estimate:
     value = 1 - float(apart.mean()) / by_chance
     # By chance too a row counts for its own distances from the others' means.
     of_chance = true**2 + said**2 - 2 * (true * means[1] + said * means[0]) + 2 * means[0] * means[1]
-    return Estimate(value, ((1 - value) * of_chance - apart) / by_chance / n)
+    return of_rows(value, ((1 - value) * of_chance - apart) / by_chance / n)
 
 
 @Metric
@@ -155,18 +155,15 @@ def roc_auc_one_against_one(y: Targets, predicted: Predicted) -> Estimate:
     """
     scores = np.where(np.isfinite(_scores(predicted)), _scores(predicted), -np.finfo(np.float64).max)
     pairs = combinations(np.unique(y).tolist(), 2)
-    found = [
-        (rows, rankings.roc_area(y[rows] == own, scores[rows, own]))
-        for pair in pairs
-        for rows in [np.flatnonzero(np.isin(y, pair))]
-        for own in pair
-    ]
-    if not found:
-        return UNDEFINED
-    influence = np.zeros(len(y))
-    for rows, area in found:
-        influence[rows] += cast(Float64, area.influence) / len(found)
-    return Estimate(float(np.mean([area.value for _, area in found])), influence)
+    found: list[Estimate] = []
+    for pair in pairs:
+        rows = np.flatnonzero(np.isin(y, pair))
+        for own in pair:
+            area = rankings.roc_area(y[rows] == own, scores[rows, own])
+            influence = np.zeros(len(y))
+            influence[rows] = cast(Float64, area.influence)
+            found.append(area._replace(influence=influence))
+    return mean_of(found)
 
 
 @Metric
@@ -218,7 +215,9 @@ def log_loss(y: Targets, predicted: Predicted) -> Estimate:
 
     Probabilities are clipped at the machine epsilon of float64, as scikit-learn does.
     """
-    return _mean(log_losses(y, predicted))
+    losses = log_losses(y, predicted)
+    mean = float(losses.mean())
+    return of_rows(mean, (losses - mean) / len(losses))
 
 
 def log_losses(y: Targets, predicted: Predicted) -> Float64:
@@ -251,7 +250,7 @@ def r2(y: Targets, predicted: Predicted) -> Estimate:
     residual, total = float(residuals.sum()), float((centred**2).sum())
     if total == 0:
         return Estimate(0.0 if residual > 0 else 1.0)
-    return Estimate(1 - residual / total, (residual / total * centred**2 - residuals) / total)
+    return of_rows(1 - residual / total, (residual / total * centred**2 - residuals) / total)
 
 
 @Metric
@@ -263,12 +262,7 @@ def pearson(y: Targets, predicted: Predicted) -> Estimate:
         return Estimate(0.0)
     value = float(np.clip((a * b).mean() / scale, -1, 1))
     squares = a**2 / (a**2).mean() + b**2 / (b**2).mean()
-    return Estimate(value, (a * b / scale - value / 2 * squares) / len(y))
-
-
-def _mean(values: Float64) -> Estimate:
-    mean = float(values.mean())
-    return Estimate(mean, (values - mean) / len(values))
+    return of_rows(value, (a * b / scale - value / 2 * squares) / len(y))
 
 
 def _centred(values: Float64) -> Float64:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.evaluation.estimate import UNDEFINED, Estimate
+from embedkit.evaluation.estimate import UNDEFINED, Estimate, of_groups
 from embedkit.evaluation.predictions import Float64
 
 
@@ -24,13 +24,7 @@ def roc_area(marks: npt.NDArray[np.bool_], scores: Float64) -> Estimate:
         beaten[mine] = below / (2 * len(rivals))
     beaten[~marks] = 1 - beaten[~marks]
     area = float(beaten[marks].mean())
-    return Estimate(area, (beaten - area) / np.where(marks, marks.sum(), (~marks).sum()) * _widened(marks))
-
-
-def _widened(marks: npt.NDArray[np.bool_]) -> Float64:
-    """Give what makes the squared influences of m rows, which are around their own mean, those of m - 1 free ones."""
-    m = np.where(marks, marks.sum(), (~marks).sum())
-    return np.sqrt(m / np.maximum(m - 1, 1))
+    return of_groups(area, (beaten - area) / np.where(marks, marks.sum(), (~marks).sum()), marks)
 
 
 class _Ranking:
@@ -72,7 +66,7 @@ def average_precision(marks: npt.NDArray[np.bool_], scores: Float64) -> Estimate
     found, seen = (np.append(np.cumsum(part[::-1])[::-1], 0) for part in (weight, weight * ranking.precision))
     precision = np.append(ranking.precision, 0)[ranking.first]
     influence = np.where(marks, precision + found[ranking.first] - value, 0) - seen[ranking.first]
-    return Estimate(value, influence / own * _widened(marks), _bias_of_average_precision(ranking))
+    return of_groups(value, influence / own, marks, _bias_of_average_precision(ranking))
 
 
 def _bias_of_average_precision(ranking: _Ranking) -> float:
