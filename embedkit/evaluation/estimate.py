@@ -40,25 +40,25 @@ class Estimate(NamedTuple):
 UNDEFINED = Estimate(float("nan"))
 
 
-def mean_of_rows(values: Float64) -> Estimate:
-    """Give the mean of values, one a row."""
-    mean, n = float(values.mean()), len(values)
-    return Estimate(mean, (values - mean) / np.sqrt(n * max(n - 1, 1)), n - 1)
+def of_rows(value: float, influence: Float64, *, decided_by_few: bool = False) -> Estimate:
+    """Give a metric from the slope of each row.
 
-
-def of_rows(value: float, influence: Float64) -> Estimate:
-    """Give a metric that few rows may decide, from the slope of each.
-
-    The degrees of freedom are those of a sum of squares whose own variance is that of its terms.
+    Parameters
+    ----------
+    value : float
+    influence : ndarray of shape (n_rows,)
+    decided_by_few : bool
+        Some rows may weigh far more than others: degrees of freedom are those of a sum of squares whose own variance is
+        that of its terms; else n - 1.
     """
-    n, squares = len(influence), np.square(influence)
-    total = float(squares.sum())
-    spread = float(np.square(squares).sum()) / total**2 - 1 / n if total > 0 else 0.0
-    freedom = float(np.clip(2 / spread, 1, n - 1)) if spread > 0 else n - 1
+    n = len(influence)
+    freedom = freedom_of_squares(influence) if decided_by_few else n - 1
     return Estimate(value, influence * np.sqrt(n / max(n - 1, 1)), freedom)
 
 
-def of_groups(value: float, influence: Float64, groups: npt.NDArray[Any], bias: float = 0.0) -> Estimate:
+def of_groups(
+    value: float, influence: Float64, groups: npt.NDArray[Any], *, bias: float = 0.0, decided_by_few: bool = False
+) -> Estimate:
     """Give a metric of means over groups, such as classes, from the slope of each row.
 
     Parameters
@@ -67,12 +67,25 @@ def of_groups(value: float, influence: Float64, groups: npt.NDArray[Any], bias: 
     influence : ndarray of shape (n_rows,)
     groups : ndarray of shape (n_rows,)
         Each of m rows gives its variance m - 1 degrees of freedom.
+    decided_by_few : bool
+        Some rows may weigh far more than others: the harmonic mean with the degrees of freedom that `of_rows` has then.
     """
     _, codes, m = np.unique(groups, return_inverse=True, return_counts=True)
     freedoms = np.maximum(m - 1, 1)
     widened = influence * np.sqrt(m / freedoms)[codes]
     variances = np.bincount(codes, np.square(widened))
-    return Estimate(value, widened, satterthwaite(variances if variances.any() else 1 / m, freedoms), bias)
+    freedom = satterthwaite(variances if variances.any() else 1 / m, freedoms)
+    if decided_by_few:
+        freedom = 2 / (1 / freedom + 1 / freedom_of_squares(influence))
+    return Estimate(value, widened, freedom, bias)
+
+
+def freedom_of_squares(influence: Float64) -> float:
+    """Give the degrees of freedom of a sum of squares that some terms of it may decide."""
+    n, squares = len(influence), np.square(influence)
+    total = float(squares.sum())
+    spread = float(np.square(squares).sum()) / total**2 - 1 / n if total > 0 else 0.0
+    return float(np.clip(2 / spread, 1, n - 1)) if spread > 0 else n - 1
 
 
 def mean_of(estimates: Sequence[Estimate]) -> Estimate:
@@ -90,5 +103,8 @@ def mean_of(estimates: Sequence[Estimate]) -> Estimate:
 
 
 def satterthwaite(variances: npt.NDArray[Any], freedoms: npt.NDArray[Any]) -> float:
-    """Give the degrees of freedom of a sum of independent variances (F. E. Satterthwaite, Biometrics Bulletin 2, 1946)."""
+    """Give the degrees of freedom of a sum of independent variances.
+
+    F. E. Satterthwaite, An approximate distribution of estimates of variance components, Biometrics Bulletin 2, 1946.
+    """
     return float(variances.sum() ** 2 / (variances**2 / freedoms).sum())

@@ -49,7 +49,8 @@ def interval(estimates: Sequence[Estimate], scale: Scale, rows: float) -> tuple[
         return None
     influences = np.stack([cast(Float64, one.influence) for one in estimates])
     values = [one.value for one in estimates]
-    mean, freedom, bias = (float(np.mean([one[part] for one in estimates])) for part in (0, 2, 3))
+    mean, bias = float(np.mean(values)), float(np.mean([one.bias for one in estimates]))
+    freedom = float(np.mean([one.freedom for one in estimates]))
     variance = float(np.square(influences.mean(axis=0)).sum())
     quantile = float(_special.stdtrit(freedom, 0.975))
     if len(values) > 1:
@@ -62,7 +63,7 @@ def interval(estimates: Sequence[Estimate], scale: Scale, rows: float) -> tuple[
         if variance > 0:
             quantile = float(np.sqrt((for_draws**2 * by_draws + quantile**2 * by_rows) / variance))
     if scale == "share":
-        return _of_share(mean, variance, quantile, rows)
+        return _of_share(mean - bias, variance, quantile, rows)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         centre, slope = _there(mean - bias, scale)
         half = quantile * float(np.sqrt(variance)) * slope
@@ -72,7 +73,8 @@ def interval(estimates: Sequence[Estimate], scale: Scale, rows: float) -> tuple[
 
 def _of_share(share: float, variance: float, quantile: float, rows: float) -> tuple[float, float]:
     """Give Wilson's interval of as many rows as the variance is worth."""
-    if not 0 < share < 1:
+    if variance <= 0 or not 0 < share < 1:
+        share = float(np.clip(share, 0, 1))
         worth = max(1, round(rows))
         return wilson_interval(round(share) * worth, worth)
     variance = max(variance, share * (1 - share) / rows) if variance <= 0 else variance

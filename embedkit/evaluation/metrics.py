@@ -1,9 +1,9 @@
 """Metrics of predictions, larger is better unless said; each with the influence of the rows, for its interval.
 
-The influence of a row is what the metric gains per weight of the row: its slope, whose squares add up to the variance of
-the metric (the infinitesimal jackknife: B. Efron, R. J. Tibshirani, An Introduction to the Bootstrap, 1993, chapter 21;
-for the area under the ROC curve that of E. R. DeLong et al., Biometrics 44, 1988). A class that no row belongs to has no
-recall, no ranking and no precision: averages over classes leave it out.
+The influence of a row is what the metric gains per weight of the row: its slope, whose squares add up to the variance
+of the metric (the infinitesimal jackknife: B. Efron, R. J. Tibshirani, An Introduction to the Bootstrap, 1993, chapter
+21; for the area under the ROC curve that of E. R. DeLong et al., Biometrics 44, 1988). A class that no row belongs to
+has no recall, no ranking and no precision: averages over classes leave it out.
 
 Layer: evaluation; above predictions, estimate and rankings; NumPy.
 """
@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from embedkit.errors import UsageError
 from embedkit.evaluation import rankings
-from embedkit.evaluation.estimate import UNDEFINED, Estimate, mean_of, mean_of_rows, of_groups, of_rows
+from embedkit.evaluation.estimate import UNDEFINED, Estimate, mean_of, of_groups, of_rows
 from embedkit.evaluation.predictions import Float64, Predicted, Targets
 
 ECE_BINS = 15
@@ -52,7 +52,7 @@ def correct(y: Targets, predicted: Predicted) -> Float64:
 @Metric
 def accuracy(y: Targets, predicted: Predicted) -> Estimate:
     """Give the share of rows (several labels a row: of marks) that are right."""
-    return mean_of_rows(correct(y, predicted))
+    return _mean(correct(y, predicted))
 
 
 @Metric
@@ -67,7 +67,7 @@ def mean_per_class_accuracy(y: Targets, predicted: Predicted) -> Estimate:
 @Metric
 def top_5_accuracy(y: Targets, predicted: Predicted) -> Estimate:
     """Give the share of rows whose class is among the five of highest score; of equals, the first classes."""
-    return mean_of_rows(in_top_5(y, predicted))
+    return _mean(in_top_5(y, predicted))
 
 
 def in_top_5(y: Targets, predicted: Predicted) -> Float64:
@@ -90,7 +90,7 @@ def macro_f1(y: Targets, predicted: Predicted) -> Estimate:
     defined = ~np.isnan(f1)
     classes = np.count_nonzero(defined)
     slope = slopes(np.full(len(f1), 1 / classes))
-    return of_groups(float(f1[defined].sum() / classes), slope, y, float(bias.sum() / classes))
+    return of_groups(float(f1[defined].sum() / classes), slope, y, bias=float(bias.sum() / classes))
 
 
 @Metric
@@ -215,9 +215,7 @@ def log_loss(y: Targets, predicted: Predicted) -> Estimate:
 
     Probabilities are clipped at the machine epsilon of float64, as scikit-learn does.
     """
-    losses = log_losses(y, predicted)
-    mean = float(losses.mean())
-    return of_rows(mean, (losses - mean) / len(losses))
+    return _mean(log_losses(y, predicted), decided_by_few=True)
 
 
 def log_losses(y: Targets, predicted: Predicted) -> Float64:
@@ -250,7 +248,8 @@ def r2(y: Targets, predicted: Predicted) -> Estimate:
     residual, total = float(residuals.sum()), float((centred**2).sum())
     if total == 0:
         return Estimate(0.0 if residual > 0 else 1.0)
-    return of_rows(1 - residual / total, (residual / total * centred**2 - residuals) / total)
+    slope = (residual / total * centred**2 - residuals) / total
+    return of_rows(1 - residual / total, slope, decided_by_few=True)
 
 
 @Metric
@@ -262,7 +261,12 @@ def pearson(y: Targets, predicted: Predicted) -> Estimate:
         return Estimate(0.0)
     value = float(np.clip((a * b).mean() / scale, -1, 1))
     squares = a**2 / (a**2).mean() + b**2 / (b**2).mean()
-    return of_rows(value, (a * b / scale - value / 2 * squares) / len(y))
+    return of_rows(value, (a * b / scale - value / 2 * squares) / len(y), decided_by_few=True)
+
+
+def _mean(values: Float64, *, decided_by_few: bool = False) -> Estimate:
+    mean = float(values.mean())
+    return of_rows(mean, (values - mean) / len(values), decided_by_few=decided_by_few)
 
 
 def _centred(values: Float64) -> Float64:

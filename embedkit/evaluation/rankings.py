@@ -20,11 +20,11 @@ def roc_area(marks: npt.NDArray[np.bool_], scores: Float64) -> Estimate:
     for mine in (marks, ~marks):
         rivals = np.sort(scores[~mine])
         # A rival of the same score is half beaten.
-        below = sum(np.searchsorted(rivals, scores[mine], side) for side in ("left", "right"))
+        below = np.searchsorted(rivals, scores[mine], "left") + np.searchsorted(rivals, scores[mine], "right")
         beaten[mine] = below / (2 * len(rivals))
     beaten[~marks] = 1 - beaten[~marks]
     area = float(beaten[marks].mean())
-    return of_groups(area, (beaten - area) / np.where(marks, marks.sum(), (~marks).sum()), marks)
+    return of_groups(area, (beaten - area) / np.where(marks, marks.sum(), (~marks).sum()), marks, decided_by_few=True)
 
 
 class _Ranking:
@@ -66,7 +66,8 @@ def average_precision(marks: npt.NDArray[np.bool_], scores: Float64) -> Estimate
     found, seen = (np.append(np.cumsum(part[::-1])[::-1], 0) for part in (weight, weight * ranking.precision))
     precision = np.append(ranking.precision, 0)[ranking.first]
     influence = np.where(marks, precision + found[ranking.first] - value, 0) - seen[ranking.first]
-    return of_groups(value, influence / own, marks, _bias_of_average_precision(ranking))
+    bias = _bias_of_average_precision(ranking)
+    return of_groups(value, influence / own, marks, bias=bias, decided_by_few=True)
 
 
 def _bias_of_average_precision(ranking: _Ranking) -> float:
