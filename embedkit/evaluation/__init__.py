@@ -35,13 +35,13 @@ from embedkit.evaluation.statistics import (
     nemenyi_critical_difference,
     paired_permutation_test,
     rank_groups,
-    wilson_interval,
+    share_interval,
 )
 from embedkit.evaluation.subjects import errors_naming
 from embedkit.evaluation.task import NOTHING_SELECTED, Labelled, Outcome, Steps, Task, tasks_of
 
 __all__ = [
-    "wilson_interval",
+    "share_interval",
     "Conditions",
     "DuplicatePair",
     "Duplicates",

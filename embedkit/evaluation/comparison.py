@@ -354,7 +354,7 @@ def _standing(entry: Entry, rank: int | None, *, tied: bool) -> Standing:
         floor=entry.floor,
         value=_mean_value(entry),
         interval=_mean_ends(ends) if len(ends) == len(results) else None,
-        seed_interval=None if values is None or len(values) < 2 else mean_interval(values),
+        seed_interval=None if values is None or len(set(values)) < 2 else mean_interval(values),
         rank=rank,
         tied=tied,
         n_train=results[0].n_train,

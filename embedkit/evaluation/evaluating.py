@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from embedkit.errors import SplitError
 from embedkit.evaluation.duplicates import Duplicates, find_duplicates, leaks
-from embedkit.evaluation.judging import WITHOUT_INTERVAL, further_metrics, judge, per_image
+from embedkit.evaluation.judging import further_metrics, judge, per_image
 from embedkit.evaluation.labels import TableLabels
 from embedkit.evaluation.predictions import Float64, Predicted, Targets, joined
 from embedkit.evaluation.splits import Rows, Split, final_split
@@ -203,7 +203,7 @@ def evaluate(
         floor=floor,
         notes=[
             *_notes(protocol, tasks, outcomes, leaked.notes()),
-            *_of_interval(main["value"], main["interval"], protocol.metric, draws),
+            *_of_interval(protocol.metric, main, draws),
         ],
         fit_seconds=seconds,
         metrics=metrics,
@@ -261,13 +261,10 @@ def _notes(protocol: Protocol, tasks: list[Task], outcomes: list[Outcome], leake
     return list(dict.fromkeys([*notes, *(note for outcome in outcomes for note in outcome.notes)]))
 
 
-def _of_interval(value: float, interval: tuple[float, float] | None, metric: str, draws: list[Predicted]) -> list[str]:
+def _of_interval(metric: str, judged: Mapping[str, Any], draws: list[Predicted]) -> list[str]:
     """Say what the interval is over where that is more than test images, and why there is none."""
-    if interval is None:
-        if metric in WITHOUT_INTERVAL:
-            return [f"{metric} has no interval: its estimate is biased by more than it varies"]
-        few = "nothing varies among the test images" if value in (0, 1) else "some class has too few test images"
-        return [f"{metric} has no interval: {few} to tell by how much it varies"]
+    if judged["interval"] is None:
+        return [f"{metric} has no interval: {judged['no_interval']}"]
     if any(not np.array_equal(draw.targets, draws[0].targets) for draw in draws[1:]):
         return [f"the interval is over the test images and the {len(draws)} draws of training images together"]
     return []

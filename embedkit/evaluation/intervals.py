@@ -18,10 +18,11 @@ import scipy.special
 
 from embedkit.evaluation.estimate import Estimate
 from embedkit.evaluation.predictions import Float64
-from embedkit.evaluation.statistics import wilson_interval
+from embedkit.evaluation.statistics import share_interval
 
-Scale = Literal["share", "logit", "log", "fisher", "residual"]
-"""Where an interval is symmetric; ``"residual"`` is the logarithm of 1 - R2."""
+Scale = Literal["share", "signed share", "logit", "log", "fisher", "residual"]
+"""Where an interval is symmetric: Wilson's of shares, also of those between -1 and 1; ``"residual"`` is the logarithm of
+1 - R2."""
 
 _special = cast(Any, scipy.special)  # not typed throughout
 
@@ -64,6 +65,9 @@ def interval(estimates: Sequence[Estimate], scale: Scale, rows: float) -> tuple[
             quantile = float(np.sqrt((for_draws**2 * by_draws + quantile**2 * by_rows) / variance))
     if scale == "share":
         return _of_share(mean - bias, variance, quantile, rows)
+    if scale == "signed share":
+        low, high = _of_share((1 + mean - bias) / 2, variance / 4, quantile, rows)
+        return 2 * low - 1, 2 * high - 1
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         centre, slope = _there(mean - bias, scale)
         half = quantile * float(np.sqrt(variance)) * slope
@@ -76,7 +80,7 @@ def _of_share(share: float, variance: float, quantile: float, rows: float) -> tu
     if variance <= 0 or not 0 < share < 1:
         share = float(np.clip(share, 0, 1))
         worth = max(1, round(rows))
-        return wilson_interval(round(share) * worth, worth)
+        return share_interval(round(share) * worth, worth)
     variance = max(variance, share * (1 - share) / rows) if variance <= 0 else variance
     square = quantile**2 * variance / (share * (1 - share))
     centre, half = share + square / 2, np.sqrt(square * share * (1 - share) + square**2 / 4)

@@ -14,7 +14,7 @@ from embedkit.evaluation import metrics
 from embedkit.evaluation.intervals import Scale, interval
 from embedkit.evaluation.metrics import Metric
 from embedkit.evaluation.predictions import Float64, Predicted, Targets
-from embedkit.evaluation.statistics import wilson_interval
+from embedkit.evaluation.statistics import share_interval
 
 METRICS: dict[str, Metric] = {
     "accuracy": metrics.accuracy,
@@ -36,9 +36,6 @@ METRICS: dict[str, Metric] = {
 }
 """By their names in results."""
 
-_OF_CLASSES = frozenset({"mean_per_class_accuracy", "macro_f1", "roc_auc", "roc_auc_ovo", "average_precision"})
-"""Metrics that are means over classes."""
-
 _SCALES: dict[str, Scale] = {
     "accuracy": "share",
     "top5_accuracy": "share",
@@ -46,7 +43,9 @@ _SCALES: dict[str, Scale] = {
     "log_loss": "log",
     "r2": "residual",
     "pearson": "fisher",
-    "quadratic_kappa": "fisher",
+    "quadratic_kappa": "signed share",
+    "macro_f1": "share",
+    "weighted_f1": "share",
 }
 """Where intervals are symmetric; the logit of the others."""
 
@@ -56,8 +55,12 @@ precision at a recall or any higher one is partly that of chance."""
 
 LEAST_ROWS = {"log_loss": 100}
 """Of a log-loss: of fewer rows, the few large losses of a sure model that decide its mean are mostly not among them."""
-LEAST_OF_CLASS = {"average_precision": 20}
-"""Rows that each class needs; two for the other means over classes."""
+LEAST_OF_CLASS = {"mean_per_class_accuracy": 2, "macro_f1": 5, "roc_auc": 2, "roc_auc_ovo": 2, "average_precision": 50}
+"""Rows that each class needs for intervals of means over classes."""
+LEAST_FOR_RANKS, LEAST_OF_RARE, RARE = 20, 100, 0.1
+"""Rows of the rarest class times classes that ranking metrics need, and where the rarest has less than a tenth of the
+rows: the few of them that rank low decide the metric, and mostly they are not among fewer."""
+_RANKING = frozenset({"roc_auc", "roc_auc_ovo", "average_precision"})
 
 
 def judge(names: Sequence[str], y: Targets, draws: Sequence[Predicted]) -> dict[str, dict[str, Any]]:
@@ -78,7 +81,7 @@ def _judged(name: str, y: Targets, draws: Sequence[Predicted]) -> dict[str, Any]
     if not np.isfinite(value):
         return {"value": None, "interval": None, "no_interval": "it is not defined on the test images"}
     if len(draws) == 1 and y.ndim == 1 and name in ("accuracy", "top5_accuracy"):
-        return {"value": value, "interval": wilson_interval(round(value * len(y)), len(y))}
+        return {"value": value, "interval": share_interval(round(value * len(y)), len(y))}
     reason = _too_few(name, y)
     found = None if reason else interval(estimates, _SCALES.get(name, "logit"), _worth(name, y))
     if found is None:
@@ -92,11 +95,17 @@ def _too_few(name: str, y: Targets) -> str:
         return "its estimate is biased by more than it varies"
     if len(y) < LEAST_ROWS.get(name, 2):
         return f"fewer than {LEAST_ROWS.get(name, 2)} test images"
-    if name in _OF_CLASSES:
-        least = LEAST_OF_CLASS.get(name, 2)
+    if name in LEAST_OF_CLASS:
         counts = y.sum(axis=0) if y.ndim == 2 else np.bincount(y)
-        if counts[counts > 0].min() < least:
-            return f"fewer than {least} test images of some class"
+        counts = counts[counts > 0]
+        rarest = int(counts.min())
+        if rarest < LEAST_OF_CLASS[name]:
+            return f"fewer than {LEAST_OF_CLASS[name]} test images of some class"
+        # Of two classes that exclude each other there is one area only.
+        several = 1 if y.ndim == 1 and len(counts) == 2 else len(counts)
+        least = LEAST_OF_RARE if rarest < RARE * len(y) else LEAST_FOR_RANKS
+        if name in _RANKING and rarest * several < least:
+            return f"fewer than {-(-least // several)} test images of some class"
     return ""
 
 

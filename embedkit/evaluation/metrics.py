@@ -142,7 +142,7 @@ def quadratic_kappa(y: Targets, predicted: Predicted) -> Estimate:
     value = 1 - float(apart.mean()) / by_chance
     # By chance too a row counts for its own distances from the others' means.
     of_chance = true**2 + said**2 - 2 * (true * means[1] + said * means[0]) + 2 * means[0] * means[1]
-    return of_rows(value, ((1 - value) * of_chance - apart) / by_chance / n)
+    return of_rows(value, ((1 - value) * of_chance - apart) / by_chance / n, decided_by_few=True)
 
 
 @Metric

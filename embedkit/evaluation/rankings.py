@@ -20,8 +20,8 @@ def roc_area(marks: npt.NDArray[np.bool_], scores: Float64) -> Estimate:
     for mine in (marks, ~marks):
         rivals = np.sort(scores[~mine])
         # A rival of the same score is half beaten.
-        below = np.searchsorted(rivals, scores[mine], "left") + np.searchsorted(rivals, scores[mine], "right")
-        beaten[mine] = below / (2 * len(rivals))
+        beaten[mine] = (np.searchsorted(rivals, scores[mine]) + np.searchsorted(rivals, scores[mine], "right")) / 2
+        beaten[mine] /= len(rivals)
     beaten[~marks] = 1 - beaten[~marks]
     area = float(beaten[marks].mean())
     return of_groups(area, (beaten - area) / np.where(marks, marks.sum(), (~marks).sum()), marks, decided_by_few=True)
