@@ -60,8 +60,8 @@ def weak_groups(
         wrong = rows[~right[rows]]
         mostly, times = Counter(classes[number] for number in oof.predicted[wrong].tolist()).most_common(1)[0]
         said = (
-            f"{100 * count / total:.0f} % of {total} are named right ({100 * low:.0f} - {100 * high:.0f}, at 95 % for all groups), "
-            f"of all {100 * overall:.0f} %; {times} are taken for {mostly}"
+            f"{100 * count / total:.0f} % of {total} are named right (95 % for all groups together: {100 * low:.0f} - "
+            f"{100 * high:.0f}), of all {100 * overall:.0f} %; {times} are taken for {mostly}"
         )
         found.append(Finding("weak-group", name, keys[int(wrong[0])], gap, said))
     return sorted(found, key=lambda one: -one.score)

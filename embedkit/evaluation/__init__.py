@@ -12,9 +12,10 @@ from embedkit.evaluation.comparison import (
     make_leaderboard,
 )
 from embedkit.evaluation.duplicates import DuplicatePair, Duplicates, Leaks, find_duplicates, leaks
+from embedkit.evaluation.estimate import Estimate
 from embedkit.evaluation.evaluating import ProbeRun, Protocol, evaluate
 from embedkit.evaluation.feature_rows import FeatureRows, is_large
-from embedkit.evaluation.judging import further_metrics, judge, per_image
+from embedkit.evaluation.judging import estimate, further_metrics, interval_of, judge, per_image
 from embedkit.evaluation.labels import LabelType, PredictedLabels, TableLabels, encoded, labels_of
 from embedkit.evaluation.metrics import (
     Metric,
@@ -76,7 +77,10 @@ __all__ = [
     "final_split",
     "find_duplicates",
     "friedman_test",
+    "estimate",
+    "Estimate",
     "further_metrics",
+    "interval_of",
     "holm_correction",
     "is_large",
     "joined",

@@ -21,8 +21,8 @@ from embedkit.evaluation.predictions import Float64
 from embedkit.evaluation.statistics import share_interval
 
 Scale = Literal["share", "signed share", "logit", "log", "fisher", "residual"]
-"""Where an interval is symmetric: Wilson's of shares, also of those between -1 and 1; ``"residual"`` is the logarithm of
-1 - R2."""
+"""Where an interval is symmetric: Wilson's of shares, also of those between -1 and 1; ``"residual"`` is the logarithm
+of 1 - R2."""
 
 _special = cast(Any, scipy.special)  # not typed throughout
 

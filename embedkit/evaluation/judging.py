@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from embedkit.evaluation import metrics
+from embedkit.evaluation.estimate import Estimate
 from embedkit.evaluation.intervals import Scale, interval
 from embedkit.evaluation.metrics import Metric
 from embedkit.evaluation.predictions import Float64, Predicted, Targets
@@ -75,18 +76,32 @@ def judge(names: Sequence[str], y: Targets, draws: Sequence[Predicted]) -> dict[
 
 
 def _judged(name: str, y: Targets, draws: Sequence[Predicted]) -> dict[str, Any]:
-    estimates = [METRICS[name].estimate(y, draw) for draw in draws]
-    values = [one.value for one in estimates]
-    value = float(np.mean(values))
+    estimates = [estimate(name, y, draw) for draw in draws]
+    value = float(np.mean([one.value for one in estimates]))
     if not np.isfinite(value):
         return {"value": None, "interval": None, "no_interval": "it is not defined on the test images"}
-    if len(draws) == 1 and y.ndim == 1 and name in ("accuracy", "top5_accuracy"):
-        return {"value": value, "interval": share_interval(round(value * len(y)), len(y))}
-    reason = _too_few(name, y)
-    found = None if reason else interval(estimates, _SCALES.get(name, "logit"), _worth(name, y))
+    found = interval_of(name, y, estimates)
     if found is None:
-        return {"value": value, "interval": None, "no_interval": reason or "nothing varies among the test images"}
+        reason = _too_few(name, y) or "nothing varies among the test images"
+        return {"value": value, "interval": None, "no_interval": reason}
     return {"value": value, "interval": found}
+
+
+def estimate(name: str, y: Targets, predicted: Predicted) -> Estimate:
+    """Give a metric by its name, and how much each row moves it."""
+    return METRICS[name].estimate(y, predicted)
+
+
+def interval_of(name: str, y: Targets, estimates: Sequence[Estimate]) -> tuple[float, float] | None:
+    """Give the 95 % interval of a metric, or of its mean over draws, of which each is estimated on the same rows.
+
+    None where there is no honest one.
+    """
+    if _too_few(name, y):
+        return None
+    if len(estimates) == 1 and y.ndim == 1 and name in ("accuracy", "top5_accuracy"):
+        return share_interval(round(estimates[0].value * len(y)), len(y))
+    return interval(estimates, _SCALES.get(name, "logit"), _worth(name, y))
 
 
 def _too_few(name: str, y: Targets) -> str:

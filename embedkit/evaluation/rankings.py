@@ -24,7 +24,8 @@ def roc_area(marks: npt.NDArray[np.bool_], scores: Float64) -> Estimate:
         beaten[mine] /= len(rivals)
     beaten[~marks] = 1 - beaten[~marks]
     area = float(beaten[marks].mean())
-    return of_groups(area, (beaten - area) / np.where(marks, marks.sum(), (~marks).sum()), marks, decided_by_few=True)
+    of_each: Float64 = np.where(marks, float(marks.sum()), float((~marks).sum()))
+    return of_groups(area, (beaten - area) / of_each, marks, decided_by_few=True)
 
 
 class _Ranking:

@@ -90,7 +90,8 @@ def share_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[fl
     """Give the interval of a proportion that embedkit prints.
 
     Wilson's, but where all rows but one to three are right, or wrong: there it covers too little (84 % at worst), and
-    the end near the edge is the one-sided limit of a Poisson count. Its coverage is at least 92.8 % for 50 rows or more.
+    the end near the edge is the one-sided limit of a Poisson count. Its coverage is at least 92.7 % for 50 rows or
+    more.
 
     Parameters and errors are those of `wilson_interval`.
 
