@@ -181,7 +181,7 @@ def evaluate(
         raise SplitError(
             f"{protocol.metric} is not defined on the {len(y)} tested images; {protocol.name} needs more of each class"
         )
-    metrics = _beside(protocol, y, draws, outcomes, few_scores, random_state) if further else {}
+    metrics = _beside(protocol, y, draws, outcomes, few_scores) if further else {}
     first = splits[0]
     judged = [*outcomes, shipped]
     chosen_from = judged[-1:] if shipped is not outcomes[0] else outcomes
@@ -218,7 +218,7 @@ def evaluate(
 
 
 def _beside(
-    protocol: Protocol, y: Targets, draws: list[Predicted], outcomes: list[Outcome], few_scores: bool, random_state: int
+    protocol: Protocol, y: Targets, draws: list[Predicted], outcomes: list[Outcome], few_scores: bool
 ) -> dict[str, dict[str, Any]]:
     """Judge by further metrics, and the settings that a protocol reports beside its own by the main one."""
     ranked = draws if few_scores else [dataclasses.replace(draw, scores=None) for draw in draws]
