@@ -52,16 +52,16 @@ def weak_groups(
     found: list[Finding] = []
     for name, rows in candidates:
         count, total = int(right[rows].sum()), len(rows)
-        # Those that are found are the lowest of many: an interval for each alone would hold the truth less often.
-        low, high = share_interval(count, total, 1 - 0.05 / len(candidates))
+        _, high = share_interval(count, total, 1 - 0.05 / len(candidates))
         gap = overall - count / total
         if high >= overall or gap < _LEAST_GAP:
             continue
         wrong = rows[~right[rows]]
         mostly, times = Counter(classes[number] for number in oof.predicted[wrong].tolist()).most_common(1)[0]
         said = (
-            f"{100 * count / total:.0f} % of {total} are named right (95 % for all groups together: {100 * low:.0f} - "
-            f"{100 * high:.0f}), of all {100 * overall:.0f} %; {times} are taken for {mostly}"
+            # No interval: of the lowest of many groups none holds the truth as often as it says.
+            f"{100 * count / total:.0f} % of {total} are named right, of all {100 * overall:.0f} %; {times} are taken for "
+            f"{mostly}"
         )
         found.append(Finding("weak-group", name, keys[int(wrong[0])], gap, said))
     return sorted(found, key=lambda one: -one.score)

@@ -15,7 +15,15 @@ from embedkit.evaluation.duplicates import DuplicatePair, Duplicates, Leaks, fin
 from embedkit.evaluation.estimate import Estimate
 from embedkit.evaluation.evaluating import ProbeRun, Protocol, evaluate
 from embedkit.evaluation.feature_rows import FeatureRows, is_large
-from embedkit.evaluation.judging import estimate, further_metrics, interval_of, judge, per_image
+from embedkit.evaluation.judging import (
+    estimate,
+    further_metrics,
+    interval_of,
+    interval_of_scores,
+    interval_over_draws,
+    judge,
+    per_image,
+)
 from embedkit.evaluation.labels import LabelType, PredictedLabels, TableLabels, encoded, labels_of
 from embedkit.evaluation.metrics import (
     Metric,
@@ -81,6 +89,8 @@ __all__ = [
     "Estimate",
     "further_metrics",
     "interval_of",
+    "interval_of_scores",
+    "interval_over_draws",
     "holm_correction",
     "is_large",
     "joined",

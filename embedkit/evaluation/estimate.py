@@ -56,6 +56,12 @@ def of_rows(value: float, influence: Float64, *, decided_by_few: bool = False) -
     return Estimate(value, influence * np.sqrt(n / max(n - 1, 1)), freedom)
 
 
+def mean_of_values(values: Float64, *, decided_by_few: bool = False) -> Estimate:
+    """Give the mean of values, one a row."""
+    mean = float(values.mean())
+    return of_rows(mean, (values - mean) / len(values), decided_by_few=decided_by_few)
+
+
 def of_groups(
     value: float, influence: Float64, groups: npt.NDArray[Any], *, bias: float = 0.0, decided_by_few: bool = False
 ) -> Estimate:

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from embedkit.evaluation import metrics
-from embedkit.evaluation.estimate import Estimate
+from embedkit.evaluation.estimate import Estimate, mean_of_values
 from embedkit.evaluation.intervals import Scale, interval
 from embedkit.evaluation.metrics import Metric
 from embedkit.evaluation.predictions import Float64, Predicted, Targets
-from embedkit.evaluation.statistics import share_interval
+from embedkit.evaluation.statistics import mean_interval, share_interval
 
 METRICS: dict[str, Metric] = {
     "accuracy": metrics.accuracy,
@@ -102,6 +102,21 @@ def interval_of(name: str, y: Targets, estimates: Sequence[Estimate]) -> tuple[f
     if len(estimates) == 1 and y.ndim == 1 and name in ("accuracy", "top5_accuracy"):
         return share_interval(round(estimates[0].value * len(y)), len(y))
     return interval(estimates, _SCALES.get(name, "logit"), _worth(name, y))
+
+
+def interval_of_scores(scores: Float64) -> tuple[float, float]:
+    """Give the 95 % interval of the mean of scores of images between 0 and 1, as `per_image` gives those of classes."""
+    found = interval([mean_of_values(scores)], "share", len(scores))
+    return found or (0.0, 1.0)
+
+
+def interval_over_draws(name: str, values: Sequence[float]) -> tuple[float, float] | None:
+    """Give Student's 95 % interval of a metric's mean over seeds; of shares as Wilson's. None where nothing varies."""
+    if len(set(values)) < 2:
+        return None
+    if _SCALES.get(name, "logit") in ("share", "logit") and 0 <= min(values) <= max(values) <= 1:
+        return interval([mean_of_values(np.array(values))], "share", len(values))
+    return mean_interval(values)
 
 
 def _too_few(name: str, y: Targets) -> str:

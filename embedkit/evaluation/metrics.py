@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from embedkit.errors import UsageError
 from embedkit.evaluation import rankings
-from embedkit.evaluation.estimate import UNDEFINED, Estimate, mean_of, of_groups, of_rows
+from embedkit.evaluation.estimate import UNDEFINED, Estimate, mean_of, mean_of_values, of_groups, of_rows
 from embedkit.evaluation.predictions import Float64, Predicted, Targets
 
 ECE_BINS = 15
@@ -52,7 +52,7 @@ def correct(y: Targets, predicted: Predicted) -> Float64:
 @Metric
 def accuracy(y: Targets, predicted: Predicted) -> Estimate:
     """Give the share of rows (several labels a row: of marks) that are right."""
-    return _mean(correct(y, predicted))
+    return mean_of_values(correct(y, predicted))
 
 
 @Metric
@@ -67,7 +67,7 @@ def mean_per_class_accuracy(y: Targets, predicted: Predicted) -> Estimate:
 @Metric
 def top_5_accuracy(y: Targets, predicted: Predicted) -> Estimate:
     """Give the share of rows whose class is among the five of highest score; of equals, the first classes."""
-    return _mean(in_top_5(y, predicted))
+    return mean_of_values(in_top_5(y, predicted))
 
 
 def in_top_5(y: Targets, predicted: Predicted) -> Float64:
@@ -215,7 +215,7 @@ def log_loss(y: Targets, predicted: Predicted) -> Estimate:
 
     Probabilities are clipped at the machine epsilon of float64, as scikit-learn does.
     """
-    return _mean(log_losses(y, predicted), decided_by_few=True)
+    return mean_of_values(log_losses(y, predicted), decided_by_few=True)
 
 
 def log_losses(y: Targets, predicted: Predicted) -> Float64:
@@ -262,11 +262,6 @@ def pearson(y: Targets, predicted: Predicted) -> Estimate:
     value = float(np.clip((a * b).mean() / scale, -1, 1))
     squares = a**2 / (a**2).mean() + b**2 / (b**2).mean()
     return of_rows(value, (a * b / scale - value / 2 * squares) / len(y), decided_by_few=True)
-
-
-def _mean(values: Float64, *, decided_by_few: bool = False) -> Estimate:
-    mean = float(values.mean())
-    return of_rows(mean, (values - mean) / len(values), decided_by_few=decided_by_few)
 
 
 def _centred(values: Float64) -> Float64:

@@ -29,9 +29,9 @@ from embedkit.evaluation import (
     estimate,
     find_duplicates,
     interval_of,
+    interval_over_draws,
     leaks,
     make_splits,
-    mean_interval,
 )
 from embedkit.probes.protocols.quick import quick
 from embedkit.results import Curve, Point
@@ -177,7 +177,7 @@ def _curve(
                 n_train=float(np.mean(rows)),
                 values=values,
                 mean=float(np.mean(values)),
-                interval=_interval(judged, crossed=crossed, bounded=table.target_type != "value"),
+                interval=_interval(judged, crossed=crossed),
                 converged=all(one.converged for one in judged),
             )
         )
@@ -267,11 +267,10 @@ def _divided(table: FeatureTable, train: Rows, test: Rows) -> FeatureTable:
     return FeatureTable(head, stored)
 
 
-def _interval(judged: list[_Judged], *, crossed: bool, bounded: bool) -> tuple[float, float] | None:
+def _interval(judged: list[_Judged], *, crossed: bool) -> tuple[float, float] | None:
     values = [one.estimate.value for one in judged]
     if len(set(values)) < 2:  # one draw, or draws of all rows, which do not differ: that is no certainty
         return None
     if crossed:
         return interval_of(judged[0].metric, judged[0].y, [one.estimate for one in judged])
-    low, high = mean_interval(values)
-    return (max(0.0, low), min(1.0, high)) if bounded else (low, high)
+    return interval_over_draws(judged[0].metric, values)
