@@ -60,8 +60,8 @@ def weak_groups(
         mostly, times = Counter(classes[number] for number in oof.predicted[wrong].tolist()).most_common(1)[0]
         said = (
             # No interval: of the lowest of many groups none holds the truth as often as it says.
-            f"{100 * count / total:.0f} % of {total} are named right, of all {100 * overall:.0f} %; {times} are taken for "
-            f"{mostly}"
+            f"{100 * count / total:.0f} % of {total} are named right, of all {100 * overall:.0f} %; "
+            f"{times} are taken for {mostly}"
         )
         found.append(Finding("weak-group", name, keys[int(wrong[0])], gap, said))
     return sorted(found, key=lambda one: -one.score)
