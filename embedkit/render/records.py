@@ -8,6 +8,9 @@ from __future__ import annotations
 from embedkit.render.differences import difference_lines
 from embedkit.render.explanations import explanation_lines
 from embedkit.render.findings import audit_lines, search_lines
+from embedkit.render.fusions import fusion_lines
+from embedkit.render.gaps import domain_lines, gap_lines
+from embedkit.render.ladders import ladder_lines
 from embedkit.render.layout import fact_lines, table_lines
 from embedkit.render.leaderboards import leaderboards_text
 from embedkit.render.numbers import (
@@ -20,17 +23,24 @@ from embedkit.render.numbers import (
     params_text,
     value_text,
 )
+from embedkit.render.selections import layers_lines, selection_lines
 from embedkit.render.sentences import best_by_test, recommendation, sentence
+from embedkit.render.statistics import statistics_fit_lines, statistics_lines
 from embedkit.results import (
     AuditResult,
     Comparison,
     CurveReport,
     DemoResult,
+    DomainGaps,
     Explanations,
     ExtractResult,
     FeatureDiff,
+    FineTuneReport,
     FitResult,
     Forecast,
+    FusionReport,
+    Gap,
+    LayersResult,
     PlanResult,
     PlanStatus,
     Point,
@@ -38,6 +48,9 @@ from embedkit.results import (
     ProbeReport,
     Record,
     SearchResult,
+    Selection,
+    StatisticsFit,
+    StatisticsResult,
     UnitStatus,
 )
 from embedkit.text import printable
@@ -72,6 +85,10 @@ def as_text(record: Record) -> str:
             lines = search_lines(record)
         case AuditResult():
             lines = audit_lines(record)
+        case Selection():
+            lines = selection_lines(record)
+        case LayersResult():
+            lines = layers_lines(record)
         case ExtractResult():
             lines = _extraction(record)
         case Forecast():
@@ -84,8 +101,20 @@ def as_text(record: Record) -> str:
             lines = _demo(record)
         case Explanations():
             lines = explanation_lines(record)
+        case FineTuneReport():
+            lines = ladder_lines(record)
+        case FusionReport():
+            lines = fusion_lines(record)
+        case StatisticsResult():
+            lines = statistics_lines(record)
+        case StatisticsFit():
+            lines = statistics_fit_lines(record)
         case FeatureDiff():
             lines = difference_lines(record)
+        case Gap():
+            lines = [sentence(record), "", *gap_lines(record)]
+        case DomainGaps():
+            lines = [sentence(record), "", *domain_lines(record)]
         case _:
             lines = table_lines(
                 [*(record.table() or [{}])[0]], [list(map(str, row.values())) for row in record.table()]
