@@ -147,13 +147,16 @@ def main() -> None:
         say("error", str(error))
         code = 1
     except OSError as error:
-        # The reader of a pipe has gone, or the disk is full where the output goes.
-        if not isinstance(error, BrokenPipeError) and error.errno not in _NO_ROOM:
+        if error.filename is None and not isinstance(error, BrokenPipeError) and error.errno not in _NO_ROOM:
             raise
-        # What is still buffered must not fail once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            say("error", f"cannot write the output: {error.strerror}; free some space, and run again")
+        if error.filename is not None:
+            say("error", f"{os.fsdecode(error.filename)}: {error.strerror}; check its permissions and the disk")
+        else:
+            # The reader of a pipe has gone, or the disk is full where the output goes; what is still buffered must not
+            # fail once more at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if not isinstance(error, BrokenPipeError):
+                say("error", f"cannot write the output: {error.strerror}; free some space, and run again")
         code = 1
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is interrupt:

@@ -252,3 +252,10 @@ def test_an_output_without_room_is_one_line(environment, command):
         ran.stderr
         == "embedkit: error: cannot write the output: No space left on device; free some space, and run again\n"
     )
+
+
+def test_a_store_whose_folder_is_none_is_one_line(cli, photos, tmp_path):
+    assert cli("extract", photos, "--model", "pixels32", "--store", tmp_path / "store").code == 0
+    (tmp_path / "store" / "features").rename(tmp_path / "elsewhere")
+    (tmp_path / "store" / "features").write_bytes(b"")
+    assert_one_line(cli("store", "info", tmp_path / "store"), "store/features", "Not a directory")
