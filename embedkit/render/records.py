@@ -22,6 +22,7 @@ from embedkit.render.numbers import (
 )
 from embedkit.render.sentences import best_by_test, recommendation, sentence
 from embedkit.render.statistics import statistics_fit_lines, statistics_lines
+from embedkit.render.uncertain import conformal_lines
 from embedkit.results import (
     AuditResult,
     Comparison,
@@ -337,7 +338,7 @@ def _recommended(report: ProbeReport) -> str:
 def _predictions(record: Predictions) -> list[str]:
     rows = record.table()
     cells = [[f"{one:.4f}" if isinstance(one, float) else str(one) for one in row.values()] for row in rows]
-    lines = table_lines([*rows[0]] if rows else ("path", "predicted"), cells)
+    lines = [*table_lines([*rows[0]] if rows else ("path", "predicted"), cells), *conformal_lines(record)]
     if record.accuracy is None:
         return lines
     if record.confusion is None:
