@@ -13,6 +13,7 @@ import argparse
 import json
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from sklearn.preprocessing import StandardScaler
 from embedkit import FeatureRequest, FeatureTable, extract
 from embedkit.estimators import (
     ConformalClassifier,
+    LogisticRegression,
     StreamingLDA,
     StreamingRidgeClassifier,
     SufficientStatistics,
@@ -34,8 +36,8 @@ from embedkit.estimators import (
     rarity,
     standardised,
 )
-from embedkit.evaluation import mean_interval
-from embedkit.labelling import FourierFeatures, chosen_alpha
+from embedkit.evaluation import mean_interval, paired_permutation_test
+from embedkit.labelling import FourierFeatures, choose, chosen_alpha, in_few_directions, outlook
 
 SETS = ("grocery", "pacs")
 MODELS = ("vit_tiny_patch16_224", "mobilenetv2_100")
@@ -211,10 +213,57 @@ def unknown(table: FeatureTable, seeds: int) -> dict[str, Any]:
     }
 
 
+def choice(table: FeatureTable, seeds: int) -> dict[str, Any]:
+    """Label in six rounds, as `embedkit label` chooses and at random: accuracy of logistic regression after each."""
+    X, y = in_few_directions(table.X), np.asarray(table.y).astype(str)
+    budget = 50 if len(np.unique(y)) > 20 else 20
+    areas: dict[str, list[float]] = {}
+    curves: dict[str, list[list[float]]] = {}
+    told: list[float] = []
+    came: list[float] = []
+    for seed in range(seeds):
+        train, test = drawn(table, seed)
+        for way in ("random", "label"):
+            known = np.full(len(y), "", y.dtype)
+            accuracies: list[float] = []
+            expected = None
+            for _ in range(6):
+                rest = train[known[train] == ""]
+                if way == "random":
+                    rows = np.random.default_rng([seed, len(rest)]).permutation(rest)[:budget]
+                else:
+                    rows = np.array([one.row for one in choose(X, known, np.sort(rest), budget, random_state=seed)[0]])
+                known[rows] = y[rows]
+                labelled = np.flatnonzero(known != "")
+                with warnings.catch_warnings():
+                    warnings.filterwarnings("ignore", message="The number of unique classes is greater")
+                    model = LogisticRegression(C=1.0).fit(X[labelled], y[labelled])
+                accuracies.append(float((model.predict(X[test]) == y[test]).mean()))
+                if expected is not None:
+                    told.append(expected.gain)
+                    came.append(accuracies[-1] - accuracies[-2])
+                # A hundred fits each: for three of the draws.
+                expected = outlook(X[labelled], y[labelled], budget) if way == "label" and seed < 3 else None
+            curves.setdefault(way, []).append(accuracies)
+            areas.setdefault(way, []).append(float(np.mean(accuracies)))
+    return {
+        "labels a round": budget,
+        "area under the curve": summary(areas, "random"),
+        "p (paired permutations)": paired_permutation_test(areas["label"], areas["random"]).p_value,
+        "accuracy after each round": {way: np.mean(one, axis=0).round(4).tolist() for way, one in curves.items()},
+        "predicted gain of a round": {
+            "predicted": round(float(np.mean(told)), 4),
+            "came": round(float(np.mean(came)), 4),
+            "mean absolute error": round(float(np.abs(np.array(told) - came).mean()), 4),
+        },
+    }
+
+
 SECTIONS: dict[str, Callable[[FeatureTable, int], dict[str, Any]]] = {
     "federated": federated,
     "coverage": coverage,
     "unknown": unknown,
+    "choice": choice,
 }
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         FeatureDiff,
         FitResult,
         Forecast,
+        LabelResult,
         PlanResult,
         PlanStatus,
         Predictions,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from embedkit.workflows.fit import fit
     from embedkit.workflows.fit_statistics import fit_statistics
     from embedkit.workflows.forecast import forecast
+    from embedkit.workflows.label import label
     from embedkit.workflows.pages import write_page
     from embedkit.workflows.plans import (
         extract_planned,
@@ -92,6 +94,7 @@ else:
         "Forecast": "embedkit.results",
         "ImageSource": "embedkit.images",
         "ImageEmbedder": "embedkit.embedder",
+        "LabelResult": "embedkit.results",
         "ListedModel": "embedkit.backbones",
         "Model": "embedkit.persistence",
         "ModelInfo": "embedkit.backbones",
@@ -125,6 +128,7 @@ else:
         "fit": "embedkit.workflows.fit",
         "fit_statistics": "embedkit.workflows.fit_statistics",
         "info": "embedkit.tables",
+        "label": "embedkit.workflows.label",
         "list_models": "embedkit.backbones",
         "load_model": "embedkit.persistence",
         "load_result": "embedkit.results",
@@ -173,6 +177,7 @@ __all__ = [
     "Forecast",
     "ImageEmbedder",
     "ImageSource",
+    "LabelResult",
     "ListedModel",
     "Model",
     "ModelInfo",
@@ -206,6 +211,7 @@ __all__ = [
     "fit_statistics",
     "forecast",
     "info",
+    "label",
     "list_models",
     "load_model",
     "load_result",

@@ -37,6 +37,7 @@ _COMMANDS = {
     "predict": "embedkit_cli.predict",
     "stats": "embedkit_cli.stats",
     "audit": "embedkit_cli.audit",
+    "label": "embedkit_cli.label",
     "search": "embedkit_cli.search",
     "explain": "embedkit_cli.explain",
     "report": "embedkit_cli.report",

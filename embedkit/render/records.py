@@ -8,6 +8,7 @@ from __future__ import annotations
 from embedkit.render.differences import difference_lines
 from embedkit.render.explanations import explanation_lines
 from embedkit.render.findings import audit_lines, search_lines
+from embedkit.render.labelling import label_lines
 from embedkit.render.layout import fact_lines, table_lines
 from embedkit.render.leaderboards import leaderboards_text
 from embedkit.render.numbers import (
@@ -33,6 +34,7 @@ from embedkit.results import (
     FeatureDiff,
     FitResult,
     Forecast,
+    LabelResult,
     PlanResult,
     PlanStatus,
     Point,
@@ -88,6 +90,8 @@ def as_text(record: Record) -> str:
             lines = _demo(record)
         case Explanations():
             lines = explanation_lines(record)
+        case LabelResult():
+            lines = label_lines(record)
         case StatisticsResult():
             lines = statistics_lines(record)
         case StatisticsFit():

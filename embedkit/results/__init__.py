@@ -9,6 +9,7 @@ from embedkit.results.curve import Curve, CurveReport, Point
 from embedkit.results.difference import ChangedRow, ChangedSetting, FeatureDiff
 from embedkit.results.explanation import Deletion, Explanation, Explanations, Influence
 from embedkit.results.extraction import ExtractResult, Forecast, PlanResult, PlanStatus, Stage, Stages, UnitStatus
+from embedkit.results.labelling import ChosenImage, LabelResult
 from embedkit.results.loading import load_result, result_from
 from embedkit.results.models import Confusion, DemoResult, FitResult, Guess, Prediction, Predictions
 from embedkit.results.plain import as_packed, from_plain, to_plain
@@ -27,6 +28,7 @@ __all__ = [
     "Explanations",
     "FeatureDiff",
     "Influence",
+    "ChosenImage",
     "Confusion",
     "Guess",
     "AuditResult",
@@ -47,6 +49,7 @@ __all__ = [
     "Hits",
     "KINDS",
     "ImagePair",
+    "LabelResult",
     "Leaderboard",
     "NearestTrained",
     "Origin",

@@ -19,6 +19,7 @@ from embedkit.results.curve import CurveReport
 from embedkit.results.difference import FeatureDiff
 from embedkit.results.explanation import Explanations
 from embedkit.results.extraction import ExtractResult, Forecast, PlanResult, PlanStatus
+from embedkit.results.labelling import LabelResult
 from embedkit.results.models import DemoResult, FitResult, Predictions
 from embedkit.results.plain import MOST_BYTES
 from embedkit.results.probe import ProbeReport
@@ -36,6 +37,7 @@ _RECORDS: tuple[type[Record], ...] = (
     FeatureDiff,
     FitResult,
     Forecast,
+    LabelResult,
     PlanResult,
     PlanStatus,
     Predictions,
