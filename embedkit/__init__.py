@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from embedkit import plot
+    from embedkit.adaptation import FineTunedClassifier, TuningSettings
     from embedkit.backbones import (
         FeatureRequest,
         ListedModel,
@@ -30,12 +31,17 @@ if TYPE_CHECKING:
         Comparison,
         CurveReport,
         DemoResult,
+        DomainGaps,
         Explanations,
         ExtractResult,
         FeatureDiff,
+        FineTuneReport,
         FitResult,
         Forecast,
+        FusionReport,
+        Gap,
         LabelResult,
+        LayersResult,
         PlanResult,
         PlanStatus,
         Predictions,
@@ -59,10 +65,14 @@ if TYPE_CHECKING:
     from embedkit.workflows.export_model import export_model
     from embedkit.workflows.extract import extract
     from embedkit.workflows.extract_several import extract_several
+    from embedkit.workflows.finetune import finetune
     from embedkit.workflows.fit import fit
     from embedkit.workflows.fit_statistics import fit_statistics
     from embedkit.workflows.forecast import forecast
+    from embedkit.workflows.fuse import fuse
+    from embedkit.workflows.gap import gap
     from embedkit.workflows.label import label
+    from embedkit.workflows.layers import layers
     from embedkit.workflows.pages import write_page
     from embedkit.workflows.plans import (
         extract_planned,
@@ -73,6 +83,7 @@ if TYPE_CHECKING:
     from embedkit.workflows.predict import predict
     from embedkit.workflows.probe import probe
     from embedkit.workflows.search import search
+    from embedkit.workflows.select import select
     from embedkit.workflows.slurm import slurm_script
     from embedkit.workflows.stats import stats
 else:
@@ -82,6 +93,7 @@ else:
         "Comparison": "embedkit.results",
         "CurveReport": "embedkit.results",
         "DemoResult": "embedkit.results",
+        "DomainGaps": "embedkit.results",
         "EmbedkitError": "embedkit.errors",
         "Explanations": "embedkit.results",
         "ExtractResult": "embedkit.results",
@@ -90,8 +102,12 @@ else:
         "FeatureSpec": "embedkit.specs",
         "FeatureStore": "embedkit.store",
         "FeatureTable": "embedkit.tables",
+        "FineTuneReport": "embedkit.results",
+        "FineTunedClassifier": "embedkit.adaptation",
         "FitResult": "embedkit.results",
         "Forecast": "embedkit.results",
+        "FusionReport": "embedkit.results",
+        "Gap": "embedkit.results",
         "ImageSource": "embedkit.images",
         "ImageEmbedder": "embedkit.embedder",
         "LabelResult": "embedkit.results",
@@ -106,9 +122,12 @@ else:
         "ProbeReport": "embedkit.results",
         "ProbeResult": "embedkit.results",
         "SearchResult": "embedkit.results",
+        "LayersResult": "embedkit.results",
+        "Selection": "embedkit.results",
         "StatisticsFit": "embedkit.results",
         "StatisticsResult": "embedkit.results",
         "Tick": "embedkit.extraction",
+        "TuningSettings": "embedkit.adaptation",
         "audit": "embedkit.workflows.audit",
         "compare": "embedkit.workflows.compare",
         "curve": "embedkit.workflows.curve",
@@ -125,10 +144,14 @@ else:
         "extract_unit": "embedkit.workflows.plans",
         "extraction_status": "embedkit.workflows.plans",
         "forecast": "embedkit.workflows.forecast",
+        "finetune": "embedkit.workflows.finetune",
         "fit": "embedkit.workflows.fit",
+        "fuse": "embedkit.workflows.fuse",
         "fit_statistics": "embedkit.workflows.fit_statistics",
+        "gap": "embedkit.workflows.gap",
         "info": "embedkit.tables",
         "label": "embedkit.workflows.label",
+        "layers": "embedkit.workflows.layers",
         "list_models": "embedkit.backbones",
         "load_model": "embedkit.persistence",
         "load_result": "embedkit.results",
@@ -139,6 +162,7 @@ else:
         "probe": "embedkit.workflows.probe",
         "save_model": "embedkit.persistence",
         "search": "embedkit.workflows.search",
+        "select": "embedkit.workflows.select",
         "shortlist": "embedkit.backbones",
         "shortlist_source": "embedkit.backbones",
         "slurm_script": "embedkit.workflows.slurm",
@@ -165,6 +189,7 @@ __all__ = [
     "Comparison",
     "CurveReport",
     "DemoResult",
+    "DomainGaps",
     "EmbedkitError",
     "Explanations",
     "ExtractResult",
@@ -173,8 +198,12 @@ __all__ = [
     "FeatureSpec",
     "FeatureStore",
     "FeatureTable",
+    "FineTuneReport",
+    "FineTunedClassifier",
     "FitResult",
     "Forecast",
+    "FusionReport",
+    "Gap",
     "ImageEmbedder",
     "ImageSource",
     "LabelResult",
@@ -188,10 +217,13 @@ __all__ = [
     "PreprocessOverrides",
     "ProbeReport",
     "ProbeResult",
+    "LayersResult",
     "SearchResult",
+    "Selection",
     "StatisticsFit",
     "StatisticsResult",
     "Tick",
+    "TuningSettings",
     "audit",
     "compare",
     "curve",
@@ -207,11 +239,15 @@ __all__ = [
     "extract_several",
     "extract_unit",
     "extraction_status",
+    "finetune",
     "fit",
     "fit_statistics",
     "forecast",
+    "fuse",
+    "gap",
     "info",
     "label",
+    "layers",
     "list_models",
     "load_model",
     "load_result",
@@ -223,6 +259,7 @@ __all__ = [
     "probe",
     "save_model",
     "search",
+    "select",
     "shortlist",
     "shortlist_source",
     "slurm_script",

@@ -17,6 +17,7 @@ if os.path.basename(sys.argv[0] if sys.argv else "") in ("embedkit", "embedkit.e
     leave_at_once()  # importing takes a moment; `main` puts its own handlers
 
 import importlib  # noqa: E402
+import io  # noqa: E402
 import json  # noqa: E402
 import signal  # noqa: E402
 from types import FrameType  # noqa: E402
@@ -24,6 +25,7 @@ from types import FrameType  # noqa: E402
 import click  # noqa: E402
 
 from embedkit.errors import EmbedkitError  # noqa: E402
+from embedkit.text import printable  # noqa: E402
 from embedkit_cli.help import WITH_EXIT_CODES  # noqa: E402
 from embedkit_cli.log import FORMAT_VARIABLE, add_log_format, is_json, log_through, say  # noqa: E402
 
@@ -33,13 +35,17 @@ _COMMANDS = {
     "extract": "embedkit_cli.extract",
     "probe": "embedkit_cli.probe",
     "compare": "embedkit_cli.compare",
+    "select": "embedkit_cli.select",
+    "layers": "embedkit_cli.layers",
     "fit": "embedkit_cli.fit",
     "predict": "embedkit_cli.predict",
     "stats": "embedkit_cli.stats",
+    "gap": "embedkit_cli.gap",
     "audit": "embedkit_cli.audit",
     "label": "embedkit_cli.label",
     "search": "embedkit_cli.search",
     "explain": "embedkit_cli.explain",
+    "finetune": "embedkit_cli.finetune",
     "report": "embedkit_cli.report",
     "info": "embedkit_cli.info",
     "store": "embedkit_cli.store",
@@ -137,7 +143,7 @@ def main() -> None:
         code = 128 + (received[0] if received else signal.SIGINT)
     except EmbedkitError as error:
         _say_as_json(error, str(error))
-        say("error", " ".join(str(error).split()))
+        say("error", str(error))
         code = 1
     except BrokenPipeError:
         # The reader of a pipe has gone; what is still buffered must not fail once more at exit.
@@ -152,7 +158,7 @@ def main() -> None:
 def _say_as_json(error: Exception, message: str) -> None:
     """Where JSON was asked for, a program gets the error as one, too: on stdout, in place of the result."""
     if "--json" in sys.argv[1:]:
-        said = {"type": type(error).__name__, "message": " ".join(message.split())}
+        said = {"type": type(error).__name__, "message": message}
         click.echo(json.dumps({"error": said}, indent=2))
 
 
@@ -160,4 +166,6 @@ def _show(error: click.ClickException) -> None:
     if is_json():
         say("error", " ".join(error.format_message().split()))
     else:
-        error.show()
+        said = io.StringIO()
+        error.show(file=said)
+        click.echo("\n".join(map(printable, said.getvalue().split("\n"))), nl=False, err=True)

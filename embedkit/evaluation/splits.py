@@ -21,7 +21,7 @@ from embedkit.errors import LabelsError, SplitError
 Rows = npt.NDArray[np.intp]
 
 _TRAIN = frozenset({"train", "training"})
-_VALIDATION = frozenset({"val", "valid", "validation", "dev"})
+VALIDATION = frozenset({"val", "valid", "validation", "dev"})
 _TEST = frozenset({"test", "testing"})
 
 Labels = npt.NDArray[np.str_] | npt.NDArray[np.float64] | npt.NDArray[np.bool_]
@@ -153,7 +153,7 @@ def _declared(
     split: npt.NDArray[np.str_],
     random_state: int,
 ) -> Split:
-    train, validation, test = (np.flatnonzero(np.isin(split, list(names))) for names in (_TRAIN, _VALIDATION, _TEST))
+    train, validation, test = (np.flatnonzero(np.isin(split, list(names))) for names in (_TRAIN, VALIDATION, _TEST))
     found = ", ".join(
         f"{name or '(none)'}: {count}" for name, count in zip(*np.unique(split, return_counts=True), strict=True)
     )
@@ -164,7 +164,7 @@ def _declared(
     unused = [
         f"{name or '(none)'}: {count}"
         for name, count in zip(*np.unique(split, return_counts=True), strict=True)
-        if name not in _TRAIN | _VALIDATION | _TEST
+        if name not in _TRAIN | VALIDATION | _TEST
     ]
     if unused:
         notes.append(f"rows of other splits are not used ({', '.join(unused)}); known are train, val and test")

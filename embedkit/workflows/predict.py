@@ -27,7 +27,7 @@ from embedkit.errors import (
     UsageError,
     WeightsNotFoundError,
 )
-from embedkit.evaluation import wilson_interval
+from embedkit.evaluation import share_interval
 from embedkit.extraction import Extraction, Progress, Resolution, resolve_together, run_many
 from embedkit.files import commit_to
 from embedkit.images import ImageSource
@@ -154,7 +154,7 @@ def predict(
         confusion=judged[2],
         coverage=sets,
         covered=None if covered is None else covered[0] / covered[1],
-        covered_interval=None if covered is None else wilson_interval(*covered),
+        covered_interval=None if covered is None else share_interval(*covered),
         unknown_error=None if said.unknown is None else UNKNOWN_ERROR if unknown is None else unknown,
         skipped=_skipped(rows, failures),
         notes=[*notes, *_of_strangers(rows, there, said)],
@@ -300,7 +300,7 @@ def _judge(
             for row, one in zip(cast(list[int], there.tolist()), said.predicted, strict=True)
             if isinstance(one, list)
         ]
-        return (sum(right) / len(right), wilson_interval(sum(right), len(right)), None) if right else (None, None, None)
+        return (sum(right) / len(right), share_interval(sum(right), len(right)), None) if right else (None, None, None)
     pairs = [
         (labels[row], one)
         for row, one in zip(cast(list[int], there.tolist()), said.predicted, strict=True)
@@ -316,7 +316,7 @@ def _judge(
     right = int(np.trace(counts))
     return (
         right / len(pairs),
-        wilson_interval(right, len(pairs)),
+        share_interval(right, len(pairs)),
         Confusion(classes=classes, counts=counts.tolist()),
     )
 
