@@ -59,6 +59,8 @@ class TuningSettings:
         for name in ("depths", "rates"):
             if not getattr(self, name):
                 raise UsageError(f"{name} is empty, expected at least one to try")
+            if len(set(getattr(self, name))) < len(getattr(self, name)):
+                raise UsageError(f"{name} are {getattr(self, name)}, expected each once")
         for name, least in (("epochs", 1), ("trial_epochs", 1), ("views", 0), ("batch_size", 1), ("random_state", 0)):
             _check_count(name, getattr(self, name), least)
         for depth in self.depths:
