@@ -107,8 +107,7 @@ def with_split(table: FeatureTable, images: ImageSource, rows: ChoosingRows) -> 
 
 def extract_command(target: Any, request: FeatureRequest) -> str:
     """Return the command that goes on with the features of a request."""
-    words = ["embedkit", "extract", str(cast(str, target)) if isinstance(target, str | os.PathLike) else "TARGET"]
-    words += ["--model", cast(str, request.model)]
+    words = ["--model", cast(str, request.model)]
     if request.weights != "pretrained":
         words += ["--weights", str(request.weights)]
     if request.layer is not None:
@@ -116,4 +115,12 @@ def extract_command(target: Any, request: FeatureRequest) -> str:
     if request.pool != "auto":
         words += ["--pool", str(request.pool)]
     words += ["--precision", request.precision, "--engine", request.engine, "-o", "features.h5"]
-    return shlex.join(words)
+    return f"embedkit extract {target_words(target)} {shlex.join(words)}"
+
+
+def target_words(target: Any) -> str:
+    """Return a target as a command names it."""
+    several = cast("list[Any]", target) if isinstance(target, list) else [target]
+    if all(isinstance(one, str | os.PathLike) for one in several):
+        return shlex.join(os.fspath(cast(str, one)) for one in several)
+    return str(getattr(target, "name", "TARGET"))
