@@ -31,12 +31,16 @@ if TYPE_CHECKING:
         Comparison,
         CurveReport,
         DemoResult,
+        DomainGaps,
         Explanations,
         ExtractResult,
         FeatureDiff,
         FineTuneReport,
         FitResult,
         Forecast,
+        FusionReport,
+        Gap,
+        LayersResult,
         PlanResult,
         PlanStatus,
         Predictions,
@@ -64,6 +68,9 @@ if TYPE_CHECKING:
     from embedkit.workflows.fit import fit
     from embedkit.workflows.fit_statistics import fit_statistics
     from embedkit.workflows.forecast import forecast
+    from embedkit.workflows.fuse import fuse
+    from embedkit.workflows.gap import gap
+    from embedkit.workflows.layers import layers
     from embedkit.workflows.pages import write_page
     from embedkit.workflows.plans import (
         extract_planned,
@@ -74,6 +81,7 @@ if TYPE_CHECKING:
     from embedkit.workflows.predict import predict
     from embedkit.workflows.probe import probe
     from embedkit.workflows.search import search
+    from embedkit.workflows.select import select
     from embedkit.workflows.slurm import slurm_script
     from embedkit.workflows.stats import stats
 else:
@@ -83,6 +91,7 @@ else:
         "Comparison": "embedkit.results",
         "CurveReport": "embedkit.results",
         "DemoResult": "embedkit.results",
+        "DomainGaps": "embedkit.results",
         "EmbedkitError": "embedkit.errors",
         "Explanations": "embedkit.results",
         "ExtractResult": "embedkit.results",
@@ -95,6 +104,8 @@ else:
         "FineTunedClassifier": "embedkit.adaptation",
         "FitResult": "embedkit.results",
         "Forecast": "embedkit.results",
+        "FusionReport": "embedkit.results",
+        "Gap": "embedkit.results",
         "ImageSource": "embedkit.images",
         "ImageEmbedder": "embedkit.embedder",
         "ListedModel": "embedkit.backbones",
@@ -108,6 +119,8 @@ else:
         "ProbeReport": "embedkit.results",
         "ProbeResult": "embedkit.results",
         "SearchResult": "embedkit.results",
+        "LayersResult": "embedkit.results",
+        "Selection": "embedkit.results",
         "StatisticsFit": "embedkit.results",
         "StatisticsResult": "embedkit.results",
         "Tick": "embedkit.extraction",
@@ -130,8 +143,11 @@ else:
         "forecast": "embedkit.workflows.forecast",
         "finetune": "embedkit.workflows.finetune",
         "fit": "embedkit.workflows.fit",
+        "fuse": "embedkit.workflows.fuse",
         "fit_statistics": "embedkit.workflows.fit_statistics",
+        "gap": "embedkit.workflows.gap",
         "info": "embedkit.tables",
+        "layers": "embedkit.workflows.layers",
         "list_models": "embedkit.backbones",
         "load_model": "embedkit.persistence",
         "load_result": "embedkit.results",
@@ -142,6 +158,7 @@ else:
         "probe": "embedkit.workflows.probe",
         "save_model": "embedkit.persistence",
         "search": "embedkit.workflows.search",
+        "select": "embedkit.workflows.select",
         "shortlist": "embedkit.backbones",
         "shortlist_source": "embedkit.backbones",
         "slurm_script": "embedkit.workflows.slurm",
@@ -168,6 +185,7 @@ __all__ = [
     "Comparison",
     "CurveReport",
     "DemoResult",
+    "DomainGaps",
     "EmbedkitError",
     "Explanations",
     "ExtractResult",
@@ -180,6 +198,8 @@ __all__ = [
     "FineTunedClassifier",
     "FitResult",
     "Forecast",
+    "FusionReport",
+    "Gap",
     "ImageEmbedder",
     "ImageSource",
     "ListedModel",
@@ -192,7 +212,9 @@ __all__ = [
     "PreprocessOverrides",
     "ProbeReport",
     "ProbeResult",
+    "LayersResult",
     "SearchResult",
+    "Selection",
     "StatisticsFit",
     "StatisticsResult",
     "Tick",
@@ -216,7 +238,10 @@ __all__ = [
     "fit",
     "fit_statistics",
     "forecast",
+    "fuse",
+    "gap",
     "info",
+    "layers",
     "list_models",
     "load_model",
     "load_result",
@@ -228,6 +253,7 @@ __all__ = [
     "probe",
     "save_model",
     "search",
+    "select",
     "shortlist",
     "shortlist_source",
     "slurm_script",

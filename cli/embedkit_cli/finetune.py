@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from embedkit_cli.help import Command
-from embedkit_cli.options import read_options, requests_beside, target_from
+from embedkit_cli.options import drop_option, read_options, requests_beside, target_from
 from embedkit_cli.output import check_outputs, finish
 from embedkit_cli.progress import ProgressBar
 
@@ -68,6 +68,7 @@ _PLAIN: dict[str, Any] = {
 )
 @click.option("-o", "--output", type=click.Path(), metavar="R.json", help="Save the result, with each row's outcome.")
 @click.option("--force", is_flag=True, help="Replace existing outputs.")
+@drop_option
 @read_options
 def command(
     targets: tuple[str, ...],
@@ -86,6 +87,7 @@ def command(
     output: str | None,
     force: bool,
     label_column: str | None,
+    drop_unlabelled: bool,
     layout: str | None,
     target_type: str | None,
     image_column: str | None,
@@ -129,6 +131,7 @@ def command(
         settings=settings,
         output=weights_output,
         label_column=label_column,
+        drop_unlabelled=drop_unlabelled,
         store=store,
         force=force,
         progress=ProgressBar(),

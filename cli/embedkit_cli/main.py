@@ -17,6 +17,7 @@ if os.path.basename(sys.argv[0] if sys.argv else "") in ("embedkit", "embedkit.e
     leave_at_once()  # importing takes a moment; `main` puts its own handlers
 
 import importlib  # noqa: E402
+import io  # noqa: E402
 import json  # noqa: E402
 import signal  # noqa: E402
 from types import FrameType  # noqa: E402
@@ -24,6 +25,7 @@ from types import FrameType  # noqa: E402
 import click  # noqa: E402
 
 from embedkit.errors import EmbedkitError  # noqa: E402
+from embedkit.text import printable  # noqa: E402
 from embedkit_cli.help import WITH_EXIT_CODES  # noqa: E402
 from embedkit_cli.log import FORMAT_VARIABLE, add_log_format, is_json, log_through, say  # noqa: E402
 
@@ -33,9 +35,12 @@ _COMMANDS = {
     "extract": "embedkit_cli.extract",
     "probe": "embedkit_cli.probe",
     "compare": "embedkit_cli.compare",
+    "select": "embedkit_cli.select",
+    "layers": "embedkit_cli.layers",
     "fit": "embedkit_cli.fit",
     "predict": "embedkit_cli.predict",
     "stats": "embedkit_cli.stats",
+    "gap": "embedkit_cli.gap",
     "audit": "embedkit_cli.audit",
     "search": "embedkit_cli.search",
     "explain": "embedkit_cli.explain",
@@ -160,4 +165,6 @@ def _show(error: click.ClickException) -> None:
     if is_json():
         say("error", " ".join(error.format_message().split()))
     else:
-        error.show()
+        said = io.StringIO()
+        error.show(file=said)
+        click.echo("\n".join(map(printable, said.getvalue().split("\n"))), nl=False, err=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.exceptions import NotFittedError
 
 from embedkit.adaptation.ladder import climb_ladder
 from embedkit.adaptation.maps import Prefix
@@ -194,7 +194,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
     def _logits(self, X: Any) -> npt.NDArray[np.float32]:
-        check_is_fitted(self, "head_")
+        if not hasattr(self, "head_"):
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit with images and classes")
         source, store, request = rows_of(X, root=self.root), self._store(), self._request()
         if not self.depth_:
             found = _extracted(source, request, store)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.adaptation.maps import Maps, Prefix, Rows, cache_maps
+from embedkit.adaptation.maps import Maps, Prefix, Rows, cache_maps, row_bytes
 from embedkit.adaptation.memory import Peak
 from embedkit.adaptation.settings import RUNGS, Rung, TuningSettings
 from embedkit.adaptation.start import LinearHead, choose_penalty, fit_head
@@ -93,6 +93,7 @@ def climb_ladder(
     *,
     until: Rung = "cached",
     settings: TuningSettings | None = None,
+    weights: str = "",
     progress: Progress | None = None,
 ) -> Ladder:
     """Climb from the classifier on frozen features to tuned blocks.
@@ -112,6 +113,8 @@ def climb_ladder(
         Keeps the maps; what an interrupted run goes on from lies in its memo folder.
     until : {"frozen", "head", "cached"}
     settings : TuningSettings, optional
+    weights : str, optional
+        Digest of those that gave `X`: the request has to mean the same.
     progress : callable, optional
 
     Raises
@@ -138,7 +141,17 @@ def climb_ladder(
     from embedkit.adaptation.tail import Tail, classifier_alone
     from embedkit.adaptation.training import logits_of
 
-    maps = None if network is None else _cached(found, source, problem, network, request, store, chosen, progress)
+    maps: Maps | None = None
+    if network is not None:
+        prefix = Prefix(
+            request=request,
+            blocks=len(network.blocks),
+            depths=chosen.depths,
+            views=chosen.views,
+            seed=chosen.random_state,
+            weights=weights,
+        )
+        maps = _cached(found, source, problem, prefix, store, progress)
     tell = _Epochs(sum(steps.epochs_of(rung, chosen) for rung in asked[1:]), progress)
     for rung in asked[1:]:
         if rung == "head":
@@ -151,7 +164,7 @@ def climb_ladder(
             tail = Tail(network)
             reads = {depth: functools.partial(maps.read, depth) for depth in chosen.depths}
             of, views = " ".join(map(maps.fingerprint, chosen.depths)), chosen.views
-        folder = store.memo_folder / f"finetune-{_short(of, problem, chosen)}"
+        folder = store.memo_folder / f"finetune-{_short(of, problem)}"
         tuned = steps.climb(
             rung,
             tail,
@@ -254,29 +267,20 @@ def _cached(
     found: Ladder,
     source: ImageSource,
     problem: Problem,
-    network: Any,
-    request: FeatureRequest,
+    prefix: Prefix,
     store: FeatureStore,
-    settings: TuningSettings,
     progress: Progress | None,
 ) -> Maps:
     began = time.monotonic()
-    prefix = Prefix(
-        request=request,
-        blocks=len(network.blocks),
-        depths=settings.depths,
-        views=settings.views,
-        seed=settings.random_state,
-    )
     maps, extractions = cache_maps(source, problem.train, prefix, store, progress=progress)
     found.prefix_seconds = time.monotonic() - began
     # The depths of one view share their passes.
-    found.prefix_passes = sum(one.forward_passes for one in extractions) // len(settings.depths)
-    found.maps_bytes = sum(len(one.digests) * (2 * one.features.width + 32) for one in extractions)
+    found.prefix_passes = sum(one.forward_passes for one in extractions) // len(prefix.depths)
+    found.maps_bytes = sum(len(one.digests) * row_bytes(one.features.width) for one in extractions)
     return maps
 
 
-def _short(of: str, problem: Problem, settings: TuningSettings) -> str:
-    said = {name: getattr(settings, name) for name in TuningSettings.__slots__}
+def _short(of: str, problem: Problem) -> str:
+    """Name what is tuned, not how: a run of more epochs takes up the trials of another."""
     rows = [problem.y.tolist(), problem.fit.tolist(), problem.select.tolist(), problem.beside.tolist()]
-    return hashlib.sha256(canonical_json([of, said, rows]).encode()).hexdigest()[:16]
+    return hashlib.sha256(canonical_json([of, rows]).encode()).hexdigest()[:16]

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import torch
-from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from embedkit.adaptation.start import LinearHead
@@ -88,9 +88,16 @@ class Tail(nn.Module):
     def features(self, maps: Tensor) -> Tensor:
         """Compute the features that the classifier sees, (n, width), of maps."""
         tokens = maps.reshape(len(maps), -1, self.model.embed_dim)
-        for block in self.model.blocks[-self.depth :]:
+        *before, last = self.model.blocks[-self.depth :]
+        for block in before:
             tokens = block(tokens)
+        tokens = _class_token(last, tokens) if self._looks_at_class_token() else last(tokens)
         return self.model.fc_norm(self.model.pool(self.model.norm(tokens)))
+
+    def _looks_at_class_token(self) -> bool:
+        """Whether the last block is needed for the class token alone, and is of the kind that can give that alone."""
+        model = self.model
+        return model.global_pool == "token" and model.attn_pool is None and type(model.blocks[-1]) is Block
 
     def state(self) -> State:
         """Return copies of the trained tensors."""
@@ -107,6 +114,12 @@ class Tail(nn.Module):
         with torch.no_grad():
             self.model.head.weight.copy_(torch.from_numpy(head.weight))  # pyright: ignore[reportUnknownMemberType]
             self.model.head.bias.copy_(torch.from_numpy(head.bias))  # pyright: ignore[reportUnknownMemberType]
+
+
+def _class_token(block: Any, tokens: Tensor) -> Tensor:
+    """Run a block of timm's, the half that looks at each token by itself for the class token alone: a third of it."""
+    first = (tokens + block.ls1(block.attn(block.norm1(tokens))))[:, :1]
+    return first + block.ls2(block.mlp(block.norm2(first)))
 
 
 class _Classifier(nn.Module):

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from embedkit.backbones.backbone import Backbone, positions_of, run_together
 from embedkit.backbones.drift import centred_cosines, drift_images
 from embedkit.backbones.load import load_backbone, load_backbones
+from embedkit.backbones.overrides import PreprocessOverrides
 from embedkit.backbones.own import is_own, own_names_in, require_trusted
 from embedkit.backbones.request import (
     FeatureRequest,
-    PreprocessOverrides,
     as_request,
     as_requests,
     check_batch_size,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from embedkit.backbones.devices import available_devices, resolve_device
     from embedkit.backbones.hub import hub_answers
     from embedkit.backbones.models import ModelInfo, list_models, quiet_timm
+    from embedkit.backbones.network import count_layers
     from embedkit.backbones.shortlisting import ListedModel, shortlist, shortlist_source
 else:
 
@@ -44,6 +45,10 @@ else:
             from embedkit.backbones import models
 
             return models.quiet_timm
+        if name == "count_layers":
+            from embedkit.backbones import network
+
+            return network.count_layers
         if name == "hub_answers":
             from embedkit.backbones import hub
 
@@ -71,6 +76,7 @@ __all__ = [
     "available_devices",
     "check_batch_size",
     "check_weights_file",
+    "count_layers",
     "centred_cosines",
     "drift_images",
     "hub_answers",

@@ -3,6 +3,7 @@
 Layer: imports scikit-learn, SciPy, NumPy, and of embedkit only errors and compat; torch only when a device asks for it.
 """
 
+from embedkit.estimators.alignment import CORAL, LinearTransport, SubspaceAlignment
 from embedkit.estimators.array_api import device_for, fit_on, fit_transform_on
 from embedkit.estimators.arrays import release_pages
 from embedkit.estimators.conformal import ConformalClassifier
@@ -22,10 +23,12 @@ from embedkit.estimators.unknowns import UnknownDetector
 
 __all__ = [
     "ConformalClassifier",
+    "CORAL",
     "KNeighborsClassifier",
     "LabelSetClassifier",
     "LinearSVC",
     "LinearSVCPath",
+    "LinearTransport",
     "LogisticRegression",
     "LogisticRegressionPath",
     "NearestClassMean",
@@ -36,6 +39,7 @@ __all__ = [
     "StreamingPCA",
     "StreamingRidge",
     "StreamingRidgeClassifier",
+    "SubspaceAlignment",
     "SufficientStatistics",
     "UnknownDetector",
     "ViewAverage",

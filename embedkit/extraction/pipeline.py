@@ -137,7 +137,7 @@ def prepare(identified: Identified, recipes: Iterable[Recipe]) -> dict[Recipe, P
             image = _read_again(identified) if again else identified.image
         except ImageError as error:
             return dict.fromkeys(recipes, error)
-        return _prepare(image, recipes)
+        return _prepare(image, identified.digest, recipes)
 
 
 def _read_again(identified: Identified) -> bytes:
@@ -147,7 +147,7 @@ def _read_again(identified: Identified) -> bytes:
     return data
 
 
-def _prepare(image: ImageRef, recipes: Iterable[Recipe]) -> dict[Recipe, Pixels | ImageError]:
+def _prepare(image: ImageRef, digest: bytes, recipes: Iterable[Recipe]) -> dict[Recipe, Pixels | ImageError]:
     decoded: list[_Decoded] = []
     prepared: dict[Recipe, Pixels | ImageError] = {}
     for recipe in recipes:
@@ -157,7 +157,7 @@ def _prepare(image: ImageRef, recipes: Iterable[Recipe]) -> dict[Recipe, Pixels 
             if found is None:
                 found = _decode(image, recipe.decode, preprocessor)
                 decoded.append(found)
-            prepared[recipe] = preprocessor(found.rgb, identified.digest)
+            prepared[recipe] = preprocessor(found.rgb, digest)
         except ImageError as error:
             prepared[recipe] = error
     return prepared

@@ -31,6 +31,7 @@ from embedkit.errors import (
     UnreadableFileError,
     UsageError,
 )
+from embedkit.extraction.plan_fields import check_fields
 from embedkit.extraction.plan_rows import column_of, column_record, images_of, images_record, root_of
 from embedkit.extraction.resolution import Resolution
 from embedkit.files import commit_to, read_json
@@ -86,6 +87,7 @@ class PlanFile:
         """
         record, digest = _read(Path(self.path))
         try:
+            check_fields(record)
             return _plan_of(record, digest, self)
         except SourceError:
             raise

@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections import Counter
 
 from embedkit.render.numbers import interval_text, is_share, metric_title, number_text, p_text
-from embedkit.results import AuditResult, Comparison, Curve, CurveReport, Leaderboard, ProbeReport, ProbeResult
+from embedkit.results import (
+    AuditResult,
+    Comparison,
+    Curve,
+    CurveReport,
+    DomainGaps,
+    Gap,
+    Leaderboard,
+    ProbeReport,
+    ProbeResult,
+)
 
 _FLOORS = {"colour-histogram": "colours alone", "pixels32": "raw pixels"}
 
@@ -23,6 +33,8 @@ def sentence(record: object) -> str:
         return _of_curves(record)
     if isinstance(record, AuditResult):
         return _of_audit(record)
+    if isinstance(record, Gap | DomainGaps):
+        return f"{record.evidence[:1].upper()}{record.evidence[1:]}."
     return ""
 
 
