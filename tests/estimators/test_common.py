@@ -8,6 +8,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import embedkit.estimators as estimators
 
 CHECKED = [
+    estimators.ConformalClassifier(estimators.NearestClassMean()),
+    estimators.UnknownDetector(estimators.NearestClassMean()),
+    estimators.UnknownDetector(estimators.NearestClassMean(), distance="knn", n_neighbors=1),
     estimators.LinearSVC(),
     estimators.LinearSVCPath(cv=3),
     estimators.LogisticRegression(),
