@@ -95,7 +95,8 @@ def _sidecar(ending: str) -> Callable[[Path, bytes], object]:
             archive.writestr(f"a{ending}", data)
             archive.writestr("b.png", _png(1))
         source = open_source(folder / "a.zip")
-        json.dumps([source.labels, source.failures, {name: list(column) for name, column in source.columns.items()}])
+        labels = np.asarray(source.labels).tolist()  # values are an array
+        json.dumps([labels, source.failures, {name: list(column) for name, column in source.columns.items()}])
         return None
 
     return read

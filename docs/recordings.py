@@ -19,7 +19,7 @@ from embedkit import CurveReport, FeatureRequest, curve
 
 IMAGES = Path(__file__).parent / "images"
 COMMANDS = ("embedkit demo", "embedkit info embedkit-demo/digits.h5")
-_COLUMNS, _LINE, _LETTER = 118, 17, 7.2
+_LINE, _LETTER = 17, 7.3
 
 
 def main() -> None:
@@ -51,10 +51,8 @@ def _terminal(recorded: list[tuple[str, str]]) -> str:
     lines: list[tuple[str, str]] = []
     for command, printed in recorded:
         lines.append(("#7ee787", f"$ {command}"))
-        for line in printed.rstrip().split("\n"):
-            lines += [("#c9d1d9", line[at : at + _COLUMNS]) for at in range(0, max(len(line), 1), _COLUMNS)]
-        lines.append(("#c9d1d9", ""))
-    width, height = round(_COLUMNS * _LETTER + 24), len(lines) * _LINE + 20
+        lines += [("#c9d1d9", line) for line in [*printed.rstrip().split("\n"), ""]]
+    width, height = round(max(len(line) for _, line in lines) * _LETTER + 24), len(lines) * _LINE + 20
     text = "".join(
         f'<text x="12" y="{(place + 1) * _LINE + 4}" fill="{colour}" xml:space="preserve">{html.escape(line)}</text>\n'
         for place, (colour, line) in enumerate(lines)

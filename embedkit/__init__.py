@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from embedkit import plot
+    from embedkit.adaptation import FineTunedClassifier, TuningSettings
     from embedkit.backbones import (
         FeatureRequest,
         ListedModel,
@@ -30,17 +31,24 @@ if TYPE_CHECKING:
         Comparison,
         CurveReport,
         DemoResult,
+        DomainGaps,
         Explanations,
         ExtractResult,
         FeatureDiff,
+        FineTuneReport,
         FitResult,
         Forecast,
+        FusionReport,
+        Gap,
+        LayersResult,
         PlanResult,
         PlanStatus,
         Predictions,
         ProbeReport,
         ProbeResult,
         SearchResult,
+        StatisticsFit,
+        StatisticsResult,
         load_result,
     )
     from embedkit.specs import FeatureSpec
@@ -56,8 +64,13 @@ if TYPE_CHECKING:
     from embedkit.workflows.export_model import export_model
     from embedkit.workflows.extract import extract
     from embedkit.workflows.extract_several import extract_several
+    from embedkit.workflows.finetune import finetune
     from embedkit.workflows.fit import fit
+    from embedkit.workflows.fit_statistics import fit_statistics
     from embedkit.workflows.forecast import forecast
+    from embedkit.workflows.fuse import fuse
+    from embedkit.workflows.gap import gap
+    from embedkit.workflows.layers import layers
     from embedkit.workflows.pages import write_page
     from embedkit.workflows.plans import (
         extract_planned,
@@ -68,7 +81,9 @@ if TYPE_CHECKING:
     from embedkit.workflows.predict import predict
     from embedkit.workflows.probe import probe
     from embedkit.workflows.search import search
+    from embedkit.workflows.select import select
     from embedkit.workflows.slurm import slurm_script
+    from embedkit.workflows.stats import stats
 else:
     _HOMES = {
         "AuditResult": "embedkit.results",
@@ -76,6 +91,7 @@ else:
         "Comparison": "embedkit.results",
         "CurveReport": "embedkit.results",
         "DemoResult": "embedkit.results",
+        "DomainGaps": "embedkit.results",
         "EmbedkitError": "embedkit.errors",
         "Explanations": "embedkit.results",
         "ExtractResult": "embedkit.results",
@@ -84,8 +100,12 @@ else:
         "FeatureSpec": "embedkit.specs",
         "FeatureStore": "embedkit.store",
         "FeatureTable": "embedkit.tables",
+        "FineTuneReport": "embedkit.results",
+        "FineTunedClassifier": "embedkit.adaptation",
         "FitResult": "embedkit.results",
         "Forecast": "embedkit.results",
+        "FusionReport": "embedkit.results",
+        "Gap": "embedkit.results",
         "ImageSource": "embedkit.images",
         "ImageEmbedder": "embedkit.embedder",
         "ListedModel": "embedkit.backbones",
@@ -99,7 +119,12 @@ else:
         "ProbeReport": "embedkit.results",
         "ProbeResult": "embedkit.results",
         "SearchResult": "embedkit.results",
+        "LayersResult": "embedkit.results",
+        "Selection": "embedkit.results",
+        "StatisticsFit": "embedkit.results",
+        "StatisticsResult": "embedkit.results",
         "Tick": "embedkit.extraction",
+        "TuningSettings": "embedkit.adaptation",
         "audit": "embedkit.workflows.audit",
         "compare": "embedkit.workflows.compare",
         "curve": "embedkit.workflows.curve",
@@ -116,8 +141,13 @@ else:
         "extract_unit": "embedkit.workflows.plans",
         "extraction_status": "embedkit.workflows.plans",
         "forecast": "embedkit.workflows.forecast",
+        "finetune": "embedkit.workflows.finetune",
         "fit": "embedkit.workflows.fit",
+        "fuse": "embedkit.workflows.fuse",
+        "fit_statistics": "embedkit.workflows.fit_statistics",
+        "gap": "embedkit.workflows.gap",
         "info": "embedkit.tables",
+        "layers": "embedkit.workflows.layers",
         "list_models": "embedkit.backbones",
         "load_model": "embedkit.persistence",
         "load_result": "embedkit.results",
@@ -128,9 +158,11 @@ else:
         "probe": "embedkit.workflows.probe",
         "save_model": "embedkit.persistence",
         "search": "embedkit.workflows.search",
+        "select": "embedkit.workflows.select",
         "shortlist": "embedkit.backbones",
         "shortlist_source": "embedkit.backbones",
         "slurm_script": "embedkit.workflows.slurm",
+        "stats": "embedkit.workflows.stats",
         "write_page": "embedkit.workflows.pages",
     }
 
@@ -153,6 +185,7 @@ __all__ = [
     "Comparison",
     "CurveReport",
     "DemoResult",
+    "DomainGaps",
     "EmbedkitError",
     "Explanations",
     "ExtractResult",
@@ -161,8 +194,12 @@ __all__ = [
     "FeatureSpec",
     "FeatureStore",
     "FeatureTable",
+    "FineTuneReport",
+    "FineTunedClassifier",
     "FitResult",
     "Forecast",
+    "FusionReport",
+    "Gap",
     "ImageEmbedder",
     "ImageSource",
     "ListedModel",
@@ -175,8 +212,13 @@ __all__ = [
     "PreprocessOverrides",
     "ProbeReport",
     "ProbeResult",
+    "LayersResult",
     "SearchResult",
+    "Selection",
+    "StatisticsFit",
+    "StatisticsResult",
     "Tick",
+    "TuningSettings",
     "audit",
     "compare",
     "curve",
@@ -192,9 +234,14 @@ __all__ = [
     "extract_several",
     "extract_unit",
     "extraction_status",
+    "finetune",
     "fit",
+    "fit_statistics",
     "forecast",
+    "fuse",
+    "gap",
     "info",
+    "layers",
     "list_models",
     "load_model",
     "load_result",
@@ -206,8 +253,10 @@ __all__ = [
     "probe",
     "save_model",
     "search",
+    "select",
     "shortlist",
     "shortlist_source",
     "slurm_script",
+    "stats",
     "write_page",
 ]

@@ -46,7 +46,7 @@ class ImageEmbedder(SettledHTML, TransformerMixin, BaseEstimator):
     layer : int or sequence of int, optional
         Index into the model's intermediate layers, negative from the end; by default the output before the classifier.
         Several give a block of columns each, from one pass.
-    pool : {"auto", "avg", "cls", "cls+avg", "max", "gem"} or sequence of them, default="auto"
+    pool : {"auto", "avg", "cls", "cls+avg", "max", "gem", "map"} or sequence of them, default="auto"
         How a layer's map or tokens become one vector; several go with as many layers, or with a single one.
     precision : {"auto", "fp32", "bf16", "fp16"}, default="auto"
     dtype : {"float32", "float16"}, default="float32"

@@ -42,7 +42,9 @@
     ├── ProbeError (ValueError)                     features on which the question asked has no answer
     │   ├── LabelsError                             labels missing, or of one class only
     │   └── SplitError                              no usable train and test split
+    ├── AdaptationError (ValueError)                a backbone that cannot be tuned as asked, or tuning that diverges
     ├── ResultFileError (ValueError)                a saved result that cannot be read: damaged, newer, or none
+    ├── StatisticsFileError (ValueError)            statistics of a site that cannot be read or are none
     └── ModelFileError
         ├── ModelFileNotFoundError (FileNotFoundError)
         ├── ModelFileFormatError (ValueError)
@@ -64,8 +66,9 @@ class EmbedkitError(Exception):
     """Base of every error that embedkit raises on purpose."""
 
     def __str__(self) -> str:
-        # KeyError and OSError format their arguments in ways of their own; a message is shown as written.
-        return str(self.args[0]) if self.args else ""
+        # KeyError and OSError format their arguments in ways of their own; a message is shown as written, on one line
+        # also where it repeats what a library said on several.
+        return " ".join(map(str.strip, str(self.args[0]).splitlines())) if self.args else ""
 
 
 class UsageError(EmbedkitError, ValueError):
@@ -234,8 +237,16 @@ class SplitError(ProbeError):
     """There is no usable train and test split."""
 
 
+class AdaptationError(EmbedkitError, ValueError):
+    """A backbone cannot be tuned as asked, or tuning came to nothing."""
+
+
 class ResultFileError(EmbedkitError, ValueError):
     """A saved result cannot be read: it is damaged, of a newer schema, or no result at all."""
+
+
+class StatisticsFileError(EmbedkitError, ValueError):
+    """The statistics of a site cannot be read: the file is damaged, newer, made up, or none of its kind."""
 
 
 class ModelFileError(EmbedkitError):

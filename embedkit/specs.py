@@ -25,7 +25,7 @@ DECODE_CONTRACT = 2
 """Raised whenever embedkit itself decodes some image to other pixels than before."""
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
-Pool = Literal["auto", "avg", "cls", "cls+avg", "max", "gem"]
+Pool = Literal["auto", "avg", "cls", "cls+avg", "max", "gem", "map"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Engine = Literal["torch", "openvino"]
 Dtype = Literal["float32", "float16"]
@@ -87,6 +87,10 @@ class PreprocessSpec:
     resize : str
         ``"exact"``: Pillow, equal to timm's own transform. ``"fast"``: antialiased uint8 tensor resize, at most two
         grey levels from it.
+    view : int
+        0: the image as it is. k >= 1: its k-th random view (`embedkit.preprocess.views`) in place of the centre.
+    view_seed : int
+        Of the draws.
     """
 
     input_size: tuple[int, int]
@@ -96,6 +100,8 @@ class PreprocessSpec:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     resize: Literal["exact", "fast"] = "fast"
+    view: int = _later(0)
+    view_seed: int = _later(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +119,8 @@ class BackboneSpec:
     layer : int, None, or tuple of them
         Index into ``forward_intermediates``; None is the model's own output before the classifier.
     pool : str or tuple of str
-        ``"auto"`` (only without a layer: the model's own), ``"avg"``, ``"cls"``, ``"cls+avg"``, ``"max"``, ``"gem"``.
+        ``"auto"`` (only without a layer: the model's own), ``"avg"``, ``"cls"``, ``"cls+avg"``, ``"max"``, ``"gem"``;
+        ``"map"`` (only with a layer): nothing is pooled, all tokens or positions one behind the other.
     precision, engine : str
         What computed the features.
     width : int
@@ -168,13 +175,15 @@ class FeatureSpec:
             A field is missing or unknown: the record was written by another version of embedkit, or by hand.
         """
         try:
-            return cls(
+            made = cls(
                 backbone=BackboneSpec(**_with_tuples(record["backbone"], "layer", "pool", "blocks")),
                 preprocess=PreprocessSpec(**_with_tuples(record["preprocess"], "input_size", "mean", "std")),
                 decode=DecodeSpec(**record["decode"]),
                 **{name: value for name, value in record.items() if name not in _PARTS},
             )
-        except (KeyError, TypeError, AttributeError) as error:
+            canonical_json(_as_dict(made))  # what has no fingerprint is no spec
+            return made
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(
                 f"not a feature spec of format {FORMAT_VERSION}: {error}; it was written by another version of embedkit"
             ) from error

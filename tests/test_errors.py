@@ -32,3 +32,10 @@ def test_the_drawn_tree_is_the_real_one(error):
 def test_messages_are_shown_as_written():
     assert str(errors.MissingRowsError("2 rows are missing")) == "2 rows are missing"
     assert str(errors.StoreWriteError("no space")) == "no space"
+
+
+def test_a_message_is_one_line_also_where_a_library_said_several():
+    assert str(errors.ModelFileFormatError("cannot be loaded (node array:\n- expected: a\r\n- got: b); fit it")) == (
+        "cannot be loaded (node array: - expected: a - got: b); fit it"
+    )
+    assert str(errors.SourceError("two  spaces.jpg")) == "two  spaces.jpg"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from embedkit.files import commit_to
-from embedkit.render import as_csv, as_markdown, duration
+from embedkit.render import as_csv, as_markdown
 from embedkit_cli.grids import ESTIMATORS, param_option
 from embedkit_cli.help import Command
 from embedkit_cli.options import (
     backbone_options,
+    drop_option,
     evaluation_options,
     pairs_option,
     protocol_options,
@@ -22,11 +23,8 @@ from embedkit_cli.options import (
     split_names,
     target_options,
 )
-from embedkit_cli.output import SKIPPED, check_outputs, finish, note, say_skipped, write_pairs
+from embedkit_cli.output import SKIPPED, check_outputs, finish, note, say_candidates, say_skipped, write_pairs
 from embedkit_cli.progress import ProgressBar
-
-if TYPE_CHECKING:
-    from embedkit import Candidates
 
 
 @click.command("compare", cls=Command, first=("--model", "--protocol", "--seeds", "--output", "--report"))
@@ -59,6 +57,7 @@ if TYPE_CHECKING:
     help="Write the results to .json, .csv or .md, and print nothing but what --json asks for.",
 )
 @result_options
+@drop_option
 @target_options
 def command(
     targets: tuple[str, ...],
@@ -76,6 +75,7 @@ def command(
     pairs: str | None,
     force: bool,
     label_column: str | None,
+    drop_unlabelled: bool,
     store: str | None,
     as_json: bool,
     **backbone: Any,
@@ -111,9 +111,10 @@ def command(
         floors=not no_floors,
         pairs=pairs is not None,
         label_column=label_column,
+        drop_unlabelled=drop_unlabelled,
         store=store,
         progress=ProgressBar(),
-        chosen=_say_candidates,
+        chosen=say_candidates,
         finished=lambda data, result: note(f"{data}: {result.model} by {result.protocol}: {result.value:.4g}"),
     )
     if output is not None and written == "json":
@@ -135,15 +136,6 @@ def command(
         note("some numbers are not ranked, because they are not comparable")
         return 1
     return code
-
-
-def _say_candidates(found: Candidates) -> None:
-    """Say, before anything is computed, what is compared and what that takes."""
-    names = ", ".join(one.name if one.weights_at_hand else f"{one.name} (fetched)" for one in found.models)
-    note(f"comparing {len(found.models)} backbones on {found.images} images: {names}")
-    where = "" if found.online else "; the model hub does not answer, so these are those at hand"
-    fetched = f"{found.download_bytes / 1e6:.0f} MB to fetch"
-    note(f"about {duration(found.seconds)} of forward passes, {fetched}{where}")
 
 
 def _text(comparison: Any, form: str) -> str:

@@ -10,6 +10,7 @@ from embedkit_cli.grids import ESTIMATORS, param_option
 from embedkit_cli.help import Command
 from embedkit_cli.options import (
     backbone_options,
+    drop_option,
     estimator_device_option,
     read_options,
     requests_beside,
@@ -27,9 +28,7 @@ from embedkit_cli.progress import ProgressBar
 @click.option(
     "--estimator",
     metavar="NAME",
-    default="logistic",
-    show_default=True,
-    help=f"One of {ESTIMATORS}.",
+    help=f"One of {ESTIMATORS}; by default logistic, on statistics ridge.",
 )
 @param_option
 @click.option(
@@ -42,11 +41,12 @@ from embedkit_cli.progress import ProgressBar
     "--result", "record", type=click.Path(), metavar="R.json", help="Save the result, with each row's outcome."
 )
 @result_options
+@drop_option
 @read_options
 def command(
     targets: tuple[str, ...],
     model: str | None,
-    estimator: str,
+    estimator: str | None,
     params: dict[str, list[Any]],
     output: str,
     folds: int,
@@ -56,6 +56,7 @@ def command(
     page: str | None,
     force: bool,
     label_column: str | None,
+    drop_unlabelled: bool,
     layout: str | None,
     target_type: str | None,
     image_column: str | None,
@@ -66,15 +67,18 @@ def command(
     """Fit an estimator on the features of TARGET and save a pipeline that takes images.
 
     The file holds no weights of the backbone. Test rows are not fitted on; their accuracy is printed. Several --layer
-    are blocks of columns side by side.
+    are blocks of columns side by side. Files of `embedkit stats` (.stats) are added up: ridge and lda.
 
     \b
     embedkit fit photos.h5 --estimator svm -o model.skops
     embedkit fit photos.h5 --estimator svm --calibrate -o model.skops
+    embedkit fit here.stats there.stats -o model.skops
     """
     from embedkit import fit
 
     check_outputs(output, record, page, force=force)
+    if any(target.lower().endswith(".stats") for target in targets):
+        return _of_statistics(targets, estimator or "ridge", params, output, record, force, as_json)
     requests = requests_beside((model,) if model else (), backbone, blocks=True)
     target, label_column = target_from(
         targets, label_column=label_column, layout=layout, target_type=target_type, image_column=image_column
@@ -82,15 +86,47 @@ def command(
     result = fit(
         target,
         requests[0] if requests else None,
-        estimator=estimator,
+        estimator=estimator or "logistic",
         params=params,
         output=output,
         folds=folds,
         force=force,
         label_column=label_column,
+        drop_unlabelled=drop_unlabelled,
         store=store,
         device=estimator_device,
         calibrate=calibrate,
         progress=ProgressBar(),
     )
     return finish(result, as_json, output=record, page=page, force=force, store=store)
+
+
+def _of_statistics(
+    files: tuple[str, ...],
+    estimator: Any,
+    params: dict[str, list[Any]],
+    output: str,
+    record: str | None,
+    force: bool,
+    as_json: bool,
+) -> int:
+    """Fit on files of statistics, of which no option says how features are made or judged."""
+    from embedkit import fit_statistics
+
+    ctx = click.get_current_context()
+    taken = {"targets", "estimator", "params", "output", "record", "force", "as_json", "weights", "log_format"}
+    for name, parameter in {str(one.name): one for one in ctx.command.params}.items():
+        if name not in taken and ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+            raise click.UsageError(f"{parameter.opts[-1]} says nothing of statistics; leave it out, or name a TARGET")
+    for name, values in params.items():
+        if name not in ("alpha", "shrinkage") or len(values) != 1 or type(values[0]) not in (int, float):
+            raise click.UsageError("of statistics --param is alpha=NUMBER (ridge) or shrinkage=NUMBER (lda)")
+    result = fit_statistics(
+        files,
+        output=output,
+        estimator=estimator,
+        weights=None if ctx.params["weights"] == "pretrained" else ctx.params["weights"],
+        force=force,
+        **{name: float(values[0]) for name, values in params.items()},
+    )
+    return finish(result, as_json, output=record, force=force)

@@ -24,6 +24,7 @@ from types import FrameType  # noqa: E402
 import click  # noqa: E402
 
 from embedkit.errors import EmbedkitError  # noqa: E402
+from embedkit.text import printable  # noqa: E402
 from embedkit_cli.help import WITH_EXIT_CODES  # noqa: E402
 from embedkit_cli.log import FORMAT_VARIABLE, add_log_format, is_json, log_through, say  # noqa: E402
 
@@ -33,11 +34,16 @@ _COMMANDS = {
     "extract": "embedkit_cli.extract",
     "probe": "embedkit_cli.probe",
     "compare": "embedkit_cli.compare",
+    "select": "embedkit_cli.select",
+    "layers": "embedkit_cli.layers",
     "fit": "embedkit_cli.fit",
     "predict": "embedkit_cli.predict",
+    "stats": "embedkit_cli.stats",
+    "gap": "embedkit_cli.gap",
     "audit": "embedkit_cli.audit",
     "search": "embedkit_cli.search",
     "explain": "embedkit_cli.explain",
+    "finetune": "embedkit_cli.finetune",
     "report": "embedkit_cli.report",
     "info": "embedkit_cli.info",
     "store": "embedkit_cli.store",
@@ -135,7 +141,7 @@ def main() -> None:
         code = 128 + (received[0] if received else signal.SIGINT)
     except EmbedkitError as error:
         _say_as_json(error, str(error))
-        say("error", " ".join(str(error).split()))
+        say("error", str(error))
         code = 1
     except BrokenPipeError:
         # The reader of a pipe has gone; what is still buffered must not fail once more at exit.
@@ -150,7 +156,7 @@ def main() -> None:
 def _say_as_json(error: Exception, message: str) -> None:
     """Where JSON was asked for, a program gets the error as one, too: on stdout, in place of the result."""
     if "--json" in sys.argv[1:]:
-        said = {"type": type(error).__name__, "message": " ".join(message.split())}
+        said = {"type": type(error).__name__, "message": message}
         click.echo(json.dumps({"error": said}, indent=2))
 
 
@@ -158,4 +164,5 @@ def _show(error: click.ClickException) -> None:
     if is_json():
         say("error", " ".join(error.format_message().split()))
     else:
+        vars(error)["message"] = "\n".join(map(printable, error.message.split("\n")))
         error.show()

@@ -75,7 +75,7 @@ _BACKBONE_OPTIONS = [
     ),
     click.option(
         "--pool",
-        type=click.Choice(["auto", "avg", "cls", "cls+avg", "max", "gem"]),
+        type=click.Choice(["auto", "avg", "cls", "cls+avg", "max", "gem", "map"]),
         default="auto",
         show_default=True,
         help="How a layer becomes one vector.",
@@ -207,6 +207,7 @@ evaluation_options = _grouped(
     click.option("--folds", type=int, default=5, show_default=True, help="For a target without splits."),
     click.option("--no-floors", is_flag=True, help="Leave out raw pixels, colour histograms, random weights."),
 )
+drop_option = click.option("--drop-unlabelled", is_flag=True, help="Leave out rows without a label, and say how many.")
 pairs_option = click.option(
     "--pairs",
     "pairs",
@@ -227,6 +228,20 @@ estimator_device_option = click.option(
     metavar="D",
     help="Where an estimator by path is fitted: auto, cpu, cuda or torch:cpu.",
 )
+
+
+def duration_option(ctx: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    """Read a time such as ``90s``, ``10m`` or ``2h`` as seconds; a number without a unit is seconds."""
+    if value is None:
+        return None
+    unit = {"s": 1, "m": 60, "h": 3600}.get(value[-1:].lower())
+    try:
+        seconds = float(value if unit is None else value[:-1]) * (unit or 1)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise click.BadParameter(f"{value!r} is no time above 0; write 90s, 10m or 2h")
+    return seconds
 
 
 def split_names(names: str) -> list[str]:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from embedkit.render import as_text, fact_lines, pairs_as_csv, printable, remarks, table_lines
+from embedkit.render import as_text, duration, fact_lines, pairs_as_csv, printable, remarks, table_lines
 from embedkit_cli.log import say
 
 if TYPE_CHECKING:
+    from embedkit import Candidates
     from embedkit.results import Record
 
 SKIPPED = 3
@@ -112,3 +113,12 @@ def say_skipped(skipped: Sequence[tuple[str, str]], shown: int = 10) -> None:
         note(f"  {key}: {reason}")
     if len(skipped) > shown:
         note(f"  ... and {len(skipped) - shown} more (--json lists all)")
+
+
+def say_candidates(found: Candidates) -> None:
+    """Say, before anything is computed, what is compared and what that takes."""
+    names = ", ".join(one.name if one.weights_at_hand else f"{one.name} (fetched)" for one in found.models)
+    note(f"{len(found.models)} backbones on {found.images} images: {names}")
+    where = "" if found.online else "; the model hub does not answer, so these are those at hand"
+    fetched = f"{found.download_bytes / 1e6:.0f} MB to fetch"
+    note(f"about {duration(found.seconds)} of forward passes, {fetched}{where}")

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from embedkit.backbones.backbone import Backbone, positions_of, run_together
 from embedkit.backbones.drift import centred_cosines, drift_images
 from embedkit.backbones.load import load_backbone, load_backbones
+from embedkit.backbones.overrides import PreprocessOverrides
 from embedkit.backbones.own import is_own, own_names_in, require_trusted
 from embedkit.backbones.request import (
     FeatureRequest,
-    PreprocessOverrides,
     as_request,
     as_requests,
     check_batch_size,
@@ -24,9 +24,11 @@ from embedkit.backbones.threads import keep_thread_count, use_one_thread
 from embedkit.backbones.weights_file import check_weights_file
 
 if TYPE_CHECKING:
+    from embedkit.backbones.build import build_model
     from embedkit.backbones.devices import available_devices, resolve_device
     from embedkit.backbones.hub import hub_answers
-    from embedkit.backbones.models import ModelInfo, list_models
+    from embedkit.backbones.models import ModelInfo, list_models, quiet_timm
+    from embedkit.backbones.network import count_layers
     from embedkit.backbones.shortlisting import ListedModel, shortlist, shortlist_source
 else:
 
@@ -35,6 +37,18 @@ else:
             from embedkit.backbones import models
 
             return getattr(models, name)
+        if name == "build_model":
+            from embedkit.backbones import build
+
+            return build.build_model
+        if name == "quiet_timm":
+            from embedkit.backbones import models
+
+            return models.quiet_timm
+        if name == "count_layers":
+            from embedkit.backbones import network
+
+            return network.count_layers
         if name == "hub_answers":
             from embedkit.backbones import hub
 
@@ -58,9 +72,11 @@ __all__ = [
     "PreprocessOverrides",
     "as_request",
     "as_requests",
+    "build_model",
     "available_devices",
     "check_batch_size",
     "check_weights_file",
+    "count_layers",
     "centred_cosines",
     "drift_images",
     "hub_answers",
@@ -71,6 +87,7 @@ __all__ = [
     "load_backbones",
     "own_names_in",
     "positions_of",
+    "quiet_timm",
     "require_trusted",
     "resolve_device",
     "run_together",

@@ -27,6 +27,20 @@ class Tap:
     pool: Pool = "auto"
 
 
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What a layer gives: the positions (n, tokens, channels), and the tokens before them where it has any."""
+
+    patches: Tensor
+    prefix: Tensor | None
+    has_class: bool
+
+    def for_pool(self, pool: Pool) -> tuple[Tensor, Tensor | None]:
+        if pool == "map" and self.prefix is not None:
+            return torch.cat([self.prefix, self.patches], dim=1), None
+        return self.patches, self.prefix[:, 0] if self.prefix is not None and self.has_class else None
+
+
 class FrozenFeatures(nn.Module):
     """Normalise pixels, run a timm model without its classifier, pool.
 
@@ -91,7 +105,7 @@ class FrozenFeatures(nn.Module):
         taken = dict(zip(self.layers, self._intermediates(images), strict=True)) if self.layers else {}
         return [
             (
-                pool_tokens(*taken[tap.layer], tap.pool)
+                pool_tokens(*taken[tap.layer].for_pool(tap.pool), tap.pool)
                 if tap.layer is not None
                 else self._own_output(own)
                 if tap.pool == "auto"
@@ -145,17 +159,16 @@ class FrozenFeatures(nn.Module):
     def _normalised(self, pixels: Tensor) -> Tensor:
         return ((pixels.float() - self.shift) / self.scale).to(self.dtype)
 
-    def _intermediates(self, images: Tensor) -> list[tuple[Tensor, Tensor | None]]:
-        """Return the positions (n, tokens, channels) and the class token of each tapped layer, not normed."""
+    def _intermediates(self, images: Tensor) -> list[_Taken]:
+        """Return what each tapped layer gives, not normed."""
         arguments: dict[str, Any] = {"indices": self.layers, "intermediates_only": True, "output_fmt": "NCHW"}
         if self.takes_prefix:
             arguments["return_prefix_tokens"] = True
-        split: list[tuple[Tensor, Tensor | None]] = []
+        split: list[_Taken] = []
         for taken in cast(Any, self.model).forward_intermediates(images, **arguments):
             # Asked for prefix tokens, a model gives (map, prefix tokens), else the map alone.
             patches, prefix = cast(tuple[Tensor, Tensor | None], taken if isinstance(taken, tuple) else (taken, None))
-            cls = prefix[:, 0] if prefix is not None and self._has_class_token() else None
-            split.append((patches.flatten(2).transpose(1, 2), cls))
+            split.append(_Taken(patches.flatten(2).transpose(1, 2), prefix, self._has_class_token()))
         return split
 
     def _own_output(self, output: Any) -> Tensor:
@@ -181,6 +194,8 @@ class FrozenFeatures(nn.Module):
         name = type(self.model).__name__
         if tap.layer is not None and not hasattr(self.model, "forward_intermediates"):
             raise UsageError(f"layer is {tap.layer}, but {name} gives no intermediate layers: leave it out")
+        if tap.pool == "map" and tap.layer is None:
+            raise UsageError("pool is 'map', which keeps the map of a layer: name a layer")
         there = self._has_class_token() and (tap.layer is None or self.takes_prefix)
         if tap.pool in ("cls", "cls+avg") and not there:
             raise UsageError(f"pool is {tap.pool!r}, but {name} gives no class token here: use avg, max or gem")

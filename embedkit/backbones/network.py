@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -116,6 +117,29 @@ def load_network(
     return backbones
 
 
+def count_layers(request: FeatureRequest) -> int:
+    """Return how many intermediate layers a request may name; no weights are read.
+
+    Raises
+    ------
+    UsageError
+        The model gives none.
+    """
+    plain = replace(request, weights="random", layer=None, pool="auto")
+    with _LOADING, quiet_timm(), cast(Any, torch.random).fork_rng(devices=[]):
+        built = build_model(plain)
+        preprocess = resolve_preprocess(built.architecture, built.config, request.overrides, request.resize)
+        return _layer_count(built.model.eval(), preprocess)
+
+
+def _layer_count(model: nn.Module, preprocess: PreprocessSpec) -> int:
+    if not hasattr(model, "forward_intermediates"):
+        raise UsageError(f"a layer was named, but {type(model).__name__} gives no intermediate layers: leave it out")
+    with torch.inference_mode():
+        images = torch.zeros(1, 3, *preprocess.input_size)
+        return len(cast(Any, model).forward_intermediates(images, intermediates_only=True))
+
+
 def default_batch_size(device: str) -> int:
     """Return how many images should go through a network at once on a device."""
     return CPU_BATCH_SIZE if device == "cpu" else CUDA_BATCH_SIZE
@@ -131,11 +155,7 @@ def _resolve_taps(model: nn.Module, requests: Sequence[FeatureRequest], preproce
     asked = [request.outputs for request in requests]
     if all(layer is None for outputs in asked for layer, _ in outputs):
         return [[Tap(None, pool) for _, pool in outputs] for outputs in asked]
-    if not hasattr(model, "forward_intermediates"):
-        raise UsageError(f"a layer was named, but {type(model).__name__} gives no intermediate layers: leave it out")
-    with torch.inference_mode():
-        images = torch.zeros(1, 3, *preprocess.input_size)
-        layers = len(cast(Any, model).forward_intermediates(images, intermediates_only=True))
+    layers = _layer_count(model, preprocess)
     for layer in (layer for outputs in asked for layer, _ in outputs):
         if layer is not None and not -layers <= layer < layers:
             raise UsageError(

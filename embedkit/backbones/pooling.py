@@ -31,8 +31,11 @@ def pool_tokens(patches: Tensor, cls: Tensor | None, pool: Pool) -> Tensor:
 
     Returns
     -------
-    Tensor (n, channels), or (n, 2 channels) for ``"cls+avg"``, class token first.
+    Tensor (n, channels), or (n, 2 channels) for ``"cls+avg"``, class token first; for ``"map"``, which takes no class
+    token apart, (n, tokens * channels).
     """
+    if pool == "map":
+        return patches.flatten(1)
     if pool == "max":
         return patches.amax(dim=1)
     if pool == "gem":

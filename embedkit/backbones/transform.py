@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 
 import timm.data
 
-from embedkit.backbones.request import PreprocessOverrides
+from embedkit.backbones.overrides import PreprocessOverrides
 from embedkit.errors import UsageError
 from embedkit.specs import PreprocessSpec
 
@@ -60,6 +60,8 @@ def resolve_preprocess(
         mean=_three(given.get("mean", resolved["mean"])),
         std=_three(given.get("std", resolved["std"])),
         resize=resize if interpolation in TENSOR_INTERPOLATIONS else "exact",
+        view=given.get("view", 0),
+        view_seed=given.get("view_seed", 0) if given.get("view") else 0,
     )
 
 

@@ -3,25 +3,32 @@
 Layer: imports scikit-learn, SciPy, NumPy, and of embedkit only errors and compat; torch only when a device asks for it.
 """
 
+from embedkit.estimators.alignment import CORAL, LinearTransport, SubspaceAlignment
 from embedkit.estimators.array_api import device_for, fit_on, fit_transform_on
 from embedkit.estimators.arrays import release_pages
+from embedkit.estimators.conformal import ConformalClassifier
 from embedkit.estimators.label_sets import LabelSetClassifier
 from embedkit.estimators.linear_svc import LinearSVC, LinearSVCPath
 from embedkit.estimators.logistic import LogisticRegression
 from embedkit.estimators.logistic_path import LogisticRegressionPath
 from embedkit.estimators.nearest_rows import PART_ROWS, NearestRows, nearest_in_parts, require_finite
 from embedkit.estimators.neighbors import KNeighborsClassifier, NearestClassMean
+from embedkit.estimators.scaled_statistics import standardised
 from embedkit.estimators.streaming_lda import StreamingLDA
 from embedkit.estimators.streaming_pca import StreamingPCA
 from embedkit.estimators.streaming_ridge import StreamingRidge, StreamingRidgeClassifier
 from embedkit.estimators.sufficient_statistics import SufficientStatistics
 from embedkit.estimators.transformers import SignedPower, ViewAverage, fuse
+from embedkit.estimators.unknowns import UnknownDetector
 
 __all__ = [
+    "ConformalClassifier",
+    "CORAL",
     "KNeighborsClassifier",
     "LabelSetClassifier",
     "LinearSVC",
     "LinearSVCPath",
+    "LinearTransport",
     "LogisticRegression",
     "LogisticRegressionPath",
     "NearestClassMean",
@@ -32,7 +39,9 @@ __all__ = [
     "StreamingPCA",
     "StreamingRidge",
     "StreamingRidgeClassifier",
+    "SubspaceAlignment",
     "SufficientStatistics",
+    "UnknownDetector",
     "ViewAverage",
     "device_for",
     "fit_on",
@@ -41,4 +50,5 @@ __all__ = [
     "nearest_in_parts",
     "release_pages",
     "require_finite",
+    "standardised",
 ]

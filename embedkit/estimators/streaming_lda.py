@@ -13,7 +13,8 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from embedkit.errors import UsageError
 from embedkit.estimators.arrays import Float64, Floats
 from embedkit.estimators.linear_classifier import ProbabilisticLinearClassifier
-from embedkit.estimators.sufficient_statistics import SufficientStatistics, continued
+from embedkit.estimators.revising import RevisableClassifier
+from embedkit.estimators.sufficient_statistics import SufficientStatistics, continued, fresh
 from embedkit.estimators.symmetric import eigh
 from embedkit.estimators.validation import (
     check_is_fitted,
@@ -24,7 +25,9 @@ from embedkit.estimators.validation import (
 )
 
 
-class StreamingLDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ProbabilisticLinearClassifier):
+class StreamingLDA(
+    RevisableClassifier, ClassNamePrefixFeaturesOutMixin, TransformerMixin, ProbabilisticLinearClassifier
+):
     """Linear discriminant analysis from one pass over the data.
 
     Equal to `sklearn.discriminant_analysis.LinearDiscriminantAnalysis`: without shrinkage to ``solver="svd"`` of
@@ -41,6 +44,8 @@ class StreamingLDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Probabilis
         Number of directions that `transform` gives, at most min(n_classes - 1, n_features).
     tol : float, default=1e-4
         Directions in which the standardised features vary less than this within classes are left out.
+    by_class : bool, default=False
+        Keep the scatter of each class, so that `remove_class` needs no rows (see `SufficientStatistics`).
 
     Attributes
     ----------
@@ -68,11 +73,13 @@ class StreamingLDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Probabilis
         priors: Any = None,
         n_components: int | None = None,
         tol: float = 1e-4,
+        by_class: bool = False,
     ) -> None:
         self.shrinkage = shrinkage
         self.priors = priors
         self.n_components = n_components
         self.tol = tol
+        self.by_class = by_class
 
     def fit(self, X: Any, y: Any) -> Self:
         """Fit on these rows alone.
@@ -84,7 +91,7 @@ class StreamingLDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Probabilis
             Class labels.
         """
         features, labels = checked_features_and_labels(self, X, y, reset=True)
-        self.statistics_ = SufficientStatistics("classes").update(features, labels)
+        self.statistics_ = fresh(self, "classes").update(features, labels)
         return self.fit_statistics(self.statistics_)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
@@ -118,9 +125,9 @@ class StreamingLDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Probabilis
                 f"class{'' if n_classes == 1 else 'es'} and {statistics.n:g} sample{'' if statistics.n == 1 else 's'}"
             )
         self._check_arguments(n_classes, len(statistics.mean))
+        priors = self._checked_priors(statistics)
         self.n_features_in_ = len(statistics.mean)
-        self.classes_, self.means_ = statistics.classes, statistics.class_means.copy()
-        self.priors_ = self._checked_priors(statistics)
+        self.classes_, self.means_, self.priors_ = statistics.classes, statistics.class_means.copy(), priors
         self._solve(statistics)
         return self
 

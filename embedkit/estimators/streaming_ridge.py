@@ -18,7 +18,8 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from embedkit.errors import UsageError
 from embedkit.estimators.arrays import Float64, Floats
 from embedkit.estimators.linear_classifier import LinearClassifier
-from embedkit.estimators.sufficient_statistics import SufficientStatistics, TargetKind, continued
+from embedkit.estimators.revising import RevisableClassifier
+from embedkit.estimators.sufficient_statistics import SufficientStatistics, TargetKind, continued, fresh
 from embedkit.estimators.symmetric import eigh
 from embedkit.estimators.validation import (
     check_is_fitted,
@@ -57,7 +58,7 @@ class _StreamingRidge(BaseEstimator):
             Not negative.
         """
         features, targets = self._checked(X, y, reset=True)
-        self.statistics_ = SufficientStatistics(self._target).update(features, targets, sample_weight)
+        self.statistics_ = fresh(self, self._target).update(features, targets, sample_weight)
         return self.fit_statistics(self.statistics_)
 
     def fit_statistics(self, statistics: SufficientStatistics) -> Self:
@@ -203,7 +204,7 @@ class StreamingRidge(MultiOutputMixin, RegressorMixin, _StreamingRidge):
             self.coef_, self.intercept_ = self.coef_[0], float(self.intercept_[0])
 
 
-class StreamingRidgeClassifier(_StreamingRidge, LinearClassifier):
+class StreamingRidgeClassifier(RevisableClassifier, _StreamingRidge, LinearClassifier):
     """The ridge classifier from one pass over the data, equal to `sklearn.linear_model.RidgeClassifier`.
 
     Least squares on targets of +1 for the own class and -1 for the others.
@@ -213,6 +214,8 @@ class StreamingRidgeClassifier(_StreamingRidge, LinearClassifier):
     alphas : float or array-like of shape (n_alphas,), default=1.0
         Strengths of the penalty, not negative. After a fit with several, `select` chooses one.
     fit_intercept : bool, default=True
+    by_class : bool, default=False
+        Keep the scatter of each class, so that `remove_class` needs no rows (see `SufficientStatistics`).
 
     Attributes
     ----------
@@ -236,9 +239,10 @@ class StreamingRidgeClassifier(_StreamingRidge, LinearClassifier):
     _target = "classes"
     _default_scoring = "accuracy"
 
-    def __init__(self, alphas: Any = 1.0, *, fit_intercept: bool = True) -> None:
+    def __init__(self, alphas: Any = 1.0, *, fit_intercept: bool = True, by_class: bool = False) -> None:
         self.alphas = alphas
         self.fit_intercept = fit_intercept
+        self.by_class = by_class
 
     def decision_function(self, X: Any) -> Floats:
         """Return the scores of samples, shape (n_samples,) for two classes, else (n_samples, n_classes)."""

@@ -35,7 +35,7 @@ from embedkit.evaluation.metrics import (
 from embedkit.evaluation.nearest_images import NearestImages, labels_of_rows
 from embedkit.evaluation.neighbours import nearest
 from embedkit.evaluation.predictions import Float64, Predicted, Targets, joined, predicted_classes, spread
-from embedkit.evaluation.splits import Labels, Rows, Split, final_split, make_splits
+from embedkit.evaluation.splits import Labels, Rows, Split, final_split, is_test, make_splits
 from embedkit.evaluation.statistics import (
     friedman_test,
     holm_correction,
@@ -47,7 +47,7 @@ from embedkit.evaluation.statistics import (
     share_interval,
 )
 from embedkit.evaluation.subjects import errors_naming
-from embedkit.evaluation.task import NOTHING_SELECTED, Labelled, Outcome, Steps, Task, tasks_of
+from embedkit.evaluation.task import NOTHING_SELECTED, Labelled, Outcome, Steps, Task, tasks_of, validation_rows
 
 __all__ = [
     "share_interval",
@@ -93,6 +93,7 @@ __all__ = [
     "interval_over_draws",
     "holm_correction",
     "is_large",
+    "is_test",
     "joined",
     "judge",
     "labels_of",
@@ -113,4 +114,5 @@ __all__ = [
     "rank_groups",
     "spread",
     "tasks_of",
+    "validation_rows",
 ]

@@ -27,6 +27,11 @@ _COARSE_SIDE = 16
 _COARSE_LIKENESS = 0.75
 """Least correlation of blurred grey pixels after the first registration; what is below is not looked at again. Of crops
 by a twentieth it is above 0.9."""
+_SOFTER = 0.0, 0.6
+"""Standard deviations, in pixels, by which one of two pictures is blurred: a picture of 32 x 32 that was saved in half
+its size has lost so much."""
+_WORTH_ANOTHER_LOOK = 0.8
+"""Least correlation of two pictures for which the other is moved, and either blurred: it grows by less than 0.05."""
 _STEPS = 5
 _LONGEST_STEP = 0.1
 # Pairs of a block: some tens of megabytes.
@@ -53,6 +58,9 @@ def signatures(pixels: Float32) -> Float32:
 def likeness(pixels: Float32, first: npt.NDArray[np.intp], second: npt.NDArray[np.intp]) -> Float32:
     """Give the correlation of details of pairs of pictures, once they are laid over each other.
 
+    Where that comes near, each is laid over the other, and each is blurred a little besides, as a picture is that was
+    made smaller; the best counts, so that neither the order of two pictures nor their sharpness decides.
+
     Parameters
     ----------
     pixels : ndarray of shape (n, 3, 32, 32), float32
@@ -63,6 +71,16 @@ def likeness(pixels: Float32, first: npt.NDArray[np.intp], second: npt.NDArray[n
     ndarray of shape (n_pairs,), float32
         At most 1; 0 for pairs that do not come to lie over each other.
     """
+    found = _laid_over(pixels, first, second, (0.0,))
+    near = np.flatnonzero(found >= _WORTH_ANOTHER_LOOK)
+    one, other = first[near], second[near]
+    found[near] = np.maximum(_laid_over(pixels, one, other, _SOFTER), _laid_over(pixels, other, one, _SOFTER))
+    return found
+
+
+def _laid_over(
+    pixels: Float32, first: npt.NDArray[np.intp], second: npt.NDArray[np.intp], softer: tuple[float, ...]
+) -> Float32:
     found = np.zeros(len(first), np.float32)
     for block in _blocks(len(first)):
         A, B = pixels[first[block]], pixels[second[block]]
@@ -75,10 +93,13 @@ def likeness(pixels: Float32, first: npt.NDArray[np.intp], second: npt.NDArray[n
         pair = A[near], B[near]
         fine = [_blurred(X.mean(1, keepdims=True), 1.0)[:, 0] for X in pair]
         moved, _ = _registered(fine[0], fine[1], moved[near])
-        details = [_blurred(X, 1.0) - _blurred(_blurred(X, 1.0), 3.0) for X in pair]
-        laid, seen = _moved(details[0], moved[:, None])
-        like = _correlation(laid, details[1], seen[:, None])
-        found[block][near] = np.where((np.abs(moved) <= MOST_MOVED).all(axis=1), like, 0)
+        allowed = (np.abs(moved) <= MOST_MOVED).all(axis=1)
+        details = [[_details(X, blur) for X in pair] for blur in softer]
+        for softened in details:
+            for one, other in ((softened[0], details[0][1]), (details[0][0], softened[1])):
+                laid, seen = _moved(one, moved[:, None])
+                like = np.where(allowed, _correlation(laid, other, seen[:, None]), 0)
+                found[block][near] = np.maximum(found[block][near], like)
     return found
 
 
@@ -146,6 +167,11 @@ def _blurred(X: Float32, width: float) -> Float32:
     weights = np.exp(-0.5 * ((places[:, None] - places) / width) ** 2)
     K = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
     return K @ X @ K.T
+
+
+def _details(X: Float32, blur: float) -> Float32:
+    """Give what is left of pictures without their finest and without their coarse parts."""
+    return _blurred(X, float(np.hypot(1.0, blur))) - _blurred(_blurred(X, 1.0), 3.0)
 
 
 def _pooled(X: Float32, side: int) -> Float32:

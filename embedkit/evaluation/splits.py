@@ -21,7 +21,7 @@ from embedkit.errors import LabelsError, SplitError
 Rows = npt.NDArray[np.intp]
 
 _TRAIN = frozenset({"train", "training"})
-_VALIDATION = frozenset({"val", "valid", "validation", "dev"})
+VALIDATION = frozenset({"val", "valid", "validation", "dev"})
 _TEST = frozenset({"test", "testing"})
 
 Labels = npt.NDArray[np.str_] | npt.NDArray[np.float64] | npt.NDArray[np.bool_]
@@ -106,6 +106,11 @@ def final_split(y: Labels, groups: Sequence[str] | None, rows: Rows, *, random_s
     return Split(fit=rest, select=part, test=part[:0], selected_on="", reported_on="")
 
 
+def is_test(split: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Whether each row is in a test split, which nothing is fitted on: ndarray of shape (n_rows,)."""
+    return np.array([name.lower() in _TEST for name in split], dtype=np.bool_)
+
+
 def strata_of(y: Labels) -> npt.NDArray[np.str_]:
     """Return what each row is stratified by: its class, the rarest of its classes, or nothing."""
     if y.ndim == 2:
@@ -125,7 +130,10 @@ def _require_labels(y: Labels) -> None:
         return
     missing = int(np.count_nonzero(np.isnan(cast(Any, y)) if y.dtype.kind == "f" else y == ""))
     if missing:
-        raise LabelsError(f"{missing} of {len(y)} rows have no label; give every image one, or leave those out")
+        raise LabelsError(
+            f"{missing} of {len(y)} rows have no label; give every image one, or leave "
+            "those out (drop_unlabelled=True, --drop-unlabelled)"
+        )
     if y.dtype.kind == "f":
         if not np.isfinite(cast(Any, y)).all():
             raise LabelsError("some labels are infinite, expected finite values; correct them, or leave those out")
@@ -145,7 +153,7 @@ def _declared(
     split: npt.NDArray[np.str_],
     random_state: int,
 ) -> Split:
-    train, validation, test = (np.flatnonzero(np.isin(split, list(names))) for names in (_TRAIN, _VALIDATION, _TEST))
+    train, validation, test = (np.flatnonzero(np.isin(split, list(names))) for names in (_TRAIN, VALIDATION, _TEST))
     found = ", ".join(
         f"{name or '(none)'}: {count}" for name, count in zip(*np.unique(split, return_counts=True), strict=True)
     )
@@ -156,7 +164,7 @@ def _declared(
     unused = [
         f"{name or '(none)'}: {count}"
         for name, count in zip(*np.unique(split, return_counts=True), strict=True)
-        if name not in _TRAIN | _VALIDATION | _TEST
+        if name not in _TRAIN | VALIDATION | _TEST
     ]
     if unused:
         notes.append(f"rows of other splits are not used ({', '.join(unused)}); known are train, val and test")

@@ -9,15 +9,17 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.errors import ImageError
+from embedkit.errors import ImageError, UnreadableImageError
+from embedkit.files import INFLATING, Budget
 from embedkit.images import (
     ArchiveMember,
+    EncodedRef,
     ImageRef,
     PixelRef,
     decode,
@@ -55,7 +57,11 @@ def prefetch(
             future.cancel()
 
 
-@dataclass(frozen=True, slots=True)
+_CARRIED = Budget(2 << 30)
+"""Encoded bytes that wait to be decoded, and keep the threads from reading them twice."""
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Identified:
     """An image whose bytes were read.
 
@@ -65,7 +71,8 @@ class Identified:
         Its place in the source.
     digest : bytes
     image : ImageRef
-        Encoded bytes, or the image in memory.
+        Encoded bytes, or the image in memory; of encoded bytes that would not fit beside those that wait already, where
+        they are read from again.
     file : (str or ArchiveMember, os.stat_result) or None
         Where the bytes came from, and the status of that file before it was read.
     """
@@ -99,8 +106,10 @@ def identify(row: int, ref: ImageRef) -> Identified | Failed:
         if not is_encoded(ref):
             return Identified(row, digest_pixels(ref), ref, None)
         file = None if isinstance(ref, bytes) else _file(ref)
-        data = read_bytes(ref)
-        return Identified(row, digest_bytes(data), data, file)
+        with INFLATING.hold(file[1].st_size if file is not None and isinstance(ref, str) else 0):
+            data = read_bytes(ref)
+            found = Identified(row, digest_bytes(data), data, file)
+            return found if isinstance(ref, bytes) or _CARRIED.keep(len(data), found) else replace(found, image=ref)
     except ImageError as error:
         return Failed(row, error)
 
@@ -122,6 +131,23 @@ def prepare(identified: Identified, recipes: Iterable[Recipe]) -> dict[Recipe, P
     A JPEG may be decoded at a reduced scale where the input is small. What a spec gives must not depend on which
     networks run beside it, so only networks that ask for the same scale share a decoded image.
     """
+    again = not isinstance(identified.image, bytes) and is_encoded(identified.image)
+    with INFLATING.hold(INFLATING.total if again else 0):
+        try:
+            image = _read_again(identified) if again else identified.image
+        except ImageError as error:
+            return dict.fromkeys(recipes, error)
+        return _prepare(image, identified.digest, recipes)
+
+
+def _read_again(identified: Identified) -> bytes:
+    data = read_bytes(cast(EncodedRef, identified.image))
+    if digest_bytes(data) != identified.digest:
+        raise UnreadableImageError("it changed while it was read")
+    return data
+
+
+def _prepare(image: ImageRef, digest: bytes, recipes: Iterable[Recipe]) -> dict[Recipe, Pixels | ImageError]:
     decoded: list[_Decoded] = []
     prepared: dict[Recipe, Pixels | ImageError] = {}
     for recipe in recipes:
@@ -129,9 +155,9 @@ def prepare(identified: Identified, recipes: Iterable[Recipe]) -> dict[Recipe, P
         try:
             found = next((one for one in decoded if one.serves(recipe.decode, preprocessor)), None)
             if found is None:
-                found = _decode(identified.image, recipe.decode, preprocessor)
+                found = _decode(image, recipe.decode, preprocessor)
                 decoded.append(found)
-            prepared[recipe] = preprocessor(found.rgb)
+            prepared[recipe] = preprocessor(found.rgb, digest)
         except ImageError as error:
             prepared[recipe] = error
     return prepared

@@ -35,12 +35,22 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 # A bucket and nothing more: no user, no port, and of Azure's accounts those at Azure.
 _BUCKET = re.compile(r"[A-Za-z0-9$][A-Za-z0-9._-]*(@[A-Za-z0-9]+\.(dfs|blob)\.core\.windows\.net)?")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-# Of these Python takes some or all for public: protocol assignments (a cloud keeps credentials there), local NAT64.
-_ASSIGNED, _LOCAL_NAT64 = ipaddress.IPv4Network("192.0.0.0/24"), ipaddress.IPv6Network("64:ff9b:1::/48")
+# Python takes for public what is not: protocol assignments (a cloud keeps credentials there), the machine below a
+# virtual one of Azure, and of IPv6 site-local addresses, ::127.0.0.1 and more that is no global unicast (RFC 4291).
+_ASSIGNED, _HOST_OF_AZURE = ipaddress.IPv4Network("192.0.0.0/24"), ipaddress.IPv4Address("168.63.129.16")
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 
 # Origins that the user named in this process (``s3://bucket``, ``http://host:8000``) and whole chains. It only grows,
 # by arguments of the user: what one call was told to read, the next may be told of by data.
 _named: set[str] = set()
+
+
+class RemoteReadError(Exception):
+    """The bytes at a URL could not be had; the message is a short reason without the URL.
+
+    Whoever reads says so by an error of its own. Neither an OSError nor a ValueError: tarfile and zipfile take those
+    for an archive that is damaged.
+    """
 
 
 def is_url(text: str) -> bool:
@@ -109,23 +119,30 @@ def is_public(address: str) -> bool:
             found = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
         else:
             found = found.ipv4_mapped or found.sixtofour or found
-    return found.is_global and not found.is_multicast and found not in _ASSIGNED and found not in _LOCAL_NAT64
+    if isinstance(found, ipaddress.IPv6Address) and found not in _GLOBAL_UNICAST:
+        return False
+    return found.is_global and not found.is_multicast and found not in _ASSIGNED and found != _HOST_OF_AZURE
 
 
 def open_socket(addr_info: tuple[Any, ...]) -> socket.socket:
     """Make the socket of one connection to a web server, for aiohttp; refuse the addresses that data may not reach."""
     family, kind, protocol, _, place = addr_info
-    if not is_public(place[0]) and not _is_of_a_named_host(place[0]):
+    if not is_public(place[0]) and not _is_of_a_named_server(place[0], place[1]):
         raise OSError(errno.ECONNREFUSED, f"{place[0]} is not a public address, and data may name no other")
     return socket.socket(family, kind, protocol)
 
 
-def _is_of_a_named_host(address: str) -> bool:
+def _is_of_a_named_server(address: str, port: int) -> bool:
     for entry in (*_named, *_allowed_by_environment()):
-        host = _host(entry) if entry.startswith(tuple(f"{name}://" for name in _WEB)) else ""
+        if not entry.startswith(tuple(f"{name}://" for name in _WEB)):
+            continue
+        host = _host(entry)
+        if not host:  # the protocol, and so any server
+            return True
         try:
-            found = {place[0] for *_, place in socket.getaddrinfo(host, None)} if host else set[Any]()
-        except OSError:
+            of_entry = urlsplit(entry).port or (443 if entry.startswith("https") else 80)
+            found = {place[0] for *_, place in socket.getaddrinfo(host, None)} if of_entry == port else set[Any]()
+        except (OSError, ValueError):
             continue
         if address in found:
             return True

@@ -239,7 +239,8 @@ def _list_zip(path: str, file: BufferedReader[RawIOBase], end: int, take: Callab
     """Hand on each member, by the directory at the end of the file; nothing else of it is read."""
     try:
         with zipfile.ZipFile(file) as archive:
-            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+            # `is_dir` falls over a file without a name
+            entries = [entry for entry in archive.infolist() if not entry.filename.endswith("/")]
     except (zipfile.BadZipFile, ValueError, OverflowError, NotImplementedError, EOFError) as error:
         raise SourceError(
             f"{path}: not a zip archive, or one cut short ({error}): the list of its files is at its end, and "

@@ -7,7 +7,8 @@ For ordinary files (RGB or grey JPEG, PNG, ...) the result equals ``PIL.Image.op
 Where that would be wrong, a policy of `DecodeSpec` holds: EXIF orientation applied, transparency over white, 16 bits
 scaled to 8. Of an animation the first frame counts.
 
-Everything here may be called from many threads.
+Everything here may be called from many threads. One that has opened `INFLATING.hold` waits until there is room for the
+pixels, and has it until it closes that again.
 
 Layer: images. Pillow, simplejpeg and NumPy.
 """
@@ -35,6 +36,7 @@ from PIL import (
 )
 
 from embedkit.errors import ImageError, UndecodableImageError, UnreadableImageError, UsageError
+from embedkit.files import INFLATING
 from embedkit.images.exif import apply_orientation, image_orientation, jpeg_orientation
 from embedkit.images.jpeg import TargetSize, check_scans, decode_with_simplejpeg, scale_factor
 from embedkit.images.kinds import HEAD_BYTES, foreign_format, format_of
@@ -45,6 +47,9 @@ from embedkit.images.tiff import check_pages
 from embedkit.specs import DecodeSpec
 
 DEFAULT_LIMITS = Limits()
+
+_BYTES_A_PIXEL = 11
+"""That Pillow's copies and ours take together, at the most of them."""
 
 
 def decode(
@@ -135,6 +140,7 @@ def _decode_with_pillow(
     with quiet(), plugin(io.BytesIO(data), "") as image:
         width, height = image.size
         limits.check(width, height)
+        INFLATING.take(_BYTES_A_PIXEL * width * height)
         if kind != "JPEG":
             if kind == "TIFF":
                 check_pages(image, data)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import simplejpeg
 
 from embedkit.errors import UndecodableImageError
+from embedkit.files import INFLATING
 from embedkit.images.exif import apply_orientation, jpeg_orientation
 from embedkit.images.limits import Limits
 
@@ -28,6 +29,7 @@ _START_OF_SCAN = b"\xff\xda"
 # libjpeg reduces to eighths and simplejpeg names the one it wants by the size that comes out. From a side of eight
 # pixels on, no two of them give the same size.
 _BLOCK = 8
+_BYTES_A_PIXEL = 6  # twice RGB, where it has to be turned upright
 
 
 def decode_with_simplejpeg(
@@ -47,6 +49,7 @@ def decode_with_simplejpeg(
     limits.check(width, height)
     orientation = jpeg_orientation(data)
     factor = scale_factor(height, width, orientation, scale, target)
+    INFLATING.take(_BYTES_A_PIXEL * (height // factor) * (width // factor))
     try:
         pixels = simplejpeg.decode_jpeg(
             data,

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from embedkit.errors import ImageError
+from embedkit.files import INFLATING
 from embedkit.images.decoding import decode, to_rgb
 from embedkit.images.quiet import quiet
 from embedkit.images.reading import ImageRef, is_encoded, read_bytes
@@ -108,6 +109,11 @@ class _Look:
 
 
 def _look(image: ImageRef) -> _Look:
+    with INFLATING.hold():
+        return _look_at(image)
+
+
+def _look_at(image: ImageRef) -> _Look:
     try:
         if not is_encoded(image):
             pixels = to_rgb(image, _SPEC)

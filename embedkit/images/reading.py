@@ -194,7 +194,10 @@ def _read_file(path: str, size: int | None = None) -> bytes:
         if size is None and status.st_size > MAX_FILE_BYTES:
             raise UnreadableImageError(_too_large(status.st_size))
         file = FileIO(descriptor, closefd=False)
-        return file.readall() if size is None else _read_fully(file, size)
+        if size is not None:
+            return _read_fully(file, size)
+        with INFLATING.hold(status.st_size):
+            return file.readall()
     finally:
         os.close(descriptor)
 
@@ -213,13 +216,13 @@ def _read_member(member: ArchiveMember) -> bytes:
         raise UnreadableImageError(_too_large(max(member.size, member.stored)))
     if member.deflated and member.size > inflated_limit(member.stored):
         raise UnreadableImageError(f"its {member.stored:,} bytes say that they become {member.size:,}")
-    with open_file(member.archive) as file:
-        file.seek(member.offset)
-        if member.headed:
-            _skip_header(file)
-        data = _read_fully(file, member.stored)
-    if member.deflated:
-        with INFLATING.hold(member.size):
+    with INFLATING.hold(member.stored + member.size * member.deflated):
+        with open_file(member.archive) as file:
+            file.seek(member.offset)
+            if member.headed:
+                _skip_header(file)
+            data = _read_fully(file, member.stored)
+        if member.deflated:
             data = _inflate(data, member.size)
     if len(data) != member.size:
         raise UnreadableImageError(f"{len(data)} of {member.size} bytes: the archive is cut short or was changed")

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from embedkit.errors import EmbedkitError, MissingExtraError, SourceNotFoundError, UsageError
-from embedkit.images.access import check_url, is_url, open_socket
+from embedkit.images.access import RemoteReadError, check_url, is_url
 
 _T = TypeVar("_T")
 
@@ -26,15 +26,8 @@ _usable: set[str] = set()  # protocols that fsspec was seen to have
 
 # Seconds before the second and the third try. Most file systems try again by themselves too; that of https:// does not.
 _PAUSES = (0.1, 0.5)
-_FINAL = (FileNotFoundError, PermissionError, MemoryError, EmbedkitError)  # what no further try changes
-
-
-class RemoteReadError(Exception):
-    """The bytes at a URL could not be had; the message is a short reason without the URL.
-
-    Whoever reads says so by an error of its own. Neither an OSError nor a ValueError: tarfile and zipfile take those
-    for an archive that is damaged.
-    """
+# What no further try changes.
+_FINAL = (FileNotFoundError, PermissionError, MemoryError, EmbedkitError, RemoteReadError)
 
 
 def locate(path: str, folder: str) -> str:
@@ -90,9 +83,8 @@ def file_system(url: str) -> tuple[Any, str]:
 
 
 async def _web_client(**options: Any) -> Any:
-    """Make the client of fsspec's file system for the web, which connects where `open_socket` lets it."""
-    aiohttp: Any = importlib.import_module("aiohttp")
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(socket_factory=open_socket), **options)
+    web: Any = importlib.import_module("embedkit.images.web")  # it needs aiohttp
+    return await web.web_client(**options)
 
 
 def list_files(url: str) -> dict[str, int | None]:
@@ -201,7 +193,7 @@ def read_text_file(url: str) -> bytes:
 def _reading(read: Callable[[], _T]) -> _T:
     try:
         return _persist(read)
-    except (FileNotFoundError, PermissionError, MemoryError):
+    except (FileNotFoundError, PermissionError, MemoryError, RemoteReadError):
         raise
     except Exception as error:  # each protocol has errors of its own
         raise RemoteReadError(f"cannot be read: {_one_line(error)}") from error

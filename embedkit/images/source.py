@@ -9,7 +9,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -89,6 +89,36 @@ class ImageSource:
         if isinstance(self.labels, list):
             return "class"
         return "multilabel" if self.labels.ndim == 2 else "value"
+
+    @property
+    def labelled(self) -> npt.NDArray[np.bool_]:
+        """Which rows have a label: ndarray of shape (n,). Of several labels an image, no label is one too."""
+        if self.labels is None:
+            return np.zeros(len(self), np.bool_)
+        if isinstance(self.labels, list):
+            return np.array([label != "" for label in self.labels], np.bool_)
+        return np.ones(len(self), np.bool_) if self.labels.ndim == 2 else ~np.isnan(self.labels)
+
+    def some(self, mask: npt.NDArray[np.bool_]) -> ImageSource:
+        """Return the source of the rows where a mask of shape (n,) is true."""
+        rows = np.flatnonzero(mask).tolist()
+
+        def of(values: list[str]) -> list[str]:
+            return [values[row] for row in rows]
+
+        return replace(
+            self,
+            keys=of(self.keys),
+            images=[self.images[row] for row in rows],
+            labels=of(self.labels)
+            if isinstance(self.labels, list)
+            else None
+            if self.labels is None
+            else self.labels[mask],
+            split=None if self.split is None else of(self.split),
+            groups=None if self.groups is None else of(self.groups),
+            columns={name: of(v) if isinstance(v, list) else v[mask] for name, v in self.columns.items()},
+        )
 
     def on_disk(self) -> tuple[list[int], list[str | ArchiveMember]]:
         """Return the rows whose bytes lie in a file, and where: what a `StatMemo` can know. Reads no lazy image."""

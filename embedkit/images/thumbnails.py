@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from PIL import Image
 
 from embedkit.errors import ImageError
+from embedkit.files import INFLATING
 from embedkit.images.decoding import decode, to_rgb
 from embedkit.images.reading import ImageRef, is_encoded, read_bytes
 from embedkit.specs import DecodeSpec
@@ -45,6 +46,11 @@ def thumbnails_of(images: Iterable[tuple[str, ImageRef]], side: int = SIDE) -> d
 
 
 def _thumbnail(image: ImageRef, side: int) -> bytes | None:
+    with INFLATING.hold():
+        return _made_small(image, side)
+
+
+def _made_small(image: ImageRef, side: int) -> bytes | None:
     try:
         if is_encoded(image):
             pixels = decode(read_bytes(image), _SPEC, lambda height, width: _at_most(height, width, side))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from embedkit.errors import UsageError
 from embedkit.preprocess.geometry import check_geometry, crop_offset, kept_part, padding_colour, resized_size
 from embedkit.preprocess.resize import EXACT_INTERPOLATIONS, FAST_INTERPOLATIONS, resize_exact, resize_fast
+from embedkit.preprocess.views import View, draw_view
 from embedkit.specs import PreprocessSpec
 
 LARGEST_RESIZED = 2**26
@@ -49,13 +50,15 @@ class Preprocessor:
         self.spec = spec
         self._resize = resize_fast if spec.resize == "fast" else resize_exact
 
-    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def __call__(self, pixels: NDArray[np.uint8], digest: bytes | None = None) -> NDArray[np.uint8]:
         """Resize and crop one image.
 
         Parameters
         ----------
         pixels : uint8 (h, w, 3)
             RGB, 0 to 255.
+        digest : bytes, optional
+            The identity of the image, which a random view is drawn by.
 
         Returns
         -------
@@ -73,6 +76,10 @@ class Preprocessor:
                 f"pixels are {pixels.dtype} {pixels.shape}, expected uint8 (h, w, 3) with at least one pixel: "
                 "decode the image to RGB first"
             )
+        if self.spec.view:
+            if digest is None:
+                raise UsageError(f"view is {self.spec.view}, which is drawn by an image's digest, and none was given")
+            return self._view(pixels, draw_view(digest, self.spec.view, self.spec.view_seed))
         size = resized_size(self.spec, pixels.shape[0], pixels.shape[1])
         if size[0] * size[1] > LARGEST_RESIZED:
             resized = self._resize_kept_part(pixels, size)
@@ -83,6 +90,12 @@ class Preprocessor:
     def resized(self, height: int, width: int) -> tuple[int, int]:
         """Return the (height, width) in pixels that an image of this size is resized to, before the crop."""
         return resized_size(self.spec, height, width)
+
+    def _view(self, pixels: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
+        top, left, height, width = view.box(pixels.shape[0], pixels.shape[1])
+        part = np.ascontiguousarray(pixels[top : top + height, left : left + width])
+        resized = self._resize(part, self.spec.input_size, self.spec.interpolation)
+        return view.coloured(resized[:, ::-1] if view.flipped else resized).transpose(2, 0, 1)
 
     def _resize_kept_part(self, pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
         top, height = kept_part(size[0], self.spec.input_size[0])

@@ -16,10 +16,10 @@ import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.multiclass import OneVsRestClassifier
 
-from embedkit.estimators import LinearSVCPath, LogisticRegression, LogisticRegressionPath, StreamingPCA
+from embedkit.estimators import LinearSVCPath, LogisticRegression, LogisticRegressionPath, StreamingPCA, standardised
 from embedkit.evaluation import FeatureRows, Outcome, Rows, Steps, Task
 from embedkit.probes.steps import best_of, candidates_of, fit_steps, predict
-from embedkit.probes.sums import collected, row_space, standardised
+from embedkit.probes.sums import collected, row_space
 
 # Inverse regularisation strengths. Standardised features of some hundred dimensions are separable: what is best lies
 # far below scikit-learn's default of 1.

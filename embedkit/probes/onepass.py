@@ -14,10 +14,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.estimators import StreamingLDA, StreamingRidge, StreamingRidgeClassifier, SufficientStatistics
+from embedkit.estimators import (
+    StreamingLDA,
+    StreamingRidge,
+    StreamingRidgeClassifier,
+    SufficientStatistics,
+    standardised,
+)
 from embedkit.evaluation import FeatureRows, Outcome, PredictedLabels, Rows, Split, Steps, TableLabels, Task
 from embedkit.probes.steps import best_of, candidates_of, predict
-from embedkit.probes.sums import collected, row_space, standardised
+from embedkit.probes.sums import collected, row_space
 from embedkit.results import Candidate
 
 # Penalties, the strongest first. The scatter of standardised features has eigenvalues of the order of the number of

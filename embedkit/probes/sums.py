@@ -29,19 +29,6 @@ def collected(
     return statistics
 
 
-def standardised(statistics: SufficientStatistics) -> tuple[Steps, SufficientStatistics]:
-    """Return scikit-learn's StandardScaler of the rows seen, as a step, and the statistics of these rows scaled."""
-    scaler: Any = statistics.standard_scaler()
-    arrays = statistics.to_arrays()
-    arrays["scatter"] /= np.outer(scaler.scale_, scaler.scale_)
-    if statistics.target == "classes":
-        arrays["class_means"] = (arrays["class_means"] - arrays["mean"]) / scaler.scale_
-    if statistics.target == "values":
-        arrays["cross"] /= scaler.scale_[:, None]
-    arrays["mean"] = np.zeros_like(arrays["mean"])
-    return [("scale", scaler)], SufficientStatistics.from_arrays(arrays)
-
-
 def row_space(X: npt.NDArray[np.float32], components: int | None = None) -> tuple[Steps, npt.NDArray[np.float32]]:
     """Return steps that standardise fewer rows than features and rotate them into their own space, and the result.
 

@@ -39,7 +39,9 @@ def percent(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write a time as people say it: ``45 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
+    """Write a time as people say it: ``< 1 s``, ``45 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
+    if 0 < seconds < 1:
+        return "< 1 s"
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

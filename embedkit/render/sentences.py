@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections import Counter
 
 from embedkit.render.numbers import interval_text, is_share, metric_title, number_text, p_text
-from embedkit.results import AuditResult, Comparison, Curve, CurveReport, Leaderboard, ProbeReport, ProbeResult
+from embedkit.results import (
+    AuditResult,
+    Comparison,
+    Curve,
+    CurveReport,
+    DomainGaps,
+    Gap,
+    Leaderboard,
+    ProbeReport,
+    ProbeResult,
+)
 
 _FLOORS = {"colour-histogram": "colours alone", "pixels32": "raw pixels"}
 
@@ -23,6 +33,8 @@ def sentence(record: object) -> str:
         return _of_curves(record)
     if isinstance(record, AuditResult):
         return _of_audit(record)
+    if isinstance(record, Gap | DomainGaps):
+        return f"{record.evidence[:1].upper()}{record.evidence[1:]}."
     return ""
 
 
@@ -67,8 +79,8 @@ def _of_probe(report: ProbeReport) -> str:
         guessing = [] if guess is None else [f"guessing the commonest class gives {_hundredths(guess)}"]
         beside = ", ".join(guessing + _floors(report))
         return (
-            f"{_hundredths(result.value)} of 100 test photos are named right ({_hundredths(low)} to "
-            f"{_hundredths(high)}){f'; {beside}' if beside else ''}. {by}"
+            f"Of 100 photos like the {result.n_test} tested, {_hundredths(result.value)} are named right "
+            f"({_hundredths(low)} to {_hundredths(high)}){f'; {beside}' if beside else ''}. {by}"
         )
     if result.metric == "r2":
         return (
@@ -98,8 +110,7 @@ def _of_board(board: Leaderboard) -> str:
 def _of_curves(report: CurveReport) -> str:
     curve: Curve = next((one for one in report.curves if not one.floor), report.curves[0])
     points = [curve.points[0], curve.points[-1]] if len(curve.points) > 1 else curve.points
-    unit = "photos a class" if curve.kind == "shots" else "of the training photos"
-    shares = [f"{_size(curve, point.size)} {unit} give {_rounded(curve.metric, point.mean)}" for point in points]
+    shares = [f"{_labels(curve, point.size)} {_rounded(curve.metric, point.mean)}" for point in points]
     return f"{curve.estimator} on {curve.model}: {', '.join(shares)} ({metric_title(curve.metric)})."
 
 
@@ -129,8 +140,10 @@ def _rounded(metric: str, value: float) -> str:
     return f"{_hundredths(value)} %" if is_share(metric) else number_text(metric, value)
 
 
-def _size(curve: Curve, size: float) -> str:
-    return f"{size:g}" if curve.kind == "shots" else f"{100 * size:g} %"
+def _labels(curve: Curve, size: float) -> str:
+    if curve.kind == "shots":
+        return f"{size:g} photo a class gives" if size == 1 else f"{size:g} photos a class give"
+    return f"{100 * size:g} % of the training photos give"
 
 
 def _commonest(result: ProbeResult) -> float | None:

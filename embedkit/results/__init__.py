@@ -9,6 +9,9 @@ from embedkit.results.curve import Curve, CurveReport, Point
 from embedkit.results.difference import ChangedRow, ChangedSetting, FeatureDiff
 from embedkit.results.explanation import Deletion, Explanation, Explanations, Influence
 from embedkit.results.extraction import ExtractResult, Forecast, PlanResult, PlanStatus, Stage, Stages, UnitStatus
+from embedkit.results.finetuning import Attempt, FineTuneReport, RungResult
+from embedkit.results.fusion import FusionReport, Gain
+from embedkit.results.gap import ClassGap, DomainGaps, Gap, HeldOut, Reached, Verdict
 from embedkit.results.loading import load_result, result_from
 from embedkit.results.models import Confusion, DemoResult, FitResult, Guess, Prediction, Predictions
 from embedkit.results.plain import as_packed, from_plain, to_plain
@@ -16,14 +19,44 @@ from embedkit.results.probe import Candidate, Param, ProbeReport, ProbeResult, r
 from embedkit.results.record import Origin, Record, Skipped, Unavailable, html_table
 from embedkit.results.rows import Rows
 from embedkit.results.search import Hit, Hits, SearchResult
+from embedkit.results.selection import (
+    Advice,
+    Concatenation,
+    LayerOutput,
+    LayersResult,
+    RoundEstimate,
+    ScoreVerdict,
+    Selection,
+    SelectionCandidate,
+)
+from embedkit.results.statistics import Site, StatisticsFit, StatisticsResult
 from embedkit.results.views import EmbeddingMap, ImagePair, NearestTrained
 
 __all__ = [
+    "Advice",
+    "Concatenation",
+    "LayerOutput",
+    "LayersResult",
+    "RoundEstimate",
+    "ScoreVerdict",
+    "Selection",
+    "SelectionCandidate",
     "ChangedRow",
+    "ClassGap",
+    "DomainGaps",
+    "Gap",
+    "HeldOut",
+    "Reached",
+    "Verdict",
     "ChangedSetting",
     "Deletion",
     "Explanation",
     "Explanations",
+    "Attempt",
+    "FineTuneReport",
+    "FusionReport",
+    "Gain",
+    "RungResult",
     "FeatureDiff",
     "Influence",
     "Confusion",
@@ -63,10 +96,13 @@ __all__ = [
     "Rows",
     "SearchResult",
     "SelfCheck",
+    "Site",
     "Skipped",
     "Stage",
     "Stages",
     "Standing",
+    "StatisticsFit",
+    "StatisticsResult",
     "Unavailable",
     "UnitStatus",
     "as_packed",

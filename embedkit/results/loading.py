@@ -19,27 +19,40 @@ from embedkit.results.curve import CurveReport
 from embedkit.results.difference import FeatureDiff
 from embedkit.results.explanation import Explanations
 from embedkit.results.extraction import ExtractResult, Forecast, PlanResult, PlanStatus
+from embedkit.results.finetuning import FineTuneReport
+from embedkit.results.fusion import FusionReport
+from embedkit.results.gap import DomainGaps, Gap
 from embedkit.results.models import DemoResult, FitResult, Predictions
 from embedkit.results.plain import MOST_BYTES
 from embedkit.results.probe import ProbeReport
 from embedkit.results.record import Record
 from embedkit.results.search import SearchResult
+from embedkit.results.selection import LayersResult, Selection
+from embedkit.results.statistics import StatisticsFit, StatisticsResult
 
 _RECORDS: tuple[type[Record], ...] = (
     AuditResult,
     Comparison,
     CurveReport,
     DemoResult,
+    DomainGaps,
     Explanations,
     ExtractResult,
     FeatureDiff,
+    FineTuneReport,
     FitResult,
     Forecast,
+    FusionReport,
+    LayersResult,
+    Gap,
     PlanResult,
     PlanStatus,
     Predictions,
     ProbeReport,
     SearchResult,
+    Selection,
+    StatisticsFit,
+    StatisticsResult,
 )
 
 

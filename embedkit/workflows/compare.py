@@ -23,6 +23,7 @@ from embedkit.workflows.duplicated import image_pairs, search_for_duplicates
 from embedkit.workflows.fit_ticks import FitTicks
 from embedkit.workflows.leaderboard_entries import ProbeSettings, enter
 from embedkit.workflows.origins import data_titles, origin_of
+from embedkit.workflows.reading import dropped_notes
 from embedkit.workflows.result_memo import ResultMemo
 from embedkit.workflows.targets import NamedTable, is_feature_file, open_store, open_target, tables_of
 
@@ -42,6 +43,7 @@ def compare(
     floors: bool = True,
     pairs: bool = False,
     label_column: str | None = None,
+    drop_unlabelled: bool = False,
     store: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     finished: Callable[[str, ProbeResult], None] | None = None,
@@ -83,7 +85,7 @@ def compare(
         Compare with raw pixels, colour histograms and random weights too.
     pairs : bool
         As in `probe`.
-    label_column, store, progress
+    label_column, drop_unlabelled, store, progress
         As in `probe`.
     finished : callable, optional
         Called with the name of the data set and the first seed's result of each backbone and protocol.
@@ -115,7 +117,7 @@ def compare(
     ]
     listed = _listed(targets)
     are_files = [is_feature_file(target) for target in listed]
-    opened = [open_target(target, label_column=label_column) for target in listed]
+    opened = [open_target(target, label_column=label_column, drop_unlabelled=drop_unlabelled) for target in listed]
     if _is_auto(models):
         sources = [one.images for one in opened if one.images is not None]
         if not sources:
@@ -172,7 +174,7 @@ def compare(
         average_ranks=[found for found in ranks if found is not None],
         unavailable=[one._replace(data=titles[one.data]) for one in unavailable],
         skipped=[Skipped(*item) for item in sorted(skipped.items())],
-        notes=disagreements(boards) + _of_precisions(models, bundled),
+        notes=dropped_notes(opened) + disagreements(boards) + _of_precisions(models, bundled),
         results=results,
         image_pairs=[
             pair
@@ -192,6 +194,7 @@ def compare(
                 "seeds": seeds,
                 "folds": folds,
                 "label_column": label_column,
+                "drop_unlabelled": drop_unlabelled or None,
             },
             {titles[data]: list(tables.values()) for data, tables in data_sets.items()},
             seeds=range(seeds),

@@ -18,6 +18,7 @@ from embedkit.workflows.attributed_notes import attributed
 from embedkit.workflows.duplicated import search_for_duplicates
 from embedkit.workflows.fit_ticks import FitTicks
 from embedkit.workflows.origins import data_name, origin_of
+from embedkit.workflows.reading import dropped_notes
 from embedkit.workflows.targets import NamedTable, open_store, open_target, tables_of
 
 
@@ -32,6 +33,7 @@ def curve(
     folds: int = 5,
     floors: bool = True,
     label_column: str | None = None,
+    drop_unlabelled: bool = False,
     store: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> CurveReport:
@@ -39,7 +41,7 @@ def curve(
 
     Parameters
     ----------
-    target, model, folds, floors, label_column, store, progress
+    target, model, folds, floors, label_column, drop_unlabelled, store, progress
         As in `embedkit.probe`.
     shots : sequence of int
         Images a class.
@@ -66,7 +68,7 @@ def curve(
         raise UsageError("a curve is over shots or over fractions; give one of the two")
     if estimator not in (None, CLASS_MEAN):
         check_estimator(estimator, None)
-    opened = open_target(target, label_column=label_column)
+    opened = open_target(target, label_column=label_column, drop_unlabelled=drop_unlabelled)
     tables = tables_of(opened, as_requests(model), open_store(store), floors=floors, progress=progress)
 
     duplicates = search_for_duplicates(tables.named).found
@@ -89,7 +91,7 @@ def curve(
         curves=sorted(curves, key=lambda one: -one.points[-1].mean),
         skipped=tables.skipped,
         unavailable=tables.unavailable,
-        notes=attributed((one.model, note) for one in curves for note in one.notes or [""]),
+        notes=dropped_notes([opened]) + attributed((one.model, note) for one in curves for note in one.notes or [""]),
         origin=origin_of(
             "probe",
             {
@@ -101,6 +103,7 @@ def curve(
                 "estimator": estimator,
                 "folds": folds,
                 "label_column": label_column,
+                "drop_unlabelled": drop_unlabelled or None,
             },
             {data_name(tables.named[0]): tables.named},
             seeds=range(seeds),

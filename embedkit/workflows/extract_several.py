@@ -69,7 +69,7 @@ def extract_several(
     resolved = resolve_together(requests, opened, expected_images=len(images), batch_size=batch_size)
     outputs: list[Path | None] = [None] * len(requests)
     if folder is not None:
-        names = [_file_name(name) for name in backbone_names(requests, [resolution.spec for resolution, _ in resolved])]
+        names = [_file_name(name) for name in backbone_names(requests)]
         if len(set(names)) < len(names):
             raise UsageError(f"two requests would be written to {folder / names[0]}; ask for each once")
         if not folder.parent.is_dir():

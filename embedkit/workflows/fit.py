@@ -25,7 +25,7 @@ from embedkit.results import FitResult, Origin, ProbeResult, Skipped
 from embedkit.tables import FeatureTable
 from embedkit.workflows.fit_ticks import FitTicks
 from embedkit.workflows.origins import data_name, origin_of
-from embedkit.workflows.reading import summary_of
+from embedkit.workflows.reading import read_line
 from embedkit.workflows.targets import open_store, open_target, tables_of
 
 
@@ -37,6 +37,7 @@ def fit(
     params: Mapping[str, Sequence[Any]] | None = None,
     output: str | os.PathLike[str],
     label_column: str | None = None,
+    drop_unlabelled: bool = False,
     folds: int = 5,
     force: bool = False,
     store: str | os.PathLike[str] | None = None,
@@ -60,7 +61,7 @@ def fit(
         Values to choose from, for an estimator that is given by path or object.
     output : path
         The model file to write (``.skops``).
-    label_column, folds, store, random_state, progress
+    label_column, drop_unlabelled, folds, store, random_state, progress
         As in `probe`. Without splits the model is fitted on every row and its number comes from cross-validation.
     force : bool
         Replace an existing model file.
@@ -99,7 +100,7 @@ def fit(
         raise UsageError(
             f"the folder {output.parent} does not exist, so {output.name} cannot be written; create it first"
         )
-    opened = open_target(target, label_column=label_column)
+    opened = open_target(target, label_column=label_column, drop_unlabelled=drop_unlabelled)
     if calibrate and opened.target_type != "class":
         raise LabelsError(
             f"probabilities are of one class an image, and the labels are of type {opened.target_type!r}; leave out "
@@ -139,6 +140,7 @@ def fit(
             "params": None if params is None else dict(params),
             "output": output,
             "label_column": label_column,
+            "drop_unlabelled": drop_unlabelled or None,
             "folds": folds,
             "random_state": random_state,
             "calibrate": calibrate or None,
@@ -151,7 +153,7 @@ def fit(
         said = "its probabilities are calibrated by cross-validation on the rows that train; the number is without that"
         result = dataclasses.replace(result, notes=[*result.notes, said])
     fitted_model = _saved(named.table, steps, result, output, origin)
-    return dataclasses.replace(fitted_model, read=[summary_of(opened).line()])
+    return dataclasses.replace(fitted_model, read=[read_line(opened)])
 
 
 def _with_labels(table: FeatureTable, fitted: ProbeRun) -> list[tuple[str, Any]]:

@@ -26,7 +26,7 @@ from embedkit.workflows.attributed_notes import attributed, precision_notes
 from embedkit.workflows.duplicated import image_pairs, search_for_duplicates
 from embedkit.workflows.fit_ticks import FitTicks
 from embedkit.workflows.origins import data_name, origin_of
-from embedkit.workflows.reading import summary_of
+from embedkit.workflows.reading import read_line
 from embedkit.workflows.targets import NamedTable, open_store, open_target, tables_of
 from embedkit.workflows.views import map_of, nearest_trained
 
@@ -40,6 +40,7 @@ def probe(
     estimator: Any = None,
     params: Mapping[str, Sequence[Any]] | None = None,
     label_column: str | None = None,
+    drop_unlabelled: bool = False,
     folds: int = 5,
     store: str | os.PathLike[str] | None = None,
     floors: bool = True,
@@ -73,6 +74,8 @@ def probe(
         Values to choose from, for one estimator that is given by path or object.
     label_column : str, optional
         The column that holds the labels.
+    drop_unlabelled : bool
+        Leave rows without a label out, and say how many; else they are an error.
     folds : int
         For a target without splits.
     store : path, optional
@@ -111,7 +114,8 @@ def probe(
     for one in asked:
         check_estimator(one, params)
     requests = as_requests(model)
-    feature_store, opened = open_store(store), open_target(target, label_column=label_column)
+    feature_store = open_store(store)
+    opened = open_target(target, label_column=label_column, drop_unlabelled=drop_unlabelled)
     with errors_naming(opened.name):
         for name in protocols:
             for one in (asked or [None]) if name == "quick" else [None]:
@@ -161,7 +165,7 @@ def probe(
         image_pairs=image_pairs(data, tables.named[0].table, duplicates) if pairs else [],
         results=[dataclasses.replace(result, data=data) for result in results],
         skipped=tables.skipped,
-        read=[summary_of(opened).line()],
+        read=[read_line(opened)],
         notes=notes,
         unavailable=tables.unavailable,
         origin=origin_of(
@@ -174,6 +178,7 @@ def probe(
                 "estimator": estimator,
                 "params": None if params is None else dict(params),
                 "label_column": label_column,
+                "drop_unlabelled": drop_unlabelled or None,
                 "folds": folds,
                 "random_state": random_state,
             },

@@ -5,6 +5,7 @@ Layer: workflows; imports everything below, never click.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -21,6 +22,21 @@ def summary_of(target: Target) -> SourceSummary:
     if target.images is not None:
         return describe(target.images)
     return summary_of_table(cast(FeatureTable, target.table))
+
+
+def read_line(target: Target) -> str:
+    """Say in a line what a target holds, and how many of its rows were left out."""
+    said = summary_of(target).line()
+    return f"{said}; {_dropped(target)}" if target.dropped else said
+
+
+def dropped_notes(targets: Sequence[Target]) -> list[str]:
+    """Say how many rows of each target were left out."""
+    return [f"{target.name}: {_dropped(target)}" for target in targets if target.dropped]
+
+
+def _dropped(target: Target) -> str:
+    return f"{target.dropped:,} rows without a label are left out"
 
 
 def summary_of_table(table: FeatureTable) -> SourceSummary:

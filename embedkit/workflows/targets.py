@@ -12,12 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+import numpy.typing as npt
+
 from embedkit.backbones import FeatureRequest
-from embedkit.errors import EmbedkitError, SourceError, UsageError
+from embedkit.errors import EmbedkitError, LabelsError, SourceError, UsageError
 from embedkit.extraction import Extraction, Progress, default_store, image_digests, resolve_together, run_many
+from embedkit.files import open_regular
 from embedkit.images import ImageSource, open_source
 from embedkit.results import Skipped, Unavailable
-from embedkit.specs import FeatureSpec
 from embedkit.store import FeatureStore
 from embedkit.tables import FeatureTable
 from embedkit.workflows.floors import PSEUDO, Contender, Floors, recorded_request, resolve_floors
@@ -38,11 +41,14 @@ class Target:
         Of a feature file.
     images : ImageSource or None
         Of anything else.
+    dropped : int
+        Rows that were left out, since they have no label.
     """
 
     name: str
     table: FeatureTable | None = None
     images: ImageSource | None = None
+    dropped: int = 0
 
     @property
     def target_type(self) -> TargetType:
@@ -105,18 +111,39 @@ def is_feature_file(target: Any) -> bool:
     if path.suffix.lower() in (".h5", ".hdf5"):
         return True
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(8) == b"\x89HDF\r\n\x1a\n"
     except OSError:
         return False
 
 
-def open_target(target: Any, *, label_column: str | None = None) -> Target:
-    """Open a feature file or a source of images, and take labels from a column of it."""
+def open_target(
+    target: Any, *, label_column: str | None = None, drop_unlabelled: bool = False, recorded: bool = False
+) -> Target:
+    """Open a feature file or a source of images, take labels from a column of it, and leave out rows without any.
+
+    One that is only `recorded` in a file is not named by the user: of URLs, what data may name is followed.
+
+    Raises
+    ------
+    LabelsError
+        No row has a label, so that none would be left.
+    """
     if is_feature_file(target):
-        return Target(name=str(target), table=FeatureTable.open(target, label_column=label_column))
-    images = open_source(target, label_column=label_column)
+        table = FeatureTable.open(target, label_column=label_column)
+        if drop_unlabelled and (dropped := _unlabelled(table.labelled, str(target))):
+            return Target(name=str(target), table=table[table.labelled], dropped=dropped)
+        return Target(name=str(target), table=table)
+    images = open_source(target, label_column=label_column, recorded=recorded)
+    if drop_unlabelled and (dropped := _unlabelled(images.labelled, images.name)):
+        return Target(name=images.name, images=images.some(images.labelled), dropped=dropped)
     return Target(name=images.name, images=images)
+
+
+def _unlabelled(labelled: npt.NDArray[np.bool_], name: str) -> int:
+    if not labelled.any():
+        raise LabelsError(f"none of the {len(labelled)} rows of {name} has a label, so none would be left")
+    return int((~labelled).sum())
 
 
 def images_of(target: Target, store: FeatureStore) -> ImageSource:
@@ -177,7 +204,7 @@ def tables_of(
     images = cast(ImageSource, target.images)
     asked = list(requests) or [FeatureRequest()]
     resolved = resolve_together(asked, store, expected_images=len(images), batch_size=batch_size)
-    names = backbone_names(asked, [resolution.spec for resolution, _ in resolved])
+    names = backbone_names(asked)
     beside = Floors()
     if floors:
         contenders = [
@@ -257,15 +284,15 @@ def _lost(number: int, table: FeatureTable) -> str:
     return f"{number} of {len(table)} images have changed since, are gone, or failed"
 
 
-def backbone_names(requests: Sequence[FeatureRequest], specs: Sequence[FeatureSpec]) -> list[str]:
+def backbone_names(requests: Sequence[FeatureRequest]) -> list[str]:
     """Call each backbone by its model, and by its layer, pool or weights where that tells it from another."""
-    names = [request.model or spec.backbone.architecture for request, spec in zip(requests, specs, strict=True)]
+    names = [cast(str, request.model) for request in requests]
     outputs = [_output(request.layer, request.pool) for request in requests]
     weights = [f" {request.weights}" for request in requests]
     arguments = [f" {dict(request.model_args or {})}" for request in requests]
     for parts in (outputs, weights, arguments):
         if len(set(names)) < len(names):
-            names = [name + part for name, part in zip(names, parts, strict=True)]
+            names = [name + part if names.count(name) > 1 else name for name, part in zip(names, parts, strict=True)]
     return names
 
 

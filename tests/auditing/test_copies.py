@@ -62,3 +62,9 @@ def test_planted_pairs_are_counted():
     check = check_copies([(1, 5), (2, 6)], pairs)
     assert (check.planted, check.found, check.precision, check.recall) == (2, 1, 0.5, 0.5)
     assert check_copies([(1, 5)], []).recall == 0
+
+
+def test_a_planted_copy_of_equal_bytes_is_found():
+    pairs = [DuplicatePair(0, 9, 1.0, "exact"), DuplicatePair(1, 5, 1.0, "exact"), DuplicatePair(2, 6, 0.97, "near")]
+    check = check_copies([(1, 5), (2, 6)], pairs)
+    assert (check.found, check.precision, check.recall) == (2, 1.0, 1.0)

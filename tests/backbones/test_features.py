@@ -139,3 +139,15 @@ def test_a_model_that_leaves_pooling_to_its_classifier_is_pooled() -> None:
     pixels = pixels_for(backbone, pictures(2))
     pooled = load_backbone(request("resnet10t"))
     np.testing.assert_allclose(backbone(pixels), pooled(pixels), atol=1e-5)
+
+
+def test_a_map_is_all_that_the_next_block_is_given(vit: Any, vit_pixels: NDArray[np.uint8]) -> None:
+    backbone = load_backbone(request(VIT, model_args=TINY, layer=0, pool="map"))
+    seen: list[torch.Tensor] = []
+    hook = vit.blocks[1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with torch.inference_mode():
+        vit(normalised(backbone, vit_pixels))
+    hook.remove()
+    np.testing.assert_allclose(backbone(vit_pixels), seen[0].flatten(1).numpy(), atol=2e-5)
+    with pytest.raises(UsageError, match="pool is 'map', which keeps the map of a layer: name a layer"):
+        load_backbone(request(VIT, model_args=TINY, pool="map"))

@@ -54,6 +54,27 @@ def test_one_budget_for_all_threads():
     assert inflated_limit(GIB) == 8 * GIB
 
 
+class _Owner:
+    pass
+
+
+def test_a_thread_that_holds_something_waits_for_nothing():
+    budget = Budget(100)
+    budget.take(1000)  # nothing was opened, nothing is counted
+    with budget.hold(60), budget.hold(60):
+        budget.take(60)
+        owner = [_Owner()]
+        assert not budget.keep(1, owner[0])
+    with budget.hold():
+        budget.take(100)
+        assert not budget.keep(1, owner[0])
+    assert budget.keep(100, owner[0])
+    assert not budget.keep(1, owner[0])
+    owner.clear()
+    with budget.hold(1):
+        pass
+
+
 def test_a_model_file_that_says_it_holds_gigabytes(tmp_path):
     with pytest.raises(ModelFileFormatError, match=r"holds 536,\d+,\d+ bytes in a file of .*, more than"):
         load_model(zeros(tmp_path / "m.skops", "embedkit.json", GIB // 2))

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import gzip
+import importlib
 import json
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pandas as pd
@@ -12,11 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedkit import ImageEmbedder
+from embedkit import ImageEmbedder, write_page
 from embedkit.errors import ForbiddenUrlError, SourceError, UnreadableImageError
 from embedkit.images import access, open_source, read_bytes, remote, rows_of
-from embedkit.images.access import check_url, is_public, name_root
+from embedkit.images.access import RemoteReadError, check_url, is_public, name_root
+from embedkit.images.remote import read_range
 from tests.photos import make_photo
+from tests.report.samples import make_probe
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +66,8 @@ REFUSED = [
     "http://192.0.0.192/opc/v2/",
     "http://[64:ff9b:1::a9fe:a9fe]/x.png",
     "http://[::127.0.0.1]/x.png",
+    "http://[fec0::2]/x.png",
+    "http://168.63.129.16/x.png",
     "http://0177.0.0.1/x.png",
     "http://example.org@127.0.0.1/x.png",
     "http://127.0.0.1#@example.org/x.png",
@@ -178,6 +187,20 @@ def test_no_door_of_data_leads_to_a_chain(evil, tmp_path):
     assert not mark.exists()
 
 
+def test_what_a_saved_result_names_is_no_word_of_the_user(evil, tmp_path):
+    """`report` looks for the images that a result is about; whoever made the result says where."""
+    chain, mark = evil
+    places = {"target": chain, "source": "memory://photos/", "targets": ["http://169.254.169.254/x.csv"]}
+    report = make_probe(n=6)
+    request = {**report.origin.request, **places}
+    made_up = dataclasses.replace(report, origin=dataclasses.replace(report.origin, request=request))
+    page = write_page(made_up.save(tmp_path / "r.json"), tmp_path / "r.html", store=tmp_path / "store").read_text()
+    assert "is a chain of URLs, which data may not name" in page
+    assert "data may not name memory://" in page
+    assert "is not a public address" in page
+    assert not mark.exists()
+
+
 def test_a_root_that_the_user_gives_an_embedder_is_named_and_one_of_a_model_file_is_not(tmp_path):
     embedder = ImageEmbedder("pixels32", root="memory://photos", on_error="nan", store=str(tmp_path))
     fitted = embedder.fit(["a.png"])
@@ -190,8 +213,22 @@ def test_a_root_that_the_user_gives_an_embedder_is_named_and_one_of_a_model_file
 class _Server(BaseHTTPRequestHandler):
     photo: bytes
     to: str
+    zeros = gzip.compress(bytes(1 << 24))
 
     def do_GET(self) -> None:
+        if self.path.startswith("/endless"):
+            self.send_response(206)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while True:
+                    self.wfile.write(bytes(1 << 16))
+        if self.path.startswith("/zeros"):
+            self.send_response(206)
+            self.send_header("Content-Encoding", "gzip")
+            self.send_header("Content-Length", str(len(self.zeros)))
+            self.end_headers()
+            self.wfile.write(self.zeros)
+            return
         if self.path.startswith("/away"):
             self.send_response(302)
             self.send_header("Location", self.to)
@@ -249,6 +286,33 @@ def test_a_named_server_does_not_lead_on_to_this_machine(servers):
         read_bytes(f"http://127.0.0.2:{first}/away.png")
     name_root(f"http://127.0.0.1:{second}")
     assert read_bytes(f"http://127.0.0.2:{first}/away.png")[:4] == b"\x89PNG"
+
+
+def test_a_server_named_at_one_port_is_not_named_at_another(servers, monkeypatch):
+    resolve(monkeypatch, {"rebind.example": "127.0.0.1"})
+    name_root("http://127.0.0.1:1")
+    with pytest.raises(UnreadableImageError, match="not a public address"):
+        read_bytes(open_source([f"http://rebind.example:{servers[1]}/photo.png"]).images[0])
+
+
+def test_a_server_sends_no_more_than_it_was_asked_for_and_nothing_is_unpacked(servers):
+    name_root(f"http://127.0.0.2:{servers[0]}")
+    with pytest.raises(RemoteReadError, match="sends more than the 1,000 bytes that were asked for"):
+        read_range(f"http://127.0.0.2:{servers[0]}/endless.png", 0, 1000)
+    zeros = read_bytes(f"http://127.0.0.2:{servers[0]}/zeros.png")
+    assert zeros[:2] == b"\x1f\x8b"
+    assert len(zeros) < 1 << 16
+
+
+def test_many_large_answers_wait_for_each_other(servers, monkeypatch):
+    web = importlib.import_module("embedkit.images.web")
+    monkeypatch.setattr(web, "_SMALL", 0)
+    monkeypatch.setattr(web, "_TOGETHER", 1)
+    name_root(f"http://127.0.0.2:{servers[0]}")
+    with ThreadPoolExecutor(8) as threads:
+        read = list(threads.map(read_bytes, [f"http://127.0.0.2:{servers[0]}/photo.png"] * 16))
+    assert {data[:4] for data in read} == {b"\x89PNG"}
+    assert not web._large
 
 
 @pytest.mark.parametrize(

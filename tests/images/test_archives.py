@@ -213,6 +213,14 @@ def test_damaged_members_of_a_zip(tmp_path):
         read_bytes(open_source(path).images[0])
 
 
+def test_a_zip_with_a_file_without_a_name(tmp_path):
+    path = tmp_path / "a.zip"
+    path.write_bytes(Path(zipped(tmp_path / "b.zip", {"x.png": b"one", "\x7f.png": b"two"})).read_bytes())
+    data = path.read_bytes().replace(b"\x7f.png", b"\x00.png")  # zipfile cuts names at a NUL
+    path.write_bytes(data)
+    assert open_source(path).keys == ["a.zip/x.png"]
+
+
 def test_a_zip_bomb_is_unpacked_no_further_than_it_says(tmp_path):
     path = zipped(tmp_path / "a.zip", {"a.jpg": bytes(50_000_000)})
     member = open_source(path).images[0]

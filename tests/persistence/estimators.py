@@ -147,8 +147,12 @@ CLASSIFIERS: list[Any] = [
     own.LogisticRegression(),
     own.LogisticRegressionPath(Cs=[0.1, 1.0], cv=2),
     own.NearestClassMean(),
+    own.ConformalClassifier(LogisticRegression(), calibration=0.4),
     own.StreamingLDA(shrinkage=0.5),
     own.StreamingRidgeClassifier(),
+    own.StreamingRidgeClassifier(by_class=True),
+    own.UnknownDetector(own.ConformalClassifier(own.NearestClassMean(), calibration=0.4), calibration=0.4),
+    own.UnknownDetector(SVC(), distance="knn", n_neighbors=2),
 ]
 REGRESSORS: list[Any] = [
     ARDRegression(),
@@ -249,7 +253,7 @@ def fitted() -> dict[str, Any]:
 def outcome(estimator: Any) -> list[Any]:
     """Return everything that an estimator says of rows."""
     said: list[Any] = []
-    for name in ("predict", "predict_proba", "decision_function", "transform"):
+    for name in ("predict", "predict_proba", "decision_function", "transform", "predict_set", "p_values"):
         method = getattr(estimator, name, None)
         if method is not None:
             said.append(method(X[:5]))

@@ -84,8 +84,8 @@ def test_the_text_begins_with_a_plain_sentence():
     )
     said = as_text(ProbeReport(results=[dataclasses.replace(SVM, rows=rows), *floors])).splitlines()[0]
     assert said == (
-        "75 of 100 test photos are named right (70 to 80); guessing the commonest class gives 75, colours alone 30, "
-        "raw pixels 10, random weights 6. (svm on net; in brackets the 95 % interval.)"
+        "Of 100 photos like the 100 tested, 75 are named right (70 to 80); guessing the commonest class gives 75, "
+        "colours alone 30, raw pixels 10, random weights 6. (svm on net; in brackets the 95 % interval.)"
     )
     values = dataclasses.replace(SVM, metric="r2")
     assert as_text(ProbeReport(results=[values])).startswith(

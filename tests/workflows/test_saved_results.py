@@ -84,5 +84,5 @@ def test_the_command_line_saves_and_draws(files, tmp_path, monkeypatch):
     )
     assert ran.exception is None, ran.exception
     page = (tmp_path / "page.html").read_text()
-    assert "test photos are named right" in page
+    assert "are named right" in page
     assert "Images that are not shown" in page  # these tables were made of no images

@@ -17,6 +17,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from embedkit.images import check_url, is_url
+from embedkit.persistence.validators.calibrated import CALIBRATED
 from embedkit.persistence.validators.fields import Array, Checked, MisfitError, Validator, attributes_of
 from embedkit.persistence.validators.kernels import KERNELS
 from embedkit.persistence.validators.tables import TABLES
@@ -35,7 +36,7 @@ def _embedder(checked: Checked) -> None:
         check_url(root)
 
 
-VALIDATORS: dict[str, Validator] = {**TABLES, **TREES, **KERNELS, _EMBEDDER: _embedder}
+VALIDATORS: dict[str, Validator] = {**TABLES, **TREES, **KERNELS, **CALIBRATED, _EMBEDDER: _embedder}
 """The name of a class -> what checks a fitted one. What is not here, nor in `PLAIN`, is not loaded."""
 
 PLAIN = frozenset(

@@ -157,8 +157,11 @@ def _statistics(checked: Checked) -> None:
             "class_means": floats("c p", "0 0"),
             "target_mean": floats("t"),
             "cross": floats("p t", "0 0"),
+            "class_scatter": floats("c p p", "0 0 0", optional=True),
+            "drift": floats("", low=0, optional=True),
         }
     )
+    checked.is_one_of("by_class", (True, False, None))  # None: of a file from before
     checked.array("classes", Field("biufUSO", ("c",), finite=False))
     checked.is_one_of("target", ("none", "classes", "values"))
 

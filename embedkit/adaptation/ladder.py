@@ -1,0 +1,287 @@
+"""The ladder over one data set: its rungs one after another, and the weights of the highest that tuned blocks.
+
+Layer: adaptation. Imports its room and files; torch when a rung above the first is asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embedkit.adaptation.maps import Maps, Prefix, Rows, cache_maps, row_bytes
+from embedkit.adaptation.memory import Peak
+from embedkit.adaptation.settings import RUNGS, Rung, TuningSettings
+from embedkit.adaptation.start import LinearHead, choose_penalty, fit_head
+from embedkit.backbones import FeatureRequest
+from embedkit.errors import OutputExistsError, UsageError
+from embedkit.extraction import Progress, Tick
+from embedkit.files import commit_to
+from embedkit.images import ImageSource
+from embedkit.specs import canonical_json
+from embedkit.store import FeatureStore
+
+if TYPE_CHECKING:
+    from embedkit.adaptation.rungs import Problem, Tuned
+    from embedkit.adaptation.tail import Tail
+
+_OF_BLOCKS: tuple[Rung, ...] = ("cached", "lora")
+"""Rungs that tune blocks of the network."""
+
+Logits = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Climbed:
+    """A rung, and what it says of the rows that are judged.
+
+    Attributes
+    ----------
+    tuned : Tuned
+    logits : float32 (n_judged, classes)
+    """
+
+    tuned: Tuned
+    logits: Logits
+
+
+@dataclass(slots=True, kw_only=True)
+class Ladder:
+    """What climbing came to.
+
+    Attributes
+    ----------
+    rungs : list of Climbed
+    head : LinearHead
+        Fitted on all training rows: the start.
+    C : float
+        Of its penalty.
+    tail : Tail or None
+        As the highest rung that tuned blocks left it.
+    maps_bytes, prefix_passes, prefix_seconds
+        Of the maps: bytes in the store, passes in this run, seconds.
+    notes : list of str
+    """
+
+    rungs: list[Climbed]
+    head: LinearHead
+    C: float
+    tail: Tail | None = None
+    maps_bytes: int = 0
+    prefix_passes: int = 0
+    prefix_seconds: float = 0.0
+    notes: list[str] = field(default_factory=list[str])
+
+
+def climb_ladder(
+    X: npt.NDArray[np.float32],
+    problem: Problem,
+    judged: Rows,
+    source: ImageSource,
+    request: FeatureRequest,
+    store: FeatureStore,
+    *,
+    until: Rung = "cached",
+    settings: TuningSettings | None = None,
+    weights: str = "",
+    progress: Progress | None = None,
+) -> Ladder:
+    """Climb from the classifier on frozen features to tuned blocks.
+
+    Parameters
+    ----------
+    X : float32 (n, width)
+        The model's own features of each row.
+    problem : Problem
+    judged : ndarray of intp
+        Rows whose logits are wanted; seen by no fit and no choice.
+    source : ImageSource
+        The image of each row.
+    request : FeatureRequest
+        Of the model.
+    store : FeatureStore
+        Keeps the maps; what an interrupted run goes on from lies in its memo folder.
+    until : {"frozen", "head", "cached", "lora"}
+    settings : TuningSettings, optional
+    weights : str, optional
+        Digest of those that gave `X`: the request has to mean the same.
+    progress : callable, optional
+
+    Raises
+    ------
+    AdaptationError
+        The network cannot be taken apart, the disk is too small for the maps, or tuning diverges.
+    """
+    if until not in RUNGS:
+        raise UsageError(f"rung {until!r} is not known, expected {', '.join(RUNGS)}")
+    chosen = settings or TuningSettings()
+    asked = RUNGS[: RUNGS.index(until) + 1]
+    network = _network(request, problem.classes, chosen) if until in _OF_BLOCKS else None  # says soon what it cannot
+    began, cpu_began, peak = time.monotonic(), time.process_time(), Peak()
+    C = choose_penalty(X, problem.y, problem.fit, problem.select)
+    heads = (
+        fit_head(X, problem.y, problem.fit, C, problem.classes),
+        fit_head(X, problem.y, problem.train, C, problem.classes),
+    )
+    rungs = [_frozen(X, problem, judged, heads, began, cpu_began, peak)]
+    found = Ladder(rungs=rungs, head=heads[1], C=C)
+    if until == "frozen":
+        return found
+    from embedkit.adaptation import rungs as steps
+    from embedkit.adaptation.tail import Tail, classifier_alone
+    from embedkit.adaptation.training import logits_of
+
+    maps: Maps | None = None
+    if network is not None:
+        prefix = Prefix(
+            request=request,
+            blocks=len(network.blocks),
+            depths=chosen.depths,
+            views=chosen.views,
+            seed=chosen.random_state,
+            weights=weights,
+        )
+        maps = _cached(found, source, problem, prefix, store, progress)
+    tell = _Epochs(sum(steps.epochs_of(rung, chosen) for rung in asked[1:]), progress)
+    for rung in asked[1:]:
+        if rung == "head":
+            tail = Tail(classifier_alone(X.shape[1], problem.classes))
+            reads: dict[int, Any] = {0: _Features(X)}
+            of, views = hashlib.sha256(X.tobytes()).hexdigest(), 0
+        else:
+            assert maps is not None
+            assert network is not None
+            tail = Tail(network if rung == _OF_BLOCKS[0] else _network(request, problem.classes, chosen))
+            reads = {depth: functools.partial(maps.read, depth) for depth in chosen.depths}
+            of, views = " ".join(map(maps.fingerprint, chosen.depths)), chosen.views
+            of += f" rank {chosen.rank}" if rung == "lora" else ""
+        folder = store.memo_folder / f"finetune-{_short(of, problem)}"
+        tuned = steps.climb(
+            rung,
+            tail,
+            reads,
+            heads,
+            problem,
+            chosen,
+            views=views,
+            of=of,
+            checkpoints=folder,
+            step=tell,
+        )
+        logits = logits_of(tail, reads[tuned.depth], judged, bf16=steps.in_bf16(chosen))
+        rungs.append(Climbed(tuned=tuned, logits=logits))
+        found.notes += tuned.notes
+        if rung in _OF_BLOCKS and tuned.supported:
+            found.tail = tail
+        shutil.rmtree(folder, ignore_errors=True)
+    return found
+
+
+def write_weights(tail: Tail, path: str | os.PathLike[str], *, force: bool = False) -> Path:
+    """Write a tuned network with its classifier as safetensors, as `extract --weights` and timm read them.
+
+    Raises
+    ------
+    OutputExistsError
+        The file is there, and `force` was not given.
+    """
+    import safetensors.torch
+
+    tail.merge()
+    target = Path(path)
+    if target.exists() and not force:
+        raise OutputExistsError(f"{target} exists; name another file, or use --force (force=True) to replace it")
+    tensors = {name: one.detach().contiguous() for name, one in tail.model.state_dict().items()}
+    commit_to(target, [safetensors.torch.save(tensors)], sealed=False)
+    return target
+
+
+class _Features:
+    """What enters a classifier alone: rows of features, which have no views."""
+
+    def __init__(self, X: npt.NDArray[np.float32]) -> None:
+        self._X = X
+
+    def __call__(self, rows: Rows, views: npt.NDArray[np.intp] | int) -> npt.NDArray[np.float32]:
+        return self._X[rows]
+
+
+class _Epochs:
+    """Counts epochs, in the terms of progress."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self._total, self._done, self._progress = total, 0, progress
+
+    def __call__(self) -> None:
+        self._done += 1
+        if self._progress is not None:
+            self._progress(Tick(self._total, min(self._done, self._total), 0, 0, of="fits"))
+
+
+def _network(request: FeatureRequest, classes: int, settings: TuningSettings) -> Any:
+    from embedkit.adaptation.tail import Tail, vision_transformer
+
+    network = vision_transformer(request, classes)
+    for depth in settings.depths:
+        Tail(network).set_depth(depth)
+    return network
+
+
+def _frozen(
+    X: npt.NDArray[np.float32],
+    problem: Problem,
+    judged: Rows,
+    heads: tuple[LinearHead, LinearHead],
+    began: float,
+    cpu_began: float,
+    peak: Peak,
+) -> Climbed:
+    from embedkit.adaptation.rungs import Trial, Tuned
+    from embedkit.adaptation.training import score
+
+    accuracy, loss = score(heads[0].logits(X[problem.compared]), problem.y[problem.compared])
+    tuned = Tuned(
+        rung="frozen",
+        state={},
+        depth=0,
+        start=Trial(depth=0, rate=0.0, alpha=0.0, accuracy=accuracy, loss=loss),
+        trial=None,
+        trials=[],
+        supported=True,
+        seconds=time.monotonic() - began,
+        cpu_seconds=time.process_time() - cpu_began,
+        peak_bytes=peak.read(),
+        parameters=heads[1].weight.size + heads[1].bias.size,
+    )
+    return Climbed(tuned=tuned, logits=heads[1].logits(X[judged]))
+
+
+def _cached(
+    found: Ladder,
+    source: ImageSource,
+    problem: Problem,
+    prefix: Prefix,
+    store: FeatureStore,
+    progress: Progress | None,
+) -> Maps:
+    began = time.monotonic()
+    maps, extractions = cache_maps(source, problem.train, prefix, store, progress=progress)
+    found.prefix_seconds = time.monotonic() - began
+    # The depths of one view share their passes.
+    found.prefix_passes = sum(one.forward_passes for one in extractions) // len(prefix.depths)
+    found.maps_bytes = sum(len(one.digests) * row_bytes(one.features.width) for one in extractions)
+    return maps
+
+
+def _short(of: str, problem: Problem) -> str:
+    """Name what is tuned, not how: a run of more epochs takes up the trials of another."""
+    rows = [problem.y.tolist(), problem.fit.tolist(), problem.select.tolist(), problem.beside.tolist()]
+    return hashlib.sha256(canonical_json([of, rows]).encode()).hexdigest()[:16]

@@ -1,0 +1,82 @@
+"""What a user decides of tuning, with defaults for small data on a machine without a GPU.
+
+Layer: adaptation. Standard library and errors.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from embedkit.errors import UsageError
+
+Rung = Literal["frozen", "head", "cached", "lora"]
+RUNGS: tuple[Rung, ...] = ("frozen", "head", "cached", "lora")
+"""From the cheapest up; each starts from the classifier on frozen features."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuningSettings:
+    """How much is tried.
+
+    Parameters
+    ----------
+    depths : tuple of int
+        How many of the last blocks are tuned: each is tried on the validation rows.
+    rates : tuple of float
+        Peak learning rates of the classifier that are tried, at the smallest depth; the other depths are tried at the
+        best of them. Blocks get less, the further from the classifier the less.
+    weight_decay : float
+    epochs : int
+        Of the tuning whose result is kept.
+    trial_epochs : int
+        Of each trial.
+    views : int
+        Random views beside each training image, kept in the store.
+    batch_size : int
+    rank : int
+        Of what ``"lora"`` adds to each weight of the tuned blocks.
+    precision : {"auto", "fp32", "bf16"}
+        What products are computed in; ``"auto"`` is bf16 on a CPU that has it.
+    random_state : int
+
+    Raises
+    ------
+    UsageError
+        A value out of its range.
+    """
+
+    depths: tuple[int, ...] = (2, 6)
+    rates: tuple[float, ...] = (3e-4, 1e-3)
+    weight_decay: float = 0.05
+    epochs: int = 15
+    trial_epochs: int = 5
+    views: int = 4
+    batch_size: int = 64
+    rank: int = 8
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    random_state: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("depths", "rates"):
+            if not getattr(self, name):
+                raise UsageError(f"{name} is empty, expected at least one to try")
+            if len(set(getattr(self, name))) < len(getattr(self, name)):
+                raise UsageError(f"{name} are {getattr(self, name)}, expected each once")
+        for name in ("epochs", "trial_epochs", "batch_size", "rank"):
+            _check_count(name, getattr(self, name), 1)
+        for name in ("views", "random_state"):
+            _check_count(name, getattr(self, name), 0)
+        for depth in self.depths:
+            _check_count("depths", depth, 1)
+        for name, values in (("rates", self.rates), ("weight_decay", (self.weight_decay,))):
+            if not all(math.isfinite(value) and value >= 0 for value in values) or (name == "rates" and 0 in values):
+                raise UsageError(f"{name} is {getattr(self, name)}, expected a number above 0")
+        if self.precision not in ("auto", "fp32", "bf16"):
+            raise UsageError(f"precision is {self.precision!r}, expected auto, fp32 or bf16")
+
+
+def _check_count(name: str, value: object, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise UsageError(f"{name} is {value!r}, expected a whole number of at least {least}")

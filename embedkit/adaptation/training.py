@@ -1,0 +1,264 @@
+"""One run of training on cached maps: AdamW, warm-up and cosine, resumable after a kill to the same bits on a CPU.
+
+What an epoch sees (order of rows, the view of each) depends on the seed and its number alone, so a checkpoint is the
+trained tensors and the optimizer's.
+
+Layer: adaptation. Imports torch and timm; loaded when something is tuned.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import math
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from timm.optim import create_optimizer_v2  # pyright: ignore[reportPrivateImportUsage]
+from timm.scheduler import create_scheduler_v2  # pyright: ignore[reportPrivateImportUsage]
+
+from embedkit.adaptation.maps import Rows
+from embedkit.adaptation.tail import State, Tail
+from embedkit.errors import AdaptationError
+from embedkit.files import write_small
+from embedkit.specs import canonical_json
+
+_log = logging.getLogger("embedkit")
+
+Read = Callable[[Rows, npt.NDArray[np.intp] | int], npt.NDArray[Any]]
+"""(rows, view of each) -> what enters the tail, (n, width)."""
+
+_PREDICTED_AT_ONCE = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """How a tail is trained.
+
+    Attributes
+    ----------
+    rate : float
+        Of the classifier, at its peak; a block further from it has `layer_decay` times the rate of the next.
+    epochs : int
+    weight_decay, layer_decay, smoothing : float
+    batch_size : int
+    warm_up : float
+        Share of the steps.
+    clip : float
+        Largest norm of a gradient.
+    bf16 : bool
+        Multiply in bfloat16; the tensors that are trained stay fp32.
+    seed : int
+    """
+
+    rate: float
+    epochs: int
+    weight_decay: float = 0.05
+    layer_decay: float = 0.8
+    smoothing: float = 0.1
+    batch_size: int = 64
+    warm_up: float = 0.1
+    clip: float = 1.0
+    bf16: bool = False
+    seed: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Trained:
+    """What a run came to.
+
+    Attributes
+    ----------
+    state : dict of str to float32 array
+    epochs : int
+        Done.
+    losses : list of float
+        Mean of each epoch.
+    scores : list of (float, float)
+        After each epoch: accuracy on the selection rows, and mean log-loss; empty where there are none.
+    """
+
+    state: State
+    epochs: int = 0
+    losses: list[float] = field(default_factory=list[float])
+    scores: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
+
+
+def train(
+    tail: Tail,
+    read: Read,
+    y: npt.NDArray[np.intp],
+    rows: Rows,
+    views: int,
+    schedule: Schedule,
+    *,
+    select: Rows | None = None,
+    checkpoint: Path | None = None,
+    of: str = "",
+    step: Callable[[], None] | None = None,
+) -> Trained:
+    """Train a tail on rows, in place.
+
+    Parameters
+    ----------
+    tail : Tail
+        At its start.
+    read : callable
+    y : ndarray of intp
+        Class of each row.
+    rows : ndarray of intp
+        What is trained on. In an epoch each comes once, as the image itself or as one of its `views`, drawn.
+    views : int
+    schedule : Schedule
+    select : ndarray of intp, optional
+        Rows to look at after each epoch.
+    checkpoint : Path, optional
+        Where to keep what a resumed run goes on from.
+    of : str
+        What is trained, beside what is seen here: a checkpoint of something else is not taken up.
+    step : callable, optional
+        Called after each epoch.
+
+    Raises
+    ------
+    AdaptationError
+        The loss is not finite any more.
+    """
+    groups: dict[str, Any] = {"layer_decay": schedule.layer_decay} if tail.depth else {}
+    optimizer = create_optimizer_v2(
+        tail.model, opt="adamw", lr=schedule.rate, weight_decay=schedule.weight_decay, **groups
+    )
+    updates = math.ceil(len(rows) / schedule.batch_size)
+    scheduler = cast(Any, create_scheduler_v2)(
+        optimizer,
+        sched="cosine",
+        num_epochs=schedule.epochs,
+        warmup_epochs=max(1, round(schedule.warm_up * schedule.epochs)) if schedule.epochs > 1 else 0,
+        warmup_lr=schedule.rate / 100,
+        min_lr=0.0,
+        step_on_epochs=False,
+        updates_per_epoch=updates,
+    )[0]
+    key = _key(tail, y, rows, views, schedule, select, of)
+    trained = _resume(tail, optimizer, checkpoint, key)
+    parameters = [one for _, one in tail.trained()]
+    for epoch in range(trained.epochs, schedule.epochs):
+        draws = np.random.default_rng([schedule.seed, epoch])
+        order = draws.permutation(rows)
+        drawn = draws.integers(0, views + 1, len(order))
+        total = 0.0
+        for number in range(updates):
+            scheduler.step_update(epoch * updates + number)
+            span = slice(number * schedule.batch_size, (number + 1) * schedule.batch_size)
+            maps = torch.from_numpy(read(order[span], drawn[span])).float()  # pyright: ignore[reportUnknownMemberType]
+            targets = torch.from_numpy(y[order[span]])  # pyright: ignore[reportUnknownMemberType]
+            with _precision(schedule.bf16):
+                logits = tail(maps)
+            loss = torch.nn.functional.cross_entropy(logits.float(), targets, label_smoothing=schedule.smoothing)
+            value = float(loss.item())
+            if not math.isfinite(value):
+                raise AdaptationError(
+                    f"the loss is {value} in step {epoch * updates + number + 1} at a rate of {schedule.rate:g}: "
+                    "tuning diverges, take a smaller rate"
+                )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # pyright: ignore[reportUnknownMemberType]
+            torch.nn.utils.clip_grad_norm_(parameters, schedule.clip)
+            optimizer.step()
+            total += value * len(maps)
+        trained.epochs = epoch + 1
+        trained.losses.append(total / len(rows))
+        if select is not None:
+            trained.scores.append(score(logits_of(tail, read, select, bf16=schedule.bf16), y[select]))
+        if checkpoint is not None:
+            _keep(trained, tail, optimizer, checkpoint, key)
+        if step is not None:
+            step()
+    trained.state = tail.state()
+    return trained
+
+
+def logits_of(tail: Tail, read: Read, rows: Rows, *, bf16: bool = False) -> npt.NDArray[np.float32]:
+    """Return the logits of rows, of the images themselves, (n, classes)."""
+    found: list[npt.NDArray[np.float32]] = []
+    with torch.inference_mode(), _precision(bf16):
+        for start in range(0, len(rows), _PREDICTED_AT_ONCE):
+            maps = torch.from_numpy(  # pyright: ignore[reportUnknownMemberType]
+                read(rows[start : start + _PREDICTED_AT_ONCE], 0)
+            )
+            found.append(tail(maps.float()).float().numpy())
+    return np.concatenate(found) if found else np.zeros((0, tail.model.head.out_features), np.float32)
+
+
+def score(logits: npt.NDArray[np.float32], y: npt.NDArray[np.intp]) -> tuple[float, float]:
+    """Return the accuracy of logits and their mean log-loss."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(y)), y]
+    return float((logits.argmax(axis=1) == y).mean()), float(losses.mean())
+
+
+def _precision(bf16: bool) -> Any:
+    return torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext()
+
+
+def _key(
+    tail: Tail,
+    y: npt.NDArray[np.intp],
+    rows: Rows,
+    views: int,
+    schedule: Schedule,
+    select: Rows | None,
+    of: str,
+) -> str:
+    """Name all that decides the outcome, the start of the trained tensors among it."""
+    digest = hashlib.sha256()
+    said = {name: getattr(schedule, name) for name in Schedule.__slots__}
+    digest.update(canonical_json({"schedule": said, "views": views, "depth": tail.depth, "of": of}).encode())
+    for values in (y, rows, np.zeros(0, np.intp) if select is None else select):
+        digest.update(np.ascontiguousarray(values, np.int64).tobytes() + b";")
+    for name, value in sorted(tail.state().items()):
+        digest.update(name.encode() + value.tobytes())
+    digest.update(torch.__version__.encode())
+    return digest.hexdigest()
+
+
+def _keep(trained: Trained, tail: Tail, optimizer: torch.optim.Optimizer, path: Path, key: str) -> None:
+    held = {
+        "key": key,
+        "epochs": trained.epochs,
+        "losses": trained.losses,
+        "scores": [list(pair) for pair in trained.scores],
+        "state": {name: one.detach() for name, one in tail.trained()},
+        "optimizer": optimizer.state_dict(),
+    }
+    buffer = io.BytesIO()
+    torch.save(held, buffer)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_small(path, buffer.getbuffer())
+
+
+def _resume(tail: Tail, optimizer: torch.optim.Optimizer, path: Path | None, key: str) -> Trained:
+    """Take up what a run of the same kept; whatever else is there is not looked at."""
+    fresh = Trained(state={})
+    if path is None or not path.exists():
+        return fresh
+    try:
+        held: dict[str, Any] = torch.load(path, weights_only=True)  # pyright: ignore[reportUnknownMemberType]
+        if held["key"] != key:
+            return fresh
+        optimizer.load_state_dict(held["optimizer"])
+        with torch.no_grad():
+            for name, one in tail.trained():
+                one.copy_(held["state"][name])
+    except Exception as error:  # the unpickler raises anything over a damaged file
+        _log.warning("%s cannot be understood (%s): tuning begins anew", path, type(error).__name__)
+        return fresh
+    scores = [(float(a), float(b)) for a, b in held["scores"]]
+    return Trained(state={}, epochs=int(held["epochs"]), losses=[*held["losses"]], scores=scores)

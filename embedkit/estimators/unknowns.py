@@ -1,0 +1,163 @@
+"""Saying "unlike anything that was fitted on", around any classifier, at a stated rate of false alarms.
+
+Layer: imports scikit-learn, embedkit.errors and its own room.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self, cast
+
+import numpy as np
+import sklearn.base
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin
+from sklearn.utils.metaestimators import available_if  # pyright: ignore[reportUnknownVariableType]
+
+from embedkit.errors import UsageError
+from embedkit.estimators.arrays import Float64
+from embedkit.estimators.conformal import wrapped_has
+from embedkit.estimators.held_out import held_out_rows, rarity
+from embedkit.estimators.nearest_rows import NearestRows
+from embedkit.estimators.sufficient_statistics import SufficientStatistics
+from embedkit.estimators.symmetric import eigh
+from embedkit.estimators.validation import check_is_fitted, checked_features, checked_features_and_labels
+
+_SHRINKAGE = 0.1
+_BLOCK_ROWS = 4096
+
+
+class UnknownDetector(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # pyright: ignore[reportUntypedBaseClass]
+    """A classifier that also says which samples are far from everything that it was fitted on.
+
+    A part of the rows is held out of what distances are measured to (the classifier is fitted on all rows). A sample is
+    unknown where its distance is as large as those of a share `error` of the held-out rows: of images from the same
+    source as the rows, at most so many are called unknown, over draws of rows. How many of truly unknown images are
+    found depends on these and is promised by nobody; `benchmarks/labelling.py` measures it with classes left out.
+
+    Parameters
+    ----------
+    estimator : classifier
+    distance : {"mahalanobis", "knn"}, default="mahalanobis"
+        Mahalanobis: to the nearest class mean, by the covariance within classes, shrunk by a tenth towards a sphere
+        (Lee and others, NeurIPS 2018). knn: one minus the cosine to the k-th nearest row (Sun and others, ICML 2022);
+        the rows are kept in the model.
+    n_neighbors : int, default=5
+        k of knn.
+    calibration : float, default=0.2
+        Share of the rows that is held out.
+    random_state : int, default=0
+
+    Attributes
+    ----------
+    estimator_ : classifier
+    classes_ : ndarray of shape (n_classes,)
+    distances_ : ndarray of shape (n_held_out,), float64
+        Of the held-out rows, ascending.
+    center_ : ndarray of shape (n_features,), float64
+        What is subtracted before `whitening_`; of Mahalanobis.
+    whitening_ : ndarray of shape (n_features, n_features), float64
+        Makes the covariance within classes the identity; of Mahalanobis.
+    means_ : ndarray of shape (n_classes, n_features), float64
+        Class means, centred and whitened; of Mahalanobis.
+    nearest_ : NearestRows
+        Of knn.
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        distance: Literal["mahalanobis", "knn"] = "mahalanobis",
+        n_neighbors: int = 5,
+        calibration: float = 0.2,
+        random_state: Any = 0,
+    ) -> None:
+        self.estimator = estimator
+        self.distance = distance
+        self.n_neighbors = n_neighbors
+        self.calibration = calibration
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, groups: Any = None) -> Self:
+        """Fit the classifier on all rows, distances on most of them, and calibrate on the others.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+        groups : array-like of shape (n_samples,), optional
+            Rows of one group are held out together, or not at all.
+        """
+        if self.distance not in ("mahalanobis", "knn"):
+            raise UsageError(f"distance={self.distance!r}, expected 'mahalanobis' or 'knn'")
+        features, labels = checked_features_and_labels(self, X, y, reset=True)
+        rest, held_out = held_out_rows(labels, self.calibration, self.random_state, groups)
+        if self.distance == "knn" and not 1 <= self.n_neighbors <= len(rest):
+            raise UsageError(f"n_neighbors={self.n_neighbors}, expected 1 to {len(rest)}, the rows that are searched")
+        self.estimator_ = cast(Any, sklearn.base).clone(self.estimator).fit(features, labels)
+        self.classes_: NDArray[Any] = np.asarray(self.estimator_.classes_)
+        if self.distance == "knn":
+            self.nearest_ = NearestRows(np.ascontiguousarray(features[rest]), "cosine")
+        else:
+            self._fit_whitening(SufficientStatistics("classes").update(features[rest], labels[rest]))
+        self.distances_: Float64 = np.sort(self.distances(features[held_out]))
+        return self
+
+    def distances(self, X: Any) -> Float64:
+        """Return how far each sample is from what was fitted on, shape (n_samples,)."""
+        check_is_fitted(self, "estimator_")
+        features = checked_features(self, X, reset=False)
+        if self.distance == "knn":
+            found, _ = self.nearest_.search(features, self.n_neighbors)
+            return np.asarray(found[:, -1], np.float64)
+        blocks = [features[start : start + _BLOCK_ROWS] for start in range(0, len(features), _BLOCK_ROWS)]
+        return np.concatenate([np.empty(0), *map(self._to_nearest_mean, blocks)])
+
+    def p_values(self, X: Any) -> Float64:
+        """Return the share of held-out rows that are at least as far as each sample, itself counted as one of them."""
+        return rarity(self.distances_, self.distances(X))
+
+    def is_unknown(self, X: Any, error: float = 0.05) -> NDArray[np.bool_]:
+        """Say which samples are unknown, shape (n_samples,).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        error : float, default=0.05
+            The share of known images that may be called unknown. Of n held-out rows, nothing is unknown below
+            1 / (n + 1).
+        """
+        if not 0 < error < 1:
+            raise UsageError(f"error={error!r}, expected a share between 0 and 1, such as 0.05")
+        return self.p_values(X) <= error + 1e-12
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the class of each sample, by the classifier, of unknown ones too."""
+        check_is_fitted(self, "estimator_")
+        return self.estimator_.predict(X)
+
+    @available_if(wrapped_has("predict_proba"))
+    def predict_proba(self, X: Any) -> NDArray[Any]:
+        """Return the probability of each class, by the classifier."""
+        check_is_fitted(self, "estimator_")
+        return self.estimator_.predict_proba(X)
+
+    @available_if(wrapped_has("decision_function"))
+    def decision_function(self, X: Any) -> NDArray[Any]:
+        """Return the scores of samples, by the classifier."""
+        check_is_fitted(self, "estimator_")
+        return self.estimator_.decision_function(X)
+
+    def _fit_whitening(self, known: SufficientStatistics) -> None:
+        apart = np.sqrt(known.class_n)[:, None] * (known.class_means - known.mean)
+        covariance = (known.scatter - apart.T @ apart) / known.n
+        sphere = max(float(np.trace(covariance)) / len(covariance), float(np.finfo(np.float64).tiny))
+        values, vectors = eigh((1 - _SHRINKAGE) * covariance + _SHRINKAGE * sphere * np.eye(len(covariance)))
+        self.whitening_: Float64 = vectors / np.sqrt(values)
+        self.center_ = known.mean
+        self.means_: Float64 = (known.class_means - known.mean) @ self.whitening_
+
+    def _to_nearest_mean(self, block: NDArray[Any]) -> Float64:
+        rows = (block - self.center_) @ self.whitening_
+        squares = np.square(rows).sum(axis=1)[:, None] - 2 * rows @ self.means_.T + np.square(self.means_).sum(axis=1)
+        return np.sqrt(np.maximum(squares.min(axis=1), 0.0))

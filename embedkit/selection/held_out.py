@@ -1,0 +1,187 @@
+"""Cheap probes of few rows: each row is predicted by fits that have not seen it, nor chosen a penalty on it.
+
+Layer: selection; above rows. NumPy only.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from embedkit.selection.rows import Classes, Floats
+
+Probe = Literal["ridge", "knn"]
+PROBES: tuple[Probe, ...] = ("ridge", "knn")
+
+REPEATS = 5
+"""Of two halves: T. G. Dietterich, Approximate statistical tests for comparing supervised classification learning
+algorithms, Neural Computation 10, 1998. A half holds few near copies of what is judged, where a tenth leaves all."""
+PENALTIES = tuple(float(value) for value in np.logspace(2, -4, 13))
+"""Of ridge, as multiples of the mean eigenvalue of the training rows' Gram matrix, the strongest first."""
+_NEIGHBOURS = (10, 5, 3, 1)
+
+
+def folds_of(classes: Classes, groups: Classes, *, folds: int = 2, seed: int = 0) -> Classes:
+    """Assign rows to folds: each class is spread over as many as it can be, no group is in two.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (n,)
+    groups : ndarray of shape (n,)
+        Numbers; rows of one number stay together (copies of an image, a patient).
+    folds : int
+    seed : int
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        0 to folds - 1.
+    """
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(int(groups.max()) + 1)
+    members = np.bincount(groups, minlength=len(order))
+    order = order[np.argsort(-members[order], kind="stable")]
+    first = np.unique(groups, return_index=True)
+    class_of = np.zeros(len(order), np.intp)
+    class_of[first[0]] = classes[first[1]]
+    of_group = np.zeros(len(order), np.intp)
+    held = np.zeros((int(classes.max()) + 1, folds))
+    sizes = np.zeros(folds)
+    for group in order[members[order] > 0]:
+        of_class = held[class_of[group]]
+        # The fold with the fewest rows of the class, of equals the smallest one.
+        fold = int(np.lexsort((rng.random(folds), sizes, of_class))[0])
+        of_group[group] = fold
+        of_class[fold] += members[group]
+        sizes[fold] += members[group]
+    return of_group[groups]
+
+
+def held_out_rows(
+    X: npt.ArrayLike, classes: Classes, groups: Classes, *, probe: Probe = "ridge", seed: int = 0
+) -> npt.NDArray[np.float64]:
+    """Return how often each row is named right by probes fitted on the other half of the rows, in five cuts.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, d)
+    classes, groups : ndarray of shape (n,)
+        As in `folds_of`.
+    probe : {"ridge", "knn"}
+    seed : int
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        0 to 1; the mean is the accuracy.
+    """
+    cuts = [folds_of(classes, groups, seed=seed + number) for number in range(REPEATS)]
+    return np.mean([right_of(X, classes, cut, probe) for cut in cuts], axis=0)
+
+
+def right_of(X: npt.ArrayLike, classes: Classes, folds: Classes, probe: Probe = "ridge") -> npt.NDArray[np.bool_]:
+    """Say which rows are named right by a probe that was fitted on the other folds.
+
+    The ridge's penalty, or the number of neighbours, is chosen by leaving one out within these other folds.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, d)
+    classes : ndarray of shape (n,)
+    folds : ndarray of shape (n,)
+    probe : {"ridge", "knn"}
+        Ridge regression on the classes, of standardised features; the vote of the nearest by cosine.
+
+    Returns
+    -------
+    ndarray of shape (n,), bool
+    """
+    values = np.asarray(X, np.float64)
+    named = np.full(len(values), -1, np.intp)
+    predict = _ridge if probe == "ridge" else _knn
+    for fold in np.unique(folds):
+        test = folds == fold
+        known, numbers = np.unique(classes[~test], return_inverse=True)
+        if len(known) > 1:
+            named[test] = known[predict(values[~test], numbers, values[test])]
+        elif len(known):
+            named[test] = known[0]
+    return named == classes
+
+
+def _ridge(train: Floats, classes: Classes, test: Floats) -> Classes:
+    """Least squares on the classes, all classes weighing alike: else a strong penalty names the commonest only."""
+    weights, targets = class_weights(classes)
+    centre, scale = standardising(train, weights)
+    rows = (train - centre) / scale * np.sqrt(weights)[:, None]
+    coefficients, _ = fitted_weights(rows, targets, weights)
+    return ((test - centre) / scale @ coefficients).argmax(axis=1)
+
+
+def class_weights(classes: Classes) -> tuple[Floats, Floats]:
+    """Return weights of rows that make all classes weigh alike, and the weighted, centred marks of the classes."""
+    counts = np.bincount(classes)
+    weights = len(classes) / (len(counts) * counts[classes])
+    return weights, (np.eye(len(counts))[classes] - 1 / len(counts)) * np.sqrt(weights)[:, None]
+
+
+def standardising(rows: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Return the weighted mean and the standard deviation of each column; what does not vary says nothing."""
+    scale = rows.std(axis=0)
+    scale[scale < 1e-12 * max(float(np.abs(rows).max()), 1e-300)] = np.inf
+    return weights @ rows / len(rows), scale
+
+
+def fitted_weights(rows: Floats, targets: Floats, weights: Floats) -> tuple[Floats, float]:
+    """Return ridge coefficients, with the penalty of the least squared error of rows left out one by one; and that.
+
+    Parameters
+    ----------
+    rows, targets : ndarray of shape (n, d) and (n, k)
+        Centred, each row times the root of its weight.
+    weights : ndarray of shape (n,)
+        They add up to n.
+    """
+    wide = len(rows) <= rows.shape[1]
+    values, vectors = np.linalg.eigh(rows @ rows.T if wide else rows.T @ rows)
+    kept = values > 1e-10 * max(float(values[-1]), 1e-300)
+    values, vectors = values[kept], vectors[:, kept]
+    left = vectors if wide else rows @ vectors / np.sqrt(values)
+    projected, squared = left.T @ targets, np.square(left)
+    unit = float(values.sum()) / len(rows) if len(values) else 1.0
+    best, least = PENALTIES[0], np.inf
+    for penalty in PENALTIES:
+        shrink = values / (values + penalty * unit)
+        residual = targets - left @ (shrink[:, None] * projected)
+        leverage = weights / len(weights) + squared @ shrink
+        error = float(np.square(residual / np.maximum(1 - leverage, 1e-9)[:, None]).sum())
+        if error < least:
+            best, least = penalty, error
+    damped = values + best * unit
+    if wide:
+        return rows.T @ (left @ (projected / damped[:, None])), least
+    return vectors @ ((np.sqrt(values) / damped)[:, None] * projected), least
+
+
+def _knn(train: Floats, classes: Classes, test: Floats) -> Classes:
+    train, test = _unit(train), _unit(test)
+    own = train @ train.T
+    np.fill_diagonal(own, -np.inf)
+    most = min(_NEIGHBOURS[0], len(train) - 1)
+    near = np.argsort(-own, axis=1, kind="stable")[:, :most]
+    counts = [k for k in _NEIGHBOURS if k <= most] or [most]
+    scores = [float((_vote(classes[near[:, :k]]) == classes).mean()) for k in counts]
+    k = counts[int(np.argmax(scores))]
+    return _vote(classes[np.argsort(-(test @ train.T), axis=1, kind="stable")[:, :k]])
+
+
+def _vote(others: Classes) -> Classes:
+    """Return the class with the most votes in each row; of equals that of the nearest."""
+    votes = (others[:, :, None] == others[:, None, :]).sum(axis=2)
+    return others[np.arange(len(others)), votes.argmax(axis=1)]
+
+
+def _unit(rows: Floats) -> Floats:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300)
