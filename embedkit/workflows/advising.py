@@ -38,8 +38,8 @@ def advise(found: Selection, target: str) -> list[Advice]:
             advice.append(
                 Advice(
                     advice=f"take layer {chosen.layer}, not the model's own output",
-                    because=f"{percent(chosen.value)} on {chosen.rows} training images, and {percent(own.value)} of the "
-                    f"output on {own.rows}; `embedkit layers` tests it against every other",
+                    because=f"{percent(chosen.value)} on {chosen.rows} training images, and {percent(own.value)} of "
+                    f"the output on {own.rows}; `embedkit layers` tests it against every other",
                     command=f"embedkit layers {target} --model {chosen.model}={chosen.weights}",
                 )
             )
@@ -68,8 +68,9 @@ def advise(found: Selection, target: str) -> list[Advice]:
         advice.append(
             Advice(
                 advice="look at how the tested images differ from the training images, before anything else",
-                because=f"{percent(found.result.value)} of the tested images are named right, and {percent(chosen.value)} "
-                "of training images by probes that knew half of them: near copies, or another place or time",
+                because=f"{percent(found.result.value)} of the tested images are named right, and "
+                f"{percent(chosen.value)} of training images by probes that knew half of them: near copies, or another "
+                "place or time",
                 command=f"embedkit audit {target}",
             )
         )
