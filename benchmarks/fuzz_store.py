@@ -263,7 +263,7 @@ def _plan() -> bytes:
             "images": [None, None],
             "sizes": [1, 2],
             "labels": ["x", "y"],
-            "label_classes": None,
+            "label_classes": ["x", "y"],
             "split": None,
             "groups": None,
             "columns": {"age": {"dtype": "<f8", "shape": [2], "base64": "AAAAAAAA8D8AAAAAAAAAQA=="}},

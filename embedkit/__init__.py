@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         FineTuneReport,
         FitResult,
         Forecast,
+        FusionReport,
         Gap,
         LayersResult,
         PlanResult,
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from embedkit.workflows.fit import fit
     from embedkit.workflows.fit_statistics import fit_statistics
     from embedkit.workflows.forecast import forecast
+    from embedkit.workflows.fuse import fuse
     from embedkit.workflows.gap import gap
     from embedkit.workflows.layers import layers
     from embedkit.workflows.pages import write_page
@@ -102,6 +104,7 @@ else:
         "FineTunedClassifier": "embedkit.adaptation",
         "FitResult": "embedkit.results",
         "Forecast": "embedkit.results",
+        "FusionReport": "embedkit.results",
         "Gap": "embedkit.results",
         "ImageSource": "embedkit.images",
         "ImageEmbedder": "embedkit.embedder",
@@ -140,6 +143,7 @@ else:
         "forecast": "embedkit.workflows.forecast",
         "finetune": "embedkit.workflows.finetune",
         "fit": "embedkit.workflows.fit",
+        "fuse": "embedkit.workflows.fuse",
         "fit_statistics": "embedkit.workflows.fit_statistics",
         "gap": "embedkit.workflows.gap",
         "info": "embedkit.tables",
@@ -194,6 +198,7 @@ __all__ = [
     "FineTunedClassifier",
     "FitResult",
     "Forecast",
+    "FusionReport",
     "Gap",
     "ImageEmbedder",
     "ImageSource",
@@ -233,6 +238,7 @@ __all__ = [
     "fit",
     "fit_statistics",
     "forecast",
+    "fuse",
     "gap",
     "info",
     "layers",

@@ -10,7 +10,7 @@ import io
 import logging
 from collections.abc import Iterable
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """Text that begins so is a formula to a spreadsheet (OWASP, "CSV Injection")."""
 
 

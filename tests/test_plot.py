@@ -65,8 +65,8 @@ def test_a_curve_has_the_points_and_bands_of_the_report():
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [
         f"{one.model}, {one.estimator}" for one in report.curves
     ]
-    with pytest.raises(UsageError, match="none"):
-        plot.curve(CurveReport(curves=[]))
+    with pytest.raises(ValueError, match="no curve"):
+        CurveReport(curves=[])
 
 
 def test_a_map_has_a_point_for_each_image():

@@ -90,6 +90,8 @@ CHANGES = [
     ("preprocess", "mean", (0.5, 0.5, 0.5), True),
     ("preprocess", "std", (0.5, 0.5, 0.5), True),
     ("preprocess", "resize", "exact", False),
+    ("preprocess", "view", 1, True),
+    ("preprocess", "view_seed", 1, True),
     ("decode", "decoder", "pillow", False),
     ("decode", "scale", 0, False),
     ("decode", "contract", 3, True),

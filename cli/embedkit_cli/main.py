@@ -24,6 +24,7 @@ from types import FrameType  # noqa: E402
 import click  # noqa: E402
 
 from embedkit.errors import EmbedkitError  # noqa: E402
+from embedkit.text import printable  # noqa: E402
 from embedkit_cli.help import WITH_EXIT_CODES  # noqa: E402
 from embedkit_cli.log import FORMAT_VARIABLE, add_log_format, is_json, log_through, say  # noqa: E402
 
@@ -163,4 +164,5 @@ def _show(error: click.ClickException) -> None:
     if is_json():
         say("error", " ".join(error.format_message().split()))
     else:
+        vars(error)["message"] = "\n".join(map(printable, error.message.split("\n")))
         error.show()

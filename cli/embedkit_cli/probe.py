@@ -38,6 +38,11 @@ from embedkit_cli.progress import ProgressBar
     help=f"Repeat for several: {ESTIMATORS}. By default those that suit the labels.",
 )
 @param_option
+@click.option(
+    "--fuse",
+    metavar="A,B",
+    help="Fuse the features of several TARGETs or models: concat, vote, stack; each is tested against the best alone.",
+)
 @protocol_options
 @curve_options
 @evaluation_options
@@ -52,6 +57,7 @@ def command(
     models: tuple[str, ...],
     estimators: tuple[str, ...],
     params: dict[str, list[Any]],
+    fuse: str | None,
     protocols: str,
     as_published: bool,
     shots: list[int],
@@ -86,12 +92,24 @@ def command(
     embedkit probe photos.h5 --estimator sklearn.svm.SVC --param C=1,10,100 --param gamma=scale,auto
     embedkit probe photos.h5 --protocol clip,dinov2-knn,kornblith
     embedkit probe photos/ --pairs pairs.csv
+    embedkit probe a.h5 b.h5 --fuse concat,vote,stack
     embedkit probe photos.h5 --shots 1,2,4,8,16 --seeds 10
     embedkit probe photos/ --model resnet50.a1_in1k --model vit_small_patch16_224.augreg_in21k_ft_in1k
     """
     from embedkit import curve, probe
 
     check_outputs(output, page, pairs, force=force)
+    if fuse is not None:
+        if params or estimators or as_published or pairs or page or shots or fractions or protocols != "quick":
+            raise click.UsageError("--fuse has protocol and estimators of its own, and no --pairs, --report or curve")
+        return _fuse(
+            targets,
+            requests_beside(models, backbone),
+            split_names(fuse),
+            as_json,
+            {"output": output, "force": force, "store": store},
+            {"label_column": label_column, "folds": folds, "store": store},
+        )
     target, label_column = target_from(
         targets, label_column=label_column, layout=layout, target_type=target_type, image_column=image_column
     )
@@ -138,3 +156,17 @@ def command(
         progress=ProgressBar(),
     )
     return finish(report, as_json, pairs=pairs, **kept)
+
+
+def _fuse(
+    targets: tuple[str, ...],
+    requests: Any,
+    ways: list[Any],
+    as_json: bool,
+    kept: dict[str, Any],
+    options: dict[str, Any],
+) -> int:
+    from embedkit import fuse
+
+    several: Any = list(targets) if len(targets) > 1 else "".join(targets)
+    return finish(fuse(several, requests, ways=ways, progress=ProgressBar(), **options), as_json, **kept)

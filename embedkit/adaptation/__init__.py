@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from embedkit.adaptation.fusion import WAYS, Way, fusion_protocol
 from embedkit.adaptation.ladder import Climbed, Ladder, climb_ladder, write_weights
 from embedkit.adaptation.settings import RUNGS, Rung, TuningSettings
 
@@ -30,6 +31,7 @@ else:
 
 __all__ = [
     "RUNGS",
+    "WAYS",
     "Climbed",
     "FineTunedClassifier",
     "Ladder",
@@ -37,6 +39,8 @@ __all__ = [
     "Rung",
     "TuningSettings",
     "Tuned",
+    "Way",
     "climb_ladder",
+    "fusion_protocol",
     "write_weights",
 ]

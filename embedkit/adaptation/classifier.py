@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.exceptions import NotFittedError
 
 from embedkit.adaptation.ladder import climb_ladder
 from embedkit.adaptation.maps import Prefix
@@ -42,9 +42,9 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         A timm name; by default the bundled backbone, of which no block can be tuned.
     weights, model_args, preprocess
         As of `ImageEmbedder`.
-    until : {"frozen", "head", "cached"}, default="cached"
+    until : {"frozen", "head", "cached", "lora"}, default="cached"
         The highest rung of the ladder that is tried.
-    depths, rates, weight_decay, epochs, trial_epochs, views, batch_size, precision, random_state
+    depths, rates, weight_decay, epochs, trial_epochs, views, batch_size, rank, precision, random_state
         As of `TuningSettings`.
     store : path, optional
         The folder of the feature store, which keeps the output of the blocks before the tuned ones.
@@ -87,6 +87,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         trial_epochs: int = 5,
         views: int = 4,
         batch_size: int = 64,
+        rank: int = 8,
         precision: Literal["auto", "fp32", "bf16"] = "auto",
         random_state: int = 0,
         store: str | os.PathLike[str] | None = None,
@@ -104,6 +105,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         self.trial_epochs = trial_epochs
         self.views = views
         self.batch_size = batch_size
+        self.rank = rank
         self.precision: Literal["auto", "fp32", "bf16"] = precision
         self.random_state = random_state
         self.store = store
@@ -194,7 +196,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
     def _logits(self, X: Any) -> npt.NDArray[np.float32]:
-        check_is_fitted(self, "head_")
+        if not hasattr(self, "head_"):
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit with images and classes")
         source, store, request = rows_of(X, root=self.root), self._store(), self._request()
         if not self.depth_:
             found = _extracted(source, request, store)

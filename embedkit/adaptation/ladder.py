@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.adaptation.maps import Maps, Prefix, Rows, cache_maps
+from embedkit.adaptation.maps import Maps, Prefix, Rows, cache_maps, row_bytes
 from embedkit.adaptation.memory import Peak
 from embedkit.adaptation.settings import RUNGS, Rung, TuningSettings
 from embedkit.adaptation.start import LinearHead, choose_penalty, fit_head
@@ -32,6 +32,9 @@ from embedkit.store import FeatureStore
 if TYPE_CHECKING:
     from embedkit.adaptation.rungs import Problem, Tuned
     from embedkit.adaptation.tail import Tail
+
+_OF_BLOCKS: tuple[Rung, ...] = ("cached", "lora")
+"""Rungs that tune blocks of the network."""
 
 Logits = npt.NDArray[np.float32]
 
@@ -62,7 +65,7 @@ class Ladder:
     C : float
         Of its penalty.
     tail : Tail or None
-        As the highest rung left it, where blocks were asked for.
+        As the highest rung that tuned blocks left it.
     maps_bytes, prefix_passes, prefix_seconds
         Of the maps: bytes in the store, passes in this run, seconds.
     notes : list of str
@@ -77,11 +80,6 @@ class Ladder:
     prefix_seconds: float = 0.0
     notes: list[str] = field(default_factory=list[str])
 
-    @property
-    def highest(self) -> Tuned:
-        """The outcome of the last rung."""
-        return self.rungs[-1].tuned
-
 
 def climb_ladder(
     X: npt.NDArray[np.float32],
@@ -93,6 +91,7 @@ def climb_ladder(
     *,
     until: Rung = "cached",
     settings: TuningSettings | None = None,
+    weights: str = "",
     progress: Progress | None = None,
 ) -> Ladder:
     """Climb from the classifier on frozen features to tuned blocks.
@@ -110,8 +109,10 @@ def climb_ladder(
         Of the model.
     store : FeatureStore
         Keeps the maps; what an interrupted run goes on from lies in its memo folder.
-    until : {"frozen", "head", "cached"}
+    until : {"frozen", "head", "cached", "lora"}
     settings : TuningSettings, optional
+    weights : str, optional
+        Digest of those that gave `X`: the request has to mean the same.
     progress : callable, optional
 
     Raises
@@ -123,7 +124,7 @@ def climb_ladder(
         raise UsageError(f"rung {until!r} is not known, expected {', '.join(RUNGS)}")
     chosen = settings or TuningSettings()
     asked = RUNGS[: RUNGS.index(until) + 1]
-    network = _network(request, problem.classes, chosen) if until == "cached" else None  # says soon what it cannot
+    network = _network(request, problem.classes, chosen) if until in _OF_BLOCKS else None  # says soon what it cannot
     began, cpu_began, peak = time.monotonic(), time.process_time(), Peak()
     C = choose_penalty(X, problem.y, problem.fit, problem.select)
     heads = (
@@ -138,7 +139,17 @@ def climb_ladder(
     from embedkit.adaptation.tail import Tail, classifier_alone
     from embedkit.adaptation.training import logits_of
 
-    maps = None if network is None else _cached(found, source, problem, network, request, store, chosen, progress)
+    maps: Maps | None = None
+    if network is not None:
+        prefix = Prefix(
+            request=request,
+            blocks=len(network.blocks),
+            depths=chosen.depths,
+            views=chosen.views,
+            seed=chosen.random_state,
+            weights=weights,
+        )
+        maps = _cached(found, source, problem, prefix, store, progress)
     tell = _Epochs(sum(steps.epochs_of(rung, chosen) for rung in asked[1:]), progress)
     for rung in asked[1:]:
         if rung == "head":
@@ -148,10 +159,11 @@ def climb_ladder(
         else:
             assert maps is not None
             assert network is not None
-            tail = Tail(network)
+            tail = Tail(network if rung == _OF_BLOCKS[0] else _network(request, problem.classes, chosen))
             reads = {depth: functools.partial(maps.read, depth) for depth in chosen.depths}
             of, views = " ".join(map(maps.fingerprint, chosen.depths)), chosen.views
-        folder = store.memo_folder / f"finetune-{_short(of, problem, chosen)}"
+            of += f" rank {chosen.rank}" if rung == "lora" else ""
+        folder = store.memo_folder / f"finetune-{_short(of, problem)}"
         tuned = steps.climb(
             rung,
             tail,
@@ -167,7 +179,8 @@ def climb_ladder(
         logits = logits_of(tail, reads[tuned.depth], judged, bf16=steps.in_bf16(chosen))
         rungs.append(Climbed(tuned=tuned, logits=logits))
         found.notes += tuned.notes
-        found.tail = tail if rung == "cached" else None
+        if rung in _OF_BLOCKS and tuned.supported:
+            found.tail = tail
         shutil.rmtree(folder, ignore_errors=True)
     return found
 
@@ -182,6 +195,7 @@ def write_weights(tail: Tail, path: str | os.PathLike[str], *, force: bool = Fal
     """
     import safetensors.torch
 
+    tail.merge()
     target = Path(path)
     if target.exists() and not force:
         raise OutputExistsError(f"{target} exists; name another file, or use --force (force=True) to replace it")
@@ -254,29 +268,20 @@ def _cached(
     found: Ladder,
     source: ImageSource,
     problem: Problem,
-    network: Any,
-    request: FeatureRequest,
+    prefix: Prefix,
     store: FeatureStore,
-    settings: TuningSettings,
     progress: Progress | None,
 ) -> Maps:
     began = time.monotonic()
-    prefix = Prefix(
-        request=request,
-        blocks=len(network.blocks),
-        depths=settings.depths,
-        views=settings.views,
-        seed=settings.random_state,
-    )
     maps, extractions = cache_maps(source, problem.train, prefix, store, progress=progress)
     found.prefix_seconds = time.monotonic() - began
     # The depths of one view share their passes.
-    found.prefix_passes = sum(one.forward_passes for one in extractions) // len(settings.depths)
-    found.maps_bytes = sum(len(one.digests) * (2 * one.features.width + 32) for one in extractions)
+    found.prefix_passes = sum(one.forward_passes for one in extractions) // len(prefix.depths)
+    found.maps_bytes = sum(len(one.digests) * row_bytes(one.features.width) for one in extractions)
     return maps
 
 
-def _short(of: str, problem: Problem, settings: TuningSettings) -> str:
-    said = {name: getattr(settings, name) for name in TuningSettings.__slots__}
+def _short(of: str, problem: Problem) -> str:
+    """Name what is tuned, not how: a run of more epochs takes up the trials of another."""
     rows = [problem.y.tolist(), problem.fit.tolist(), problem.select.tolist(), problem.beside.tolist()]
-    return hashlib.sha256(canonical_json([of, said, rows]).encode()).hexdigest()[:16]
+    return hashlib.sha256(canonical_json([of, rows]).encode()).hexdigest()[:16]

@@ -8,6 +8,7 @@ Layer: adaptation. Imports extraction and the store; torch stays behind them.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.backbones import FeatureRequest
-from embedkit.errors import AdaptationError
+from embedkit.errors import AdaptationError, SpecMismatchError
 from embedkit.extraction import Extraction, Progress, Resolution, resolve_together, run_many
 from embedkit.images import ImageSource
 from embedkit.store import FeatureSet, FeatureStore
+
+_log = logging.getLogger("embedkit")
+_WORTH_SAYING = 50e6
 
 Float16 = npt.NDArray[np.float16]
 Rows = npt.NDArray[np.intp]
@@ -42,6 +46,8 @@ class Prefix:
         Random views beside each image itself.
     seed : int
         Of their draws.
+    weights : str
+        Digest that the request has to mean; empty where any will do.
     """
 
     request: FeatureRequest
@@ -49,6 +55,7 @@ class Prefix:
     depths: tuple[int, ...]
     views: int
     seed: int
+    weights: str = ""
 
     def requests(self, view: int) -> list[FeatureRequest]:
         """Return what is asked of the store: the output of the block before the tuned ones, one a depth."""
@@ -93,7 +100,7 @@ class Maps:
         """Return maps, float16 (n, tokens * channels), each row in its view."""
         wanted = np.broadcast_to(views, rows.shape)
         found = np.empty((len(rows), self.sets[depth][0].width), np.float16)
-        for view in sorted(set(wanted.tolist())):
+        for view in sorted({int(one) for one in wanted}):
             places = np.flatnonzero(wanted == view)
             features: FeatureSet = self.sets[depth][view]
             found[places] = features.get(self.digests[rows[places]])
@@ -126,6 +133,12 @@ def cache_maps(
         The disk has no room for the maps, or an image cannot be read.
     """
     resolved = [resolve_together(prefix.requests(view), store) for view in range(prefix.views + 1)]
+    now = resolved[0][0][0].spec.backbone.weights
+    if prefix.weights and now != prefix.weights:
+        raise SpecMismatchError(
+            f"the features come of weights {prefix.weights}, and {prefix.request.model} has {now} now: extract again",
+            [("backbone.weights", now, prefix.weights)],
+        )
     part = _part_of(source, trained)
     _check_space(store, source, part, resolved)
     found: dict[int, list[FeatureSet]] = {depth: [] for depth in prefix.depths}
@@ -142,9 +155,9 @@ def cache_maps(
     return Maps(extractions[0].digests, found), extractions
 
 
-def bytes_of(images: int, trained: int, views: int, widths: Sequence[int]) -> int:
-    """Return the bytes that maps of these widths take in a store."""
-    return (images + trained * views) * sum(2 * width + 32 for width in widths)
+def row_bytes(width: int) -> int:
+    """Return the bytes that a map of a width takes in a store, with its digest."""
+    return 2 * width + 32
 
 
 def _part_of(source: ImageSource, rows: Rows) -> ImageSource:
@@ -166,11 +179,16 @@ def _check_space(
             rows = len(part if view else source)
             if resolution.spec.fingerprint in there:
                 rows = max(0, rows - store.features(resolution.spec).counts()[0])
-            missing += bytes_of(rows, 0, 0, [width])
+            missing += rows * row_bytes(width)
     free = shutil.disk_usage(store.path).free
     if missing > free:
         raise AdaptationError(
             f"the maps of {len(source)} images and {len(resolved) - 1} views of {len(part)} take "
             f"{missing / 1e9:.1f} GB, and {store.path} has {free / 1e9:.1f} GB free: take fewer views or depths, or "
             "name a store on another disk"
+        )
+    if missing >= _WORTH_SAYING:
+        _log.warning(
+            "maps of %d images and %d views of %d take %.2f GB more in %s (%.0f GB free)",
+            *(len(source), len(resolved) - 1, len(part), missing / 1e9, store.path, free / 1e9),
         )

@@ -33,9 +33,11 @@ class LinearHead:
         return X @ self.weight.T + self.bias
 
 
-def choose_penalty(X: npt.NDArray[np.float32], y: npt.NDArray[np.intp], fit: Rows, select: Rows) -> float:
+def choose_penalty(
+    X: npt.NDArray[np.float32], y: npt.NDArray[np.intp], fit: Rows, select: Rows, *, standardize: bool = True
+) -> float:
     """Return the C of best accuracy on the selection rows; of equals that of least log-loss there."""
-    path = LogisticRegressionPath(Cs=_CS, cv=None, refit=False, standardize=True)
+    path = LogisticRegressionPath(Cs=_CS, cv=None, refit=False, standardize=standardize)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         path.fit(X[fit], y[fit], validation=(X[select], y[select]))
@@ -50,9 +52,17 @@ def choose_penalty(X: npt.NDArray[np.float32], y: npt.NDArray[np.intp], fit: Row
     return float(path.Cs_[equals[int(np.argmin(losses))]])
 
 
-def fit_head(X: npt.NDArray[np.float32], y: npt.NDArray[np.intp], rows: Rows, C: float, classes: int) -> LinearHead:
+def fit_head(
+    X: npt.NDArray[np.float32],
+    y: npt.NDArray[np.intp],
+    rows: Rows,
+    C: float,
+    classes: int,
+    *,
+    standardize: bool = True,
+) -> LinearHead:
     """Fit logistic regression on rows, and write it as one output a class."""
-    model = LogisticRegression(C, standardize=True)
+    model = LogisticRegression(C, standardize=standardize)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(X[rows], y[rows])

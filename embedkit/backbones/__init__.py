@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from embedkit.backbones.backbone import Backbone, positions_of, run_together
 from embedkit.backbones.drift import centred_cosines, drift_images
 from embedkit.backbones.load import load_backbone, load_backbones
+from embedkit.backbones.overrides import PreprocessOverrides
 from embedkit.backbones.own import is_own, own_names_in, require_trusted
 from embedkit.backbones.request import (
     FeatureRequest,
-    PreprocessOverrides,
     as_request,
     as_requests,
     check_batch_size,

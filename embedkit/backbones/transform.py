@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 
 import timm.data
 
-from embedkit.backbones.request import PreprocessOverrides
+from embedkit.backbones.overrides import PreprocessOverrides
 from embedkit.errors import UsageError
 from embedkit.specs import PreprocessSpec
 

@@ -12,10 +12,18 @@ from embedkit.evaluation.comparison import (
     make_leaderboard,
 )
 from embedkit.evaluation.duplicates import DuplicatePair, Duplicates, Leaks, find_duplicates, leaks
+from embedkit.evaluation.estimate import Estimate
 from embedkit.evaluation.evaluating import ProbeRun, Protocol, evaluate
 from embedkit.evaluation.feature_rows import FeatureRows, is_large
-from embedkit.evaluation.intervals import interval, spread_of_rows
-from embedkit.evaluation.judging import further_metrics, judge, per_image
+from embedkit.evaluation.judging import (
+    estimate,
+    further_metrics,
+    interval_of,
+    interval_of_scores,
+    interval_over_draws,
+    judge,
+    per_image,
+)
 from embedkit.evaluation.labels import LabelType, PredictedLabels, TableLabels, encoded, labels_of
 from embedkit.evaluation.metrics import (
     Metric,
@@ -27,7 +35,7 @@ from embedkit.evaluation.metrics import (
 from embedkit.evaluation.nearest_images import NearestImages, labels_of_rows
 from embedkit.evaluation.neighbours import nearest
 from embedkit.evaluation.predictions import Float64, Predicted, Targets, joined, predicted_classes, spread
-from embedkit.evaluation.splits import Labels, Rows, Split, final_split, is_test, make_splits, validation_rows
+from embedkit.evaluation.splits import Labels, Rows, Split, final_split, is_test, make_splits
 from embedkit.evaluation.statistics import (
     friedman_test,
     holm_correction,
@@ -36,13 +44,13 @@ from embedkit.evaluation.statistics import (
     nemenyi_critical_difference,
     paired_permutation_test,
     rank_groups,
-    wilson_interval,
+    share_interval,
 )
 from embedkit.evaluation.subjects import errors_naming
-from embedkit.evaluation.task import NOTHING_SELECTED, Labelled, Outcome, Steps, Task, tasks_of
+from embedkit.evaluation.task import NOTHING_SELECTED, Labelled, Outcome, Steps, Task, tasks_of, validation_rows
 
 __all__ = [
-    "wilson_interval",
+    "share_interval",
     "Conditions",
     "DuplicatePair",
     "Duplicates",
@@ -77,9 +85,13 @@ __all__ = [
     "final_split",
     "find_duplicates",
     "friedman_test",
+    "estimate",
+    "Estimate",
     "further_metrics",
+    "interval_of",
+    "interval_of_scores",
+    "interval_over_draws",
     "holm_correction",
-    "interval",
     "is_large",
     "is_test",
     "joined",
@@ -101,7 +113,6 @@ __all__ = [
     "predicted_classes",
     "rank_groups",
     "spread",
-    "spread_of_rows",
     "tasks_of",
     "validation_rows",
 ]

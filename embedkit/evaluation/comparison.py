@@ -21,11 +21,11 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import ProbeError
+from embedkit.evaluation.judging import interval_of_scores, interval_over_draws
 from embedkit.evaluation.statistics import (
     friedman_test,
     holm_correction,
     mcnemar_test,
-    mean_interval,
     nemenyi_critical_difference,
     paired_permutation_test,
     rank_groups,
@@ -347,14 +347,13 @@ def _sortable(value: float | None) -> float:
 
 def _standing(entry: Entry, rank: int | None, *, tied: bool) -> Standing:
     results = entry.results
-    ends = [interval for result in results if (interval := result.interval) is not None]
     values = _values(entry)
     return Standing(
         model=entry.model,
         floor=entry.floor,
         value=_mean_value(entry),
-        interval=_mean_ends(ends) if len(ends) == len(results) else None,
-        seed_interval=None if values is None or len(values) < 2 else mean_interval(values),
+        interval=_over_images(entry),
+        seed_interval=None if values is None else interval_over_draws(results[0].metric, values),
         rank=rank,
         tied=tied,
         n_train=results[0].n_train,
@@ -369,5 +368,13 @@ def _standing(entry: Entry, rank: int | None, *, tied: bool) -> Standing:
     )
 
 
-def _mean_ends(intervals: list[tuple[float, float]]) -> tuple[float, float]:
-    return float(np.mean([low for low, _ in intervals])), float(np.mean([high for _, high in intervals]))
+def _over_images(entry: Entry) -> tuple[float, float] | None:
+    """Give the interval over test images: of several seeds that of the mean score of each image, where it is known."""
+    results = entry.results
+    one_draw = all(result.rows is not None and len(result.rows) == result.n_test for result in results)
+    if len(results) > 1 and results[0].metric == "accuracy" and one_draw:
+        return interval_of_scores(entry.per_image)
+    ends = [interval for result in results if (interval := result.interval) is not None]
+    if len(ends) < len(results):
+        return None
+    return float(np.mean([low for low, _ in ends])), float(np.mean([high for _, high in ends]))

@@ -50,6 +50,8 @@ _MOST_PAIRS = 50_000
 _LEAST_SAMPLE = 1000
 # Different drawings may have the same histogram.
 _BLIND = "colour-histogram"
+PIXELS = "pixels"
+"""The source of near-duplicates that depends on no network."""
 _PIXELS = "pixels32"
 # More copies of one picture than this are not paired all with all, but each with the first.
 _MOST_COPIES = 50
@@ -180,6 +182,11 @@ class Leaks:
                 f"{self.near_duplicates} of {images} {looks} like a training image re-encoded, resized or cropped, "
                 f"by {self.source}: the number may flatter"
             )
+        if self.compared and self.source != PIXELS:
+            found.append(
+                f"near-duplicates were looked for by {self.source}, not by pixels: another network may show others; "
+                "with floors, pixels are compared"
+            )
         if self.shared_groups:
             are = "is" if self.shared_groups == 1 else "are"
             found.append(
@@ -230,7 +237,7 @@ def find_duplicates(
     else:
         compared, first, second, similarity = _by_features(table, features, rows, random, thorough)
     return Duplicates(
-        source="pixels" if by_pixels else f"features of {name or architecture}",
+        source=PIXELS if by_pixels else f"features of {name or architecture}",
         fingerprint=table.spec.fingerprint,
         digests=digests,
         compared=_at(by_row[compared], len(rows)),

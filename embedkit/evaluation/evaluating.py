@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from embedkit.errors import SplitError
 from embedkit.evaluation.duplicates import Duplicates, find_duplicates, leaks
-from embedkit.evaluation.judging import WITHOUT_INTERVAL, further_metrics, judge, per_image
+from embedkit.evaluation.judging import further_metrics, judge, per_image
 from embedkit.evaluation.labels import TableLabels
 from embedkit.evaluation.predictions import Float64, Predicted, Targets, joined
 from embedkit.evaluation.splits import Rows, Split, final_split
@@ -176,12 +176,12 @@ def evaluate(
     if y.ndim == 2 and not y.any():
         raise SplitError("no tested image has any of the classes, so nothing can be judged; check the splits")
     draws = [joined(parts) for parts in zip(*(outcome.draws for outcome in outcomes), strict=True)]
-    main = judge([protocol.metric], y, draws, random_state=random_state)[protocol.metric]
+    main = judge([protocol.metric], y, draws)[protocol.metric]
     if main["value"] is None:
         raise SplitError(
             f"{protocol.metric} is not defined on the {len(y)} tested images; {protocol.name} needs more of each class"
         )
-    metrics = _beside(protocol, y, draws, outcomes, few_scores, random_state) if further else {}
+    metrics = _beside(protocol, y, draws, outcomes, few_scores) if further else {}
     first = splits[0]
     judged = [*outcomes, shipped]
     chosen_from = judged[-1:] if shipped is not outcomes[0] else outcomes
@@ -203,7 +203,7 @@ def evaluate(
         floor=floor,
         notes=[
             *_notes(protocol, tasks, outcomes, leaked.notes()),
-            *_of_interval(main["value"], main["interval"], protocol.metric, draws),
+            *_of_interval(protocol.metric, main, draws),
         ],
         fit_seconds=seconds,
         metrics=metrics,
@@ -218,15 +218,15 @@ def evaluate(
 
 
 def _beside(
-    protocol: Protocol, y: Targets, draws: list[Predicted], outcomes: list[Outcome], few_scores: bool, random_state: int
+    protocol: Protocol, y: Targets, draws: list[Predicted], outcomes: list[Outcome], few_scores: bool
 ) -> dict[str, dict[str, Any]]:
     """Judge by further metrics, and the settings that a protocol reports beside its own by the main one."""
     ranked = draws if few_scores else [dataclasses.replace(draw, scores=None) for draw in draws]
     metric = protocol.metric
-    found = further_metrics(metric, y, ranked, random_state, protocol.beside)
+    found = further_metrics(metric, y, ranked, protocol.beside)
     for name in outcomes[0].others:
         settings = [joined(parts) for parts in zip(*(outcome.others[name] for outcome in outcomes), strict=True)]
-        found[f"{metric} ({name})"] = judge([metric], y, settings, random_state=random_state)[metric]
+        found[f"{metric} ({name})"] = judge([metric], y, settings)[metric]
     return found
 
 
@@ -261,13 +261,10 @@ def _notes(protocol: Protocol, tasks: list[Task], outcomes: list[Outcome], leake
     return list(dict.fromkeys([*notes, *(note for outcome in outcomes for note in outcome.notes)]))
 
 
-def _of_interval(value: float, interval: tuple[float, float] | None, metric: str, draws: list[Predicted]) -> list[str]:
+def _of_interval(metric: str, judged: Mapping[str, Any], draws: list[Predicted]) -> list[str]:
     """Say what the interval is over where that is more than test images, and why there is none."""
-    if interval is None:
-        if metric in WITHOUT_INTERVAL:
-            return [f"{metric} has no interval: its estimate is biased by more than it varies"]
-        few = "nothing varies among the test images" if value in (0, 1) else "some class has too few test images"
-        return [f"{metric} has no interval: {few} to tell by how much it varies"]
+    if judged["interval"] is None:
+        return [f"{metric} has no interval: {judged['no_interval']}"]
     if any(not np.array_equal(draw.targets, draws[0].targets) for draw in draws[1:]):
         return [f"the interval is over the test images and the {len(draws)} draws of training images together"]
     return []

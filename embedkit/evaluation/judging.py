@@ -9,21 +9,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from embedkit.evaluation import metrics
-from embedkit.evaluation.intervals import (
-    Scale,
-    Spread,
-    interval,
-    resample,
-    spread_of_classes,
-    spread_of_resamples,
-    spread_of_rows,
-)
-from embedkit.evaluation.metrics import Metric, Sampled
+from embedkit.evaluation.estimate import Estimate, mean_of_values
+from embedkit.evaluation.intervals import Scale, interval
+from embedkit.evaluation.metrics import Metric
 from embedkit.evaluation.predictions import Float64, Predicted, Targets
-from embedkit.evaluation.statistics import wilson_interval
+from embedkit.evaluation.statistics import mean_interval, share_interval
 
 METRICS: dict[str, Metric] = {
     "accuracy": metrics.accuracy,
@@ -45,9 +37,6 @@ METRICS: dict[str, Metric] = {
 }
 """By their names in results."""
 
-_ROWS = {"accuracy": metrics.correct, "top5_accuracy": metrics.in_top_5, "log_loss": metrics.log_losses}
-"""Metrics that are means over rows, by what they are means of."""
-
 _SCALES: dict[str, Scale] = {
     "accuracy": "share",
     "top5_accuracy": "share",
@@ -55,7 +44,9 @@ _SCALES: dict[str, Scale] = {
     "log_loss": "log",
     "r2": "residual",
     "pearson": "fisher",
-    "quadratic_kappa": "fisher",
+    "quadratic_kappa": "signed share",
+    "macro_f1": "share",
+    "weighted_f1": "share",
 }
 """Where intervals are symmetric; the logit of the others."""
 
@@ -63,94 +54,106 @@ WITHOUT_INTERVAL = frozenset({"ece", "map_11_point", "map_11_point_as_published"
 """Biased by more than they vary: the error of calibration is never 0, of a calibrated model either, and the highest
 precision at a recall or any higher one is partly that of chance."""
 
-LEAST_FOR_LOSSES = 100
-"""Rows: of fewer, the few large losses of a sure model that decide its mean are mostly not among them."""
-LEAST_OF_CLASS = 20
-"""Rows that each class needs for intervals of its precision: that of few rows is biased."""
+LEAST_ROWS = {"log_loss": 100}
+"""Of a log-loss: of fewer rows, the few large losses of a sure model that decide its mean are mostly not among them."""
+LEAST_OF_CLASS = {"mean_per_class_accuracy": 2, "macro_f1": 5, "roc_auc": 2, "roc_auc_ovo": 2, "average_precision": 50}
+"""Rows that each class needs for intervals of means over classes."""
+LEAST_FOR_RANKS, LEAST_OF_RARE, RARE = 20, 100, 0.1
+"""Rows of the rarest class times classes that ranking metrics need, and where the rarest has less than a tenth of the
+rows: the few of them that rank low decide the metric, and mostly they are not among fewer."""
+_RANKING = frozenset({"roc_auc", "roc_auc_ovo", "average_precision"})
 
-_RESAMPLES, _FEWER_RESAMPLES, _LONG = 1000, 200, 1_000_000
-"""Resamples of the bootstrap; fewer for further metrics, and where rows x classes are many."""
 
-
-def judge(
-    names: Sequence[str],
-    y: Targets,
-    draws: Sequence[Predicted],
-    *,
-    n_resamples: int = _RESAMPLES,
-    random_state: int = 0,
-) -> dict[str, dict[str, Any]]:
+def judge(names: Sequence[str], y: Targets, draws: Sequence[Predicted]) -> dict[str, dict[str, Any]]:
     """Give the means of metrics over draws with their 95 % intervals: ``{name: {"value": ..., "interval": ...}}``.
 
     One draw: by the choice of the test rows. Several draws that differ: by that of the test rows and of the draws
-    together. The interval is None where the metric is not defined (one class in the test rows, constant values), where
-    it is a mean over classes one of which has a single row, or, of average precisions, fewer than twenty, of a
-    log-loss, fewer than a hundred, and of the error of calibration and interpolated precisions.
+    together. Where the interval is None, ``"no_interval"`` says why.
     """
     if all(np.array_equal(draw.targets, draws[0].targets) for draw in draws[1:]):
         draws = draws[:1]  # draws of all rows: they say nothing of others
-    judged: dict[str, dict[str, Any]] = {}
-    resampled: dict[str, list[Sampled]] = {}
-    values: dict[str, list[float]] = {}
-    for name in names:
-        prepared = [METRICS[name].sampled(y, draw) for draw in draws]
-        values[name] = [float(one(np.ones((len(y), 1)))[0]) for one in prepared]
-        value = float(np.mean(values[name]))
-        judged[name] = {"value": value if np.isfinite(value) else None, "interval": None}
-        if not np.isfinite(value) or name in WITHOUT_INTERVAL:
-            continue
-        if len(draws) == 1 and y.ndim == 1 and name in ("accuracy", "top5_accuracy"):
-            judged[name]["interval"] = wilson_interval(round(value * len(y)), len(y))
-        elif name == "log_loss" and len(y) < LEAST_FOR_LOSSES:
-            continue
-        elif (spread := _spread(name, y, draws)) is not None:
-            judged[name]["interval"] = interval(values[name], spread, _SCALES[name])
-        elif name not in _ROWS and name != "mean_per_class_accuracy" and _sizes(y).min() >= _least(name):
-            resampled[name] = prepared
-    if resampled:
-        size = len(draws) * (y.size if draws[0].scores is None else draws[0].scores.size)
-        parts = resample(
-            [one for prepared in resampled.values() for one in prepared],
-            y if y.ndim == 1 and y.dtype != np.float64 else np.zeros(len(y)),
-            n_resamples if size <= _LONG else min(n_resamples, _FEWER_RESAMPLES),
-            random_state,
-        ).reshape(len(resampled), len(draws), -1)
-        for name, part in zip(resampled, parts, strict=True):
-            spread = spread_of_resamples(part, _sizes(y))
-            if spread is not None:
-                judged[name]["interval"] = interval(values[name], spread, _SCALES.get(name, "logit"))
-    return judged
+    return {name: _judged(name, y, draws) for name in names}
 
 
-def _spread(name: str, y: Targets, draws: Sequence[Predicted]) -> Spread | None:
-    """Give the spread of a metric that has one in closed form."""
-    if name in _ROWS:
-        return spread_of_rows(np.stack([_ROWS[name](y, draw) for draw in draws]))
-    if name == "mean_per_class_accuracy":
-        return spread_of_classes(np.stack([metrics.correct(y, draw) for draw in draws]), y)
-    return None
+def _judged(name: str, y: Targets, draws: Sequence[Predicted]) -> dict[str, Any]:
+    estimates = [estimate(name, y, draw) for draw in draws]
+    value = float(np.mean([one.value for one in estimates]))
+    if not np.isfinite(value):
+        return {"value": None, "interval": None, "no_interval": "it is not defined on the test images"}
+    found = interval_of(name, y, estimates)
+    if found is None:
+        reason = _too_few(name, y) or "nothing varies among the test images"
+        return {"value": value, "interval": None, "no_interval": reason}
+    return {"value": value, "interval": found}
 
 
-def _sizes(y: Targets) -> npt.NDArray[np.intp]:
-    """Count the rows of each class that a metric is a mean of; all rows where there are no classes."""
-    if y.dtype == np.float64:
-        return np.array([len(y)])
-    counts = y.sum(axis=0) if y.ndim == 2 else np.bincount(y)
-    return counts[counts > 0]
+def estimate(name: str, y: Targets, predicted: Predicted) -> Estimate:
+    """Give a metric by its name, and how much each row moves it."""
+    return METRICS[name].estimate(y, predicted)
 
 
-def _least(name: str) -> int:
-    return LEAST_OF_CLASS if name == "average_precision" else 2
+def interval_of(name: str, y: Targets, estimates: Sequence[Estimate]) -> tuple[float, float] | None:
+    """Give the 95 % interval of a metric, or of its mean over draws, of which each is estimated on the same rows.
+
+    None where there is no honest one.
+    """
+    if _too_few(name, y):
+        return None
+    if len(estimates) == 1 and y.ndim == 1 and name in ("accuracy", "top5_accuracy"):
+        return share_interval(round(estimates[0].value * len(y)), len(y))
+    return interval(estimates, _SCALES.get(name, "logit"), _worth(name, y))
+
+
+def interval_of_scores(scores: Float64) -> tuple[float, float]:
+    """Give the 95 % interval of the mean of scores of images between 0 and 1, as `per_image` gives those of classes."""
+    found = interval([mean_of_values(scores)], "share", len(scores))
+    return found or (0.0, 1.0)
+
+
+def interval_over_draws(name: str, values: Sequence[float]) -> tuple[float, float] | None:
+    """Give Student's 95 % interval of a metric's mean over seeds; of shares as Wilson's. None where nothing varies."""
+    if len(set(values)) < 2:
+        return None
+    if _SCALES.get(name, "logit") in ("share", "logit") and 0 <= min(values) <= max(values) <= 1:
+        return interval([mean_of_values(np.array(values))], "share", len(values))
+    return mean_interval(values)
+
+
+def _too_few(name: str, y: Targets) -> str:
+    """Say why the rows are too few for an interval; empty where they are not."""
+    if name in WITHOUT_INTERVAL:
+        return "its estimate is biased by more than it varies"
+    if len(y) < LEAST_ROWS.get(name, 2):
+        return f"fewer than {LEAST_ROWS.get(name, 2)} test images"
+    if name in LEAST_OF_CLASS:
+        counts = y.sum(axis=0) if y.ndim == 2 else np.bincount(y)
+        counts = counts[counts > 0]
+        rarest = int(counts.min())
+        if rarest < LEAST_OF_CLASS[name]:
+            return f"fewer than {LEAST_OF_CLASS[name]} test images of some class"
+        # Of two classes that exclude each other there is one area only.
+        several = 1 if y.ndim == 1 and len(counts) == 2 else len(counts)
+        least = LEAST_OF_RARE if rarest < RARE * len(y) else LEAST_FOR_RANKS
+        if name in _RANKING and rarest * several < least:
+            return f"fewer than {-(-least // several)} test images of some class"
+    return ""
+
+
+def _worth(name: str, y: Targets) -> float:
+    """Say how many rows a metric is worth."""
+    if name != "mean_per_class_accuracy":
+        return len(y)
+    counts = np.bincount(y)
+    counts = counts[counts > 0]
+    return len(counts) ** 2 / float((1 / counts).sum())
 
 
 def further_metrics(
-    main: str, y: Targets, draws: Sequence[Predicted], random_state: int = 0, own: Sequence[str] = ()
+    main: str, y: Targets, draws: Sequence[Predicted], own: Sequence[str] = ()
 ) -> dict[str, dict[str, Any]]:
     """Judge by every metric that the predictions allow beside the main one, and a protocol's own."""
     asked = [name for name in own if name != "roc_auc_ovo" or draws[0].scores is not None]
-    names = [name for name in [*applicable(y, draws[0]), *asked] if name != main]
-    n_resamples = _RESAMPLES if y.dtype == np.float64 else _FEWER_RESAMPLES  # those of values cost little
-    return judge(names, y, draws, n_resamples=n_resamples, random_state=random_state)
+    return judge([name for name in [*applicable(y, draws[0]), *asked] if name != main], y, draws)
 
 
 def applicable(y: Targets, predicted: Predicted) -> list[str]:

@@ -1,9 +1,11 @@
-"""Metrics of predictions, larger is better unless said; each also of samples of the same rows, for the bootstrap.
+"""Metrics of predictions, larger is better unless said; each with the influence of the rows, for its interval.
 
-A sample is given by how often it holds each row, so that what samples share (the order of scores, say) is found once. A
-class that no row belongs to has no recall, no ranking and no precision: averages over classes leave it out.
+The influence of a row is what the metric gains per weight of the row: its slope, whose squares add up to the variance
+of the metric (the infinitesimal jackknife: B. Efron, R. J. Tibshirani, An Introduction to the Bootstrap, 1993, chapter
+21; for the area under the ROC curve that of E. R. DeLong et al., Biometrics 44, 1988). A class that no row belongs to
+has no recall, no ranking and no precision: averages over classes leave it out.
 
-Layer: probes; above probes.predictions. NumPy and SciPy.
+Layer: evaluation; above predictions, estimate and rankings; NumPy.
 """
 
 from __future__ import annotations
@@ -17,15 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import UsageError
+from embedkit.evaluation import rankings
+from embedkit.evaluation.estimate import UNDEFINED, Estimate, mean_of, mean_of_values, of_groups, of_rows
 from embedkit.evaluation.predictions import Float64, Predicted, Targets
-
-Sampled = Callable[[Float64], Float64]
-"""From how often each sample holds each row, (n_rows, n_samples), to the metric of each sample, (n_samples,)."""
 
 ECE_BINS = 15
 """Of equal width, as in C. Guo et al., On calibration of modern neural networks, ICML 2017."""
-
-_TINY = 1e-300
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +33,14 @@ class Metric:
 
     Attributes
     ----------
-    sampled : callable (y, predicted) -> Sampled
-        Prepares the metric for samples of rows.
+    estimate : callable (y, predicted) -> Estimate
     """
 
-    sampled: Callable[[Targets, Predicted], Sampled]
+    estimate: Callable[[Targets, Predicted], Estimate]
 
     def __call__(self, y: Targets, predicted: Predicted) -> float:
-        """Give the metric of the rows as they are."""
-        return float(self.sampled(y, predicted)(np.ones((len(y), 1)))[0])
+        """Give the metric alone."""
+        return self.estimate(y, predicted).value
 
 
 def correct(y: Targets, predicted: Predicted) -> Float64:
@@ -52,22 +50,24 @@ def correct(y: Targets, predicted: Predicted) -> Float64:
 
 
 @Metric
-def accuracy(y: Targets, predicted: Predicted) -> Sampled:
+def accuracy(y: Targets, predicted: Predicted) -> Estimate:
     """Give the share of rows (several labels a row: of marks) that are right."""
-    return _mean(correct(y, predicted))
+    return mean_of_values(correct(y, predicted))
 
 
 @Metric
-def mean_per_class_accuracy(y: Targets, predicted: Predicted) -> Sampled:
+def mean_per_class_accuracy(y: Targets, predicted: Predicted) -> Estimate:
     """Give the mean over classes of the share of their rows that is right, also known as balanced accuracy."""
-    rows, right = _sums(y), _sums(y, correct(y, predicted))
-    return lambda counts: _mean_over_classes(_ratio(right(counts), rows(counts)))
+    right, rows = correct(y, predicted), np.bincount(y)
+    recalls = np.bincount(y, right) / np.maximum(rows, 1)
+    classes = np.count_nonzero(rows)
+    return of_groups(float(recalls.sum() / classes), (right - recalls[y]) / rows[y] / classes, y)
 
 
 @Metric
-def top_5_accuracy(y: Targets, predicted: Predicted) -> Sampled:
+def top_5_accuracy(y: Targets, predicted: Predicted) -> Estimate:
     """Give the share of rows whose class is among the five of highest score; of equals, the first classes."""
-    return _mean(in_top_5(y, predicted))
+    return mean_of_values(in_top_5(y, predicted))
 
 
 def in_top_5(y: Targets, predicted: Predicted) -> Float64:
@@ -81,33 +81,50 @@ def in_top_5(y: Targets, predicted: Predicted) -> Float64:
 
 
 @Metric
-def macro_f1(y: Targets, predicted: Predicted) -> Sampled:
+def macro_f1(y: Targets, predicted: Predicted) -> Estimate:
     """Give the mean over classes of F1, the harmonic mean of precision and recall.
 
     Equal to scikit-learn's f1_score, classes being those of the rows or of the predictions, without its checks.
     """
-    size = int(max(y.max(), predicted.targets.max())) + 1
-    rows, guesses = _sums(y, size=size), _sums(predicted.targets, size=size)
-    right = _sums(y, correct(y, predicted), size=size)
-    return lambda counts: _mean_over_classes(_ratio(2 * right(counts), rows(counts) + guesses(counts)))
+    f1, slopes, _, bias = _f1(y, predicted)
+    defined = ~np.isnan(f1)
+    classes = np.count_nonzero(defined)
+    slope = slopes(np.full(len(f1), 1 / classes))
+    return of_groups(float(f1[defined].sum() / classes), slope, y, bias=float(bias.sum() / classes))
 
 
 @Metric
-def weighted_f1(y: Targets, predicted: Predicted) -> Sampled:
+def weighted_f1(y: Targets, predicted: Predicted) -> Estimate:
     """Give the mean of F1 over classes, each weighing as many as its rows are."""
-    size = int(max(y.max(), predicted.targets.max())) + 1
-    rows, guesses = _sums(y, size=size), _sums(predicted.targets, size=size)
-    right = _sums(y, correct(y, predicted), size=size)
+    f1, slopes, rows, _ = _f1(y, predicted)
+    f1 = np.nan_to_num(f1)
+    value = float(rows @ f1 / len(y))
+    return of_rows(value, (f1[y] - value) / len(y) + slopes(rows / len(y)))
 
-    def of(counts: Float64) -> Float64:
-        f1 = np.nan_to_num(_ratio(2 * right(counts), rows(counts) + guesses(counts)))
-        return (rows(counts) * f1).sum(axis=0) / counts.sum(axis=0)
 
-    return of
+def _f1(y: Targets, predicted: Predicted) -> tuple[Float64, Callable[[Float64], Float64], Float64, Float64]:
+    """Give F1 of each class, the influence on their sum with some weights, the rows of each class, and F1's bias."""
+    said = predicted.targets
+    size = int(max(y.max(), said.max())) + 1
+    right = correct(y, predicted)
+    rows = np.bincount(y, minlength=size).astype(np.float64)
+    both = rows + np.bincount(said, minlength=size)
+    hits = np.bincount(y, right, minlength=size)
+    f1 = _ratio(2 * hits, both)
+    # By the jackknife: a row that is right counts twice among the rows and guesses, one that is wrong once in each.
+    without_hit = 2 * (hits - 1) / np.maximum(both - 2, 1) - f1
+    without_miss = 2 * hits / np.maximum(both - 1, 1) - f1
+    bias = np.nan_to_num(hits * without_hit + (both - 2 * hits) * without_miss)
+
+    def slopes(weights: Float64) -> Float64:
+        each = weights / np.maximum(both, 1)
+        return each[y] * (2 * right - f1[y]) - each[said] * f1[said]
+
+    return f1, slopes, rows, bias
 
 
 @Metric
-def quadratic_kappa(y: Targets, predicted: Predicted) -> Sampled:
+def quadratic_kappa(y: Targets, predicted: Predicted) -> Estimate:
     """Give Cohen's kappa with quadratic weights: 1 for all right, 0 for chance, below 0 for worse.
 
     A mistake weighs as the square of the distance between two classes in their order, among those that are true or
@@ -117,16 +134,19 @@ def quadratic_kappa(y: Targets, predicted: Predicted) -> Sampled:
     numbers = np.unique(np.concatenate([y, predicted.targets]), return_inverse=True)[1].astype(np.float64)
     true, said = numbers[: len(y)], numbers[len(y) :]
 
-    def of(counts: Float64) -> Float64:
-        apart = np.square(true - said) @ counts
-        by_chance = (true**2 + said**2) @ counts - 2 * (true @ counts) * (said @ counts) / counts.sum(axis=0)
-        return 1 - _ratio(apart, by_chance)
-
-    return of
+    apart, n = np.square(true - said), len(y)
+    means = float(true.mean()), float(said.mean())
+    by_chance = float((true**2 + said**2).mean()) - 2 * means[0] * means[1]
+    if by_chance <= 0:
+        return UNDEFINED
+    value = 1 - float(apart.mean()) / by_chance
+    # By chance too a row counts for its own distances from the others' means.
+    of_chance = true**2 + said**2 - 2 * (true * means[1] + said * means[0]) + 2 * means[0] * means[1]
+    return of_rows(value, ((1 - value) * of_chance - apart) / by_chance / n, decided_by_few=True)
 
 
 @Metric
-def roc_auc_one_against_one(y: Targets, predicted: Predicted) -> Sampled:
+def roc_auc_one_against_one(y: Targets, predicted: Predicted) -> Estimate:
     """Give the mean over pairs of classes of the area under the ROC curve, of either class by its own scores.
 
     As scikit-learn's ``roc_auc_score(multi_class="ovo", average="macro")`` (D. J. Hand, R. J. Till, A simple
@@ -135,67 +155,67 @@ def roc_auc_one_against_one(y: Targets, predicted: Predicted) -> Sampled:
     """
     scores = np.where(np.isfinite(_scores(predicted)), _scores(predicted), -np.finfo(np.float64).max)
     pairs = combinations(np.unique(y).tolist(), 2)
-    areas = [
-        (rows, _roc_area(y[rows] == own, np.ascontiguousarray(scores[rows, own])))
-        for pair in pairs
-        for rows in [np.flatnonzero(np.isin(y, pair))]
-        for own in pair
-    ]
-    if not areas:
-        return lambda counts: cast(Float64, np.full(counts.shape[1], np.nan))
-    return lambda counts: _mean_over_classes(np.stack([area(counts[rows]) for rows, area in areas]))
+    found: list[Estimate] = []
+    for pair in pairs:
+        rows = np.flatnonzero(np.isin(y, pair))
+        for own in pair:
+            area = rankings.roc_area(y[rows] == own, scores[rows, own])
+            influence = np.zeros(len(y))
+            influence[rows] = cast(Float64, area.influence)
+            found.append(area._replace(influence=influence))
+    return mean_of(found)
 
 
 @Metric
-def roc_auc(y: Targets, predicted: Predicted) -> Sampled:
+def roc_auc(y: Targets, predicted: Predicted) -> Estimate:
     """Give the mean over classes of the area under the ROC curve, each class against the rest.
 
     For two classes it is the area of either. Equal to scikit-learn's; ties count half.
     """
-    return _of_classes(y, predicted, _roc_area)
+    return _of_classes(y, predicted, rankings.roc_area)
 
 
 @Metric
-def mean_average_precision(y: Targets, predicted: Predicted) -> Sampled:
+def mean_average_precision(y: Targets, predicted: Predicted) -> Estimate:
     """Give the mean over classes of the average precision, the sum of precisions at each step of recall.
 
     Equal to scikit-learn's average_precision_score, without its checks, which take ten times as long.
     """
-    return _of_classes(y, predicted, _ranked(_average_precision))
+    return _of_classes(y, predicted, rankings.average_precision)
 
 
 @Metric
-def mean_average_precision_11(y: Targets, predicted: Predicted) -> Sampled:
+def mean_average_precision_11(y: Targets, predicted: Predicted) -> Estimate:
     """Give the mean over classes of the 11-point average precision of PASCAL VOC 2007.
 
     The mean over recalls 0, 0.1, ..., 1 of the highest precision at that recall or a higher one (M. Everingham et al.,
     The PASCAL visual object classes challenge, IJCV 88, 2010, section 4.2); as in the originals, that at recall 0 is 1.
     """
-    return _of_classes(y, predicted, _ranked(_average_precision_11))
+    return _of_classes(y, predicted, rankings.precision_at_11_points)
 
 
 @Metric
-def mean_average_precision_11_as_published(y: Targets, predicted: Predicted) -> Sampled:
+def mean_average_precision_11_as_published(y: Targets, predicted: Predicted) -> Estimate:
     """Give the 11-point mean average precision with recalls compared in floating point, as some originals do.
 
     Rounding puts a recall of 3 / 10 below the level 0.3, which is 0.30000000000000004 in ``numpy.linspace(0, 1, 11)``.
     """
-    return _of_classes(y, predicted, _ranked(_average_precision_11_as_published))
+    return _of_classes(y, predicted, rankings.precision_at_11_points_as_published)
 
 
 @Metric
-def mean_average_precision_area(y: Targets, predicted: Predicted) -> Sampled:
+def mean_average_precision_area(y: Targets, predicted: Predicted) -> Estimate:
     """Give the mean over classes of the area under the interpolated precision-recall curve (PASCAL VOC from 2010)."""
-    return _of_classes(y, predicted, _ranked(_average_precision_area))
+    return _of_classes(y, predicted, rankings.precision_area)
 
 
 @Metric
-def log_loss(y: Targets, predicted: Predicted) -> Sampled:
+def log_loss(y: Targets, predicted: Predicted) -> Estimate:
     """Give the mean negative log-probability of the truth, in nats; smaller is better.
 
     Probabilities are clipped at the machine epsilon of float64, as scikit-learn does.
     """
-    return _mean(log_losses(y, predicted))
+    return mean_of_values(log_losses(y, predicted), decided_by_few=True)
 
 
 def log_losses(y: Targets, predicted: Predicted) -> Float64:
@@ -209,166 +229,63 @@ def log_losses(y: Targets, predicted: Predicted) -> Float64:
 
 
 @Metric
-def expected_calibration_error(y: Targets, predicted: Predicted) -> Sampled:
+def expected_calibration_error(y: Targets, predicted: Predicted) -> Estimate:
     """Give the mean gap between confidence and accuracy over 15 bins of confidence; smaller is better."""
     confidence = _probabilities(predicted).max(axis=1)
     # (0, 1/15], (1/15, 2/15], ...: as the original.
     bins = np.clip(np.ceil(confidence * ECE_BINS).astype(np.intp) - 1, 0, ECE_BINS - 1)
-    gaps = _sums(bins, confidence - correct(y, predicted))
-    return lambda counts: np.abs(gaps(counts)).sum(axis=0) / counts.sum(axis=0)
+    gaps = np.bincount(bins, confidence - correct(y, predicted))
+    return Estimate(float(np.abs(gaps).sum() / len(y)))
 
 
 @Metric
-def r2(y: Targets, predicted: Predicted) -> Sampled:
+def r2(y: Targets, predicted: Predicted) -> Estimate:
     """Give the share of the variance of values that is explained; below 0 where the mean would do better.
 
     Where the truth does not vary it is 1 if everything is right, else 0, as in `sklearn.metrics.r2_score`.
     """
-    residuals = np.square(y - predicted.targets)
-
-    def of(counts: Float64) -> Float64:
-        residual, (_, total) = residuals @ counts, _centred(y, counts)
-        return np.where(total > 0, 1 - _ratio(residual, total), np.where(residual > 0, 0.0, 1.0))
-
-    return of
+    residuals, centred = np.square(y - predicted.targets), _centred(y)
+    residual, total = float(residuals.sum()), float((centred**2).sum())
+    if total == 0:
+        return Estimate(0.0 if residual > 0 else 1.0)
+    slope = (residual / total * centred**2 - residuals) / total
+    return of_rows(1 - residual / total, slope, decided_by_few=True)
 
 
 @Metric
-def pearson(y: Targets, predicted: Predicted) -> Sampled:
+def pearson(y: Targets, predicted: Predicted) -> Estimate:
     """Give Pearson's correlation of values and predictions; 0 where either does not vary."""
-
-    def of(counts: Float64) -> Float64:
-        (a, of_a), (b, of_b) = _centred(y, counts), _centred(predicted.targets, counts)
-        scale = np.sqrt(of_a * of_b)
-        return np.where(scale > 0, np.clip(_ratio((counts * a * b).sum(axis=0), scale), -1, 1), 0.0)
-
-    return of
-
-
-def _mean(values: Float64) -> Sampled:
-    return lambda counts: values @ counts / counts.sum(axis=0)
+    a, b = _centred(y), _centred(predicted.targets)
+    scale = float(np.sqrt((a**2).mean() * (b**2).mean()))
+    if scale == 0:
+        return Estimate(0.0)
+    value = float(np.clip((a * b).mean() / scale, -1, 1))
+    squares = a**2 / (a**2).mean() + b**2 / (b**2).mean()
+    return of_rows(value, (a * b / scale - value / 2 * squares) / len(y), decided_by_few=True)
 
 
-def _centred(values: Float64, counts: Float64) -> tuple[Float64, Float64]:
-    """Subtract from values the mean of each sample; give that and the sums of its squares."""
-    centred = values[:, None] - _mean(values)(counts)
-    squares = (counts * centred * centred).sum(axis=0)
+def _centred(values: Float64) -> Float64:
+    centred = values - values.mean()
     # Of equal values rounding leaves a little.
     nothing = len(values) * float(4 * np.finfo(np.float64).eps * np.abs(values).max()) ** 2
-    return centred, np.where(squares > nothing, squares, 0.0)
+    return centred if float((centred**2).sum()) > nothing else np.zeros_like(centred)
 
 
-def _sums(groups: npt.NDArray[np.intp], values: Float64 | None = None, size: int | None = None) -> Sampled:
-    """Give the sums of values (by default 1) over the rows of each group, of shape (n_groups, n_samples)."""
-    n = len(groups)
-    size = int(groups.max()) + 1 if size is None else size
-    matrix = _sparse(np.ones(n) if values is None else values, groups, np.arange(n), (size, n))
-    return lambda counts: matrix @ counts
-
-
-def _sparse(values: Float64, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp], shape: tuple[int, int]) -> Any:
-    import scipy.sparse
-
-    return cast(Any, scipy.sparse).csr_matrix((values, (rows, columns)), shape=shape)
-
-
-def _ratio(over: Float64, under: Float64) -> Float64:
+def _ratio(over: npt.NDArray[Any], under: Float64) -> Float64:
     """Divide, NaN by 0."""
     return np.divide(over, under, out=np.full(over.shape, np.nan), where=under > 0)
 
 
-def _mean_over_classes(values: Float64) -> Float64:
-    """Average over the first axis what is not NaN."""
-    defined = ~np.isnan(values)
-    return _ratio(np.where(defined, values, 0.0).sum(axis=0), defined.sum(axis=0))
-
-
 def _of_classes(
-    y: Targets, predicted: Predicted, metric: Callable[[npt.NDArray[np.bool_], Float64], Sampled]
-) -> Sampled:
+    y: Targets, predicted: Predicted, metric: Callable[[npt.NDArray[np.bool_], Float64], Estimate]
+) -> Estimate:
     """Average a metric of one class's marks and scores over the classes."""
     # What is not known ranks behind everything, in numbers that can be sorted and subtracted.
     scores = np.where(np.isfinite(_scores(predicted)), _scores(predicted), -np.finfo(np.float64).max)
-    classes = range(scores.shape[1])
-    each = [metric(y[:, k] if y.ndim == 2 else y == k, np.ascontiguousarray(scores[:, k])) for k in classes]
-    return lambda counts: _mean_over_classes(np.stack([one(counts) for one in each]))
-
-
-def _roc_area(marks: npt.NDArray[np.bool_], scores: Float64) -> Sampled:
-    """Give the share of pairs of a row of the class and another row that the scores put in order."""
-    inside, others = np.flatnonzero(marks), np.flatnonzero(~marks)
-    inside = inside[np.argsort(scores[inside], kind="stable")]
-    # Another row is half beaten by the first of the class that it is not above, wholly by the first that is above it.
-    first = [np.searchsorted(scores[inside], scores[others], side) for side in ("left", "right")]
-    halves = np.full(2 * len(others), 0.5)
-    beaten = _sparse(halves, np.concatenate(first), np.tile(others, 2), (len(inside) + 1, len(marks)))
-
-    def of(counts: Float64) -> Float64:
-        below = np.cumsum(beaten @ counts, axis=0)
-        weights = counts[inside]
-        return _ratio((weights * below[:-1]).sum(axis=0), weights.sum(axis=0) * below[-1])
-
-    return of
-
-
-def _ranked(
-    summary: Callable[[Float64, Float64], Float64],
-) -> Callable[[npt.NDArray[np.bool_], Float64], Sampled]:
-    """Make a metric of one class from precision and recall at each of its rows' scores, from the highest on.
-
-    Between these recall stays, and precision only falls.
-    """
-
-    def prepare(marks: npt.NDArray[np.bool_], scores: Float64) -> Sampled:
-        inside = np.flatnonzero(marks)
-        thresholds = np.unique(-scores[inside])
-        first = np.searchsorted(thresholds, -scores)
-        shape = len(thresholds) + 1, len(marks)
-        every = _sparse(np.ones(len(marks)), first, np.arange(len(marks)), shape)
-        own = _sparse(np.ones(len(inside)), first[inside], inside, shape)
-
-        def of(counts: Float64) -> Float64:
-            found: Float64 = np.cumsum(own @ counts, axis=0)[:-1]
-            seen: Float64 = np.cumsum(every @ counts, axis=0)[:-1]
-            if not len(found):
-                return cast(Float64, np.full(counts.shape[1], np.nan))
-            # The best scores may have no row in a sample: nothing is found there, of nothing.
-            value = summary(found / np.maximum(seen, _TINY), found / np.maximum(found[-1], _TINY))
-            value[found[-1] == 0] = np.nan
-            return value
-
-        return of
-
-    return prepare
-
-
-def _average_precision(precision: Float64, recall: Float64) -> Float64:
-    return (np.diff(recall, prepend=0.0, axis=0) * precision).sum(axis=0)
-
-
-def _average_precision_area(precision: Float64, recall: Float64) -> Float64:
-    return _average_precision(_envelope(precision), recall)
-
-
-def _average_precision_11(precision: Float64, recall: Float64) -> Float64:
-    # Rounding must not put a recall of 3 / 10 below the level 0.3.
-    return _at_levels(precision, recall, np.linspace(0, 1, 11)[1:] - 1e-12)
-
-
-def _average_precision_11_as_published(precision: Float64, recall: Float64) -> Float64:
-    return _at_levels(precision, recall, np.linspace(0, 1, 11)[1:])
-
-
-def _at_levels(precision: Float64, recall: Float64, levels: Float64) -> Float64:
-    """Average the highest precision at each level of recall or above, and the 1 at recall 0."""
-    highest = _envelope(precision)
-    first = np.stack([(recall < level).sum(axis=0) for level in levels])
-    return (1 + np.take_along_axis(highest, np.minimum(first, len(recall) - 1), axis=0).sum(axis=0)) / 11
-
-
-def _envelope(precision: Float64) -> Float64:
-    """Give the highest precision at each recall or a higher one."""
-    return np.maximum.accumulate(precision[::-1], axis=0)[::-1]
+    each = [
+        metric(y[:, k] if y.ndim == 2 else y == k, np.ascontiguousarray(scores[:, k])) for k in range(scores.shape[1])
+    ]
+    return mean_of([one for one in each if np.isfinite(one.value)])
 
 
 def _scores(predicted: Predicted) -> Float64:

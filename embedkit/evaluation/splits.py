@@ -21,7 +21,7 @@ from embedkit.errors import LabelsError, SplitError
 Rows = npt.NDArray[np.intp]
 
 _TRAIN = frozenset({"train", "training"})
-_VALIDATION = frozenset({"val", "valid", "validation", "dev"})
+VALIDATION = frozenset({"val", "valid", "validation", "dev"})
 _TEST = frozenset({"test", "testing"})
 
 Labels = npt.NDArray[np.str_] | npt.NDArray[np.float64] | npt.NDArray[np.bool_]
@@ -106,11 +106,6 @@ def final_split(y: Labels, groups: Sequence[str] | None, rows: Rows, *, random_s
     return Split(fit=rest, select=part, test=part[:0], selected_on="", reported_on="")
 
 
-def validation_rows(names: Sequence[str]) -> Rows:
-    """Return the rows of a declared validation split, also of one that lacks a class."""
-    return np.flatnonzero([name.lower() in _VALIDATION for name in names])
-
-
 def is_test(split: Sequence[str]) -> npt.NDArray[np.bool_]:
     """Whether each row is in a test split, which nothing is fitted on: ndarray of shape (n_rows,)."""
     return np.array([name.lower() in _TEST for name in split], dtype=np.bool_)
@@ -158,7 +153,7 @@ def _declared(
     split: npt.NDArray[np.str_],
     random_state: int,
 ) -> Split:
-    train, validation, test = (np.flatnonzero(np.isin(split, list(names))) for names in (_TRAIN, _VALIDATION, _TEST))
+    train, validation, test = (np.flatnonzero(np.isin(split, list(names))) for names in (_TRAIN, VALIDATION, _TEST))
     found = ", ".join(
         f"{name or '(none)'}: {count}" for name, count in zip(*np.unique(split, return_counts=True), strict=True)
     )
@@ -169,7 +164,7 @@ def _declared(
     unused = [
         f"{name or '(none)'}: {count}"
         for name, count in zip(*np.unique(split, return_counts=True), strict=True)
-        if name not in _TRAIN | _VALIDATION | _TEST
+        if name not in _TRAIN | VALIDATION | _TEST
     ]
     if unused:
         notes.append(f"rows of other splits are not used ({', '.join(unused)}); known are train, val and test")

@@ -21,6 +21,7 @@ Float64 = npt.NDArray[np.float64]
 Array = TypeVar("Array", bound=npt.NDArray[Any])
 
 _special = cast(Any, scipy.special)  # not typed throughout
+_FEW_OF_SHARE = 3
 
 
 class PairedTest(NamedTuple):
@@ -58,7 +59,7 @@ class Friedman(NamedTuple):
 def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Give the Wilson score interval of a proportion.
 
-    Its coverage is near the nominal one on average, also for few rows.
+    Its coverage is near the nominal one on average, also for few rows; near 0 and 1 it is below (`share_interval`).
 
     Parameters
     ----------
@@ -83,6 +84,34 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
     half = z / scale * float(np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)))
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     return low, 1.0 if successes == n else min(1.0, centre + half)
+
+
+def share_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Give the interval of a proportion that embedkit prints.
+
+    Wilson's, but where all rows but one to three are right, or wrong: there it covers too little (84 % at worst), and
+    the end near the edge is the one-sided limit of a Poisson count. Its coverage is at least 92.7 % for 50 rows or
+    more.
+
+    Parameters and errors are those of `wilson_interval`.
+
+    References
+    ----------
+    L. D. Brown, T. T. Cai, A. DasGupta, Interval estimation for a binomial proportion, Statistical Science 16, 2001,
+    section 4.1.1.
+
+    Examples
+    --------
+    >>> [round(end, 3) for end in share_interval(49, 50)]
+    [0.895, 0.999]
+    """
+    low, high = wilson_interval(successes, n, confidence)
+    right, wrong = successes, n - successes
+    if 1 <= right <= min(_FEW_OF_SHARE, n // 2):
+        low = min(low, float(_special.gammaincinv(right, 1 - confidence)) / n)
+    if 1 <= wrong <= min(_FEW_OF_SHARE, n // 2):
+        high = max(high, 1 - float(_special.gammaincinv(wrong, 1 - confidence)) / n)
+    return low, high
 
 
 def clopper_pearson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:

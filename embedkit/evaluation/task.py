@@ -8,7 +8,7 @@ Layer: evaluation; above labels, feature_rows and splits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from embedkit.evaluation.feature_rows import FeatureRows, Float32
 from embedkit.evaluation.labels import TableLabels, labels_of
 from embedkit.evaluation.predictions import Predicted, Targets
-from embedkit.evaluation.splits import Rows, Split, make_splits
+from embedkit.evaluation.splits import VALIDATION, Rows, Split, make_splits
 from embedkit.results import Candidate, Param
 from embedkit.tables import FeatureTable
 
@@ -218,6 +218,11 @@ def tasks_of(
         )
         for split in splits
     ]
+
+
+def validation_rows(names: Sequence[str]) -> Rows:
+    """Return the rows of a declared validation split, also of one that lacks a class."""
+    return np.flatnonzero([name.lower() in VALIDATION for name in names])
 
 
 def _declares_validation(names: npt.NDArray[Any] | None, split: Split) -> bool:

@@ -20,6 +20,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
+from typing import NamedTuple
 
 from embedkit.errors import StoreFormatError, StoreLostError
 
@@ -38,6 +39,17 @@ class NotRegularError(OSError):
     """What was to be read as a file is a folder, a pipe or a device."""
 
 
+class Identity(NamedTuple):
+    """What a root must stay: device and inode, and the name of a file that is in it.
+
+    A folder that was emptied keeps its inode, and one that was made anew may get that of the one before.
+    """
+
+    device: int
+    inode: int
+    marker: str
+
+
 class Folder:
     """A folder below a root that somebody named.
 
@@ -47,13 +59,13 @@ class Folder:
         Reached as any path is.
     names : tuple of str
         The way from the root to the folder, on which no link is followed.
-    identity : (device, inode), optional
+    identity : Identity, optional
         What the root must be; by default whatever is there.
     """
 
     __slots__ = ("_identity", "_names", "_root", "path")
 
-    def __init__(self, root: Path, names: tuple[str, ...] = (), identity: tuple[int, int] | None = None) -> None:
+    def __init__(self, root: Path, names: tuple[str, ...] = (), identity: Identity | None = None) -> None:
         self._root = root
         self._names = names
         self._identity = identity
@@ -65,8 +77,8 @@ class Folder:
         return folder if isinstance(folder, Folder) else cls(folder)
 
     @classmethod
-    def pinned(cls, root: Path) -> Folder:
-        """Return a root that must stay the folder that it is now.
+    def pinned(cls, root: Path, marker: str) -> Folder:
+        """Return a root that must stay the folder that it is now, with a file in it.
 
         Raises
         ------
@@ -74,7 +86,7 @@ class Folder:
             It is not there.
         """
         status = os.stat(root)
-        return cls(root, (), (status.st_dev, status.st_ino))
+        return cls(root, (), Identity(status.st_dev, status.st_ino, marker))
 
     def __repr__(self) -> str:
         return f"Folder({str(self.path)!r})"
@@ -216,14 +228,14 @@ class Folder:
             path = self.path / name
             return _checked(os.open(path.name if here is not None else path, _FILE_FLAGS, dir_fd=here), path)
 
-    def touch(self, name: str) -> None:
-        """Make an empty file, or set the times of one that is there to now."""
+    def touch(self, name: str, at: float | None = None) -> None:
+        """Make an empty file, or set the times of one that is there to now, or to a time in seconds."""
         with self.opened() as here:
             path = self.path / name
             flags = os.O_WRONLY | os.O_CREAT | _NO_FOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
             descriptor = os.open(path.name if here is not None else path, flags, 0o666, dir_fd=here)
             try:
-                os.utime(descriptor if os.utime in os.supports_fd else path)
+                os.utime(descriptor if os.utime in os.supports_fd else path, None if at is None else (at, at))
             finally:
                 os.close(descriptor)
 
@@ -243,7 +255,7 @@ class Folder:
         try:
             if self._identity is not None:
                 status = os.fstat(here)
-                if (status.st_dev, status.st_ino) != self._identity:
+                if (status.st_dev, status.st_ino) != self._identity[:2] or not _is_in(self._identity.marker, here):
                     raise _lost(self._root)
             for depth, name in enumerate(self._names, 1):
                 try:
@@ -274,13 +286,23 @@ class Folder:
             if self._identity is not None:
                 raise _lost(self._root) from None
             raise
-        if self._identity not in (None, (status.st_dev, status.st_ino)):
+        if self._identity is not None and (
+            (status.st_dev, status.st_ino) != self._identity[:2] or not (self._root / self._identity.marker).exists()
+        ):
             raise _lost(self._root)
         for depth in range(1, len(self._names) + 1):
             step = self._root.joinpath(*self._names[:depth])
             if step.is_symlink():
                 raise _link(step)
         os.stat(self.path)
+
+
+def _is_in(name: str, here: int) -> bool:
+    try:
+        os.stat(name, dir_fd=here, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def status_in(descriptor: int | None, path: Path) -> os.stat_result:

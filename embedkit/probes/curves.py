@@ -13,7 +13,7 @@ import copy
 import dataclasses
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,15 +21,17 @@ import numpy.typing as npt
 from embedkit.errors import LabelsError, UsageError
 from embedkit.evaluation import (
     Duplicates,
+    Estimate,
+    Predicted,
     Rows,
     Split,
     errors_naming,
+    estimate,
     find_duplicates,
-    interval,
+    interval_of,
+    interval_over_draws,
     leaks,
     make_splits,
-    mean_interval,
-    spread_of_rows,
 )
 from embedkit.probes.protocols.quick import quick
 from embedkit.results import Curve, Point
@@ -154,33 +156,29 @@ def _curve(
         duplicates = find_duplicates(table, model)
     bases = [_base(table, seed, folds) for seed in range(seeds)]
     # Of a fold for each seed, the draws hold other test images each time, and what these move is in their spread.
-    crossed = table.split is not None and table.target_type == "class" and seeds > 1
+    crossed = table.split is not None and seeds > 1
     points: list[Point] = []
     metric = "accuracy"
     for size in sorted(set(sizes)):
-        values: list[float] = []
-        right: list[npt.NDArray[np.float64]] = []
+        judged: list[_Judged] = []
         rows: list[int] = []
-        converged = True
         for seed, (train, test, _) in enumerate(bases):
             part = np.sort(draw(train, size, np.random.default_rng(seed)))
             with warnings.catch_warnings():
                 # scikit-learn takes labels of which most are distinct for values; with a few shots they are classes.
                 warnings.filterwarnings("ignore", "The number of unique classes is greater", UserWarning)
                 with errors_naming(f"at {_named(kind, size)}"):
-                    value, metric, done, per_image = _judge(table, part, test, estimator, seed, duplicates)
-            values.append(value)
-            right.append(per_image)
+                    judged.append(_judge(table, part, test, estimator, seed, duplicates))
             rows.append(len(part))
-            converged &= done
+        values, metric = [one.estimate.value for one in judged], judged[0].metric
         points.append(
             Point(
                 size=size,
                 n_train=float(np.mean(rows)),
                 values=values,
                 mean=float(np.mean(values)),
-                interval=_interval(values, right if crossed else None, bounded=table.target_type != "value"),
-                converged=converged,
+                interval=_interval(judged, crossed=crossed),
+                converged=all(one.converged for one in judged),
             )
         )
     drawn_from, tested, _ = bases[0]
@@ -234,22 +232,30 @@ def _shuffled(table: FeatureTable, rows: Rows, random: np.random.Generator) -> l
     return [random.permutation(rows[y == label]) for label in np.unique(y)]
 
 
-def _judge(
-    table: FeatureTable, train: Rows, test: Rows, estimator: str, seed: int, duplicates: Duplicates
-) -> tuple[float, str, bool, npt.NDArray[np.float64]]:
-    """Return the metric on the test rows, its name, whether all fits converged, and the score of each row."""
+class _Judged(NamedTuple):
+    """One draw: its metric on the test rows of the targets `y`, and whether all fits converged."""
+
+    metric: str
+    estimate: Estimate
+    y: npt.NDArray[Any]
+    converged: bool
+
+
+def _judge(table: FeatureTable, train: Rows, test: Rows, estimator: str, seed: int, duplicates: Duplicates) -> _Judged:
     if estimator == CLASS_MEAN:
         from embedkit.estimators import NearestClassMean
 
         if table.target_type != "class":
             raise LabelsError(f"{CLASS_MEAN} needs one class an image; name another estimator")
-        y = cast(npt.NDArray[Any], table.y).astype(str)
-        fitted = cast(Any, NearestClassMean().fit(table.X[train], y[train]))
-        right = (fitted.predict(table.X[test]) == y[test]).astype(np.float64)
-        return float(right.mean()), "accuracy", True, right
+        names = cast(npt.NDArray[Any], table.y).astype(str)
+        fitted = cast(Any, NearestClassMean().fit(table.X[train], names[train]))
+        classes = np.unique(names)
+        y, said = (np.searchsorted(classes, part) for part in (names[test], fitted.predict(table.X[test])))
+        return _Judged("accuracy", estimate("accuracy", y, Predicted(targets=said)), y, converged=True)
     divided = _divided(table, train, test)
     run = quick(divided, estimator, model="", random_state=seed, further=False, duplicates=duplicates)
-    return run.result.value, run.result.metric, run.result.converged, run.per_image
+    y, metric = run.labels.targets[run.tested], run.result.metric
+    return _Judged(metric, estimate(metric, y, run.draws[0]), y, run.result.converged)
 
 
 def _divided(table: FeatureTable, train: Rows, test: Rows) -> FeatureTable:
@@ -261,12 +267,10 @@ def _divided(table: FeatureTable, train: Rows, test: Rows) -> FeatureTable:
     return FeatureTable(head, stored)
 
 
-def _interval(
-    values: list[float], right: list[npt.NDArray[np.float64]] | None, *, bounded: bool
-) -> tuple[float, float] | None:
+def _interval(judged: list[_Judged], *, crossed: bool) -> tuple[float, float] | None:
+    values = [one.estimate.value for one in judged]
     if len(set(values)) < 2:  # one draw, or draws of all rows, which do not differ: that is no certainty
         return None
-    if right is not None and (spread := spread_of_rows(np.stack(right))) is not None:
-        return interval(values, spread, "share")
-    low, high = mean_interval(values)
-    return (max(0.0, low), min(1.0, high)) if bounded else (low, high)
+    if crossed:
+        return interval_of(judged[0].metric, judged[0].y, [one.estimate for one in judged])
+    return interval_over_draws(judged[0].metric, values)

@@ -5,6 +5,7 @@ Layer: render; above layout and the results.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from embedkit.render.layout import fact_lines, table_lines
@@ -48,7 +49,7 @@ def gap_lines(gap: Gap) -> list[str]:
         *reached_lines(gap.reached),
         "",
         *table_lines(
-            ("class", "distance", "source-only", "target-only", "p", "mostly named", "share", "estimated"),
+            ("class", "distance", "source-only", "target-only", "p", "named instead", "share", "estimated"),
             [_class(one) for one in shown],
         ),
     ]
@@ -59,12 +60,12 @@ def gap_lines(gap: Gap) -> list[str]:
 
 def domain_lines(gaps: DomainGaps) -> list[str]:
     """Write a table of pairs and methods, what each domain left out reaches, and what adapters are worth."""
-    methods = _methods(gaps.pairs[0].reached)
+    methods = _methods(gaps.pooled)
     rows = [
         (
             pair.source,
             pair.target,
-            f"{pair.distances['proxy-a']:.2f}",
+            f"{pair.distances.get('proxy-a', math.nan):.2f}",
             *(_cell(pair.reached, method) for method in methods),
             pair.verdict,
         )

@@ -27,8 +27,7 @@ def ladder_lines(report: FineTuneReport) -> list[str]:
         "memory",
     )
     lines = table_lines(header, [_row(one) for one in report.rungs])
-    best = report.rungs[report.recommended]
-    lines += ["", f"recommended: {best.rung}, by the validation rows alone: {report.selected_on}"]
+    lines += ["", f"recommended: {report.recommended}, by the validation rows alone: {report.selected_on}"]
     lines += [one for one in (stop_line(report, place) for place in range(1, len(report.rungs))) if one]
     lines.append(f"p: of McNemar's test against the rung below, on {report.reported_on}")
     if report.maps_bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from embedkit.render.differences import difference_lines
 from embedkit.render.explanations import explanation_lines
 from embedkit.render.findings import audit_lines, search_lines
+from embedkit.render.fusions import fusion_lines
 from embedkit.render.gaps import domain_lines, gap_lines
 from embedkit.render.ladders import ladder_lines
 from embedkit.render.layout import fact_lines, table_lines
@@ -37,6 +38,7 @@ from embedkit.results import (
     FineTuneReport,
     FitResult,
     Forecast,
+    FusionReport,
     Gap,
     LayersResult,
     PlanResult,
@@ -101,6 +103,8 @@ def as_text(record: Record) -> str:
             lines = explanation_lines(record)
         case FineTuneReport():
             lines = ladder_lines(record)
+        case FusionReport():
+            lines = fusion_lines(record)
         case StatisticsResult():
             lines = statistics_lines(record)
         case StatisticsFit():
@@ -168,21 +172,29 @@ def _probe(report: ProbeReport) -> list[str]:
 def _curves(report: CurveReport) -> list[str]:
     first = report.curves[0]
     unit = "a class" if first.kind == "shots" else "of train"
+    sizes, rows = _by_size(report)
     missing = [
-        (features_text(one.model, True), "unavailable", *[""] * (len(first.points) - 1)) for one in report.unavailable
-    ]
-    rows = [
-        (features_text(curve.model, curve.floor), *(_point(curve.metric, point) for point in curve.points))
-        for curve in report.curves
+        (features_text(one.model, True), *["unavailable", *[""] * len(sizes)][: len(sizes)])
+        for one in report.unavailable
     ]
     interval = " with its 95 % interval" if first.seeds > 1 else ""
     draws = f"{first.seeds} draw{'s' if first.seeds > 1 else ''}"
     return [
-        *table_lines(("features", *(f"{point.size:g} {unit}" for point in first.points)), [*rows, *missing]),
+        *table_lines(("features", *(f"{size:g} {unit}" for size in sizes)), [*rows, *missing]),
         "",
         f"{first.metric} of {first.estimator}, mean over {draws}{interval}",
         f"reported on: {first.reported_on}",
     ]
+
+
+def _by_size(report: CurveReport) -> tuple[list[float], list[tuple[str, ...]]]:
+    """Return the sizes of all curves, and a row a curve with a cell for each."""
+    sizes = sorted({point.size for curve in report.curves for point in curve.points})
+    rows: list[tuple[str, ...]] = []
+    for curve in report.curves:
+        cells = {point.size: _point(curve.metric, point) for point in curve.points}
+        rows.append((features_text(curve.model, curve.floor), *(cells.get(size, "") for size in sizes)))
+    return sizes, rows
 
 
 def _point(metric: str, point: Point) -> str:
@@ -330,17 +342,13 @@ def _demo(demo: DemoResult) -> list[str]:
 
 def _what_features_are_for(labels: CurveReport) -> list[str]:
     first = labels.curves[0]
-    most = first.points[-1].size
-    sizes = [f"all {most:g}" if point.size == most else f"{point.size:g}" for point in first.points]
-    rows = [
-        (features_text(one.model, one.floor), *(_point(one.metric, point) for point in one.points))
-        for one in labels.curves
-    ]
+    sizes, rows = _by_size(labels)
+    named = [f"all {size:g}" if size == max(sizes) else f"{size:g}" for size in sizes]
     return [
         "What features are for: pictures of ten kinds of patterns, in any colour, size and angle, named right",
         "after so many labelled pictures of each kind",
         "",
-        *table_lines(("labels of each kind", *sizes), rows),
+        *table_lines(("labels of each kind", *named), rows),
         "",
         f"{first.metric} of {first.estimator} on {first.n_test} other pictures, mean over {first.seeds} draws with its "
         "95 % interval",

@@ -10,6 +10,7 @@ from embedkit.results.difference import ChangedRow, ChangedSetting, FeatureDiff
 from embedkit.results.explanation import Deletion, Explanation, Explanations, Influence
 from embedkit.results.extraction import ExtractResult, Forecast, PlanResult, PlanStatus, Stage, Stages, UnitStatus
 from embedkit.results.finetuning import Attempt, FineTuneReport, RungResult
+from embedkit.results.fusion import FusionReport, Gain
 from embedkit.results.gap import ClassGap, DomainGaps, Gap, HeldOut, Reached, Verdict
 from embedkit.results.loading import load_result, result_from
 from embedkit.results.models import Confusion, DemoResult, FitResult, Guess, Prediction, Predictions
@@ -53,6 +54,8 @@ __all__ = [
     "Explanations",
     "Attempt",
     "FineTuneReport",
+    "FusionReport",
+    "Gain",
     "RungResult",
     "FeatureDiff",
     "Influence",

@@ -25,9 +25,10 @@ class Standing:
     value : float or None
         The protocol's metric, mean over seeds; None where it is not defined.
     interval : (float, float) or None
-        95 % interval over test images, its ends averaged over seeds.
+        95 % interval over test images; of several seeds, for accuracy that of the mean score of each image, else with
+        ends averaged over seeds.
     seed_interval : (float, float) or None
-        95 % interval of the mean over seeds; None for a single one.
+        95 % interval of the mean over seeds, these test images given; None for a single one, or where all are equal.
     rank : int or None
         Group of backbones that cannot be told apart, 1 for the best; None where nothing is ranked.
     tied : bool

@@ -82,6 +82,10 @@ class CurveReport(Record):
 
     curves: list[Curve]
 
+    def __post_init__(self) -> None:
+        if not self.curves:
+            raise ValueError("a report of no curve")
+
     def table(self) -> list[dict[str, Any]]:
         """Return one row a point."""
         return [

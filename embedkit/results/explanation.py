@@ -34,6 +34,10 @@ class Deletion:
     by_map: list[float]
     at_random: list[float]
 
+    def __post_init__(self) -> None:
+        if not len(self.fractions) == len(self.by_map) == len(self.at_random) > 0:
+            raise ValueError(f"{len(self.fractions)} fractions, {len(self.by_map)} and {len(self.at_random)} scores")
+
     @property
     def gain(self) -> float:
         """How much lower the score is by the map than at random, mean over the fractions."""
@@ -100,6 +104,10 @@ class Explanation:
     random_weights: float | None = None
     nearest: list[NearestTrained] = field(default_factory=list[NearestTrained])
     influence: list[Influence] = field(default_factory=list[Influence])
+
+    def __post_init__(self) -> None:
+        if self.contributions.ndim != 2 or not self.contributions.size or min(self.size) < 1:
+            raise ValueError(f"{self.contributions.shape} are no places of an image of {self.size} pixels")
 
     def __eq__(self, other: object) -> bool:
         return equal(self, other)

@@ -42,7 +42,7 @@ class RungResult:
     Attributes
     ----------
     rung : str
-        ``"frozen"``, ``"head"`` or ``"cached"``.
+        ``"frozen"``, ``"head"``, ``"cached"`` or ``"lora"``.
     value : float
         Accuracy on the tested rows, which chose nothing.
     interval : (float, float)
@@ -89,8 +89,8 @@ class FineTuneReport(Record):
     ----------
     rungs : list of RungResult
         From the cheapest up.
-    recommended : int
-        The place of the rung that is best on the validation rows; of equals the cheaper.
+    recommended : str
+        The rung that is best on the validation rows; of equals the cheaper.
     output : str or None
         The file of weights that was written: of the highest rung that tuned blocks.
     model, data : str
@@ -109,7 +109,7 @@ class FineTuneReport(Record):
     kind: ClassVar[str] = "finetune"
 
     rungs: list[RungResult]
-    recommended: int
+    recommended: str
     output: str | None = None
     model: str
     data: str = ""
@@ -122,10 +122,6 @@ class FineTuneReport(Record):
     maps_bytes: int = 0
     prefix_passes: int = 0
     prefix_seconds: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.recommended < len(self.rungs):
-            raise ValueError(f"rung {self.recommended} is recommended, and there are {len(self.rungs)}")
 
     def table(self) -> list[dict[str, Any]]:
         """Return one row a rung."""

@@ -59,7 +59,7 @@ class ClassGap:
     p_value : float or None
         Of these two, McNemar's, corrected over classes (Holm).
     named : str
-        What source-only names its tested rows most often; empty where none is tested.
+        What source-only names those tested rows most often that it names wrong; empty where there are none.
     source_share, estimated_share, target_share : float
         Its share of the source, of the target as estimated without labels (BBSE), and of the target by its labels.
     """
@@ -187,7 +187,7 @@ class DomainGaps(Record):
                 "source": pair.source,
                 "target": pair.target,
                 **{method: value.get(method) for method in methods},
-                "proxy_a": pair.distances["proxy-a"],
+                "proxy_a": pair.distances.get("proxy-a"),
                 "verdict": pair.verdict,
             }
             for pair, value in zip(self.pairs, values, strict=True)

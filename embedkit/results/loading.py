@@ -20,6 +20,7 @@ from embedkit.results.difference import FeatureDiff
 from embedkit.results.explanation import Explanations
 from embedkit.results.extraction import ExtractResult, Forecast, PlanResult, PlanStatus
 from embedkit.results.finetuning import FineTuneReport
+from embedkit.results.fusion import FusionReport
 from embedkit.results.gap import DomainGaps, Gap
 from embedkit.results.models import DemoResult, FitResult, Predictions
 from embedkit.results.plain import MOST_BYTES
@@ -41,6 +42,7 @@ _RECORDS: tuple[type[Record], ...] = (
     FineTuneReport,
     FitResult,
     Forecast,
+    FusionReport,
     LayersResult,
     Gap,
     PlanResult,

@@ -325,6 +325,7 @@ def means_alike(S: Floats, of_s: Classes, T: Floats, of_t: Classes, classes: int
 
 def standardised(rows: Floats) -> Floats:
     """Give features of mean 0 and deviation 1 by these rows, without those that are constant in them."""
+    _require_finite(rows)
     deviation = rows.std(axis=0)
     kept = deviation > 1e-12 * np.abs(rows).max(axis=0, initial=1.0)
     if not kept.any():
@@ -347,11 +348,16 @@ def checked_sets(S: npt.ArrayLike, T: npt.ArrayLike) -> tuple[Floats, Floats]:
         )
     if min(len(one), len(other)) < 2:
         raise UsageError(f"{len(one)} and {len(other)} rows; a distance needs at least two in each set")
-    if not (np.isfinite(one).all() and np.isfinite(other).all()):
-        raise UsageError("some features are not finite; extract again, or leave these rows out")
+    _require_finite(one)
+    _require_finite(other)
     if (np.ptp(one, axis=0) == 0).all() and (one[0] == other).all():
         raise UsageError("all features are constant over both sets: nothing can be told by them; use another backbone")
     return one, other
+
+
+def _require_finite(rows: Floats) -> None:
+    if not np.isfinite(rows).all():
+        raise UsageError("some features are not finite; extract again, or leave these rows out")
 
 
 def _tested(values: Floats) -> Tested:
@@ -380,6 +386,6 @@ def _gram(rows: Floats) -> Floats:
 
 def _hsic(one: Floats, other: Floats) -> float:
     n = len(one)
-    corner = one.sum() * other.sum() / ((n - 1) * (n - 2))
+    corner = float(one.sum() * other.sum()) / ((n - 1) * (n - 2))
     mixed = float(one.sum(axis=0) @ other.sum(axis=0)) * 2 / (n - 2)
-    return (float((one * other).sum()) + corner - mixed) / (n * (n - 3))
+    return float((one * other).sum() + corner - mixed) / (n * (n - 3))

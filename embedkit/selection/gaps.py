@@ -82,13 +82,13 @@ def measure_gap(
     classes, notes = _common(source, target)
     one, of_one = _domain(source, classes, folds, random_state)
     other, of_other = _domain(target, classes, folds, random_state)
+    measured = _measured(one, other, classes, random_state)
     found = predict_across(one, other, adapters)
     results = reached(found)
-    measured = _measured(one, other, classes, random_state)
     gaps = _class_gaps(one, other, found, classes, measured.of_classes)
     notes += [*of_one, *of_other]
     if found.unseen:
-        notes.append(f"{found.unseen} images of {one.name} are tested images of {other.name}, and were not fitted on")
+        notes.append(f"{found.unseen} images of {one.name} are tested images of {other.name}, and not fitted on there")
     if not found.converged:
         notes.append("a probe ran out of iterations")
     back = name_rows(other, one.X[one.train])
@@ -249,7 +249,7 @@ def _class_gaps(
             source_only=float(right[of].mean()) if len(of) else None,
             target_only=float(own[of].mean()) if len(of) else None,
             p_value=float(p_values[place]) if len(of) else None,
-            named=_commonest(found.named[SOURCE][of]) if len(of) else "",
+            named=_commonest(found.named[SOURCE][of[~right[of]]]),
             source_share=float(counts[0][place] / counts[0].sum()),
             estimated_share=float(estimated[place]),
             target_share=float(counts[1][place] / counts[1].sum()),
@@ -260,7 +260,7 @@ def _class_gaps(
 
 def _commonest(names: Names) -> str:
     values, counts = np.unique(names, return_counts=True)
-    return str(values[counts.argmax()])
+    return str(values[counts.argmax()]) if len(values) else ""
 
 
 def _numbers(names: Names, classes: Sequence[str]) -> Classes:

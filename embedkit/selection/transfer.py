@@ -137,21 +137,19 @@ def predict_across(source: Domain, target: Domain, adapters: Mapping[str, Any]) 
     truth: list[Names] = []
     named: dict[str, list[Names]] = {}
     floors = [name for name in source.floors if name in target.floors]
-    tested = {digest.tobytes() for digest in target.digests[target.tested]}
-    kept = np.array([source.digests[row].tobytes() not in tested for row in source.train], dtype=np.bool_)
-    known = _at_most(source.y, source.train[kept])
-    if len(np.unique(source.y[known])) < 2:
-        raise UsageError(
-            f"{source.name}: {len(known)} labelled rows are no tested images of {target.name}, of fewer than two "
-            "classes; name another source"
-        )
-    converged = True
-    on_source = _Probe(source.X[known], source.y[known])
-    values, counts = np.unique(source.y[known], return_counts=True)
-    commonest = values[counts.argmax()]
-    of_floors = {name: _Probe(source.floors[name][known], source.y[known]) for name in floors}
+    unseen, converged, fitted = set[int](), True, dict[bytes, _OfSource]()
     for train, test in target.parts:
         train = _at_most(target.y, train)
+        known, left_out = _not_among(source, target.digests[test])
+        unseen |= {*left_out.tolist()}
+        if len(np.unique(source.y[known])) < 2:
+            raise UsageError(
+                f"{source.name}: without the tested images of {target.name} {len(known)} labelled rows are left, of "
+                "fewer than two classes; name another source"
+            )
+        if known.tobytes() not in fitted:
+            fitted = {known.tobytes(): _OfSource(source, known, floors)}
+        of_source = fitted[known.tobytes()]
         X, y = target.X[test], target.y[train]
         on_target = _Probe(target.X[train], y)
         both = np.concatenate([source.y[known], y])
@@ -159,15 +157,15 @@ def predict_across(source: Domain, target: Domain, adapters: Mapping[str, Any]) 
         weights = np.repeat([len(both) / 2 / len(known), len(both) / 2 / len(y)], [len(known), len(y)])
         joint = _Probe(np.concatenate([source.X[known], target.X[train]]), both, weights)
         said = {
-            SOURCE: on_source.predict(X),
+            SOURCE: of_source.probe.predict(X),
             TARGET: on_target.predict(X),
             JOINT: joint.predict(X),
             **_aligned(source.X[known], source.y[known], target.X[train], X, adapters),
-            GUESS: np.full(len(test), commonest),
+            GUESS: np.full(len(test), of_source.commonest),
         }
-        converged &= on_source.converged and on_target.converged and joint.converged
+        converged &= of_source.probe.converged and on_target.converged and joint.converged
         for name in floors:
-            said[name] = of_floors[name].predict(target.floors[name][test])
+            said[name] = of_source.floors[name].predict(target.floors[name][test])
             said[name + IN_TARGET] = _Probe(target.floors[name][train], y).predict(target.floors[name][test])
         truth.append(target.y[test])
         for method, labels in said.items():
@@ -177,7 +175,7 @@ def predict_across(source: Domain, target: Domain, adapters: Mapping[str, Any]) 
         named={method: np.concatenate(labels) for method, labels in named.items()},
         adapters=[*adapters],
         floors=[GUESS, *floors],
-        unseen=int((~kept).sum()),
+        unseen=len(unseen),
         converged=converged,
     )
 
@@ -230,6 +228,13 @@ def reached(found: Predictions) -> list[Reached]:
     return results
 
 
+def _not_among(source: Domain, digests: npt.NDArray[np.uint8]) -> tuple[Rows, Rows]:
+    """Part the rows that a source is fitted on: at most `MOST_FITTED` of other images than these, and the rest."""
+    tested = {digest.tobytes() for digest in digests}
+    kept = np.array([source.digests[row].tobytes() not in tested for row in source.train], dtype=np.bool_)
+    return _at_most(source.y, source.train[kept]), source.train[~kept]
+
+
 def _aligned(
     of_source: Float32, y: Names, of_target: Float32, X: Float32, adapters: Mapping[str, Any]
 ) -> dict[str, Names]:
@@ -277,3 +282,14 @@ class _Probe:
 
     def predict(self, X: Float32) -> Names:
         return cast(Names, self.fitted.predict(X))
+
+
+class _OfSource:
+    """What is fitted on a source alone."""
+
+    def __init__(self, source: Domain, rows: Rows, floors: Sequence[str]) -> None:
+        y = source.y[rows]
+        values, counts = np.unique(y, return_counts=True)
+        self.commonest = str(values[counts.argmax()])
+        self.probe = _Probe(source.X[rows], y)
+        self.floors = {name: _Probe(source.floors[name][rows], y) for name in floors}

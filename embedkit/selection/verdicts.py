@@ -41,6 +41,7 @@ def exchanged_classes(pairs: Sequence[tuple[Names, Names]], classes: Sequence[st
     list of (str, str, int, int)
         Two classes, how many of their rows are named as the other one, and as their own. Rows of either class are more
         often the other one than their own, and all together by a binomial test corrected over all pairs of classes.
+        None where a class would be in two such pairs.
     """
     truth, named = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
     tests = len(classes) * (len(classes) - 1) / 2
@@ -55,7 +56,9 @@ def exchanged_classes(pairs: Sequence[tuple[Names, Names]], classes: Sequence[st
             rows = np.repeat([True, False], [wrong, right])
             if mcnemar_test(rows, ~rows).p_value * tests < _LEVEL:
                 found.append((one, other, wrong, right))
-    return found
+    # Where a class crosses with several, whatever parts the domains is not two labels.
+    crossing = [name for pair in found for name in pair[:2]]
+    return found if len(crossing) == len(set(crossing)) else []
 
 
 def judge_transfer(
@@ -104,29 +107,27 @@ def judge_transfer(
         )
     if other.value >= own.value or not _sure(other):
         if suffering:
-            return "some-classes", f"some classes suffer: {_listed(suffering)}; of all images {beside}"
-        return "transfers", f"transfers well: {beside} are not told apart" if not _sure(other) else (
-            f"transfers well: {beside}"
-        )
+            return "some-classes", (f"negative transfer in some classes: {_listed(suffering)}; of all images {beside}")
+        return "transfers", f"transfers well: {beside}" + ("" if _sure(other) else " are not told apart")
     rest = ~np.isin(found.y, [one.name for one in suffering])
     if suffering and 2 * len(suffering) <= len(classes) and rest.any():
         elsewhere = mcnemar_test(found.right(SOURCE)[rest], found.right(TARGET)[rest])
         if elsewhere.p_value >= _LEVEL or elsewhere.difference > 0:
             return "some-classes", (
-                f"some classes suffer: {_listed(suffering)}; on the others source-only is not told from target-only "
-                f"({_p(elsewhere.p_value)}); of all images {beside}"
+                f"negative transfer in some classes: {_listed(suffering)}; on the others source-only is not told "
+                f"from target-only ({_p(elsewhere.p_value)}); of all images {beside}"
             )
     helping = [by[name] for name in found.adapters if by[name].value > other.value and _sure(by[name])]
     if helping:
         best = max(helping, key=lambda one: one.value)
         return "adapt", (
-            f"adapt: {best.method} lifts source-only from {_percent(other.value)} to {_percent(best.value)} "
-            f"({_p(best.p_value)}); target-only reaches {_percent(own.value)}{which}"
+            f"adapt: as it is there is negative transfer ({beside}); {best.method} lifts source-only to "
+            f"{_percent(best.value)} ({_p(best.p_value)}){which}"
         )
     if joint.value > own.value and _sure(joint):
         return "adapt", (
-            f"adapt: fitted on both the target's images are named {_percent(joint.value)} right, by its own "
-            f"{_percent(own.value)} ({_p(joint.p_value)}); source-only {_percent(other.value)}{which}"
+            f"adapt: as it is there is negative transfer ({beside}); fitted on both domains a probe names "
+            f"{_percent(joint.value)} right ({_p(joint.p_value)} against target-only){which}"
         )
     return "negative", f"negative transfer: {beside}, and no alignment improves it by a paired test{which}"
 
@@ -144,7 +145,7 @@ def _sure(one: Reached) -> bool:
 def _listed(classes: Sequence[ClassGap]) -> str:
     ordered = sorted(classes, key=lambda one: (one.source_only or 0.0) - (one.target_only or 0.0))
     said = [
-        f"{one.name} ({_percent(one.source_only or 0)} for {_percent(one.target_only or 0)}, mostly named {one.named})"
+        f"{one.name} ({_percent(one.source_only or 0)} for {_percent(one.target_only or 0)}, named {one.named} instead)"
         for one in ordered[:_MOST_NAMED]
     ]
     return ", ".join(said) + (f" and {len(ordered) - _MOST_NAMED} more" if len(ordered) > _MOST_NAMED else "")

@@ -239,7 +239,7 @@ def _create_store(path: Path, disk: Disk) -> Folder:
     except OSError as error:
         raise _cannot_create(path, error) from error
     commit_to(path / MARKER, [json.dumps(record).encode() + b"\n"], sealed=False, disk=disk)
-    return Folder.pinned(path)
+    return Folder.pinned(path, MARKER)
 
 
 def _checked_store(path: Path, text: bytes) -> Folder:
@@ -257,7 +257,7 @@ def _checked_store(path: Path, text: bytes) -> Folder:
             f"{path} is a feature store of format {version}; this version of embedkit reads up to format "
             f"{FORMAT_VERSION}: install a newer embedkit, or name another store"
         )
-    return Folder.pinned(path)
+    return Folder.pinned(path, MARKER)
 
 
 def _cannot_create(path: Path, error: OSError) -> StoreWriteError:

@@ -110,7 +110,7 @@ def merge_parts(folder: Folder | Path, spec: FeatureSpec, names: Sequence[str], 
     output = write_part(folder, spec, digests, blocks(), disk)
     _read_back(folder, spec, output, digests)
     if used is not None:  # what nobody has asked for in a long time does not become new by being merged
-        note_uses(folder, {output: used})
+        note_uses(folder, {output: used}, anew=False)
     remove_files(folder, [part.name for part in inputs], disk)
     return output
 

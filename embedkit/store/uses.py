@@ -72,9 +72,12 @@ def read_uses(folder: Folder) -> dict[str, float]:
         return {}
 
 
-def note_uses(folder: Folder, used: dict[str, float]) -> None:
-    """Add to what is known of the parts that are still there."""
+def note_uses(folder: Folder, used: dict[str, float], *, anew: bool = True) -> None:
+    """Add to what is known of the parts that are still there; where nothing is used `anew`, the fingerprint is not."""
     with suppress(OSError, EmbedkitError):
+        before = folder.stats([LAST_USE]).get(LAST_USE)
         there = set(folder.names())
         kept = {name: seconds for name, seconds in {**read_uses(folder), **used}.items() if name in there}
         write_small(folder / LAST_USE, json.dumps({"used": kept}, indent=0).encode(), folder)
+        if not anew:
+            folder.touch(LAST_USE, max(used.values()) if before is None else before.st_mtime)

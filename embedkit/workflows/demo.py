@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.backbones import FeatureRequest
-from embedkit.evaluation import wilson_interval
+from embedkit.evaluation import share_interval
 from embedkit.extraction import Progress
 from embedkit.files import commit_to
 from embedkit.results import Curve, CurveReport, DemoResult
@@ -98,7 +98,7 @@ def _by_labels(patterns: Path, store: Path, progress: Progress | None) -> CurveR
 def _with_interval_of_all(found: Curve) -> Curve:
     """Give the number of all labels, whose draws cannot differ, the interval that the tested pictures leave."""
     last = found.points[-1]
-    interval = wilson_interval(round(last.mean * found.n_test), found.n_test)
+    interval = share_interval(round(last.mean * found.n_test), found.n_test)
     return dataclasses.replace(found, points=[*found.points[:-1], dataclasses.replace(last, interval=interval)])
 
 

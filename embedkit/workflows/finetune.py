@@ -23,7 +23,7 @@ from embedkit.store import FeatureStore
 from embedkit.tables import FeatureTable
 from embedkit.workflows.floors import recorded_request
 from embedkit.workflows.origins import data_name, origin_of
-from embedkit.workflows.reading import summary_of
+from embedkit.workflows.reading import read_line
 from embedkit.workflows.targets import Target, images_of, open_store, open_target, tables_of
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def finetune(
     settings: TuningSettings | None = None,
     output: str | os.PathLike[str] | None = None,
     label_column: str | None = None,
+    drop_unlabelled: bool = False,
     store: str | os.PathLike[str] | None = None,
     force: bool = False,
     progress: Progress | None = None,
@@ -55,15 +56,17 @@ def finetune(
     model : str or FeatureRequest, optional
         For a source of images, by default the bundled backbone; not allowed for a feature file. Blocks are tuned of
         vision transformers of timm's.
-    until : {"frozen", "head", "cached"}
+    until : {"frozen", "head", "cached", "lora"}
         The highest rung: the classifier on frozen features; the same trained on by AdamW; the last blocks on cached
-        maps of the blocks before.
+        maps of the blocks before; of these blocks only what LoRA adds.
     settings : TuningSettings, optional
         What is tried, and for how long.
     output : path, optional
         Where the weights of the tuned network are written, ``.safetensors``; only where blocks are tuned.
     label_column : str, optional
         The column that holds the labels.
+    drop_unlabelled : bool
+        Leave rows without a label out, and say how many; else they are an error.
     store : path, optional
         The folder of the store; by default the user's. It keeps the maps, which are large.
     force : bool
@@ -84,7 +87,7 @@ def finetune(
     Examples
     --------
     >>> report = finetune("photos/", "vit_tiny_patch16_224", output="tuned.safetensors")  # doctest: +SKIP
-    >>> report.rungs[report.recommended].rung  # doctest: +SKIP
+    >>> report.recommended  # doctest: +SKIP
     'cached'
     """
     from embedkit.adaptation import Problem, TuningSettings, climb_ladder, write_weights
@@ -95,7 +98,8 @@ def finetune(
         raise UsageError(f"{len(requests)} models are named; a ladder is of one")
     if output is not None:
         _check_output(output, until, force)
-    feature_store, opened = open_store(store), open_target(target, label_column=label_column)
+    feature_store = open_store(store)
+    opened = open_target(target, label_column=label_column, drop_unlabelled=drop_unlabelled)
     if opened.target_type != "class":
         raise LabelsError(
             f"{opened.name} has labels of the kind {opened.target_type!r}, and tuning takes one class an image: name "
@@ -103,7 +107,8 @@ def finetune(
         )
     if requests:
         _check_plain(requests[0])
-    named = tables_of(opened, requests, feature_store, progress=progress).named[0]
+    tables = tables_of(opened, requests, feature_store, progress=progress)
+    named = tables.named[0]
     table = named.table
     task = tasks_of(table, random_state=chosen.random_state, scored=False)[0]
     request = requests[0] if requests else _recorded(table, opened)
@@ -126,12 +131,13 @@ def finetune(
         feature_store,
         until=until,
         settings=chosen,
+        weights=table.spec.backbone.weights,
         progress=progress,
     )
     rungs = _results(ladder.rungs, table, task)
     notes = [*split.notes, *ladder.notes]
     written: str | None = None
-    if output is not None and ladder.tail is not None and ladder.highest.supported:
+    if output is not None and ladder.tail is not None:
         written = str(write_weights(ladder.tail, output, force=force))
     elif output is not None:
         notes.append(f"{output} is not written: no block was tuned")
@@ -140,7 +146,7 @@ def finetune(
     data = data_name(named)
     return FineTuneReport(
         rungs=rungs,
-        recommended=max(range(len(rungs)), key=lambda place: (rungs[place].validation, -place)),
+        recommended=max(rungs, key=lambda one: one.validation).rung,  # of equals the cheapest
         output=written,
         model=named.name,
         data=data,
@@ -149,12 +155,12 @@ def finetune(
         classes=problem.classes,
         selected_on=split.selected_on + (f" and {len(problem.beside)} of validation" if len(problem.beside) else ""),
         reported_on=split.reported_on,
-        views=chosen.views if until == "cached" else 0,
+        views=chosen.views if ladder.maps_bytes else 0,
         maps_bytes=ladder.maps_bytes,
         prefix_passes=ladder.prefix_passes,
         prefix_seconds=ladder.prefix_seconds,
-        skipped=[],
-        read=[summary_of(opened).line()],
+        skipped=tables.skipped,
+        read=[read_line(opened)],
         notes=notes,
         origin=origin_of(
             "finetune",
@@ -165,6 +171,7 @@ def finetune(
                 **{name: getattr(chosen, name) for name in TuningSettings.__slots__},
                 "output": output,
                 "label_column": label_column,
+                "drop_unlabelled": drop_unlabelled or None,
             },
             {data: [named]},
             seeds=[chosen.random_state],
@@ -174,7 +181,7 @@ def finetune(
 
 def _check_output(output: str | os.PathLike[str], until: str, force: bool) -> None:
     path = Path(output)
-    if until != "cached":
+    if until in ("frozen", "head"):
         raise UsageError(f"a file of weights is of tuned blocks, and {until} tunes none: leave it out, or use cached")
     if path.suffix != ".safetensors":
         raise UsageError(f"{path} ends in {path.suffix!r}, expected .safetensors")

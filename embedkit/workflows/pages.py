@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import cast
 
-from embedkit.errors import EmbedkitError, OutputExistsError, UsageError
+from embedkit.errors import EmbedkitError, OutputExistsError, ResultFileError, UsageError
 from embedkit.files import commit_to
 from embedkit.images import SIDE, rows_of, thumbnails_of
 from embedkit.report import page
@@ -95,7 +95,15 @@ def write_page(
                     files |= _thumbnails(place, _keys(record), store, large=isinstance(record, Explanations))
                 except EmbedkitError as error:
                     lost.append(f"{place}: {error}")
-    written = page(records, files, without_pictures=lost)
+    try:
+        written = page(records, files, without_pictures=lost)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # types are checked, not what they add up to
+        if all(isinstance(one, Record) for one in listed):
+            raise
+        names = ", ".join(str(one) for one in listed if not isinstance(one, Record))
+        raise ResultFileError(
+            f"{names} cannot be shown ({type(error).__name__}: {error}); it is damaged or made up: make it anew"
+        ) from error
     commit_to(target, [written.encode("utf-8", "replace")], sealed=False)
     return target
 
@@ -103,7 +111,7 @@ def write_page(
 def _thumbnails(
     place: str | list[str], wanted: dict[str, None], store: str | os.PathLike[str] | None, *, large: bool
 ) -> dict[str, bytes]:
-    images = images_of(open_target(place), open_store(store))
+    images = images_of(open_target(place, recorded=True), open_store(store))
     row_of = {key: row for row, key in enumerate(images.keys)}
     rows = [row_of[key] for key in wanted if key in row_of][:_MOST_THUMBNAILS]
     return thumbnails_of(((images.keys[row], images.images[row]) for row in rows), _LARGE if large else SIDE)

@@ -31,7 +31,7 @@ from embedkit.errors import (
     WeightsNotFoundError,
 )
 from embedkit.estimators import LabelSetClassifier
-from embedkit.evaluation import wilson_interval
+from embedkit.evaluation import share_interval
 from embedkit.extraction import Extraction, Progress, Resolution, resolve_together, run_many
 from embedkit.files import commit_to
 from embedkit.images import ImageSource
@@ -351,7 +351,7 @@ def _judge(
             for row, one in zip(cast(list[int], there.tolist()), said.predicted, strict=True)
             if isinstance(one, list)
         ]
-        return (sum(right) / len(right), wilson_interval(sum(right), len(right)), None) if right else (None, None, None)
+        return (sum(right) / len(right), share_interval(sum(right), len(right)), None) if right else (None, None, None)
     pairs = [
         (labels[row], one)
         for row, one in zip(cast(list[int], there.tolist()), said.predicted, strict=True)
@@ -367,6 +367,6 @@ def _judge(
     right = int(np.trace(counts))
     return (
         right / len(pairs),
-        wilson_interval(right, len(pairs)),
+        share_interval(right, len(pairs)),
         Confusion(classes=classes, counts=counts.tolist()),
     )

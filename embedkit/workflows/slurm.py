@@ -9,6 +9,7 @@ import math
 import os
 import shlex
 
+from embedkit.errors import UsageError
 from embedkit.extraction import PlanFile
 from embedkit.render import duration
 
@@ -58,8 +59,14 @@ def slurm_script(
     Raises
     ------
     PlanError
+    UsageError
+        A name with control characters in it.
     """
     path = os.path.abspath(plan)
+    named = {"the path of the plan": path, "output": output or "", "partition": partition or ""}
+    for what, text in named.items():
+        if not text.isprintable():  # the line of a comment that ends in it would go on as a command
+            raise UsageError(f"{what} is {text!r}, expected a name without control characters in a script: rename it")
     opened = PlanFile(path=path).read()
     images = len(opened.source)
     tasks = opened.units

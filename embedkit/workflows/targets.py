@@ -18,6 +18,7 @@ import numpy.typing as npt
 from embedkit.backbones import FeatureRequest
 from embedkit.errors import EmbedkitError, LabelsError, SourceError, UsageError
 from embedkit.extraction import Extraction, Progress, default_store, image_digests, resolve_together, run_many
+from embedkit.files import open_regular
 from embedkit.images import ImageSource, open_source
 from embedkit.results import Skipped, Unavailable
 from embedkit.store import FeatureStore
@@ -110,14 +111,18 @@ def is_feature_file(target: Any) -> bool:
     if path.suffix.lower() in (".h5", ".hdf5"):
         return True
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(8) == b"\x89HDF\r\n\x1a\n"
     except OSError:
         return False
 
 
-def open_target(target: Any, *, label_column: str | None = None, drop_unlabelled: bool = False) -> Target:
+def open_target(
+    target: Any, *, label_column: str | None = None, drop_unlabelled: bool = False, recorded: bool = False
+) -> Target:
     """Open a feature file or a source of images, take labels from a column of it, and leave out rows without any.
+
+    One that is only `recorded` in a file is not named by the user: of URLs, what data may name is followed.
 
     Raises
     ------
@@ -129,7 +134,7 @@ def open_target(target: Any, *, label_column: str | None = None, drop_unlabelled
         if drop_unlabelled and (dropped := _unlabelled(table.labelled, str(target))):
             return Target(name=str(target), table=table[table.labelled], dropped=dropped)
         return Target(name=str(target), table=table)
-    images = open_source(target, label_column=label_column)
+    images = open_source(target, label_column=label_column, recorded=recorded)
     if drop_unlabelled and (dropped := _unlabelled(images.labelled, images.name)):
         return Target(name=images.name, images=images.some(images.labelled), dropped=dropped)
     return Target(name=images.name, images=images)

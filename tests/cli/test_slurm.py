@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ import pytest
 
 from embedkit import slurm_script
 from embedkit.backbones import FeatureRequest
+from embedkit.errors import UsageError
 from embedkit.extraction import resolve, write_plan
 from embedkit.images import open_source
 from embedkit.store import FeatureStore
@@ -44,6 +46,24 @@ def test_tasks_are_as_long_as_they_are_worth(planned):
     assert options(slurm_script(planned(0.001)))["array"] == "1-1%1"
     assert options(slurm_script(planned(None)))["array"] == "1-1%1"  # a plan of before: as it proposes
     assert options(slurm_script(planned(1e5), minutes=10_000))["time"] == "20-20:10:00"
+
+
+@pytest.mark.parametrize("name", ["a\ntouch b", "a\r", "a\x1b[31m", "a\u2028b"])
+def test_no_name_ends_the_line_that_it_stands_in(planned, tmp_path, name):
+    """The last line is a comment: behind a line feed in a folder's name, it would be a command."""
+    path = planned(1.0)
+    for given in ({"output": name}, {"partition": name}):
+        with pytest.raises(UsageError, match="control characters"):
+            slurm_script(path, **given)
+    (tmp_path / name).mkdir()
+    with pytest.raises(UsageError, match="control characters"):
+        slurm_script(path.rename(tmp_path / name / "P.json"))
+    # What is no control character is quoted.
+    odd = path.parent / "a $(touch b) 'c'.json"
+    (tmp_path / name / "P.json").rename(odd)
+    script = slurm_script(odd)
+    assert subprocess.run(["sh", "-n", "-s"], input=script, text=True).returncode == 0
+    assert shlex.split(script.splitlines()[-4].split("||")[0])[3] == str(odd)
 
 
 def test_a_gpu_is_asked_for_where_the_plan_is_for_one(planned):

@@ -37,4 +37,6 @@ def test_every_public_estimator_is_checked() -> None:
     public = {name for name in estimators.__all__ if isinstance(getattr(estimators, name), type)}
     public = {name for name in public if hasattr(getattr(estimators, name), "get_params")}
     public -= {"LabelSetClassifier"}  # scikit-learn's checks have no marks whose labels it could name
+    # Nor do they name domains, which alignments cannot do without; tests/estimators/test_alignment.py holds these.
+    public -= {"CORAL", "LinearTransport", "SubspaceAlignment"}
     assert public == {type(estimator).__name__ for estimator in CHECKED}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -13,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedkit.backbones import FeatureRequest
-from embedkit.errors import OutputExistsError, PlanFormatError, PlanNotFoundError, UsageError
+from embedkit.errors import OutputExistsError, PlanFormatError, PlanNotFoundError, SourceError, UsageError
 from embedkit.extraction import resolve
 from embedkit.extraction.plan import PLAN_FORMAT, PlanFile, write_plan
 from embedkit.images import open_source, read_bytes
+from embedkit.specs import canonical_json
 from embedkit.store import FeatureStore
 from tests.photos import make_folder, make_manifest, make_photo
 
@@ -163,6 +166,51 @@ def test_whatever_byte_is_changed_the_plan_is_refused(make, tmp_path):
         path.write_bytes(sound[:length])
         with pytest.raises(PlanFormatError, match="not a plan, or was cut short"):
             plan.file.read()
+
+
+@pytest.mark.parametrize(
+    ("path", "values"),
+    [
+        ("pace", ["x", -1, 1e308, [], True]),
+        ("memory", [None, "x", -1, 1.5, 10**30]),
+        ("units", [0, None, "1", 1.5]),
+        ("store", [None, "", 1, "a\0b"]),
+        ("drift", ["x", []]),
+        ("choice", [None, 1]),
+        ("provenance", [None, "x"]),
+        ("source", [None, []]),
+        ("source.keys", [None, "ab", [1, 2], ["a"]]),
+        ("source.images", ["ab", [1, 2], [{"archive": "a.zip"}, None], [{"archive": 1, "name": "x"}, None]]),
+        ("source.images", [[{"archive": "a.zip", "name": "x", "offset": -1}, None]]),
+        ("source.sizes", [None, [1], [-1, 1], ["a", "b"]]),
+        ("source.labels", ["ab", [1, 2], {"dtype": "|O", "base64": "AAAA", "shape": [2]}, {"dtype": "<f8"}]),
+        ("source.label_classes", [None, [1]]),
+        ("source.split", ["ab", [None, None]]),
+        ("source.groups", ["ab", [{}, {}]]),
+        ("source.columns", [None, {"x": "ab"}, {"x": [1, 2]}]),
+        ("source.failures", [None, [["a"]], ["ab"], [[1, 2]]]),
+        ("source.name", [None, 1]),
+        ("source.root", [None, "a\0b"]),
+    ],
+)
+def test_a_plan_that_was_made_up(make, tmp_path, path, values):
+    """Its digest fits: whoever makes up a plan makes that too."""
+    plan = make(open_source(make_folder(tmp_path / "photos", {"red": 2})))
+    for value in values:
+        record = json.loads((tmp_path / "P.json").read_text())["plan"]
+        at = record
+        *above, last = path.split(".")
+        for name in above:
+            at = at[name]
+        at[last] = value
+        text = canonical_json(record)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        envelope = {"content": "embedkit extraction plan", "format": PLAN_FORMAT, "sha256": digest}
+        made_up = tmp_path / "made-up.json"
+        made_up.write_text(f'{canonical_json(envelope)[:-1]},"plan":{text}}}')
+        with pytest.raises((PlanFormatError, SourceError)) as refused:
+            dataclasses.replace(plan.file, path=str(made_up)).read()
+        assert "\n" not in str(refused.value)
 
 
 def test_other_files_are_no_plans(make, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gzip
 import importlib
 import json
@@ -16,12 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedkit import ImageEmbedder
+from embedkit import ImageEmbedder, write_page
 from embedkit.errors import ForbiddenUrlError, SourceError, UnreadableImageError
 from embedkit.images import access, open_source, read_bytes, remote, rows_of
 from embedkit.images.access import RemoteReadError, check_url, is_public, name_root
 from embedkit.images.remote import read_range
 from tests.photos import make_photo
+from tests.report.samples import make_probe
 
 
 @pytest.fixture(autouse=True)
@@ -182,6 +184,20 @@ def test_no_door_of_data_leads_to_a_chain(evil, tmp_path):
         read_bytes(open_source(tmp_path / "images.parquet").images[0])
     with pytest.raises(SourceError):  # a name in a bucket cannot make a chain of it
         rows_of(["x.png::file:///etc/passwd"], root="s3://bucket")
+    assert not mark.exists()
+
+
+def test_what_a_saved_result_names_is_no_word_of_the_user(evil, tmp_path):
+    """`report` looks for the images that a result is about; whoever made the result says where."""
+    chain, mark = evil
+    places = {"target": chain, "source": "memory://photos/", "targets": ["http://169.254.169.254/x.csv"]}
+    report = make_probe(n=6)
+    request = {**report.origin.request, **places}
+    made_up = dataclasses.replace(report, origin=dataclasses.replace(report.origin, request=request))
+    page = write_page(made_up.save(tmp_path / "r.json"), tmp_path / "r.html", store=tmp_path / "store").read_text()
+    assert "is a chain of URLs, which data may not name" in page
+    assert "data may not name memory://" in page
+    assert "is not a public address" in page
     assert not mark.exists()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from embedkit.errors import LabelsError, SplitError, UsageError
-from embedkit.evaluation import interval, spread_of_rows
+from embedkit.evaluation import Predicted, judge
 from embedkit.probes import curves
 from embedkit.probes.curves import few_shot_curve, learning_curve
 from embedkit.results.plain import to_plain
@@ -79,8 +79,8 @@ def test_a_point_is_the_mean_over_draws():
             values.append(np.mean(right[-1]))
         assert point.values == values
         assert point.mean == np.mean(values)
-        spread = spread_of_rows(np.array(right, float))
-        assert point.interval == pytest.approx(interval(values, spread, "share"))
+        draws = [Predicted(targets=one.astype(int)) for one in right]
+        assert point.interval == pytest.approx(judge(["accuracy"], np.ones(40, int), draws)["accuracy"]["interval"])
         assert point.n_train == 4 * point.size
     assert curve.n_test == 40
     assert curve.reported_on == "test split (40 images)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import copy
 import json
 import os
@@ -13,9 +14,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from embedkit import write_page
 from embedkit.errors import ResultFileError
+from embedkit.render import as_text
 from embedkit.results import Record, load_result, result_from
-from tests.report.samples import make_comparison, make_curves, make_probe
+from tests.report.samples import (
+    make_audit,
+    make_comparison,
+    make_curves,
+    make_explanations,
+    make_probe,
+    make_search,
+)
 from tests.results.any_record import JSON
 
 PACKED = {"dtype": "<f8", "shape": [2, 2], "zlib": base64.b64encode(zlib.compress(bytes(32))).decode()}
@@ -52,7 +62,10 @@ def read_or_refused(file) -> Record | None:
     return None
 
 
-@pytest.mark.parametrize("record", [make_probe(n=4), make_comparison(), make_curves()], ids=lambda one: one.kind)
+RECORDS = [make_probe(n=4), make_comparison(), make_curves(), make_explanations(), make_audit(), make_search()]
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda one: one.kind)
 def test_anything_in_any_place(record, tmp_path_factory):
     file = tmp_path_factory.mktemp("results") / "r.json"
     value = json.loads(record.save(file).read_bytes())
@@ -67,6 +80,9 @@ def test_anything_in_any_place(record, tmp_path_factory):
         if loaded is not None:
             loaded.to_dict()
             loaded._repr_html_()
+            as_text(loaded)
+            with contextlib.suppress(ResultFileError):
+                write_page(file, file.with_suffix(".html"), pictures=False, force=True)
 
     is_read_or_refused()
 

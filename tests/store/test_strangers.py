@@ -160,6 +160,24 @@ def test_a_store_that_is_lost_acknowledges_nothing_and_is_not_made_anew(tmp_path
     assert FeatureStore(store.path).features(SPEC).contains(more).all()
 
 
+def test_a_store_that_is_emptied_acknowledges_nothing_and_is_not_filled_anew(tmp_path: Path) -> None:
+    """Its folder is the one that was opened, by its inode."""
+    store = fill(tmp_path / "store", 1)
+    features = store.features(SPEC)
+    more, rows = make_rows(20, seed=1)
+    writer = features.writer()
+    writer.add(more[:10], rows[:10])
+    writer.commit()
+    for path in store.path.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    writer.add(more[10:], rows[10:])
+    with pytest.raises(StoreLostError, match="no longer the folder"):
+        writer.commit()
+    with pytest.raises(StoreLostError):
+        writer.claim(more)
+    assert list(store.path.iterdir()) == []
+
+
 def test_what_is_lost_in_the_middle_of_a_commit_is_not_acknowledged(tmp_path: Path) -> None:
     class Losing(Disk):
         def sync_folder(self, folder: Path, at: int | None = None) -> None:
@@ -239,9 +257,11 @@ def test_parts_that_are_merged_keep_when_they_were_last_used(tmp_path: Path, kno
         os.utime(folder / name, (1000 + age, 1000 + age))
     if known:
         note_uses(folder, {names[0]: 5000.0})
+    os.utime(folder / "last-use", (7000, 7000))
     with maintenance_module.maintenance(folder):
         merged = merge_parts(folder, SPEC, names, DISK)
     assert merged is not None
     assert read_uses(folder)[merged] == (5000.0 if known else 1003.0)
+    assert (folder / "last-use").stat().st_mtime == 7000  # of the fingerprint, as `info` says it
     report = store.gc(max_size=store.info().bytes - 1, dry_run=True)
     assert [part.name for part in report.evicted_parts][:1] == [merged]
