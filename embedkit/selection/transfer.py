@@ -20,7 +20,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.estimators import CORAL, LinearTransport, LogisticRegression, StreamingPCA, SubspaceAlignment
-from embedkit.evaluation import holm_correction, mcnemar_test, wilson_interval
+from embedkit.evaluation import holm_correction, mcnemar_test, share_interval
 from embedkit.results import Reached
 from embedkit.selection.rows import sample
 
@@ -219,7 +219,7 @@ def reached(found: Predictions) -> list[Reached]:
             Reached(
                 method=method,
                 value=float(right.mean()),
-                interval=wilson_interval(int(right.sum()), len(right)),
+                interval=share_interval(int(right.sum()), len(right)),
                 against=against,
                 difference=float(right.mean() - found.right(against).mean()) if against else None,
                 p_value=p,

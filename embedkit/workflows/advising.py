@@ -5,6 +5,8 @@ Layer: workflows; shared by select.
 
 from __future__ import annotations
 
+import math
+
 from embedkit.render import percent
 from embedkit.results import Advice, ProbeResult, Selection
 
@@ -47,20 +49,18 @@ def advise(found: Selection, target: str) -> list[Advice]:
         advice.append(
             Advice(
                 advice="spend no more on choosing, unless tenths of a point matter",
-                because=f"{len(found.tied)} candidates are not told apart from the chosen one, and choosing among them "
-                f"is expected to be worth {100 * found.expected_regret:.1f} points; --thorough goes on",
+                because=f"no test tells the chosen one from {', '.join(found.tied)}, and choosing among them is expected to be worth {100 * found.expected_regret:.1f} points; --thorough goes on",
             )
         )
     if len(chosen.rounds) > 1 and chosen.rounds[-1].rows >= 2 * chosen.rounds[-2].rows:
         before, now = chosen.rounds[-2], chosen.rounds[-1]
-        doublings = (now.rows / before.rows) ** 0.5
-        gained = (now.value - before.value) / max(doublings, 1.0)
+        gained = (now.value - before.value) / math.log2(now.rows / before.rows)
         if gained >= _STEEP:
             advice.append(
                 Advice(
                     advice="label more images",
                     because=f"probes went from {percent(before.value)} on {before.rows} images to {percent(now.value)} "
-                    f"on {now.rows}: the curve still rises",
+                    f"on {now.rows}, {100 * gained:.1f} points with each doubling",
                     command=f"embedkit probe {target} --model {chosen.model}={chosen.weights} --fractions 0.25,0.5,1",
                 )
             )

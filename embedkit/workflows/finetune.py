@@ -14,7 +14,7 @@ import numpy as np
 
 from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import LabelsError, OutputExistsError, SourceError, UsageError
-from embedkit.evaluation import Task, labels_of, mcnemar_test, tasks_of, validation_rows, wilson_interval
+from embedkit.evaluation import Task, labels_of, mcnemar_test, share_interval, tasks_of, validation_rows
 from embedkit.extraction import Progress
 from embedkit.images import ImageSource
 from embedkit.results import Attempt, FineTuneReport, RungResult
@@ -240,7 +240,7 @@ def _results(climbed: list[Climbed], table: FeatureTable, task: Task) -> list[Ru
             RungResult(
                 rung=tuned.rung,
                 value=float(right.mean()),
-                interval=wilson_interval(int(right.sum()), len(right)),
+                interval=share_interval(int(right.sum()), len(right)),
                 p=None if below is None else mcnemar_test(right, below).p_value,
                 validation=tuned.validation,
                 depth=tuned.depth,
