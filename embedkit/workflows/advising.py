@@ -49,7 +49,8 @@ def advise(found: Selection, target: str) -> list[Advice]:
         advice.append(
             Advice(
                 advice="spend no more on choosing, unless tenths of a point matter",
-                because=f"no test tells the chosen one from {', '.join(found.tied)}, and choosing among them is expected to be worth {100 * found.expected_regret:.1f} points; --thorough goes on",
+                because=f"no test tells the chosen one from {', '.join(found.tied)}, and choosing among them is "
+                f"expected to be worth {100 * found.expected_regret:.1f} points; --thorough goes on",
             )
         )
     if len(chosen.rounds) > 1 and chosen.rounds[-1].rows >= 2 * chosen.rounds[-2].rows:
