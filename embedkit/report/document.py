@@ -18,6 +18,7 @@ from embedkit.report.filling_in import fields_to_fill_in
 from embedkit.report.findings import TITLES, effects, found_of_a_kind, neighbours, self_check
 from embedkit.report.markup import details, lines, section, table, tag, text
 from embedkit.report.pictures import Thumbnails
+from embedkit.report.selected import of_layers, selected
 from embedkit.results import (
     KINDS,
     AuditResult,
@@ -26,11 +27,13 @@ from embedkit.results import (
     Explanations,
     FitResult,
     LabelResult,
+    LayersResult,
     Predictions,
     ProbeReport,
     ProbeResult,
     Record,
     SearchResult,
+    Selection,
 )
 
 MOST_BYTES = 5 << 20
@@ -187,6 +190,8 @@ _SECTIONS: dict[type[Any], Callable[[Any, Thumbnails], list[str]]] = {
     SearchResult: lambda found, thumbnails: [neighbours(found, thumbnails)],
     Explanations: _of_explanations,
     LabelResult: lambda record, thumbnails: [fields_to_fill_in(record, thumbnails)],
+    Selection: lambda found, thumbnails: selected(found),
+    LayersResult: lambda found, thumbnails: of_layers(found),
 }
 
 
