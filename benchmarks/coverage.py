@@ -4,13 +4,14 @@
 
 Every place that prints an interval, and what simulates it here:
 
-    probe, fit, select, demo, report: a result's own metric                 classes, several labels, values, few-shot
+    probe, fit, demo, report: a result's own metric                         classes, several labels, values, few-shot
     probe --json: `metrics`, those of a protocol's other settings too       the same
     compare: over test images, of several seeds                             compare's images
     compare: over seeds, these test images given                            compare's seeds
     curve, demo: with a test split, of draws of training images             few-shot, values of draws
     curve: without a split, another fold for each seed                      folds of a curve
     predict: accuracy, share of images with all labels right; demo: all     shares
+    select, layers, gap, finetune: accuracy                                 shares
 
 `compare` prints p-values of differences and no interval of them (`benchmarks/null.py`); `audit` prints none.
 

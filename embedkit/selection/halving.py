@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import LabelsError, UsageError
-from embedkit.evaluation import wilson_interval
+from embedkit.evaluation import share_interval
 from embedkit.selection.elimination import beaten, expected_regret
 from embedkit.selection.held_out import held_out_rows
 from embedkit.selection.row_order import FIRST_ROWS, round_sizes, row_order
@@ -216,5 +216,5 @@ def _judged(
 
 def estimate_of(right: npt.NDArray[np.float64], seconds: float) -> Estimate:
     """Return what `held_out_rows` says, with its 95 % interval over rows."""
-    low, high = wilson_interval(round(float(right.sum())), len(right))
+    low, high = share_interval(round(float(right.sum())), len(right))
     return Estimate(rows=len(right), value=float(right.mean()), interval=(low, high), seconds=seconds)

@@ -5,6 +5,8 @@ Layer: workflows; shared by select.
 
 from __future__ import annotations
 
+import math
+
 from embedkit.render import percent
 from embedkit.results import Advice, ProbeResult, Selection
 
@@ -38,8 +40,8 @@ def advise(found: Selection, target: str) -> list[Advice]:
             advice.append(
                 Advice(
                     advice=f"take layer {chosen.layer}, not the model's own output",
-                    because=f"{percent(chosen.value)} on {chosen.rows} training images, and {percent(own.value)} of the "
-                    f"output on {own.rows}; `embedkit layers` tests it against every other",
+                    because=f"{percent(chosen.value)} on {chosen.rows} training images, and {percent(own.value)} of "
+                    f"the output on {own.rows}; `embedkit layers` tests it against every other",
                     command=f"embedkit layers {target} --model {chosen.model}={chosen.weights}",
                 )
             )
@@ -47,20 +49,19 @@ def advise(found: Selection, target: str) -> list[Advice]:
         advice.append(
             Advice(
                 advice="spend no more on choosing, unless tenths of a point matter",
-                because=f"{len(found.tied)} candidates are not told apart from the chosen one, and choosing among them "
-                f"is expected to be worth {100 * found.expected_regret:.1f} points; --thorough goes on",
+                because=f"no test tells the chosen one from {', '.join(found.tied)}, and choosing among them is "
+                f"expected to be worth {100 * found.expected_regret:.1f} points; --thorough goes on",
             )
         )
     if len(chosen.rounds) > 1 and chosen.rounds[-1].rows >= 2 * chosen.rounds[-2].rows:
         before, now = chosen.rounds[-2], chosen.rounds[-1]
-        doublings = (now.rows / before.rows) ** 0.5
-        gained = (now.value - before.value) / max(doublings, 1.0)
+        gained = (now.value - before.value) / math.log2(now.rows / before.rows)
         if gained >= _STEEP:
             advice.append(
                 Advice(
                     advice="label more images",
                     because=f"probes went from {percent(before.value)} on {before.rows} images to {percent(now.value)} "
-                    f"on {now.rows}: the curve still rises",
+                    f"on {now.rows}, {100 * gained:.1f} points with each doubling",
                     command=f"embedkit probe {target} --model {chosen.model}={chosen.weights} --fractions 0.25,0.5,1",
                 )
             )
@@ -68,8 +69,9 @@ def advise(found: Selection, target: str) -> list[Advice]:
         advice.append(
             Advice(
                 advice="look at how the tested images differ from the training images, before anything else",
-                because=f"{percent(found.result.value)} of the tested images are named right, and {percent(chosen.value)} "
-                "of training images by probes that knew half of them: near copies, or another place or time",
+                because=f"{percent(found.result.value)} of the tested images are named right, and "
+                f"{percent(chosen.value)} of training images by probes that knew half of them: near copies, or another "
+                "place or time",
                 command=f"embedkit audit {target}",
             )
         )

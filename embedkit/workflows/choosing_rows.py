@@ -52,9 +52,9 @@ class ChoosingRows:
         Raises
         ------
         LabelsError
-            Labels are missing, no classes, or of one class; or each class has one image to choose by.
+            Labels are missing, no classes, or of one class.
         SplitError
-            There is no train or no test split.
+            There is no train or no test split, or no class has two training images.
         """
         if images.target_type != "class":
             kind = {"none": "there are no labels", "value": "labels are values"}.get(
@@ -73,8 +73,6 @@ class ChoosingRows:
             names = [images.groups[row] or f"\0{row}" for row in row_numbers(choosing)]
             groups = np.unique(names, return_inverse=True)[1]
         classes = np.unique(y[choosing], return_inverse=True)[1].astype(np.intp)
-        if np.bincount(classes).max() < 2:
-            raise LabelsError("each class has one image to choose by; a probe needs two of a class: label more images")
         notes = list(split.notes)
         if images.split is None:
             notes.append(

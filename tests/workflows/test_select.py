@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from embedkit import FeatureRequest, extract, layers, load_result, select
-from embedkit.errors import LabelsError, UsageError
+from embedkit.errors import LabelsError, ProbeError, UsageError
 from embedkit.render import as_text
 from tests.photos import make_folder, make_manifest, make_photo
 from tests.selection import inverted
@@ -23,6 +24,11 @@ def place_photo(seed: int, place: int) -> Image.Image:
     row, column = divmod(place, 2)
     pixels[16 * row : 16 * row + 16, 16 * column : 16 * column + 16] += 60
     return Image.fromarray(pixels)
+
+
+def rows_of(manifest: Path) -> list[dict[str, str]]:
+    with manifest.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +69,7 @@ def test_extract_goes_on_where_it_was_left(selection, manifest, store):
 
 
 def test_test_labels_and_copies_in_the_test_split_choose_nothing(selection, manifest, store, tmp_path):
-    rows = list(csv.DictReader(manifest.open()))
+    rows = rows_of(manifest)
     for place, row in enumerate(row for row in rows if row["split"] == "test"):
         row["label"] = "abcd"[place % 4]
         row["path"] = rows[place]["path"] if place < 30 else row["path"]  # planted leaks
@@ -83,7 +89,7 @@ def test_test_labels_and_copies_in_the_test_split_choose_nothing(selection, mani
 
 
 def test_copies_among_the_training_images_do_not_make_a_model_win(store, tmp_path):
-    """Noise under labels that mean nothing, each image three times: whoever knows copies again would be always right."""
+    """Labels that mean nothing, each image three times: whoever knows copies again would be always right."""
     lines = [("path", "label", "split")]
     for number in range(40):
         name = f"{number}.png"
@@ -149,7 +155,7 @@ def test_layers_of_one_network_share_passes(store, tmp_path):
 
 @pytest.mark.assets
 def test_a_network_fed_inverted_photographs_loses(assets, store, tmp_path):
-    rows = list(csv.DictReader((assets / "data/grocery/split.csv").open()))
+    rows = rows_of(assets / "data/grocery/split.csv")
     chosen: dict[tuple[str, str], int] = {}
     kept: list[dict[str, str]] = []
     labels = sorted({row["label"] for row in rows})[::7]
@@ -188,10 +194,12 @@ def test_what_cannot_be_honoured_is_said_in_one_line(manifest, tmp_path, options
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize(("counts", "message"), [({"red": 8}, "one class"), ({"red": 3, "blue": 3}, "one image")])
+@pytest.mark.parametrize(
+    ("counts", "message"), [({"red": 8}, "1 class"), ({"red": 3, "blue": 3}, "no class has two training images")]
+)
 def test_labels_that_allow_no_choice(store, tmp_path, counts, message):
     manifest = make_manifest(tmp_path / "data", counts, test=2)
-    with pytest.raises(LabelsError, match=message) as raised:
+    with pytest.raises(ProbeError, match=message) as raised:
         select(manifest, PSEUDO, store=store)
     assert "\n" not in str(raised.value)
 
