@@ -44,6 +44,7 @@ _COMMANDS = {
     "stats": "embedkit_cli.stats",
     "gap": "embedkit_cli.gap",
     "audit": "embedkit_cli.audit",
+    "label": "embedkit_cli.label",
     "search": "embedkit_cli.search",
     "explain": "embedkit_cli.explain",
     "finetune": "embedkit_cli.finetune",

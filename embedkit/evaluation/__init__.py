@@ -16,7 +16,7 @@ from embedkit.evaluation.estimate import Estimate
 from embedkit.evaluation.evaluating import ProbeRun, Protocol, evaluate
 from embedkit.evaluation.feature_rows import FeatureRows, is_large
 from embedkit.evaluation.judging import (
-    estimate,
+    estimated,
     further_metrics,
     interval_of,
     interval_of_scores,
@@ -85,7 +85,7 @@ __all__ = [
     "final_split",
     "find_duplicates",
     "friedman_test",
-    "estimate",
+    "estimated",
     "Estimate",
     "further_metrics",
     "interval_of",
