@@ -16,6 +16,7 @@ from embedkit.results import (
     DomainGaps,
     Gap,
     Leaderboard,
+    Predictions,
     ProbeReport,
     ProbeResult,
 )
@@ -65,6 +66,19 @@ def recommendation(report: ProbeReport) -> list[str]:
     ]
     left_out = f"; {', '.join(unchosen)} had nothing to choose and was not in the running" if unchosen else ""
     return [f"{said}{left_out}" + ("; it is also the best by the test rows" if one is best else f"; {flatters}")]
+
+
+def about_scores(record: Predictions) -> list[str]:
+    """Say what the scores of predictions do not mean."""
+    said: list[str] = []
+    if record.score == "decision value":
+        said.append(
+            "a decision value says how far on its class's side an image lies, and is no probability: `embedkit fit "
+            "--calibrate` or `--estimator logistic` give those"
+        )
+    if record.score != "score" and record.accuracy is None:
+        said.append("each image is given one of the classes of the model, also one that shows something else")
+    return said
 
 
 def _of_probe(report: ProbeReport) -> str:

@@ -44,6 +44,11 @@ from embedkit.workflows.model_inputs import ModelRows, inputs_of, open_rows
 from embedkit.workflows.origins import origin_of
 from embedkit.workflows.targets import open_store
 
+_MAY_BE_TRAINED = (
+    "the model file does not know which images it was fitted on: if some of them are among these, the accuracy "
+    "flatters (that of `embedkit fit` is on others)"
+)
+
 
 def predict(
     model: str | os.PathLike[str],
@@ -137,6 +142,8 @@ def predict(
         raise UsageError("top asks for the likeliest classes, and this model gives no score for classes; leave it out")
     keys = [rows.keys[row] for row in cast(list[int], there.tolist())]
     judged = _judge(rows, there, said)
+    if judged[0] is not None:
+        notes.append(_MAY_BE_TRAINED)
     result = Predictions(
         predictions=said.predictions(keys, top),
         score=said.kind or "score",
