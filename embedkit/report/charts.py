@@ -103,7 +103,15 @@ def curves(
 
     drawn = [_grid_y(y, low, high, left, width - right, share)]
     for size in _readable(sorted(set(sizes)), x):
-        drawn.append(tag("text", f"{size:.3g}", x=x(size), y=float(height - 26), class_="tick middle"))
+        drawn.append(
+            tag(
+                "text",
+                f"{size:g}" if size >= 1 else f"{size:.3g}",
+                x=x(size),
+                y=float(height - 26),
+                class_="tick middle",
+            )
+        )
     drawn.append(tag("text", text(across), x=(left + width - right) / 2, y=float(height - 6), class_="tick middle"))
     heights = _apart([y(values[-1]) + 4 for _, _, values, _, _ in series])
     for place, (name, found, values, ranges, muted) in enumerate(series):
