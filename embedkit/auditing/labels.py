@@ -33,6 +33,9 @@ MOST_ITERATED = 50_000
 """Rows up to which logistic regression is one of the probes; the others take one pass."""
 
 _MOST_FEATURES = 256
+_ROWS_A_FEATURE = 4
+"""Components are scaled to one variance: as many of them as rows would leave all rows equally far apart."""
+
 _LEAST = 1e-6  # a probability below this says no more than "never"
 
 
@@ -91,14 +94,18 @@ class OutOfFold:
 
 
 def reduced(X: Float32, *, random_state: int = 0) -> Float32:
-    """Bring features to at most 256 principal components, on which probes are fitted in a moment."""
+    """Bring wide features to at most 256 principal components, and a quarter of the rows, for probes of a moment."""
     if X.shape[1] <= _MOST_FEATURES:
         return X
     from sklearn.decomposition import PCA
 
     # No label is looked at, so that it may be of all rows.
-    pca: Any = PCA(min(_MOST_FEATURES, len(X)), svd_solver="randomized", random_state=random_state)
-    return pca.fit_transform(X).astype(np.float32, copy=False)
+    components = max(1, min(_MOST_FEATURES, len(X) // _ROWS_A_FEATURE))
+    pca: Any = PCA(components, svd_solver="randomized", random_state=random_state)
+    found = pca.fit_transform(X).astype(np.float32, copy=False)
+    # Rows with many copies span fewer dimensions: the rest is rounding, which scaling would blow up.
+    least = pca.singular_values_[0] * np.finfo(np.float32).eps * max(X.shape)
+    return found[:, : max(1, int((pca.singular_values_ > least).sum()))]
 
 
 def out_of_fold(X: Float32, y: Rows, units: Sequence[Any] | None = None, *, random_state: int = 0) -> OutOfFold:
@@ -147,7 +154,8 @@ def _probes(X: Float32, y: Rows, train: Rows) -> list[tuple[Any, Float32]]:
     """Return estimators that are not yet fitted, and the features that each takes."""
     mean, scale = X[train].mean(axis=0, dtype=np.float64), X[train].std(axis=0, dtype=np.float64)
     centred = (X - mean.astype(np.float32)).astype(np.float32, copy=False)
-    scaled = centred / np.where(scale > 0, scale, 1).astype(np.float32)
+    least = np.finfo(np.float32).eps * np.abs(X[train]).max(axis=0)
+    scaled = centred / np.where(scale > least, scale, 1).astype(np.float32)
     probes: list[tuple[Any, Float32]] = [
         (KNeighborsClassifier(min(_NEIGHBOURS, len(train)), weights="softmax"), centred)
     ]

@@ -30,7 +30,6 @@ Labels = npt.NDArray[np.str_] | npt.NDArray[np.float64] | npt.NDArray[np.bool_]
 SELECTION_FRACTION = 0.2
 # More rows than these choose no better (the standard error of an accuracy is below 0.4 % then), but cost a kNN dearly.
 _MOST_SELECTION_ROWS = 20_000
-
 _FEWER = "ask for fewer folds (--folds N, folds=N)"
 
 
@@ -398,5 +397,4 @@ def _name(values: npt.NDArray[np.str_]) -> str:
 
 
 def _some(values: npt.NDArray[np.str_], limit: int = 3) -> str:
-    shown = ", ".join(values[:limit].tolist())
-    return shown if len(values) <= limit else f"{shown}, ..."
+    return ", ".join([*values[:limit].tolist(), *(["..."] if len(values) > limit else [])])

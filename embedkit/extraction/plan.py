@@ -27,6 +27,7 @@ from embedkit.errors import (
     PlanFormatError,
     PlanNotFoundError,
     SourceError,
+    StoreNotFoundError,
     UnreadableFileError,
     UsageError,
 )
@@ -146,6 +147,22 @@ class Plan:
             raise UsageError(f"unit {number}/{count} does not exist; units are counted from 1 to their number")
         rows = len(self.source)
         return range((number - 1) * rows // count, number * rows // count)
+
+    def open_store(self) -> FeatureStore:
+        """Open the store, which was made with the plan: where it is missing, a new one would hide what others did.
+
+        Raises
+        ------
+        StoreNotFoundError
+            It is not there. A folder that the user names in its place may be empty, but not missing.
+        """
+        try:
+            return FeatureStore(self.store, create=self.file.store is not None and self.store.is_dir())
+        except StoreNotFoundError:
+            raise StoreNotFoundError(
+                f"no feature store at {self.store}, which all who carry out {self.file.path} share; mount it, or say "
+                "by --store where this machine sees it"
+            ) from None
 
     def pinned(self, device: str | None = None) -> FeatureRequest:
         """Return the request with everything resolved, for a device of this machine."""

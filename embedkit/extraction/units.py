@@ -30,7 +30,6 @@ from embedkit.extraction.report import Extraction, Progress, Tick
 from embedkit.extraction.runner import run_many
 from embedkit.images import ImageRef, ImageSource
 from embedkit.specs import describe_differences
-from embedkit.store import FeatureStore
 
 DEATHS = 2
 """So many processes may die over a unit, or over a single image, before it is treated as the cause."""
@@ -111,7 +110,7 @@ class UnitWorker:
     def __init__(self, file: PlanFile, *, device: str | None = None, batch_size: int | None = None) -> None:
         check_batch_size(batch_size)
         self.plan = file.read()
-        self.store = FeatureStore(self.plan.store)
+        self.store = self.plan.open_store()
         self._file = file
         self._device = device
         self._batch_size = batch_size

@@ -30,7 +30,6 @@ from embedkit.extraction import (
 from embedkit.images import Layout, TargetOption, open_source
 from embedkit.results import ExtractResult, PlanResult, PlanStatus, Skipped
 from embedkit.specs import Dtype, Engine, Json, Pool, Precision
-from embedkit.store import FeatureStore
 from embedkit.workflows.one_process import extract_result
 from embedkit.workflows.origins import origin_of
 from embedkit.workflows.pace import TRIED, peak_bytes, row_bytes, seconds_an_image
@@ -223,7 +222,7 @@ def extraction_status(plan: AnyPath, *, store: AnyPath | None = None, root: str 
     PlanError, StoreError
     """
     opened = _located(plan, store, root, None).read()
-    status = plan_status(opened, FeatureStore(opened.store))
+    status = plan_status(opened, opened.open_store())
     asked = {"status": plan, "store": store, "root": root}
     features = {opened.request.model or "model": status.fingerprint}
     origin = origin_of("extract", asked, sources=[opened.source.name], fingerprints=features)

@@ -110,7 +110,7 @@ def carry_out(
 ) -> ExtractResult:
     """Have the units of a plan done, by a cluster or on devices where any are named, and write its table."""
     started = time.monotonic()
-    source, store = source or plan.source, FeatureStore(plan.store)
+    source, store = source or plan.source, plan.open_store()
     if output is not None:
         check_output(output, plan.resolution.spec, None if update else source.keys, force=force)
     units: list[UnitResult] = []

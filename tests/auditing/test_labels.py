@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedkit.auditing import check_labels, out_of_fold, planted_labels
-from embedkit.auditing.labels import OutOfFold, deal
+from embedkit.auditing.labels import OutOfFold, deal, reduced
 
 
 def make_blobs(n=300, n_classes=4, width=8, spread=0.5, seed=0):
@@ -54,6 +54,24 @@ def test_suspects_by_the_definition_of_confident_learning():
     assert set(found.suspects().tolist()) == expected
     doubts = found.doubt[found.suspects()]
     assert (np.diff(doubts) <= 0).all()
+
+
+def test_few_rows_of_wide_features_are_told_apart():
+    X, y = make_blobs(120, 3, width=1280, spread=4)
+    twice = np.concatenate([np.arange(120), np.flatnonzero(y == 0)])  # many copies, of one class
+    copies = twice.tolist()
+    for rows, units in ((np.arange(120), None), (twice, copies), (np.tile(np.arange(120), 6), None)):
+        found = out_of_fold(reduced(X[rows]), y[rows], units)
+        assert found.right.mean() > 0.9, len(rows)
+    assert reduced(X[:3]).shape == (3, 1)
+
+
+def test_a_feature_that_is_all_but_constant_says_nothing():
+    X, y = make_blobs()
+    rounding = 1e-9 * np.random.default_rng(0).normal(size=(len(X), 200))
+    beside = np.hstack([X, (1 + rounding).astype(np.float32), np.full((len(X), 1), 0.1, np.float32)])
+    beside[0, -1] = 0.2  # and one that is constant but for a single row
+    assert (out_of_fold(beside, y).predicted == out_of_fold(X, y).predicted)[1:].all()
 
 
 def test_a_row_is_not_judged_by_its_copy():

@@ -8,10 +8,10 @@ import time
 import numpy as np
 import pytest
 
-from embedkit import EmbedkitError, extract, extract_planned, extract_unit, plan_extraction
+from embedkit import EmbedkitError, extract, extract_planned, extract_unit, extraction_status, plan_extraction
 from embedkit.backbones import FeatureRequest
 from embedkit.backbones.choice import FEW_IMAGES
-from embedkit.errors import UsageError
+from embedkit.errors import StoreNotFoundError, UsageError
 from embedkit.extraction import RequestMemo, engines, resolve
 from embedkit.images import memo
 from embedkit.store import FeatureStore
@@ -69,6 +69,26 @@ def test_auto_is_settled_for_all_images_however_they_are_divided(tmp_path):
         folder, MODEL, weights="random", engine="torch", store=tmp_path / "several", device="cpu,cpu", batch_size=8
     )
     assert "torch fp32" in several.choice
+
+
+def test_a_store_that_is_not_there_is_not_replaced_by_an_empty_one(photos, tmp_path):
+    plan, store = tmp_path / "P.json", tmp_path / "shared" / "store"
+    plan_extraction(photos, "pixels32", plan, store=store)
+    extract_unit(plan, 1, 2)
+    store.parent.rename(tmp_path / "unmounted")
+    calls = (lambda **o: extract_unit(plan, 2, 2, **o), lambda **o: extraction_status(plan, **o))
+    for call in (*calls, lambda **o: extract_planned(plan, output=tmp_path / "f.h5", **o)):
+        with pytest.raises(StoreNotFoundError, match=r"shared/store, which all who .*P\.json share; mount it"):
+            call()
+        with pytest.raises(StoreNotFoundError, match="typo"):
+            call(store=tmp_path / "typo")
+    assert not store.parent.exists()
+    assert not (tmp_path / "typo").exists()
+    (tmp_path / "new").mkdir()  # a folder that the user names, and made
+    assert extract_unit(plan, 2, 2, store=tmp_path / "new").forward_passes == 19
+    assert extract_unit(plan, 2, 2, store=tmp_path / "unmounted" / "store").forward_passes == 19
+    (tmp_path / "unmounted").rename(store.parent)
+    assert extraction_status(plan).complete
 
 
 @pytest.mark.parametrize("device", ["cpu", "cpu,cpu"])
