@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         Forecast,
         FusionReport,
         Gap,
+        LabelResult,
         LayersResult,
         PlanResult,
         PlanStatus,
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from embedkit.workflows.forecast import forecast
     from embedkit.workflows.fuse import fuse
     from embedkit.workflows.gap import gap
+    from embedkit.workflows.label import label
     from embedkit.workflows.layers import layers
     from embedkit.workflows.pages import write_page
     from embedkit.workflows.plans import (
@@ -108,6 +110,7 @@ else:
         "Gap": "embedkit.results",
         "ImageSource": "embedkit.images",
         "ImageEmbedder": "embedkit.embedder",
+        "LabelResult": "embedkit.results",
         "ListedModel": "embedkit.backbones",
         "Model": "embedkit.persistence",
         "ModelInfo": "embedkit.backbones",
@@ -147,6 +150,7 @@ else:
         "fit_statistics": "embedkit.workflows.fit_statistics",
         "gap": "embedkit.workflows.gap",
         "info": "embedkit.tables",
+        "label": "embedkit.workflows.label",
         "layers": "embedkit.workflows.layers",
         "list_models": "embedkit.backbones",
         "load_model": "embedkit.persistence",
@@ -202,6 +206,7 @@ __all__ = [
     "Gap",
     "ImageEmbedder",
     "ImageSource",
+    "LabelResult",
     "ListedModel",
     "Model",
     "ModelInfo",
@@ -241,6 +246,7 @@ __all__ = [
     "fuse",
     "gap",
     "info",
+    "label",
     "layers",
     "list_models",
     "load_model",

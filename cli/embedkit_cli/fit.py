@@ -36,6 +36,11 @@ from embedkit_cli.progress import ProgressBar
 )
 @click.option("--folds", type=int, default=5, show_default=True, help="For a target without splits.")
 @click.option("--calibrate", is_flag=True, help="Give probabilities: sigmoids, cross-validated on the training rows.")
+@click.option(
+    "--conformal",
+    is_flag=True,
+    help="Hold out a fifth of the training rows, so that predict marks unknown images and gives --sets.",
+)
 @estimator_device_option
 @click.option(
     "--result", "record", type=click.Path(), metavar="R.json", help="Save the result, with each row's outcome."
@@ -51,6 +56,7 @@ def command(
     output: str,
     folds: int,
     calibrate: bool,
+    conformal: bool,
     estimator_device: str,
     record: str | None,
     page: str | None,
@@ -72,6 +78,7 @@ def command(
     \b
     embedkit fit photos.h5 --estimator svm -o model.skops
     embedkit fit photos.h5 --estimator svm --calibrate -o model.skops
+    embedkit fit photos.h5 --conformal -o model.skops
     embedkit fit here.stats there.stats -o model.skops
     """
     from embedkit import fit
@@ -96,6 +103,7 @@ def command(
         store=store,
         device=estimator_device,
         calibrate=calibrate,
+        conformal=conformal,
         progress=ProgressBar(),
     )
     return finish(result, as_json, output=record, page=page, force=force, store=store)

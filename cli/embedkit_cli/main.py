@@ -16,6 +16,7 @@ from embedkit_cli.interrupts import leave, leave_at_once
 if os.path.basename(sys.argv[0] if sys.argv else "") in ("embedkit", "embedkit.exe"):  # and not a program that has us
     leave_at_once()  # importing takes a moment; `main` puts its own handlers
 
+import errno  # noqa: E402
 import importlib  # noqa: E402
 import json  # noqa: E402
 import signal  # noqa: E402
@@ -27,6 +28,8 @@ from embedkit.errors import EmbedkitError  # noqa: E402
 from embedkit.text import printable  # noqa: E402
 from embedkit_cli.help import WITH_EXIT_CODES  # noqa: E402
 from embedkit_cli.log import FORMAT_VARIABLE, add_log_format, is_json, log_through, say  # noqa: E402
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 # A command -> the module that holds it; imported when the command is called.
 _COMMANDS = {
@@ -41,6 +44,7 @@ _COMMANDS = {
     "stats": "embedkit_cli.stats",
     "gap": "embedkit_cli.gap",
     "audit": "embedkit_cli.audit",
+    "label": "embedkit_cli.label",
     "search": "embedkit_cli.search",
     "explain": "embedkit_cli.explain",
     "finetune": "embedkit_cli.finetune",
@@ -143,9 +147,17 @@ def main() -> None:
         _say_as_json(error, str(error))
         say("error", str(error))
         code = 1
-    except BrokenPipeError:
-        # The reader of a pipe has gone; what is still buffered must not fail once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.filename is None and not isinstance(error, BrokenPipeError) and error.errno not in _NO_ROOM:
+            raise
+        if error.filename is not None:
+            say("error", f"{os.fsdecode(error.filename)}: {error.strerror}; check its permissions and the disk")
+        else:
+            # The reader of a pipe has gone, or the disk is full where the output goes; what is still buffered must not
+            # fail once more at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if not isinstance(error, BrokenPipeError):
+                say("error", f"cannot write the output: {error.strerror}; free some space, and run again")
         code = 1
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is interrupt:

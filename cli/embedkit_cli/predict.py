@@ -33,6 +33,18 @@ from embedkit_cli.progress import ProgressBar
 @click.option(
     "--top", metavar="K", type=click.IntRange(min=1), default=None, help="List the K likeliest classes of each image."
 )
+@click.option(
+    "--sets",
+    metavar="SHARE",
+    type=float,
+    help="List the classes that each image may be of: the right one is among them so often (0.9). See fit --conformal.",
+)
+@click.option(
+    "--unknown",
+    metavar="SHARE",
+    type=float,
+    help="How many of images like those fitted on may be marked as unknown (0.05). See fit --conformal.",
+)
 @result_options
 @source_options
 @trust_pickle_option
@@ -45,6 +57,8 @@ def command(
     device: str,
     output: str | None,
     top: int | None,
+    sets: float | None,
+    unknown: float | None,
     page: str | None,
     force: bool,
     label_column: str | None,
@@ -62,6 +76,7 @@ def command(
     \b
     embedkit predict model.skops new_photos/
     embedkit predict model.skops new_photos/ -o predictions.csv
+    embedkit predict model.skops new_photos/ --sets 0.9
     embedkit predict model.skops new.csv
     embedkit predict model.skops labelled.csv --target-type multilabel
     """
@@ -84,6 +99,8 @@ def command(
         output=output,
         force=force,
         top=top or 0,
+        sets=sets,
+        unknown=unknown,
         trust_pickle=trust_pickle,
         progress=ProgressBar(),
     )

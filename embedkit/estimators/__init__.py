@@ -7,6 +7,7 @@ from embedkit.estimators.alignment import CORAL, LinearTransport, SubspaceAlignm
 from embedkit.estimators.array_api import device_for, fit_on, fit_transform_on
 from embedkit.estimators.arrays import release_pages
 from embedkit.estimators.conformal import ConformalClassifier
+from embedkit.estimators.held_out import held_out_rows, rarity
 from embedkit.estimators.label_sets import LabelSetClassifier
 from embedkit.estimators.linear_svc import LinearSVC, LinearSVCPath
 from embedkit.estimators.logistic import LogisticRegression
@@ -47,7 +48,9 @@ __all__ = [
     "fit_on",
     "fit_transform_on",
     "fuse",
+    "held_out_rows",
     "nearest_in_parts",
+    "rarity",
     "release_pages",
     "require_finite",
     "standardised",

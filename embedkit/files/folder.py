@@ -263,6 +263,7 @@ class Folder:
                 except OSError as error:
                     if error.errno in (errno.ELOOP, errno.ENOTDIR) and _is_link(name, here):
                         raise _link(self._root.joinpath(*self._names[:depth])) from None
+                    error.filename = str(self._root.joinpath(*self._names[:depth]))  # opened by its last name only
                     raise
                 os.close(here)
                 here = below

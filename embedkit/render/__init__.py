@@ -3,6 +3,7 @@
 Layer: above results, below workflows; never opens a table or fits.
 """
 
+from embedkit.render.labelling import advice
 from embedkit.render.layout import fact_lines, table_lines
 from embedkit.render.leaderboards import as_csv, as_markdown, pairs_as_csv
 from embedkit.render.numbers import (
@@ -26,6 +27,7 @@ from embedkit.render.sentences import sentence
 from embedkit.text import printable
 
 __all__ = [
+    "advice",
     "as_csv",
     "as_markdown",
     "as_text",

@@ -10,6 +10,7 @@ from embedkit.render.explanations import explanation_lines
 from embedkit.render.findings import audit_lines, search_lines
 from embedkit.render.fusions import fusion_lines
 from embedkit.render.gaps import domain_lines, gap_lines
+from embedkit.render.labelling import label_lines
 from embedkit.render.ladders import ladder_lines
 from embedkit.render.layout import fact_lines, table_lines
 from embedkit.render.leaderboards import leaderboards_text
@@ -26,6 +27,7 @@ from embedkit.render.numbers import (
 from embedkit.render.selections import layers_lines, selection_lines
 from embedkit.render.sentences import about_scores, best_by_test, recommendation, sentence
 from embedkit.render.statistics import statistics_fit_lines, statistics_lines
+from embedkit.render.uncertain import conformal_lines
 from embedkit.results import (
     AuditResult,
     Comparison,
@@ -40,6 +42,7 @@ from embedkit.results import (
     Forecast,
     FusionReport,
     Gap,
+    LabelResult,
     LayersResult,
     PlanResult,
     PlanStatus,
@@ -101,6 +104,8 @@ def as_text(record: Record) -> str:
             lines = _demo(record)
         case Explanations():
             lines = explanation_lines(record)
+        case LabelResult():
+            lines = label_lines(record)
         case FineTuneReport():
             lines = ladder_lines(record)
         case FusionReport():
@@ -366,7 +371,7 @@ def _recommended(report: ProbeReport) -> str:
 def _predictions(record: Predictions) -> list[str]:
     rows = record.table()
     cells = [[f"{one:.4f}" if isinstance(one, float) else str(one) for one in row.values()] for row in rows]
-    lines = table_lines([*rows[0]] if rows else ("path", "predicted"), cells)
+    lines = [*table_lines([*rows[0]] if rows else ("path", "predicted"), cells), *conformal_lines(record)]
     if record.accuracy is None:
         return lines
     if record.confusion is None:

@@ -91,8 +91,11 @@ def about_scores(record: Predictions) -> list[str]:
             "a decision value says how far on its class's side an image lies, and is no probability: `embedkit fit "
             "--calibrate` or `--estimator logistic` give those"
         )
-    if record.score != "score" and record.accuracy is None:
-        said.append("each image is given one of the classes of the model, also one that shows something else")
+    if record.score != "score" and record.accuracy is None and record.unknown_error is None:
+        said.append(
+            "each image is given one of the classes of the model, also one that shows something else (a model of "
+            "`embedkit fit --conformal` marks those)"
+        )
     return said
 
 

@@ -14,6 +14,7 @@ from typing import Any, cast
 from embedkit.render import interval_text, number_text, sentence
 from embedkit.report import sections
 from embedkit.report.explained import explained
+from embedkit.report.filling_in import fields_to_fill_in
 from embedkit.report.findings import TITLES, effects, found_of_a_kind, neighbours, self_check
 from embedkit.report.markup import details, lines, section, table, tag, text
 from embedkit.report.pictures import Thumbnails
@@ -25,6 +26,7 @@ from embedkit.results import (
     CurveReport,
     Explanations,
     FitResult,
+    LabelResult,
     LayersResult,
     Predictions,
     ProbeReport,
@@ -187,6 +189,7 @@ _SECTIONS: dict[type[Any], Callable[[Any, Thumbnails], list[str]]] = {
     AuditResult: _of_audit,
     SearchResult: lambda found, thumbnails: [neighbours(found, thumbnails)],
     Explanations: _of_explanations,
+    LabelResult: lambda record, thumbnails: [fields_to_fill_in(record, thumbnails)],
     Selection: lambda found, thumbnails: selected(found),
     LayersResult: lambda found, thumbnails: of_layers(found),
 }
@@ -249,6 +252,7 @@ def _contents(body: str) -> str:
     names = {
         "results": "Results",
         "neighbours": "Nearest images",
+        "fill-in": "Images to label",
         "effects": "What it would change",
         "self-check": "Self-check",
         **{f"found-{kind}": TITLES[kind] for kind in KINDS},

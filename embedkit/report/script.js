@@ -61,3 +61,16 @@ document.querySelectorAll(".map").forEach((map) => {
   });
   map.addEventListener("pointerleave", () => { box.hidden = true; });
 });
+document.querySelectorAll("#save-answers").forEach((button) => {
+  const cell = (value) => {
+    const harmless = /^[=+\-@\t\r\n]/.test(value) ? "'" + value : value;
+    return /[",\r\n]/.test(harmless) ? '"' + harmless.replace(/"/g, '""') + '"' : harmless;
+  };
+  button.addEventListener("click", () => {
+    const rows = [...document.querySelectorAll("input[data-key]")].map((field) => cell(field.dataset.key) + "," + cell(field.value.trim()));
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob(["path,label\n" + rows.join("\n") + "\n"], { type: "text/csv" }));
+    link.download = "answers.csv";
+    link.click();
+  });
+});

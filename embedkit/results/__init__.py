@@ -12,6 +12,7 @@ from embedkit.results.extraction import ExtractResult, Forecast, PlanResult, Pla
 from embedkit.results.finetuning import Attempt, FineTuneReport, RungResult
 from embedkit.results.fusion import FusionReport, Gain
 from embedkit.results.gap import ClassGap, DomainGaps, Gap, HeldOut, Reached, Verdict
+from embedkit.results.labelling import ChosenImage, LabelResult
 from embedkit.results.loading import load_result, result_from
 from embedkit.results.models import Confusion, DemoResult, FitResult, Guess, Prediction, Predictions
 from embedkit.results.plain import as_packed, from_plain, to_plain
@@ -59,6 +60,7 @@ __all__ = [
     "RungResult",
     "FeatureDiff",
     "Influence",
+    "ChosenImage",
     "Confusion",
     "Guess",
     "AuditResult",
@@ -79,6 +81,7 @@ __all__ = [
     "Hits",
     "KINDS",
     "ImagePair",
+    "LabelResult",
     "Leaderboard",
     "NearestTrained",
     "Origin",

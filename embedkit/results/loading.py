@@ -22,6 +22,7 @@ from embedkit.results.extraction import ExtractResult, Forecast, PlanResult, Pla
 from embedkit.results.finetuning import FineTuneReport
 from embedkit.results.fusion import FusionReport
 from embedkit.results.gap import DomainGaps, Gap
+from embedkit.results.labelling import LabelResult
 from embedkit.results.models import DemoResult, FitResult, Predictions
 from embedkit.results.plain import MOST_BYTES
 from embedkit.results.probe import ProbeReport
@@ -42,6 +43,7 @@ _RECORDS: tuple[type[Record], ...] = (
     FineTuneReport,
     FitResult,
     Forecast,
+    LabelResult,
     FusionReport,
     LayersResult,
     Gap,

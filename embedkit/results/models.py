@@ -68,6 +68,10 @@ class Prediction:
         What the score is.
     top : list of Guess
         The likeliest classes, best first, as many as were asked for.
+    unknown : bool or None
+        Whether the image is unlike everything that the model was fitted on; None where the model cannot tell.
+    set : list of str or None
+        The classes that it may be of, where sets were asked for.
     """
 
     path: str
@@ -75,6 +79,8 @@ class Prediction:
     score: float | None = None
     kind: str | None = None
     top: list[Guess] = field(default_factory=list[Guess])
+    unknown: bool | None = None
+    set: list[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +117,14 @@ class Predictions(Record):
     interval : (float, float) or None
         Wilson's 95 % interval of `accuracy`.
     confusion : Confusion or None
+    coverage : float or None
+        How often sets are to hold the right class, where they were asked for.
+    covered : float or None
+        How often they do, of labelled images.
+    covered_interval : (float, float) or None
+        Wilson's 95 % interval of `covered`.
+    unknown_error : float or None
+        The share of known images that may be marked as unknown, where the model marks.
     output : str or None
         The file that was written.
     """
@@ -122,17 +136,25 @@ class Predictions(Record):
     accuracy: float | None = None
     interval: tuple[float, float] | None = None
     confusion: Confusion | None = None
+    coverage: float | None = None
+    covered: float | None = None
+    covered_interval: tuple[float, float] | None = None
+    unknown_error: float | None = None
     output: str | None = None
 
     def table(self) -> list[dict[str, Any]]:
-        """Return one row an image: path, predicted, the score by its name, and the likeliest classes."""
+        """Return one row an image: path, predicted, the score by its name, what may be, and the likeliest classes."""
         scored = any(one.score is not None for one in self.predictions)
         guessed = any(one.top for one in self.predictions)
+        marked = any(one.unknown is not None for one in self.predictions)
+        among = any(one.set is not None for one in self.predictions)
         return [
             {
                 "path": one.path,
                 "predicted": ", ".join(one.predicted) if isinstance(one.predicted, list) else one.predicted,
                 **({self.score: one.score} if scored else {}),
+                **({"unknown": "unknown" if one.unknown else ""} if marked else {}),
+                **({"set": ", ".join(one.set or [])} if among else {}),
                 **({"top": ", ".join(f"{guess.label} {guess.score:.4f}" for guess in one.top)} if guessed else {}),
             }
             for one in self.predictions

@@ -29,7 +29,7 @@ from embedkit.selection.transfer import (
     predict_across,
     reached,
 )
-from embedkit.selection.verdicts import best_adapter, exchanged_classes, judge_transfer
+from embedkit.selection.verdicts import LEVEL, best_adapter, exchanged_classes, judge_transfer
 from embedkit.tables import FeatureTable
 
 _MOST_MEASURED = 5_000
@@ -89,6 +89,11 @@ def measure_gap(
         notes.append(f"{found.unseen} images of {one.name} are tested images of {other.name}, and not fitted on there")
     if not found.converged:
         notes.append("a probe ran out of iterations")
+    if _lost(results):
+        notes.append(
+            "the label shift is estimated as if images within a class looked alike in both domains; source-only is "
+            "below target-only here, so that they do not, and the estimate is not to be believed"
+        )
     back = name_rows(other, one.X[one.train])
     exchanged = exchanged_classes([(found.y, found.named[SOURCE]), (one.y[one.train], back)], classes)
     verdict, evidence = judge_transfer(found, results, gaps, exchanged)
@@ -159,6 +164,11 @@ def measure_domains(
         evidence=_recommendation(by, together.adapters, best),
         notes=list(dict.fromkeys(note for pair in pairs for note in pair.notes)),
     )
+
+
+def _lost(results: Sequence[Reached]) -> bool:
+    one = next(one for one in results if one.method == SOURCE)
+    return (one.difference or 0.0) < 0 and one.p_value is not None and one.p_value < LEVEL
 
 
 def _recommendation(by: Mapping[str, Reached], adapters: Sequence[str], best: Reached | None) -> str:

@@ -23,7 +23,7 @@ from embedkit.evaluation import mcnemar_test
 from embedkit.results import ClassGap, Reached, Verdict
 from embedkit.selection.transfer import GUESS, IN_TARGET, JOINT, SOURCE, TARGET, Names, Predictions
 
-_LEVEL = 0.05
+LEVEL = 0.05
 _MOST_NAMED = 5
 
 
@@ -54,7 +54,7 @@ def exchanged_classes(pairs: Sequence[tuple[Names, Names]], classes: Sequence[st
                 continue
             wrong, right = int(sum(crossed)), int(sum(own))
             rows = np.repeat([True, False], [wrong, right])
-            if mcnemar_test(rows, ~rows).p_value * tests < _LEVEL:
+            if mcnemar_test(rows, ~rows).p_value * tests < LEVEL:
                 found.append((one, other, wrong, right))
     # Where a class crosses with several, whatever parts the domains is not two labels.
     crossing = [name for pair in found for name in pair[:2]]
@@ -89,7 +89,7 @@ def judge_transfer(
                 f"{floor.method.removesuffix(IN_TARGET)} {_percent(floor.value)} ({_p(floor.p_value)}); {beside}"
             )
     guess = mcnemar_test(found.right(TARGET), found.right(GUESS))
-    if guess.difference <= 0 or guess.p_value >= _LEVEL:
+    if guess.difference <= 0 or guess.p_value >= LEVEL:
         return "other-backbone", (
             f"choose another backbone: a probe of the target's own images names {_percent(own.value)} right, "
             f"guessing {_percent(by[GUESS].value)} ({_p(guess.p_value)})"
@@ -112,7 +112,7 @@ def judge_transfer(
     rest = ~np.isin(found.y, [one.name for one in suffering])
     if suffering and 2 * len(suffering) <= len(classes) and rest.any():
         elsewhere = mcnemar_test(found.right(SOURCE)[rest], found.right(TARGET)[rest])
-        if elsewhere.p_value >= _LEVEL or elsewhere.difference > 0:
+        if elsewhere.p_value >= LEVEL or elsewhere.difference > 0:
             return "some-classes", (
                 f"negative transfer in some classes: {_listed(suffering)}; on the others source-only is not told "
                 f"from target-only ({_p(elsewhere.p_value)}); of all images {beside}"
@@ -136,7 +136,7 @@ def best_adapter(found: Predictions, results: Sequence[Reached]) -> Reached | No
     helping: list[Reached] = []
     for one in (one for one in results if one.method in found.adapters):
         guess = mcnemar_test(found.right(one.method), found.right(GUESS))
-        if (one.difference or 0.0) > 0 and _sure(one) and guess.difference > 0 and guess.p_value < _LEVEL:
+        if (one.difference or 0.0) > 0 and _sure(one) and guess.difference > 0 and guess.p_value < LEVEL:
             helping.append(one)
     return max(helping, key=lambda one: one.value, default=None)
 
@@ -144,11 +144,11 @@ def best_adapter(found: Predictions, results: Sequence[Reached]) -> Reached | No
 def _worse(one: ClassGap) -> bool:
     if one.p_value is None or one.source_only is None or one.target_only is None:
         return False
-    return one.source_only < one.target_only and one.p_value < _LEVEL
+    return one.source_only < one.target_only and one.p_value < LEVEL
 
 
 def _sure(one: Reached) -> bool:
-    return one.p_value is not None and one.p_value < _LEVEL
+    return one.p_value is not None and one.p_value < LEVEL
 
 
 def _listed(classes: Sequence[ClassGap]) -> str:

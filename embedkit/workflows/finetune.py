@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,7 +136,7 @@ def finetune(
         progress=progress,
     )
     rungs = _results(ladder.rungs, table, task)
-    notes = [*split.notes, *ladder.notes]
+    notes = [*_split_notes(split.notes, len(problem.beside)), *ladder.notes]
     written: str | None = None
     if output is not None and ladder.tail is not None:
         written = str(write_weights(ladder.tail, output, force=force))
@@ -177,6 +178,14 @@ def finetune(
             seeds=[chosen.random_state],
         ),
     )
+
+
+def _split_notes(notes: Sequence[str], beside: int) -> list[str]:
+    """Say what becomes of a validation split that lacks a class: here it compares, where a probe leaves it out."""
+    if not beside:
+        return list(notes)
+    said = f"the validation split ({beside} images) lacks classes: it compares what is tried, and chooses no C"
+    return [said if " is not used: it lacks " in note else note for note in notes]
 
 
 def _check_output(output: str | os.PathLike[str], until: str, force: bool) -> None:

@@ -24,6 +24,7 @@ from embedkit.probes import check_estimator, import_estimator, is_path, quick
 from embedkit.results import FitResult, Origin, ProbeResult, Skipped
 from embedkit.tables import FeatureTable
 from embedkit.workflows.fit_ticks import FitTicks
+from embedkit.workflows.guarding import guarded, template_of
 from embedkit.workflows.origins import data_name, origin_of
 from embedkit.workflows.reading import read_line
 from embedkit.workflows.targets import open_store, open_target, tables_of
@@ -44,6 +45,7 @@ def fit(
     random_state: int = 0,
     device: str = "auto",
     calibrate: bool = False,
+    conformal: bool = False,
     progress: Progress | None = None,
 ) -> FitResult:
     """Choose hyper-parameters as `probe` does, fit, and save a pipeline that takes images.
@@ -72,6 +74,10 @@ def fit(
     calibrate : bool
         Of classes: give probabilities, by scikit-learn's ``CalibratedClassifierCV`` (sigmoids, cross-validated on the
         rows that train). The result is that of the estimator before.
+    conformal : bool
+        Of classes: fit the estimator anew without a fifth of the rows that train, which calibrate. `predict` then marks
+        images that are unlike these (`UnknownDetector`) and gives sets of classes (`ConformalClassifier`). The result
+        is that of the estimator before.
 
     Returns
     -------
@@ -100,11 +106,13 @@ def fit(
         raise UsageError(
             f"the folder {output.parent} does not exist, so {output.name} cannot be written; create it first"
         )
+    if calibrate and conformal:
+        raise UsageError("sets need no calibrated probabilities; give calibrate or conformal, not both")
     opened = open_target(target, label_column=label_column, drop_unlabelled=drop_unlabelled)
-    if calibrate and opened.target_type != "class":
+    if (calibrate or conformal) and opened.target_type != "class":
         raise LabelsError(
-            f"probabilities are of one class an image, and the labels are of type {opened.target_type!r}; leave out "
-            "calibrate"
+            f"{'probabilities' if calibrate else 'sets and unknowns'} are of one class an image, and the labels are of "
+            f"type {opened.target_type!r}; leave out {'calibrate' if calibrate else 'conformal'}"
         )
     if opened.target_type == "value" and estimator == "logistic":
         raise UsageError(
@@ -128,6 +136,8 @@ def fit(
             f"a model of {estimator} would hold all {len(named.table)} rows of features; fit another estimator"
         )
     steps = _calibrated(named.table, fitted, folds, random_state) if calibrate else fitted.steps
+    if conformal:
+        steps = guarded(named.table, fitted, random_state)
     if opened.target_type == "multilabel":
         steps = _with_labels(named.table, fitted)
     data = data_name(named)
@@ -144,6 +154,7 @@ def fit(
             "folds": folds,
             "random_state": random_state,
             "calibrate": calibrate or None,
+            "conformal": conformal or None,
         },
         {data: [named]},
         seeds=[random_state],
@@ -151,6 +162,9 @@ def fit(
     result = dataclasses.replace(fitted.result, data=data)
     if calibrate:
         said = "its probabilities are calibrated by cross-validation on the rows that train; the number is without that"
+        result = dataclasses.replace(result, notes=[*result.notes, said])
+    if conformal:
+        said = "the model is fitted without the rows that calibrate its sets and unknowns; the number is with them"
         result = dataclasses.replace(result, notes=[*result.notes, said])
     fitted_model = _saved(named.table, steps, result, output, origin)
     return dataclasses.replace(fitted_model, read=[read_line(opened)])
@@ -171,10 +185,8 @@ def _with_labels(table: FeatureTable, fitted: ProbeRun) -> list[tuple[str, Any]]
 
 def _calibrated(table: FeatureTable, fitted: ProbeRun, folds: int, random_state: int) -> list[tuple[str, Any]]:
     """Fit the steps anew on parts of the rows that they were fitted on, and sigmoids on the rest of these."""
-    import sklearn.base
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-    from sklearn.pipeline import Pipeline
 
     rows = np.arange(len(table)) if table.split is None else np.setdiff1d(np.arange(len(table)), fitted.tested)
     y = cast("npt.NDArray[np.str_]", table.y)[rows].astype(str)
@@ -185,7 +197,7 @@ def _calibrated(table: FeatureTable, fitted: ProbeRun, folds: int, random_state:
     groups = None if table.groups is None else table.groups[rows]
     kinds: Any = StratifiedKFold if groups is None else StratifiedGroupKFold
     cut = list(kinds(parts, shuffle=True, random_state=random_state).split(rows, y, groups))
-    calibrated: Any = CalibratedClassifierCV(cast(Any, sklearn.base).clone(Pipeline(fitted.steps)), cv=cut)
+    calibrated: Any = CalibratedClassifierCV(template_of(fitted.steps), cv=cut)
     return [("calibrated", calibrated.fit(FeatureRows(table).take(rows), y))]
 
 

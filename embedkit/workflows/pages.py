@@ -19,6 +19,7 @@ from embedkit.results import (
     Comparison,
     Explanations,
     FitResult,
+    LabelResult,
     Predictions,
     ProbeReport,
     Record,
@@ -168,6 +169,8 @@ def _keys(record: Record) -> dict[str, None]:
         add(one.image for one in record.explanations)
         add(near.other_key for one in record.explanations for near in one.nearest)
         add(of.key for one in record.explanations for of in one.influence)
+    if isinstance(record, LabelResult):
+        add(one.key for one in record.chosen)
     if isinstance(record, Predictions):
         add(one.path for one in record.predictions)
     return keys

@@ -12,14 +12,11 @@ import copy
 import dataclasses
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import is_regressor  # pyright: ignore[reportUnknownVariableType]
-from sklearn.pipeline import Pipeline
 
 from embedkit.backbones import Backbone, FeatureRequest
 from embedkit.embedder import ImageEmbedder
@@ -30,18 +27,18 @@ from embedkit.errors import (
     UsageError,
     WeightsNotFoundError,
 )
-from embedkit.estimators import LabelSetClassifier
 from embedkit.evaluation import share_interval
 from embedkit.extraction import Extraction, Progress, Resolution, resolve_together, run_many
 from embedkit.files import commit_to
 from embedkit.images import ImageSource
 from embedkit.persistence import Model, at_work, load_model
-from embedkit.results import Confusion, Guess, Prediction, Predictions, Skipped
+from embedkit.results import Confusion, Predictions, Skipped
 from embedkit.specs import FeatureSpec, describe_differences, differences
 from embedkit.store import FeatureStore
 from embedkit.text import csv_text
 from embedkit.workflows.model_inputs import ModelRows, inputs_of, open_rows
 from embedkit.workflows.origins import origin_of
+from embedkit.workflows.said import UNKNOWN_ERROR, Said, classify
 from embedkit.workflows.targets import open_store
 
 _MAY_BE_TRAINED = (
@@ -60,6 +57,8 @@ def predict(
     output: str | os.PathLike[str] | None = None,
     force: bool = False,
     top: int = 0,
+    sets: float | None = None,
+    unknown: float | None = None,
     trust_pickle: bool = False,
     progress: Progress | None = None,
 ) -> Predictions:
@@ -86,6 +85,12 @@ def predict(
         Replace an existing output.
     top : int
         How many of the likeliest classes to list for each image, with their scores; 0 lists none.
+    sets : float, optional
+        List for each image the classes that it may be of, so that the list holds the right one in this share of images,
+        such as 0.9. For models with a `ConformalClassifier` (``fit(..., conformal=True)``).
+    unknown : float, optional
+        The share of known images that may be marked as unlike everything that was fitted on, by default 0.05. For
+        models with an `UnknownDetector` (``fit(..., conformal=True)``), which always mark.
     trust_pickle : bool
         Load a model that joblib or pickle wrote, and run whatever code is in it; see `load_model`.
     progress : callable, optional
@@ -112,6 +117,9 @@ def predict(
         raise UsageError(f"{output} is neither a .csv nor a .json file")
     if output is not None and os.path.lexists(output) and not force:
         raise OutputExistsError(f"{output} exists; name another file, or use --force (force=True) to replace it")
+    for name, share in (("sets", sets), ("unknown", unknown)):
+        if share is not None and not 0 < share < 1:
+            raise UsageError(f"{name}={share:g}, expected a share between 0 and 1")
     if top < 0:
         raise UsageError(f"top={top}, expected 0 or more classes to list")
     loaded = load_model(model, trust_pickle=trust_pickle)
@@ -137,25 +145,39 @@ def predict(
     # A copy with other embedders in the place of the model's own, wherever in it they are.
     with at_work(model, on_a_table=rows.frame is not None):
         pipeline = copy.deepcopy(loaded.pipeline, cast(Any, finding))
-        said = _classify(pipeline, rows.as_input(digests, there), len(there))
+        said = classify(pipeline, rows.as_input(digests, there), len(there), coverage=sets, error=unknown)
     if top and there.size and said.scores is None:
         raise UsageError("top asks for the likeliest classes, and this model gives no score for classes; leave it out")
     keys = [rows.keys[row] for row in cast(list[int], there.tolist())]
     judged = _judge(rows, there, said)
     if judged[0] is not None:
         notes.append(_MAY_BE_TRAINED)
+    covered = _covered(rows, there, said)
     result = Predictions(
         predictions=said.predictions(keys, top),
         score=said.kind or "score",
         accuracy=judged[0],
         interval=judged[1],
         confusion=judged[2],
+        coverage=sets,
+        covered=None if covered is None else covered[0] / covered[1],
+        covered_interval=None if covered is None else share_interval(*covered),
+        unknown_error=None if said.unknown is None else UNKNOWN_ERROR if unknown is None else unknown,
         skipped=_skipped(rows, failures),
-        notes=notes,
+        notes=[*notes, *_of_strangers(rows, there, said)],
         output=None if output is None else str(output),
         origin=origin_of(
             "predict",
-            {"model_file": model, "source": source, "weights": weights, "device": device, "output": output, "top": top},
+            {
+                "model_file": model,
+                "source": source,
+                "weights": weights,
+                "device": device,
+                "output": output,
+                "top": top,
+                "sets": sets,
+                "unknown": unknown,
+            },
             sources=list(dict.fromkeys(images.name for images in rows.sources.values())),
             fingerprints={name: spec.fingerprint for name, spec in loaded.specs.items()},
         ),
@@ -272,81 +294,8 @@ def _skipped(rows: ModelRows, failures: dict[int, str]) -> list[Skipped]:
     return [*beside, *(Skipped(rows.keys[row], failures[row]) for row in sorted(failures))]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Said:
-    """What an estimator says of rows: one class, value or list of labels a row, and the scores of the classes."""
-
-    predicted: list[str | float | list[str]]
-    classes: list[str] = dataclasses.field(default_factory=list[str])
-    scores: npt.NDArray[np.float64] | None = None
-    kind: str | None = None
-
-    def predictions(self, keys: list[str], top: int) -> list[Prediction]:
-        if self.scores is None:
-            return [Prediction(key, one) for key, one in zip(keys, self.predicted, strict=True)]
-        places = {name: place for place, name in enumerate(self.classes)}
-        order = np.argsort(-self.scores, axis=1, kind="stable")[:, :top]
-        return [
-            Prediction(
-                key,
-                one,
-                None if isinstance(one, list) else float(scores[places[str(one)]]),
-                self.kind,
-                [Guess(self.classes[place], float(scores[place])) for place in cast(list[int], best.tolist())],
-            )
-            for key, one, scores, best in zip(keys, self.predicted, self.scores, order, strict=True)
-        ]
-
-
-def _classify(pipeline: Any, taken: Any, rows: int) -> _Said:
-    """Return what a model says of each row, and how sure it is."""
-    if not rows:
-        return _Said(predicted=[])
-    if not hasattr(pipeline, "predict"):
-        raise UsageError("the model ends without a classifier or regressor and predicts nothing; fit one behind it")
-    estimator: Any = pipeline
-    if isinstance(pipeline, Pipeline) and len(pipeline) > 1:  # the features are looked up and reduced once
-        steps, estimator = cast(tuple[Any, Any], (pipeline[:-1], pipeline[-1]))
-        taken = steps.transform(taken)
-    outcome = np.asarray(estimator.predict(taken))
-    if outcome.shape[:1] != (rows,):
-        raise RuntimeError(f"it predicts {outcome.shape} for {rows} rows")
-    if isinstance(estimator, LabelSetClassifier):
-        return _label_sets(estimator, taken)
-    if outcome.ndim != 1:  # several outputs
-        return _Said(predicted=[str(one) for one in outcome.tolist()])
-    if is_regressor(estimator):
-        return _Said(predicted=[float(one) for one in outcome.tolist()])
-    predicted: list[str | float | list[str]] = [str(one) for one in outcome.tolist()]
-    if hasattr(estimator, "predict_proba"):
-        scores, kind = np.asarray(estimator.predict_proba(taken)), "probability"
-    elif hasattr(estimator, "decision_function"):
-        scores, kind = np.asarray(estimator.decision_function(taken)), "decision value"
-        if scores.ndim == 1:  # of the second of two classes
-            scores = np.stack([-scores, scores], axis=1)
-    else:
-        return _Said(predicted=predicted)
-    classes = [str(one) for one in np.asarray(estimator.classes_).tolist()]
-    if len(set(classes)) != len(classes) or not set(predicted) <= set(classes):
-        raise RuntimeError("it predicts others than its classes, or has one twice")
-    if scores.shape != (rows, len(classes)):  # of pairs of classes: decision_function_shape="ovo"
-        return _Said(predicted=predicted)
-    return _Said(predicted=predicted, classes=classes, scores=scores, kind=kind)
-
-
-def _label_sets(estimator: LabelSetClassifier, taken: Any) -> _Said:
-    """Return the labels that each row has, by name."""
-    classes, scores = [str(one) for one in estimator.classes_.tolist()], estimator.decision_function(taken)
-    if scores.ndim != 2 or scores.shape[1] != len(classes):
-        raise RuntimeError(f"it scores {scores.shape} for {len(classes)} labels")
-    predicted: list[str | float | list[str]] = [
-        [name for name, score in zip(classes, row, strict=True) if score > 0] for row in scores
-    ]
-    return _Said(predicted=predicted, classes=classes, scores=scores, kind="decision value")
-
-
 def _judge(
-    rows: ModelRows, there: npt.NDArray[np.intp], said: _Said
+    rows: ModelRows, there: npt.NDArray[np.intp], said: Said
 ) -> tuple[float | None, tuple[float, float] | None, Confusion | None]:
     """Compare predicted classes with a source's own, where it has some for images that were read."""
     source = rows.sources.get(None)
@@ -377,3 +326,34 @@ def _judge(
         share_interval(right, len(pairs)),
         Confusion(classes=classes, counts=counts.tolist()),
     )
+
+
+def _class_labels(rows: ModelRows, there: npt.NDArray[np.intp]) -> list[str]:
+    """Return the class label of each row that was read, "" where it has none."""
+    source = rows.sources.get(None)
+    labels = None if source is None else source.labels
+    return [labels[row] if isinstance(labels, list) else "" for row in cast(list[int], there.tolist())]
+
+
+def _covered(rows: ModelRows, there: npt.NDArray[np.intp], said: Said) -> tuple[int, int] | None:
+    """Count the labelled images whose set holds their label, and all of them."""
+    if said.sets is None:
+        return None
+    pairs = [(label, among) for label, among in zip(_class_labels(rows, there), said.sets, strict=True) if label]
+    return (sum(label in among for label, among in pairs), len(pairs)) if pairs else None
+
+
+def _of_strangers(rows: ModelRows, there: npt.NDArray[np.intp], said: Said) -> list[str]:
+    """Say how many images of classes that the model knows, and of others, are marked as unknown."""
+    if said.unknown is None or not said.classes:
+        return []
+    known, labels = set(said.classes), _class_labels(rows, there)
+    marks = list(zip(labels, cast(list[bool], said.unknown.tolist()), strict=True))
+    strangers = [mark for label, mark in marks if label and label not in known]
+    if not strangers:
+        return []
+    others = [mark for label, mark in marks if label in known]
+    return [
+        f"{sum(strangers)} of {len(strangers)} images whose label the model does not know are marked as unknown, and "
+        f"{sum(others)} of {len(others)} of those whose label it knows"
+    ]

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import shutil
 from collections import namedtuple
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from embedkit import FeatureRequest
+from embedkit import FeatureRequest, FeatureStore, open_source
 from embedkit.adaptation.maps import Prefix, cache_maps
+from embedkit.adaptation.start import fit_head
 from embedkit.adaptation.tail import Tail, vision_transformer
 from embedkit.adaptation.training import Schedule, logits_of, train
 from embedkit.backbones import load_backbone
 from embedkit.errors import AdaptationError
-from embedkit.images import decode, digest_pixels, to_rgb
+from embedkit.extraction import run
+from embedkit.images import digest_pixels, to_rgb
 from embedkit.preprocess import Preprocessor
 from tests.adaptation.scenes import BLOCKS, CLASSES, Scene, request
-
-assert decode
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +115,25 @@ def test_networks_that_cannot_be_taken_apart() -> None:
         vision_transformer(FeatureRequest("test_resnet", "random"), 2)
     with pytest.raises(AdaptationError, match="4 blocks are to be tuned, expected fewer than the 4"):
         Tail(vision_transformer(request(), 2), 4)
+
+
+def test_on_real_photos_the_start_is_what_a_probe_of_real_weights_says(assets: Path, tmp_path: Path) -> None:
+    source = open_source(assets / "data" / "grocery" / "split.csv")
+    part = source.some(np.arange(len(source)) % 127 == 0)
+    real = FeatureRequest(
+        "vit_tiny_patch16_224",
+        str(assets / "weights" / "vit_tiny_patch16_224.safetensors"),
+        precision="fp32",
+        engine="torch",
+    )
+    store, y = FeatureStore(tmp_path), np.arange(len(part)) % 3
+    found = run(part, real, store)
+    X = found.features.get(found.digests).astype(np.float32)
+    head = fit_head(X, y, np.arange(len(part)), 1.0, 3)
+    prefix = Prefix(request=real, blocks=12, depths=(2, 6), views=0, seed=0)
+    maps, _ = cache_maps(part, np.arange(len(part)), prefix, store)
+    for depth in (2, 6):
+        tail = Tail(vision_transformer(real, 3), depth)
+        tail.set_head(head)
+        start = logits_of(tail, lambda rows, _, depth=depth: maps.read(depth, rows), np.arange(len(part)))
+        np.testing.assert_allclose(start, head.logits(X), atol=5e-3 * np.abs(start).max())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -235,3 +237,25 @@ def test_escapes_in_wrong_usage_do_not_reach_the_terminal(cli):
     ran = cli("info", "a.h5", "b\x1b[31m.h5")  # as a shell puts names in place of *
     assert (ran.code, "\x1b" in ran.err) == (2, False)
     assert "b\\x1b[31m.h5" in ran.err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is full")
+@pytest.mark.parametrize("command", [["models", "resnet18"], ["--help"]], ids=" ".join)
+def test_an_output_without_room_is_one_line(environment, command):
+    code = "from embedkit_cli.main import main; main()"
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-c", code, *command], env=environment, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert ran.returncode == 1
+    assert (
+        ran.stderr
+        == "embedkit: error: cannot write the output: No space left on device; free some space, and run again\n"
+    )
+
+
+def test_a_store_whose_folder_is_none_is_one_line(cli, photos, tmp_path):
+    assert cli("extract", photos, "--model", "pixels32", "--store", tmp_path / "store").code == 0
+    (tmp_path / "store" / "features").rename(tmp_path / "elsewhere")
+    (tmp_path / "store" / "features").write_bytes(b"")
+    assert_one_line(cli("store", "info", tmp_path / "store"), "store/features", "Not a directory")

@@ -18,6 +18,8 @@ COMMANDS = (
     "extract",
     "probe",
     "compare",
+    "select",
+    "layers",
     "fit",
     "predict",
     "explain",

@@ -80,6 +80,7 @@ def test_a_source_that_is_worse_than_guessing_is_negative():
     by = by_method(gap.reached)
     assert by["source-only"].value < by["guessing"].value
     assert "below guessing" in gap.evidence
+    assert any("not to be believed" in note for note in gap.notes)  # the estimated label shift
     assert gap.p_values["proxy-a"] < 0.05
 
 
@@ -130,6 +131,7 @@ def test_label_shift_is_estimated_without_labels_of_the_target():
     ant = next(one for one in gap.classes if one.name == "ant")
     assert ant.source_share == pytest.approx(0.2)
     assert ant.estimated_share == pytest.approx(ant.target_share, abs=0.03)
+    assert gap.notes == []
     assert gap.distances["label-shift"] == pytest.approx(0.2 - ant.target_share, abs=0.05)
 
 
