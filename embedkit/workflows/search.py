@@ -152,9 +152,13 @@ class _Queries:
         require_equal(extraction.resolution.spec, self._table.spec, "new images get other features than the target has")
         new = np.array(self._new)
         features[new[extraction.rows]] = extraction.features.get(extraction.digests[extraction.rows])
-        return features, {self._new[row]: reason for row, reason in extraction.failures.items()}
+        return features, {self._new[row]: _reason(reason) for row, reason in extraction.failures.items()}
 
     def notes(self) -> list[str]:
         """Say which queries could be meant in two ways."""
         both = [self.names[place] for place in self.rows if os.path.isfile(self.names[place])]
         return [f"{name} is a key of the target and was taken as that; write ./{name} for the file" for name in both]
+
+
+def _reason(reason: str) -> str:
+    return f"{reason}, and no key of the target" if reason.startswith("no such file") else reason

@@ -122,15 +122,23 @@ def open_target(
 ) -> Target:
     """Open a feature file or a source of images, take labels from a column of it, and leave out rows without any.
 
+    A `FeatureTable` stands for its file.
+
     One that is only `recorded` in a file is not named by the user: of URLs, what data may name is followed.
 
     Raises
     ------
     LabelsError
         No row has a label, so that none would be left.
+    UsageError
+        A label column beside a `FeatureTable`.
     """
-    if is_feature_file(target):
-        table = FeatureTable.open(target, label_column=label_column)
+    if isinstance(target, FeatureTable) and label_column is not None:
+        raise UsageError(
+            "a FeatureTable has its labels already: FeatureTable.open(path, label_column=...) takes others"
+        )
+    if isinstance(target, FeatureTable) or is_feature_file(target):
+        table = target if isinstance(target, FeatureTable) else FeatureTable.open(target, label_column=label_column)
         if drop_unlabelled and (dropped := _unlabelled(table.labelled, str(target))):
             return Target(name=str(target), table=table[table.labelled], dropped=dropped)
         return Target(name=str(target), table=table)

@@ -103,7 +103,7 @@ def test_class_names_of_parquet(tmp_path):
 @pytest.mark.parametrize("name", ["filename", "Path", "image", "FILE"])
 def test_columns_that_look_like_the_one_of_paths_are_offered(tmp_path, name):
     (tmp_path / "m.csv").write_text(f"{name},label\na.jpg,x\n")
-    with pytest.raises(ManifestError, match=f"{name!r} looks like it: .* image_column={name!r}"):
+    with pytest.raises(ManifestError, match=f"{name!r} looks like it: .* --image-column {name}"):
         open_source(tmp_path / "m.csv")
     assert open_source(tmp_path / "m.csv", image_column=name).keys == ["a.jpg"]
 
@@ -113,7 +113,7 @@ def test_columns_that_look_like_labels_are_offered(tmp_path):
     source = open_source(tmp_path / "m.csv")
     assert source.labels is None
     assert source.notes == [
-        "no column 'label'; 'Label' looks like it: if it is, name it by label_column='Label'",
+        "no column 'label'; 'Label' looks like it: if it is, name it by --label-column Label (label_column='Label')",
         "no column 'split'; 'subset' looks like it: if it is, rename it to 'split'",
     ]
 
@@ -164,10 +164,7 @@ def test_a_manifest_is_read_as_pandas_reads_it_or_the_line_is_named(
     if message:
         assert f"{path}, line " in message or "no column 'path'" in message
         return
-    separator = "\t" if mark == "\t" else ","
-    frame = pandas.read_csv(
-        path, dtype=str, keep_default_na=False, sep=separator, encoding="utf-8-sig", engine="python"
-    )
+    frame = pandas.read_csv(path, dtype=str, keep_default_na=False, sep=mark, encoding="utf-8-sig", engine="python")
     assert source.keys == frame["path"].tolist()
     labels = source.labels if source.labels is not None else [""] * len(source)
     assert labels == [label if label.strip() else "" for label in frame["label"]]
