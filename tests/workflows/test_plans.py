@@ -82,7 +82,8 @@ def test_a_store_that_is_not_there_is_not_replaced_by_an_empty_one(photos, tmp_p
             call()
         with pytest.raises(StoreNotFoundError, match="typo"):
             call(store=tmp_path / "typo")
-    assert not store.parent.exists() and not (tmp_path / "typo").exists()
+    assert not store.parent.exists()
+    assert not (tmp_path / "typo").exists()
     (tmp_path / "new").mkdir()  # a folder that the user names, and made
     assert extract_unit(plan, 2, 2, store=tmp_path / "new").forward_passes == 19
     assert extract_unit(plan, 2, 2, store=tmp_path / "unmounted" / "store").forward_passes == 19
