@@ -4,13 +4,14 @@
 
 Every place that prints an interval, and what simulates it here:
 
-    probe, fit, select, demo, report: a result's own metric                 classes, several labels, values, few-shot
+    probe, fit, demo, report: a result's own metric                         classes, several labels, values, few-shot
     probe --json: `metrics`, those of a protocol's other settings too       the same
     compare: over test images, of several seeds                             compare's images
     compare: over seeds, these test images given                            compare's seeds
     curve, demo: with a test split, of draws of training images             few-shot, values of draws
     curve: without a split, another fold for each seed                      folds of a curve
     predict: accuracy, share of images with all labels right; demo: all     shares
+    select, layers, gap, finetune: accuracy                                 shares
 
 `compare` prints p-values of differences and no interval of them (`benchmarks/null.py`); `audit` prints none.
 
@@ -148,8 +149,8 @@ MAKERS: dict[str, tuple[Maker, tuple[int, ...], tuple[str, ...], tuple[float, ..
 
 def cells(kind: str, sizes: list[int]) -> Iterator[Cell]:
     _, counts, balances, signals = MAKERS.get(kind, (None, (2,), ("even",), (0.5, 2.0)))
-    for n in sizes:
-        for k in counts:
+    for k in counts:
+        for n in sizes:
             for balance in balances if k == 2 else [one for one in balances if one != "rare"]:
                 for signal in signals:
                     yield Cell(kind, n, k, balance, signal)
@@ -174,7 +175,7 @@ def truths_of(cell: Cell) -> dict[str, float]:
         z = np.random.default_rng(5).standard_normal(1_000_000)
         residual = (2 + (1 + z / 2) ** 2) / cell.signal**2
         return {"r2": 1 - 3.25 / cell.signal**2, "pearson": float(np.mean(1 / np.sqrt(1 + residual)))}
-    sample = make(random, 100_000 if cell.classes == 100 else 400_000, cell.classes, cell.balance, cell.signal)
+    sample = make(random, 400_000 if cell.classes <= 2 else 100_000, cell.classes, cell.balance, cell.signal)
     return {name: METRICS[name](sample[0], sample[1][0]) for name in names_of(cell.kind, sample)}
 
 
@@ -278,11 +279,16 @@ def main() -> None:
         if cell.kind not in OTHERS and key not in known:
             known[key] = truths_of(cell)
         results += simulated(cell, known.get(key, {"accuracy": 0.5}), seconds)
+        write(arguments.output, results)
     if "shares" in arguments.kinds.split(","):
         results += [exact(n, share) for n in sizes for share in (0.5, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)]
     report(results)
+    write(arguments.output, results)
+
+
+def write(file: Path, results: list[Coverage]) -> None:
     plain = [{**asdict(one), "verdict": one.verdict} for one in results]
-    arguments.output.write_text(json.dumps({"goal": GOAL, "results": plain}, indent=1) + "\n")
+    file.write_text(json.dumps({"goal": GOAL, "results": plain}, indent=1) + "\n")
 
 
 def report(results: list[Coverage]) -> None:

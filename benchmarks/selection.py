@@ -179,6 +179,7 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, float]:
         "mean_regret": float(np.mean(regrets)),
         "largest_regret": float(max(regrets)),
         "within_one_point": float(np.mean([regret <= 0.01 + 1e-9 for regret in regrets])),
+        "best_by_training_dropped": float(np.mean([run["best_by_training_dropped"] for run in runs])),
         "best_dropped": float(np.mean([run["best_dropped"] for run in runs])),
         "told_apart_from_the_best": float(np.mean([run["p_value"] <= 0.05 for run in runs])),
     }

@@ -48,9 +48,13 @@ _PLAIN: dict[str, Any] = {
     help="Where the weights come from.",
 )
 @click.option(
-    "--until", type=click.Choice(["frozen", "head", "cached"]), default="cached", show_default=True, metavar="RUNG",
-    help="The highest rung: frozen, head or cached.",
-)  # fmt: skip
+    "--until",
+    type=click.Choice(["frozen", "head", "cached", "lora"]),
+    default="cached",
+    show_default=True,
+    metavar="RUNG",
+    help="The highest rung: frozen, head, cached or lora.",
+)
 @click.option("--views", type=int, default=4, show_default=True, help="Random views beside each training image.")
 @click.option(
     "--depths", default="2,6", show_default=True, metavar="N,M", callback=_several(int), help="Last blocks to try."
@@ -58,6 +62,7 @@ _PLAIN: dict[str, Any] = {
 @click.option(
     "--rates", default="3e-4,1e-3", show_default=True, metavar="R,S", callback=_several(float), help="Rates to try."
 )
+@click.option("--rank", type=int, default=8, show_default=True, help="Of lora.")
 @click.option("--weight-decay", type=float, default=0.05, show_default=True)
 @click.option("--epochs", type=int, default=15, show_default=True, help="Of the tuning that is kept.")
 @click.option("--trial-epochs", type=int, default=5, show_default=True, help="Of each trial.")
@@ -78,6 +83,7 @@ def command(
     views: int,
     depths: tuple[int, ...],
     rates: tuple[float, ...],
+    rank: int,
     weight_decay: float,
     epochs: int,
     trial_epochs: int,
@@ -97,8 +103,9 @@ def command(
     """Say whether tuning the network pays on TARGET, rung after rung, each tested against the one below.
 
     Rungs are frozen (a classifier on the features), head (the same, trained on by AdamW) and cached (the last blocks
-    on maps of the blocks before, which the store keeps: one pass an image and view, ever). What is tried is chosen on
-    validation rows; the accuracies come from test rows, which choose nothing.
+    on maps of the blocks before, which the store keeps: one pass an image and view, ever), and lora (of these blocks a
+    product of low rank). What is tried is chosen on validation rows; the accuracies come from test rows, which choose
+    nothing.
 
     \b
     embedkit finetune photos/ --model vit_tiny_patch16_224
@@ -117,6 +124,7 @@ def command(
     settings = TuningSettings(
         depths=depths,
         rates=rates,
+        rank=rank,
         weight_decay=weight_decay,
         epochs=epochs,
         trial_epochs=trial_epochs,

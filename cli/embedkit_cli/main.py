@@ -17,7 +17,6 @@ if os.path.basename(sys.argv[0] if sys.argv else "") in ("embedkit", "embedkit.e
     leave_at_once()  # importing takes a moment; `main` puts its own handlers
 
 import importlib  # noqa: E402
-import io  # noqa: E402
 import json  # noqa: E402
 import signal  # noqa: E402
 from types import FrameType  # noqa: E402
@@ -165,6 +164,5 @@ def _show(error: click.ClickException) -> None:
     if is_json():
         say("error", " ".join(error.format_message().split()))
     else:
-        said = io.StringIO()
-        error.show(file=said)
-        click.echo("\n".join(map(printable, said.getvalue().split("\n"))), nl=False, err=True)
+        vars(error)["message"] = "\n".join(map(printable, error.message.split("\n")))
+        error.show()

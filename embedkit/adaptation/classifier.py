@@ -42,9 +42,9 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         A timm name; by default the bundled backbone, of which no block can be tuned.
     weights, model_args, preprocess
         As of `ImageEmbedder`.
-    until : {"frozen", "head", "cached"}, default="cached"
+    until : {"frozen", "head", "cached", "lora"}, default="cached"
         The highest rung of the ladder that is tried.
-    depths, rates, weight_decay, epochs, trial_epochs, views, batch_size, precision, random_state
+    depths, rates, weight_decay, epochs, trial_epochs, views, batch_size, rank, precision, random_state
         As of `TuningSettings`.
     store : path, optional
         The folder of the feature store, which keeps the output of the blocks before the tuned ones.
@@ -87,6 +87,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         trial_epochs: int = 5,
         views: int = 4,
         batch_size: int = 64,
+        rank: int = 8,
         precision: Literal["auto", "fp32", "bf16"] = "auto",
         random_state: int = 0,
         store: str | os.PathLike[str] | None = None,
@@ -104,6 +105,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         self.trial_epochs = trial_epochs
         self.views = views
         self.batch_size = batch_size
+        self.rank = rank
         self.precision: Literal["auto", "fp32", "bf16"] = precision
         self.random_state = random_state
         self.store = store

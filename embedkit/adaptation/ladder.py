@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from embedkit.adaptation.rungs import Problem, Tuned
     from embedkit.adaptation.tail import Tail
 
+_OF_BLOCKS: tuple[Rung, ...] = ("cached", "lora")
+"""Rungs that tune blocks of the network."""
+
 Logits = npt.NDArray[np.float32]
 
 
@@ -62,7 +65,7 @@ class Ladder:
     C : float
         Of its penalty.
     tail : Tail or None
-        As the highest rung left it, where blocks were asked for.
+        As the highest rung that tuned blocks left it.
     maps_bytes, prefix_passes, prefix_seconds
         Of the maps: bytes in the store, passes in this run, seconds.
     notes : list of str
@@ -76,11 +79,6 @@ class Ladder:
     prefix_passes: int = 0
     prefix_seconds: float = 0.0
     notes: list[str] = field(default_factory=list[str])
-
-    @property
-    def highest(self) -> Tuned:
-        """The outcome of the last rung."""
-        return self.rungs[-1].tuned
 
 
 def climb_ladder(
@@ -111,7 +109,7 @@ def climb_ladder(
         Of the model.
     store : FeatureStore
         Keeps the maps; what an interrupted run goes on from lies in its memo folder.
-    until : {"frozen", "head", "cached"}
+    until : {"frozen", "head", "cached", "lora"}
     settings : TuningSettings, optional
     weights : str, optional
         Digest of those that gave `X`: the request has to mean the same.
@@ -126,7 +124,7 @@ def climb_ladder(
         raise UsageError(f"rung {until!r} is not known, expected {', '.join(RUNGS)}")
     chosen = settings or TuningSettings()
     asked = RUNGS[: RUNGS.index(until) + 1]
-    network = _network(request, problem.classes, chosen) if until == "cached" else None  # says soon what it cannot
+    network = _network(request, problem.classes, chosen) if until in _OF_BLOCKS else None  # says soon what it cannot
     began, cpu_began, peak = time.monotonic(), time.process_time(), Peak()
     C = choose_penalty(X, problem.y, problem.fit, problem.select)
     heads = (
@@ -161,9 +159,10 @@ def climb_ladder(
         else:
             assert maps is not None
             assert network is not None
-            tail = Tail(network)
+            tail = Tail(network if rung == _OF_BLOCKS[0] else _network(request, problem.classes, chosen))
             reads = {depth: functools.partial(maps.read, depth) for depth in chosen.depths}
             of, views = " ".join(map(maps.fingerprint, chosen.depths)), chosen.views
+            of += f" rank {chosen.rank}" if rung == "lora" else ""
         folder = store.memo_folder / f"finetune-{_short(of, problem)}"
         tuned = steps.climb(
             rung,
@@ -180,7 +179,8 @@ def climb_ladder(
         logits = logits_of(tail, reads[tuned.depth], judged, bf16=steps.in_bf16(chosen))
         rungs.append(Climbed(tuned=tuned, logits=logits))
         found.notes += tuned.notes
-        found.tail = tail if rung == "cached" else None
+        if rung in _OF_BLOCKS and tuned.supported:
+            found.tail = tail
         shutil.rmtree(folder, ignore_errors=True)
     return found
 
@@ -195,6 +195,7 @@ def write_weights(tail: Tail, path: str | os.PathLike[str], *, force: bool = Fal
     """
     import safetensors.torch
 
+    tail.merge()
     target = Path(path)
     if target.exists() and not force:
         raise OutputExistsError(f"{target} exists; name another file, or use --force (force=True) to replace it")

@@ -3,6 +3,7 @@
     frozen   logistic regression on the features
     head     the same classifier, trained on by AdamW
     cached   the last blocks and the classifier, on cached maps of the blocks before
+    lora     the same, but of a weight of these blocks only a product of low rank that is added to it
 
 A rung starts from the fitted classifier. What is tried is compared on the validation rows with that start itself: where
 nothing tried is better there, the rung is the start, and says so. What was chosen is then trained on all rows that are
@@ -170,6 +171,7 @@ def climb(
     """
     began, cpu_began, peak = time.monotonic(), time.process_time(), Peak()
     bf16 = in_bf16(settings)
+    rank = settings.rank if rung == "lora" else 0
     notes: list[str] = []
     trials: list[Trial] = []
     start = Trial(depth=0, rate=0.0, alpha=0.0, accuracy=0.0, loss=0.0)
@@ -177,7 +179,7 @@ def climb(
     waiting = [(depths[0], rate) for rate in settings.rates]
     while waiting:
         depth, rate = waiting.pop(0)
-        frozen = _at_start(tail, depth, heads[0])
+        frozen = _at_start(tail, depth, rank, heads[0])
         schedule = _schedule(settings, rate, settings.trial_epochs if depth else settings.epochs, bf16)
         try:
             trained = train(
@@ -187,7 +189,7 @@ def climb(
                 problem.fit,
                 views,
                 schedule,
-                checkpoint=_file(checkpoints, of, depth, rate, "trial"),
+                checkpoint=_file(checkpoints, rung, depth, rate, "trial"),
                 of=of,
                 step=step,
             )
@@ -204,7 +206,7 @@ def climb(
         raise AdaptationError(f"nothing was learned: {'; '.join(notes)}")
     chosen = max(trials, key=lambda one: one.order)
     supported = _supports(chosen, start)
-    frozen = _at_start(tail, chosen.depth, heads[1])
+    frozen = _at_start(tail, chosen.depth, rank, heads[1])
     state: State = {}
     if supported:
         trained = train(
@@ -214,7 +216,7 @@ def climb(
             problem.train,
             views,
             _schedule(settings, chosen.rate, settings.epochs, bf16),
-            checkpoint=_file(checkpoints, of, chosen.depth, chosen.rate, "kept"),
+            checkpoint=_file(checkpoints, rung, chosen.depth, chosen.rate, "kept"),
             of=of,
             step=step,
         )
@@ -267,8 +269,8 @@ def in_bf16(settings: TuningSettings) -> bool:
         return False
 
 
-def _at_start(tail: Tail, depth: int, head: LinearHead) -> State:
-    tail.set_depth(depth)
+def _at_start(tail: Tail, depth: int, rank: int, head: LinearHead) -> State:
+    tail.set_depth(depth, rank)
     tail.set_head(head)
     return tail.state()
 
@@ -302,8 +304,9 @@ def _schedule(settings: TuningSettings, rate: float, epochs: int, bf16: bool) ->
     )
 
 
-def _file(folder: Path | None, of: str, depth: int, rate: float, what: str) -> Path | None:
-    return None if folder is None else folder / f"finetune-{what}-{depth}-{rate:g}.pt"
+def _file(folder: Path | None, rung: Rung, depth: int, rate: float, what: str) -> Path | None:
+    of = "-lora" if rung == "lora" else ""
+    return None if folder is None else folder / f"finetune{of}-{what}-{depth}-{rate:g}.pt"
 
 
 def _said(depth: int, rate: float) -> str:

@@ -11,8 +11,8 @@ from typing import Literal
 
 from embedkit.errors import UsageError
 
-Rung = Literal["frozen", "head", "cached"]
-RUNGS: tuple[Rung, ...] = ("frozen", "head", "cached")
+Rung = Literal["frozen", "head", "cached", "lora"]
+RUNGS: tuple[Rung, ...] = ("frozen", "head", "cached", "lora")
 """From the cheapest up; each starts from the classifier on frozen features."""
 
 
@@ -35,6 +35,8 @@ class TuningSettings:
     views : int
         Random views beside each training image, kept in the store.
     batch_size : int
+    rank : int
+        Of what ``"lora"`` adds to each weight of the tuned blocks.
     precision : {"auto", "fp32", "bf16"}
         What products are computed in; ``"auto"`` is bf16 on a CPU that has it.
     random_state : int
@@ -52,6 +54,7 @@ class TuningSettings:
     trial_epochs: int = 5
     views: int = 4
     batch_size: int = 64
+    rank: int = 8
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     random_state: int = 0
 
@@ -59,8 +62,12 @@ class TuningSettings:
         for name in ("depths", "rates"):
             if not getattr(self, name):
                 raise UsageError(f"{name} is empty, expected at least one to try")
-        for name, least in (("epochs", 1), ("trial_epochs", 1), ("views", 0), ("batch_size", 1), ("random_state", 0)):
-            _check_count(name, getattr(self, name), least)
+            if len(set(getattr(self, name))) < len(getattr(self, name)):
+                raise UsageError(f"{name} are {getattr(self, name)}, expected each once")
+        for name in ("epochs", "trial_epochs", "batch_size", "rank"):
+            _check_count(name, getattr(self, name), 1)
+        for name in ("views", "random_state"):
+            _check_count(name, getattr(self, name), 0)
         for depth in self.depths:
             _check_count("depths", depth, 1)
         for name, values in (("rates", self.rates), ("weight_decay", (self.weight_decay,))):

@@ -14,9 +14,12 @@ import torch
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
+from embedkit.adaptation.lowrank import add_low_rank, merge_low_rank, set_weight
 from embedkit.adaptation.start import LinearHead
 from embedkit.backbones import FeatureRequest, build_model, quiet_timm
 from embedkit.errors import AdaptationError
+
+_INSIDE = ".parametrizations.weight.0.B"
 
 State = dict[str, npt.NDArray[np.float32]]
 """Tensors of a network by their names in timm's state dict."""
@@ -41,8 +44,8 @@ class Tail(nn.Module):
         self.set_depth(depth)
         self.eval()
 
-    def set_depth(self, depth: int) -> None:
-        """Choose how many of the last blocks are trained.
+    def set_depth(self, depth: int, rank: int = 0) -> None:
+        """Choose how many of the last blocks are trained, and the rank of what may change in them; 0: everything may.
 
         Raises
         ------
@@ -54,20 +57,30 @@ class Tail(nn.Module):
                 f"{depth} blocks are to be tuned, expected fewer than the {len(self.model.blocks)} of the network: "
                 "some have to stay for their output to be cached"
             )
+        self.merge()
         self.depth = depth
         self.requires_grad_(False)
-        for _, parameter in self.trained():
+        self._chosen = add_low_rank(self.model.blocks[-depth:], rank) if rank else self._parts()
+        self._chosen += [*self.model.head.parameters()]
+        for parameter in self._chosen:
             parameter.requires_grad_(True)
 
-    def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Yield the parameters that are trained, by their names in timm's state dict."""
+    def merge(self) -> None:
+        """Make what LoRA has learnt part of the weights themselves."""
+        merge_low_rank(getattr(self.model, "blocks", []))
+
+    def _parts(self) -> list[nn.Parameter]:
+        if not self.depth:
+            return []
         model = self.model
-        parts: list[nn.Module] = [model.head]
-        if self.depth:
-            parts += [*model.blocks[-self.depth :], model.norm, model.fc_norm]
-            parts += [model.attn_pool] if model.attn_pool is not None else []
-        chosen = {id(parameter) for part in parts for parameter in part.parameters()}
-        yield from ((name, one) for name, one in model.named_parameters() if id(one) in chosen)
+        parts: list[nn.Module] = [*model.blocks[-self.depth :], model.norm, model.fc_norm]
+        parts += [model.attn_pool] if model.attn_pool is not None else []
+        return [parameter for part in parts for parameter in part.parameters()]
+
+    def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield the parameters that are trained, by their names in the module as it is."""
+        chosen = {id(parameter) for parameter in self._chosen}
+        yield from ((name, one) for name, one in self.model.named_parameters() if id(one) in chosen)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Compute logits.
@@ -100,14 +113,25 @@ class Tail(nn.Module):
         return model.global_pool == "token" and model.attn_pool is None and type(model.blocks[-1]) is Block
 
     def state(self) -> State:
-        """Return copies of the trained tensors."""
-        return {name: one.detach().numpy().copy() for name, one in self.trained()}
+        """Return copies of the tensors that training changes, by their names in timm's state dict, LoRA merged."""
+        with torch.no_grad():
+            named = {name.replace(_INSIDE, ".weight"): name for name, _ in self.trained() if not name.endswith(".A")}
+            return {name: self._tensor(name).detach().numpy().copy() for name in named}
 
     def load(self, state: State) -> None:
-        """Replace trained tensors."""
+        """Replace tensors by their names in timm's state dict."""
         with torch.no_grad():
-            for name, one in self.trained():
-                one.copy_(torch.from_numpy(state[name]))  # pyright: ignore[reportUnknownMemberType]
+            for name, value in state.items():
+                tensor = torch.from_numpy(value)  # pyright: ignore[reportUnknownMemberType]
+                path, _, last = name.rpartition(".")
+                if last == "weight":
+                    set_weight(self.model.get_submodule(path), tensor)
+                else:
+                    self.model.get_parameter(name).copy_(tensor)
+
+    def _tensor(self, name: str) -> Tensor:
+        path, _, last = name.rpartition(".")
+        return getattr(self.model.get_submodule(path), last)
 
     def set_head(self, head: LinearHead) -> None:
         """Replace the classifier."""

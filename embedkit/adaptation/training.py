@@ -254,7 +254,9 @@ def _resume(tail: Tail, optimizer: torch.optim.Optimizer, path: Path | None, key
         if held["key"] != key:
             return fresh
         optimizer.load_state_dict(held["optimizer"])
-        tail.load({name: one.numpy() for name, one in held["state"].items()})
+        with torch.no_grad():
+            for name, one in tail.trained():
+                one.copy_(held["state"][name])
     except Exception as error:  # the unpickler raises anything over a damaged file
         _log.warning("%s cannot be understood (%s): tuning begins anew", path, type(error).__name__)
         return fresh

@@ -16,7 +16,7 @@ from embedkit.evaluation.estimate import Estimate
 from embedkit.evaluation.evaluating import ProbeRun, Protocol, evaluate
 from embedkit.evaluation.feature_rows import FeatureRows, is_large
 from embedkit.evaluation.judging import (
-    estimate,
+    estimated,
     further_metrics,
     interval_of,
     interval_of_scores,
@@ -40,7 +40,6 @@ from embedkit.evaluation.statistics import (
     friedman_test,
     holm_correction,
     mcnemar_test,
-    mean_interval,
     nemenyi_critical_difference,
     paired_permutation_test,
     rank_groups,
@@ -85,7 +84,7 @@ __all__ = [
     "final_split",
     "find_duplicates",
     "friedman_test",
-    "estimate",
+    "estimated",
     "Estimate",
     "further_metrics",
     "interval_of",
@@ -105,7 +104,6 @@ __all__ = [
     "mean_average_precision",
     "mean_average_precision_11",
     "mean_average_precision_11_as_published",
-    "mean_interval",
     "nearest",
     "nemenyi_critical_difference",
     "paired_permutation_test",

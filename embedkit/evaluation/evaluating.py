@@ -31,7 +31,7 @@ from embedkit.tables import FeatureTable
 _ONE_CORE_SIZE = 1 << 24
 
 _MOST_SCORES = 1 << 22
-"""32 MB, and a few seconds of bootstrap."""
+"""32 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

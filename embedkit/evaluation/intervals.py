@@ -77,11 +77,10 @@ def interval(estimates: Sequence[Estimate], scale: Scale, rows: float) -> tuple[
 
 def _of_share(share: float, variance: float, quantile: float, rows: float) -> tuple[float, float]:
     """Give Wilson's interval of as many rows as the variance is worth."""
-    if variance <= 0 or not 0 < share < 1:
-        share = float(np.clip(share, 0, 1))
+    if not 0 < share < 1:
         worth = max(1, round(rows))
-        return share_interval(round(share) * worth, worth)
-    variance = max(variance, share * (1 - share) / rows) if variance <= 0 else variance
+        return share_interval(worth if share >= 1 else 0, worth)
+    variance = variance if variance > 0 else share * (1 - share) / rows
     square = quantile**2 * variance / (share * (1 - share))
     centre, half = share + square / 2, np.sqrt(square * share * (1 - share) + square**2 / 4)
     return float((centre - half) / (1 + square)), float((centre + half) / (1 + square))

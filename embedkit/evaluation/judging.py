@@ -76,7 +76,7 @@ def judge(names: Sequence[str], y: Targets, draws: Sequence[Predicted]) -> dict[
 
 
 def _judged(name: str, y: Targets, draws: Sequence[Predicted]) -> dict[str, Any]:
-    estimates = [estimate(name, y, draw) for draw in draws]
+    estimates = [estimated(name, y, draw) for draw in draws]
     value = float(np.mean([one.value for one in estimates]))
     if not np.isfinite(value):
         return {"value": None, "interval": None, "no_interval": "it is not defined on the test images"}
@@ -87,7 +87,7 @@ def _judged(name: str, y: Targets, draws: Sequence[Predicted]) -> dict[str, Any]
     return {"value": value, "interval": found}
 
 
-def estimate(name: str, y: Targets, predicted: Predicted) -> Estimate:
+def estimated(name: str, y: Targets, predicted: Predicted) -> Estimate:
     """Give a metric by its name, and how much each row moves it."""
     return METRICS[name].estimate(y, predicted)
 

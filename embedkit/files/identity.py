@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from embedkit.files.folder import open_regular
+
 TICK_NS = 2_000_000_000
 """The granularity of times on FAT, the coarsest in use; local Linux file systems tick every 1 to 10 ms."""
 
@@ -74,7 +76,7 @@ class Witness:
     def of(cls, path: str | os.PathLike[str]) -> Witness:
         """Read a file; `OSError` where that fails."""
         began, name = time.time_ns(), os.path.abspath(path)
-        with open(name, "rb") as file:
+        with open_regular(Path(name)) as file:
             identity = FileIdentity.of(os.fstat(file.fileno()))
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return cls(name, identity if identity.older_than(began - TICK_NS) else None, digest)

@@ -12,9 +12,11 @@ import os
 import posixpath
 from array import array
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from embedkit.errors import EmptySourceError, ManifestError, SourceNotFoundError
+from embedkit.files import open_regular
 from embedkit.images.access import is_url
 from embedkit.images.archives import ArchiveIndex
 from embedkit.images.columns import Table, near_names, source_of
@@ -269,7 +271,7 @@ def normal_path(path: str) -> str:
 def _open(path: str, data: bytes | None) -> BinaryIO:
     if data is not None:
         return io.BytesIO(data)
-    return io.BytesIO(read_text_file(path)) if is_url(path) else open(path, "rb")  # noqa: SIM115
+    return io.BytesIO(read_text_file(path)) if is_url(path) else io.BufferedReader(open_regular(Path(path)))
 
 
 def _undecodable_line(path: str, data: bytes | None) -> int:

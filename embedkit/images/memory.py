@@ -9,12 +9,14 @@ import math
 import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import EmptySourceError, ManifestError, SourceNotFoundError, UsageError
+from embedkit.files import open_regular
 from embedkit.images.datasets import is_dataset, open_dataset
 from embedkit.images.modes import in_range
 from embedkit.images.reading import ArchiveMember, ImageRef, array_of_tensor, as_ref, is_tensor
@@ -113,6 +115,7 @@ def open_npy(path: str) -> ImageSource:
     SourceNotFoundError, UsageError
     """
     try:
+        open_regular(Path(path)).close()
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise SourceNotFoundError(f"{path}: {error.strerror}, expected an .npy file") from error

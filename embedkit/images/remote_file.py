@@ -12,8 +12,10 @@ import io
 import os
 import threading
 from concurrent.futures import Future
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from embedkit.files import open_regular
 from embedkit.images.access import is_url
 from embedkit.images.remote import RemoteReadError, read_range, size_of
 
@@ -42,7 +44,7 @@ def open_file(path: str, *, anew: bool = False) -> io.RawIOBase:
         A local file that cannot be opened. Reading a remote one raises what `read_range` raises.
     """
     if not is_url(path):
-        return open(path, "rb", buffering=0)
+        return open_regular(Path(path))
     if anew:
         _recent.forget(path)
     return RemoteFile(path)

@@ -26,15 +26,18 @@ from embedkit.errors import (
     ModelFileError,
     ModelFileFormatError,
     ModelFileNotFoundError,
+    UnreadableFileError,
     UntrustedModelError,
     UsageError,
 )
-from embedkit.files import commit_to
+from embedkit.files import commit_to, read_small
 from embedkit.persistence.archive import RECORD, check_archive, read_record, skops_io
 from embedkit.persistence.model import Model, lack_of
 from embedkit.persistence.trusted import TRUSTED_TYPES
 from embedkit.persistence.validators import MisfitError, check_templates, validate
 from embedkit.specs import canonical_json
+
+_MOST_BYTES = 8 << 30
 
 _ZIP = b"PK\x03\x04"
 # How pickles of protocol 2 and later begin, and joblib's compressed ones: zlib, gzip, bzip2, xz, lzma, lz4.
@@ -147,11 +150,11 @@ def load_model(path: str | os.PathLike[str], *, trust_pickle: bool = False) -> M
     """
     path = Path(path)
     try:
-        content = path.read_bytes()
+        content = read_small(path, _MOST_BYTES)
     except FileNotFoundError:
         raise ModelFileNotFoundError(f"no model file {path}; `embedkit fit` writes one") from None
-    except OSError as error:
-        raise ModelFileError(f"the model file {path} cannot be read: {error.strerror}") from error
+    except UnreadableFileError as error:
+        raise ModelFileError(f"the model file {error}") from error
     if _is_pickle(content, path):
         if not trust_pickle:
             raise UntrustedModelError(

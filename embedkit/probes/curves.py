@@ -26,7 +26,7 @@ from embedkit.evaluation import (
     Rows,
     Split,
     errors_naming,
-    estimate,
+    estimated,
     find_duplicates,
     interval_of,
     interval_over_draws,
@@ -251,11 +251,11 @@ def _judge(table: FeatureTable, train: Rows, test: Rows, estimator: str, seed: i
         fitted = cast(Any, NearestClassMean().fit(table.X[train], names[train]))
         classes = np.unique(names)
         y, said = (np.searchsorted(classes, part) for part in (names[test], fitted.predict(table.X[test])))
-        return _Judged("accuracy", estimate("accuracy", y, Predicted(targets=said)), y, converged=True)
+        return _Judged("accuracy", estimated("accuracy", y, Predicted(targets=said)), y, converged=True)
     divided = _divided(table, train, test)
     run = quick(divided, estimator, model="", random_state=seed, further=False, duplicates=duplicates)
     y, metric = run.labels.targets[run.tested], run.result.metric
-    return _Judged(metric, estimate(metric, y, run.draws[0]), y, run.result.converged)
+    return _Judged(metric, estimated(metric, y, run.draws[0]), y, run.result.converged)
 
 
 def _divided(table: FeatureTable, train: Rows, test: Rows) -> FeatureTable:

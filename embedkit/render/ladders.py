@@ -32,7 +32,7 @@ def ladder_lines(report: FineTuneReport) -> list[str]:
     lines.append(f"p: of McNemar's test against the rung below, on {report.reported_on}")
     if report.maps_bytes:
         lines.append(
-            f"maps of the blocks before the tuned ones: {report.maps_bytes / 1e9:.2f} GB in the store, "
+            f"maps of the blocks before the tuned ones: {_size(report.maps_bytes)} in the store, "
             f"{report.prefix_passes} passes of images and views in this run, {duration(report.prefix_seconds)}"
         )
     if report.output:
@@ -41,15 +41,20 @@ def ladder_lines(report: FineTuneReport) -> list[str]:
 
 
 def stop_line(report: FineTuneReport, place: int) -> str:
-    """Say of a rung that is not significantly better than the one below that it is not; else nothing."""
+    """Say of a rung that is not significantly better than the one below that it is not; of others nothing.
+
+    Where nothing was tuned the record's notes say so.
+    """
     one, below = report.rungs[place], report.rungs[place - 1]
-    if not one.supported:
-        return f"{one.rung}: no gain on the validation rows, nothing was tuned: stop at {below.rung}"
-    if one.p is not None and one.p < _SIGNIFICANT and one.value > below.value:
+    if not one.supported or (one.p is not None and one.p < _SIGNIFICANT and one.value > below.value):
         return ""
     worse = one.p is not None and one.p < _SIGNIFICANT
     said = "significantly worse" if worse else "not significantly better"
     return f"{one.rung}: {said} than {below.rung} on the tested images: stop at {below.rung}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def _row(one: RungResult) -> list[str]:
@@ -64,5 +69,5 @@ def _row(one: RungResult) -> list[str]:
         f"{one.trained_parameters:,}",
         duration(one.seconds),
         duration(one.cpu_seconds),
-        f"{one.peak_bytes / 1e9:.1f} GB",
+        _size(one.peak_bytes),
     ]

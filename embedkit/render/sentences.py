@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from embedkit.render.numbers import interval_text, is_share, metric_title, number_text, p_text
+from embedkit.render.numbers import interval_text, is_share, metric_title, number_text, p_text, percent
 from embedkit.results import (
     AuditResult,
     Comparison,
@@ -15,9 +15,11 @@ from embedkit.results import (
     CurveReport,
     DomainGaps,
     Gap,
+    LayersResult,
     Leaderboard,
     ProbeReport,
     ProbeResult,
+    Selection,
 )
 
 _FLOORS = {"colour-histogram": "colours alone", "pixels32": "raw pixels"}
@@ -35,7 +37,20 @@ def sentence(record: object) -> str:
         return _of_audit(record)
     if isinstance(record, Gap | DomainGaps):
         return f"{record.evidence[:1].upper()}{record.evidence[1:]}."
+    if isinstance(record, Selection):
+        return _of_selection(record)
+    if isinstance(record, LayersResult):
+        return f"Recommended: {record.recommended}; {record.reason}."
     return ""
+
+
+def _of_selection(record: Selection) -> str:
+    result = record.result
+    return (
+        f"{record.chosen} was chosen at {percent(record.cost_share)} of the cost of running all; it names "
+        f"{number_text(result.metric, result.value)} ({interval_text(result.metric, result.interval)}) of "
+        f"{result.n_test} tested images right, which chose nothing."
+    )
 
 
 def best_by_test(report: ProbeReport) -> tuple[ProbeResult | None, int]:

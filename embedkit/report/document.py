@@ -17,6 +17,7 @@ from embedkit.report.explained import explained
 from embedkit.report.findings import TITLES, effects, found_of_a_kind, neighbours, self_check
 from embedkit.report.markup import details, lines, section, table, tag, text
 from embedkit.report.pictures import Thumbnails
+from embedkit.report.selected import of_layers, selected
 from embedkit.results import (
     KINDS,
     AuditResult,
@@ -24,11 +25,13 @@ from embedkit.results import (
     CurveReport,
     Explanations,
     FitResult,
+    LayersResult,
     Predictions,
     ProbeReport,
     ProbeResult,
     Record,
     SearchResult,
+    Selection,
 )
 
 MOST_BYTES = 5 << 20
@@ -184,6 +187,8 @@ _SECTIONS: dict[type[Any], Callable[[Any, Thumbnails], list[str]]] = {
     AuditResult: _of_audit,
     SearchResult: lambda found, thumbnails: [neighbours(found, thumbnails)],
     Explanations: _of_explanations,
+    Selection: lambda found, thumbnails: selected(found),
+    LayersResult: lambda found, thumbnails: of_layers(found),
 }
 
 

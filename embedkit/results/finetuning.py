@@ -42,7 +42,7 @@ class RungResult:
     Attributes
     ----------
     rung : str
-        ``"frozen"``, ``"head"`` or ``"cached"``.
+        ``"frozen"``, ``"head"``, ``"cached"`` or ``"lora"``.
     value : float
         Accuracy on the tested rows, which chose nothing.
     interval : (float, float)

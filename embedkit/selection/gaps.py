@@ -29,13 +29,11 @@ from embedkit.selection.transfer import (
     predict_across,
     reached,
 )
-from embedkit.selection.verdicts import exchanged_classes, judge_transfer
+from embedkit.selection.verdicts import best_adapter, exchanged_classes, judge_transfer
 from embedkit.tables import FeatureTable
 
 _MOST_MEASURED = 5_000
 """Rows of each domain that distances look at; of more, so many drawn at random."""
-
-_LEVEL = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,8 +148,7 @@ def measure_domains(
     together = _together(all_found)
     results = reached(together)
     by = {one.method: one for one in results}
-    helping = [by[name] for name in together.adapters if _improves(by[name])]
-    best = max(helping, key=lambda one: one.value, default=None)
+    best = best_adapter(together, results)
     return DomainGaps(
         model=model,
         domains={one.name: len(one.table) for one in domains},
@@ -177,12 +174,8 @@ def _recommendation(by: Mapping[str, Reached], adapters: Sequence[str], best: Re
     p = "p < 0.001" if (best.p_value or 0) < 0.001 else f"p = {best.p_value:.3f}"
     return (
         f"align by {best.method}: with each domain left out in turn, {beside}, aligned {100 * best.value:.1f} % "
-        f"({p}, corrected over {len(adapters)} adapters)"
+        f"({p}, corrected for {len(adapters)} tried)"
     )
-
-
-def _improves(one: Reached) -> bool:
-    return one.p_value is not None and one.p_value < _LEVEL and (one.difference or 0.0) > 0
 
 
 def _together(found: Sequence[Predictions]) -> Predictions:

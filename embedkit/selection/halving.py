@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.errors import LabelsError
-from embedkit.evaluation import wilson_interval
+from embedkit.errors import LabelsError, UsageError
+from embedkit.evaluation import share_interval
 from embedkit.selection.elimination import beaten, expected_regret
 from embedkit.selection.held_out import held_out_rows
 from embedkit.selection.row_order import FIRST_ROWS, round_sizes, row_order
@@ -145,6 +145,8 @@ def halve(
     ------
     LabelsError
         Among the rows that could be read, no class has two, or there is one class only.
+    UsageError
+        No candidate's features vary.
     """
     order = row_order(classes, first=first, seed=seed)
     sizes = round_sizes(min(len(order), MOST_ROWS), first=max(first, 2))
@@ -164,6 +166,11 @@ def halve(
         _, numbers = np.unique(classes[rows], return_inverse=True)
         if np.bincount(numbers, minlength=1).max() < 2 or len(np.unique(numbers)) < 2:
             raise LabelsError(f"of {size} images that were looked at, too few could be read to tell classes apart")
+        if not any(np.ptp(given[one.name][there], axis=0).any() for one in alive):
+            raise UsageError(
+                f"the features of all candidates are the same for each of {len(rows)} images, so that nothing can be "
+                "chosen by them; look at the images with `embedkit audit`"
+            )
         together = np.unique(groups(rows), return_inverse=True)[1].astype(np.intp)
         right = np.stack([_judged(one, given[one.name][there], numbers, together, seed) for one in alive])
         means = right.mean(axis=1)
@@ -209,5 +216,5 @@ def _judged(
 
 def estimate_of(right: npt.NDArray[np.float64], seconds: float) -> Estimate:
     """Return what `held_out_rows` says, with its 95 % interval over rows."""
-    low, high = wilson_interval(round(float(right.sum())), len(right))
+    low, high = share_interval(round(float(right.sum())), len(right))
     return Estimate(rows=len(right), value=float(right.mean()), interval=(low, high), seconds=seconds)

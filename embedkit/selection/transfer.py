@@ -16,11 +16,12 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import sklearn.base
+from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 
 from embedkit.errors import EmbedkitError, UsageError
-from embedkit.estimators import CORAL, LinearTransport, LogisticRegression, StreamingPCA, SubspaceAlignment
-from embedkit.evaluation import holm_correction, mcnemar_test, wilson_interval
+from embedkit.estimators import CORAL, LinearTransport, LogisticRegression, SubspaceAlignment
+from embedkit.evaluation import holm_correction, mcnemar_test, share_interval
 from embedkit.results import Reached
 from embedkit.selection.rows import sample
 
@@ -219,7 +220,7 @@ def reached(found: Predictions) -> list[Reached]:
             Reached(
                 method=method,
                 value=float(right.mean()),
-                interval=wilson_interval(int(right.sum()), len(right)),
+                interval=share_interval(int(right.sum()), len(right)),
                 against=against,
                 difference=float(right.mean() - found.right(against).mean()) if against else None,
                 p_value=p,
@@ -244,8 +245,9 @@ def _aligned(
     both = np.concatenate([of_source, of_target])
     mean, deviation = both.mean(axis=0), both.std(axis=0)
     scale = np.where(deviation > 1e-6 * np.abs(mean) + 1e-12, deviation, np.inf)
-    reduction: Any = StreamingPCA(min(_COMPONENTS, len(both) - 1, both.shape[1]))
-    reduced: Float32 = reduction.fit((both - mean) / scale).transform((both - mean) / scale)
+    kept = min(_COMPONENTS, len(both) - 1, both.shape[1])
+    reduction: Any = PCA(kept, svd_solver="randomized", random_state=0)
+    reduced: Float32 = reduction.fit_transform((both - mean) / scale)
     tested: Float32 = reduction.transform((X - mean) / scale)
     domain = np.repeat([1, -2], [len(of_source), len(of_target)])
     named: dict[str, Names] = {}

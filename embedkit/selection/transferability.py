@@ -99,8 +99,11 @@ def h_score(X: npt.ArrayLike, y: Labels) -> float:
     Bao et al., An Information-Theoretic Approach to Transferability in Task Transfer Learning, ICIP 2019.
     """
     values, classes = checked(X, y)
-    means, counts = class_means(values, classes)
     centred = values - values.mean(axis=0)
+    if len(values) < values.shape[1]:
+        _, in_classes = _row_space(centred, classes)
+        return float(in_classes.sum())
+    means, counts = class_means(values, classes)
     total = centred.T @ centred
     between = (means - values.mean(axis=0)) * np.sqrt(counts)[:, None]
     inverse = cast(npt.NDArray[np.float64], np.linalg.pinv(total, rcond=1e-10, hermitian=True))
@@ -128,12 +131,43 @@ def shrinkage_h_score(X: npt.ArrayLike, y: Labels) -> float:
     import sklearn.covariance
 
     values, classes = checked(X, y)
+    if len(values) < values.shape[1]:
+        return _wide_shrinkage_h_score(values - values.mean(axis=0), classes)
     means, counts = class_means(values, classes)
     shrunk: tuple[npt.NDArray[np.float64], float] = cast(Any, sklearn.covariance).ledoit_wolf(values)
     covariance, shrinkage = shrunk
     between = (means - values.mean(axis=0)) * np.sqrt(counts / len(values))[:, None]
     inverse = np.linalg.pinv(covariance, rcond=1e-10, hermitian=True)
     return float((1 - shrinkage) * np.einsum("ij,jk,ik->", between, inverse, between))
+
+
+def _row_space(
+    centred: npt.NDArray[np.float64], classes: npt.NDArray[np.intp]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return eigenvalues of the scatter of fewer rows than features, and how much of each direction is between classes.
+
+    With centred X = U S V', the means of the classes lie in V, where they are S U' e / m for the m rows that e marks:
+    nothing as large as the covariance is needed.
+    """
+    values, left = np.linalg.eigh(centred @ centred.T)
+    kept = values > 1e-10 * max(float(values[-1]), 1e-300)
+    sums = np.zeros((int(classes.max()) + 1, int(kept.sum())))
+    np.add.at(sums, classes, left[:, kept])
+    return values[kept], (np.square(sums) / np.bincount(classes)[:, None]).sum(axis=0)
+
+
+def _wide_shrinkage_h_score(centred: npt.NDArray[np.float64], classes: npt.NDArray[np.intp]) -> float:
+    """Do what scikit-learn's `ledoit_wolf` and the trace do, for fewer rows than features."""
+    n, d = centred.shape
+    lengths = np.square(centred).sum(axis=1)
+    values, in_classes = _row_space(centred, classes)
+    mean = float(lengths.sum()) / (n * d)
+    of_squares = float(np.square(values).sum()) / n**2
+    apart = of_squares / d - mean**2
+    noise = min((float(np.square(lengths).sum()) / n - of_squares) / (d * n), apart)
+    shrinkage = noise / apart if noise > 0 else 0.0
+    shrunk = (1 - shrinkage) * values / n + shrinkage * mean
+    return float((1 - shrinkage) * (in_classes * values / n / shrunk).sum())
 
 
 def transrate(X: npt.ArrayLike, y: Labels, *, epsilon: float = 1e-4) -> float:

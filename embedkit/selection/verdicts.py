@@ -117,9 +117,8 @@ def judge_transfer(
                 f"negative transfer in some classes: {_listed(suffering)}; on the others source-only is not told "
                 f"from target-only ({_p(elsewhere.p_value)}); of all images {beside}"
             )
-    helping = [by[name] for name in found.adapters if by[name].value > other.value and _sure(by[name])]
-    if helping:
-        best = max(helping, key=lambda one: one.value)
+    best = best_adapter(found, results)
+    if best is not None:
         return "adapt", (
             f"adapt: as it is there is negative transfer ({beside}); {best.method} lifts source-only to "
             f"{_percent(best.value)} ({_p(best.p_value)}){which}"
@@ -130,6 +129,16 @@ def judge_transfer(
             f"{_percent(joint.value)} right ({_p(joint.p_value)} against target-only){which}"
         )
     return "negative", f"negative transfer: {beside}, and no alignment improves it by a paired test{which}"
+
+
+def best_adapter(found: Predictions, results: Sequence[Reached]) -> Reached | None:
+    """Return the best adapter that improves on source-only and is above guessing, both by a paired test."""
+    helping: list[Reached] = []
+    for one in (one for one in results if one.method in found.adapters):
+        guess = mcnemar_test(found.right(one.method), found.right(GUESS))
+        if (one.difference or 0.0) > 0 and _sure(one) and guess.difference > 0 and guess.p_value < _LEVEL:
+            helping.append(one)
+    return max(helping, key=lambda one: one.value, default=None)
 
 
 def _worse(one: ClassGap) -> bool:

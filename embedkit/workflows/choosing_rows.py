@@ -52,9 +52,9 @@ class ChoosingRows:
         Raises
         ------
         LabelsError
-            Labels are missing, no classes, or of one class; or each class has one image to choose by.
+            Labels are missing, no classes, or of one class.
         SplitError
-            There is no train or no test split.
+            There is no train or no test split, or no class has two training images.
         """
         if images.target_type != "class":
             kind = {"none": "there are no labels", "value": "labels are values"}.get(
@@ -73,8 +73,6 @@ class ChoosingRows:
             names = [images.groups[row] or f"\0{row}" for row in row_numbers(choosing)]
             groups = np.unique(names, return_inverse=True)[1]
         classes = np.unique(y[choosing], return_inverse=True)[1].astype(np.intp)
-        if np.bincount(classes).max() < 2:
-            raise LabelsError("each class has one image to choose by; a probe needs two of a class: label more images")
         notes = list(split.notes)
         if images.split is None:
             notes.append(
@@ -107,8 +105,7 @@ def with_split(table: FeatureTable, images: ImageSource, rows: ChoosingRows) -> 
 
 def extract_command(target: Any, request: FeatureRequest) -> str:
     """Return the command that goes on with the features of a request."""
-    words = ["embedkit", "extract", str(cast(str, target)) if isinstance(target, str | os.PathLike) else "TARGET"]
-    words += ["--model", cast(str, request.model)]
+    words = ["--model", cast(str, request.model)]
     if request.weights != "pretrained":
         words += ["--weights", str(request.weights)]
     if request.layer is not None:
@@ -116,4 +113,12 @@ def extract_command(target: Any, request: FeatureRequest) -> str:
     if request.pool != "auto":
         words += ["--pool", str(request.pool)]
     words += ["--precision", request.precision, "--engine", request.engine, "-o", "features.h5"]
-    return shlex.join(words)
+    return f"embedkit extract {target_words(target)} {shlex.join(words)}"
+
+
+def target_words(target: Any) -> str:
+    """Return a target as a command names it."""
+    several = cast("list[Any]", target) if isinstance(target, list) else [target]
+    if all(isinstance(one, str | os.PathLike) for one in several):
+        return shlex.join(os.fspath(cast(str, one)) for one in several)
+    return str(getattr(target, "name", "TARGET"))

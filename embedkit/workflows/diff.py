@@ -69,7 +69,7 @@ def diff(first: FeatureTable | str | os.PathLike[str], second: FeatureTable | st
         second_rows=len(other),
         added=[key for key in other.keys if key not in set(one.keys)] if len(other) > len(common) else [],
         removed=[key for key in one.keys if key not in row_in_other],
-        moved=[MovedRow(first=one.keys[row], second=other.keys[there]) for row, there in moved.tolist()],
+        moved=[MovedRow(first=one.keys[int(pair[0])], second=other.keys[int(pair[1])]) for pair in moved],
         changed=_changed(one, other, rows, same_image),
         settings=[
             ChangedSetting(name=name, first=canonical_json(found), second=canonical_json(wanted))

@@ -14,7 +14,7 @@ import numpy as np
 
 from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import LabelsError, OutputExistsError, SourceError, UsageError
-from embedkit.evaluation import Task, labels_of, mcnemar_test, tasks_of, validation_rows, wilson_interval
+from embedkit.evaluation import Task, labels_of, mcnemar_test, share_interval, tasks_of, validation_rows
 from embedkit.extraction import Progress
 from embedkit.images import ImageSource
 from embedkit.results import Attempt, FineTuneReport, RungResult
@@ -56,9 +56,9 @@ def finetune(
     model : str or FeatureRequest, optional
         For a source of images, by default the bundled backbone; not allowed for a feature file. Blocks are tuned of
         vision transformers of timm's.
-    until : {"frozen", "head", "cached"}
+    until : {"frozen", "head", "cached", "lora"}
         The highest rung: the classifier on frozen features; the same trained on by AdamW; the last blocks on cached
-        maps of the blocks before.
+        maps of the blocks before; of these blocks only what LoRA adds.
     settings : TuningSettings, optional
         What is tried, and for how long.
     output : path, optional
@@ -137,7 +137,7 @@ def finetune(
     rungs = _results(ladder.rungs, table, task)
     notes = [*split.notes, *ladder.notes]
     written: str | None = None
-    if output is not None and ladder.tail is not None and ladder.highest.supported:
+    if output is not None and ladder.tail is not None:
         written = str(write_weights(ladder.tail, output, force=force))
     elif output is not None:
         notes.append(f"{output} is not written: no block was tuned")
@@ -155,7 +155,7 @@ def finetune(
         classes=problem.classes,
         selected_on=split.selected_on + (f" and {len(problem.beside)} of validation" if len(problem.beside) else ""),
         reported_on=split.reported_on,
-        views=chosen.views if until == "cached" else 0,
+        views=chosen.views if ladder.maps_bytes else 0,
         maps_bytes=ladder.maps_bytes,
         prefix_passes=ladder.prefix_passes,
         prefix_seconds=ladder.prefix_seconds,
@@ -181,7 +181,7 @@ def finetune(
 
 def _check_output(output: str | os.PathLike[str], until: str, force: bool) -> None:
     path = Path(output)
-    if until != "cached":
+    if until in ("frozen", "head"):
         raise UsageError(f"a file of weights is of tuned blocks, and {until} tunes none: leave it out, or use cached")
     if path.suffix != ".safetensors":
         raise UsageError(f"{path} ends in {path.suffix!r}, expected .safetensors")
@@ -240,7 +240,7 @@ def _results(climbed: list[Climbed], table: FeatureTable, task: Task) -> list[Ru
             RungResult(
                 rung=tuned.rung,
                 value=float(right.mean()),
-                interval=wilson_interval(int(right.sum()), len(right)),
+                interval=share_interval(int(right.sum()), len(right)),
                 p=None if below is None else mcnemar_test(right, below).p_value,
                 validation=tuned.validation,
                 depth=tuned.depth,

@@ -30,6 +30,7 @@ from embedkit.selection import (
 from embedkit.specs import Pool
 from embedkit.workflows.choosing_rows import ChoosingRows, extract_command
 from embedkit.workflows.contestants import Contestants
+from embedkit.workflows.floors import PSEUDO
 from embedkit.workflows.origins import origin_of
 from embedkit.workflows.reading import summary_of
 from embedkit.workflows.targets import images_of, open_store, open_target
@@ -88,6 +89,8 @@ def layers(
     request = as_request(model)
     if request.layer is not None or request.pool != "auto":
         raise UsageError("layers looks at all of them; leave the layer and the pool of the model out")
+    if request.model in PSEUDO:
+        raise UsageError(f"{request.model} is no network and has no layers; name a model of timm's")
     if not pools or len(set(pools)) < len(pools):
         raise UsageError(f"pools are {list(pools)}, expected distinct ones, at least one")
     feature_store, opened = open_store(store), open_target(target, label_column=label_column)

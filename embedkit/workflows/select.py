@@ -33,7 +33,7 @@ from embedkit.selection import (
 from embedkit.tables import FeatureTable
 from embedkit.workflows.advising import advise
 from embedkit.workflows.candidates import Candidates, find_candidates
-from embedkit.workflows.choosing_rows import ChoosingRows, extract_command, with_split
+from embedkit.workflows.choosing_rows import ChoosingRows, extract_command, target_words, with_split
 from embedkit.workflows.contestants import Contestants
 from embedkit.workflows.origins import origin_of
 from embedkit.workflows.reading import summary_of
@@ -174,7 +174,7 @@ def select(
             fingerprints=contestants.fingerprints,
         ),
     )
-    return dataclasses.replace(found, advice=advise(found)) if advice else found
+    return dataclasses.replace(found, advice=advise(found, target_words(target))) if advice else found
 
 
 def _requests(

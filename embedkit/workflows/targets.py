@@ -18,6 +18,7 @@ import numpy.typing as npt
 from embedkit.backbones import FeatureRequest
 from embedkit.errors import EmbedkitError, LabelsError, SourceError, UsageError
 from embedkit.extraction import Extraction, Progress, default_store, image_digests, resolve_together, run_many
+from embedkit.files import open_regular
 from embedkit.images import ImageSource, open_source
 from embedkit.results import Skipped, Unavailable
 from embedkit.store import FeatureStore
@@ -110,7 +111,7 @@ def is_feature_file(target: Any) -> bool:
     if path.suffix.lower() in (".h5", ".hdf5"):
         return True
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(8) == b"\x89HDF\r\n\x1a\n"
     except OSError:
         return False

@@ -90,5 +90,7 @@ def test_bad_input(tmp_path: Any) -> None:
         classifier(tmp_path, until="most").fit(images, y)
     with pytest.raises(UsageError, match="views is -1, expected a whole number of at least 0"):
         classifier(tmp_path, views=-1).fit(images, y)
+    with pytest.raises(UsageError, match=r"depths are \(1, 1\), expected each once"):
+        classifier(tmp_path, depths=(1, 1)).fit(images, y)
     with pytest.raises(UsageError, match="rates is empty"):
         classifier(tmp_path, rates=()).fit(images, y)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.photos import MODEL, make_folder, make_manifest
@@ -204,3 +206,32 @@ def test_a_url_of_data_is_followed_where_the_command_line_names_it(cli, tmp_path
     assert "allow-url" not in allowed.err
     assert "memory" not in allowed.err or "x.png" in allowed.err
     assert cli("--allow-url", "here", "extract", "m.csv", "--dry-run").code == 2
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["extract", "p.csv"],
+        ["extract", "p.tar"],
+        ["extract", "p.npy"],
+        ["extract", "p.parquet"],
+        ["probe", "p.csv"],
+        ["predict", "p.skops", "p.csv"],
+        ["info", "p.h5"],
+        ["report", "p.json", "-o", "page.html"],
+        ["extract", "--status", "p.json"],
+    ],
+    ids=" ".join,
+)
+def test_a_pipe_in_place_of_a_file_keeps_nobody_waiting(cli, tmp_path, command):
+    paths = [str(tmp_path / word) if word.startswith("p.") or word == "page.html" else word for word in command]
+    for word in {path for path in paths if "/p." in path}:
+        os.mkfifo(word)
+    ran = cli(*paths)
+    assert_one_line(ran)
+
+
+def test_escapes_in_wrong_usage_do_not_reach_the_terminal(cli):
+    ran = cli("info", "a.h5", "b\x1b[31m.h5")  # as a shell puts names in place of *
+    assert (ran.code, "\x1b" in ran.err) == (2, False)
+    assert "b\\x1b[31m.h5" in ran.err

@@ -205,10 +205,22 @@ def test_seeds_give_a_mean_and_its_interval():
     board = make_leaderboard(entries)
     first = board.rows[0]
     assert first.value == pytest.approx(0.81)
-    # Student with 2 degrees of freedom: 0.81 -+ 4.3027 * 0.01 / sqrt(3)
-    assert first.seed_interval == pytest.approx((0.81 - 0.02484, 0.81 + 0.02484), abs=1e-5)
+    # Student with 2 degrees of freedom, 0.81 -+ 4.3027 * 0.01 / sqrt(3), as an interval of a share: towards a half by
+    # a quarter of a per cent.
+    z2, worth = 4.3027**2, 0.81 * 0.19 / (0.01**2 / 3)
+    half = np.sqrt(z2) / (worth + z2) * np.sqrt(0.81 * 0.19 * worth + z2 / 4)
+    centre = (0.81 * worth + z2 / 2) / (worth + z2)
+    assert first.seed_interval == pytest.approx((centre - half, centre + half), abs=1e-5)
+    assert first.seed_interval == pytest.approx((0.81 - 0.02484, 0.81 + 0.02484), abs=2e-3)
     assert first.interval == pytest.approx(np.mean([wilson_interval(80 + seed, 100) for seed in range(3)], axis=0))
     assert board.seeds == 3
+
+
+def test_seeds_that_are_equal_have_no_interval_over_seeds():
+    results = [make_result("a", 0.8, 100) for _ in range(3)]
+    [row] = make_leaderboard([dataclasses.replace(make_entry("a", rights(80), seeds=3), results=results)]).rows
+    assert row.seed_interval is None
+    assert row.interval is not None
 
 
 def boards_of(scores: dict[str, list[int]]) -> list:

@@ -180,3 +180,17 @@ def test_large_tables_are_sampled_by_class(monkeypatch):
     values, classes = checks.checked(X, y)
     assert len(values) == len(classes) == 51
     assert np.bincount(classes).tolist() == [17, 17, 17]
+
+
+@pytest.mark.parametrize("classes", [2, 7])
+def test_wide_features_score_as_their_covariance_says(classes):
+    """With fewer rows than features the covariance is never built; the definition builds it."""
+    X, y = sets(n=42, d=90, classes=classes)
+    centred = X - X.mean(axis=0)
+    means = np.stack([centred[y == c].mean(axis=0) for c in range(classes)])
+    between = np.einsum("c,ci,cj->ij", np.bincount(y) / len(y), means, means)
+    total = centred.T @ centred / len(y)
+    assert selection.h_score(X, y) == pytest.approx(np.trace(np.linalg.pinv(total, rcond=1e-10) @ between))
+    fitted = LedoitWolf().fit(X)
+    expected = (1 - fitted.shrinkage_) * np.trace(np.linalg.inv(fitted.covariance_) @ between)
+    assert selection.shrinkage_h_score(X, y) == pytest.approx(expected)

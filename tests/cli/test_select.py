@@ -1,0 +1,51 @@
+"""embedkit select and layers, as a user types them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.photos import make_manifest
+
+
+@pytest.fixture
+def photos(tmp_path):
+    return make_manifest(tmp_path / "photos", {"red": 9, "green": 9, "blue": 9}, test=3)
+
+
+def test_a_selection_is_printed_saved_and_gone_on_with(cli, photos, tmp_path):
+    two = ("--model", "pixels32", "--model", "colour-histogram")
+    ran = cli("select", photos, *two, "--budget", "10m", "--advise", "--json", "-o", "found.json")
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)
+    assert {one["model"] for one in found["candidates"]} == {"pixels32", "colour-histogram"}
+    assert found["chosen"] in ("pixels32", "colour-histogram")
+    assert set(found["scores"]["parc"]) >= {"tau", "regret", "top3"}
+    assert 0 < found["cost_share"] <= 1
+    assert found["advice"]
+    assert json.loads((tmp_path / "found.json").read_text())["kind"] == "select"
+    assert "round 1, 18 images" in ran.err
+    again = cli("select", photos, *two)
+    assert again.out.startswith(f"chosen: {found['chosen']}")
+    command = again.out.split("Next: ")[1].split("\n")[0].split()
+    assert command[:3] == ["embedkit", "extract", str(photos)]
+    assert cli(*command[1:]).code == 0
+    assert (tmp_path / "features.h5").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["select", "photos/split.csv", "--model", "pixels32"], "the only candidate"),
+        (["select", "photos/split.csv", "--model", "auto", "--budget", "soon"], "90s, 10m or 2h"),
+        (["select", "photos/split.csv", "--model", "pixels32", "--tolerance", "0", "--layer", "1"], "tolerance"),
+        (["layers", "photos/split.csv", "--layer", "2"], "leave --layer out"),
+        (["layers", "photos/split.csv", "--model", "pixels32"], "has no layers"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(cli, photos, arguments, said):
+    ran = cli(*arguments)
+    assert ran.code in (1, 2)
+    assert said in ran.err
+    assert "Traceback" not in ran.err
