@@ -296,9 +296,10 @@ def backbone_names(requests: Sequence[FeatureRequest]) -> list[str]:
     """Call each backbone by its model, and by its layer, pool or weights where that tells it from another."""
     names = [cast(str, request.model) for request in requests]
     outputs = [_output(request.layer, request.pool) for request in requests]
-    weights = [f" {request.weights}" for request in requests]
+    weights = [f" {Path(request.weights).name}" for request in requests]
+    files = [f" {request.weights}" for request in requests]
     arguments = [f" {dict(request.model_args or {})}" for request in requests]
-    for parts in (outputs, weights, arguments):
+    for parts in (outputs, weights, files, arguments):
         if len(set(names)) < len(names):
             names = [name + part if names.count(name) > 1 else name for name, part in zip(names, parts, strict=True)]
     return names
