@@ -63,9 +63,9 @@ def test_pixels_are_held_while_they_are_resized(photo, monkeypatch):
     held: list[int] = []
     resize = Preprocessor.__call__
 
-    def seen(self, pixels):
+    def seen(self, *arguments):
         held.append(budget._held)
-        return resize(self, pixels)
+        return resize(self, *arguments)
 
     monkeypatch.setattr(Preprocessor, "__call__", seen)
     height, width = np.asarray(make_photo(1)).shape[:2]

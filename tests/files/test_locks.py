@@ -55,7 +55,8 @@ def test_a_link_is_not_followed_and_a_lost_folder_not_made_again(tmp_path: Path)
     (tmp_path / "precious").write_text("precious")
     (store / "a.lock").symlink_to(tmp_path / "precious")
     (store / "b.lock").symlink_to(tmp_path / "nothing")
-    folder = Folder.pinned(store)
+    (store / "marker").touch()
+    folder = Folder.pinned(store, "marker")
     for name in ("a.lock", "b.lock"):
         with pytest.raises(OSError, match="symbolic") as error, locked(folder, name, timeout=0):
             pass
