@@ -150,7 +150,7 @@ def read_delimited(path: str, data: bytes | None = None, *, points: bool = False
             first = file.readline()
             if delimiter == "," and "," not in first and ";" in first:
                 delimiter = ";"
-                notes.append(f"{os.path.basename(path)} is read with semicolons between its columns")
+                notes.append("read with semicolons between its columns, since its header has no comma")
             reader = csv.reader(itertools.chain([first] if first else [], file), delimiter=delimiter, strict=True)
             try:
                 header = _header(next(reader, list[str]()), path)

@@ -37,7 +37,7 @@ def test_text_that_has_a_type_is_not_guessed_again():
     assert labels_of(["3.10", "3.1", "2.7"], "text")[0] == ["3.10", "3.1", "2.7"]
     labels, _, notes = labels_of(["3.10", "3.1", "2.7"])
     assert labels.tolist() == [3.1, 3.1, 2.7]
-    assert "taken as values (target_type='class'" in notes[0]
+    assert "taken as values (--target-type class" in notes[0]
     assert labels_of(["3.10", "3.1"], target_type="class")[0] == ["3.10", "3.1"]
     assert labels_of(["1", "2"], "text", "value")[0].tolist() == [1, 2]
     assert labels_of(["1.0", "2.0"], "number")[0] == ["1", "2"]

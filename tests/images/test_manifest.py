@@ -130,7 +130,7 @@ def test_what_labels_are(tmp_path, labels, options, kind, expected):
 
 def test_labels_that_are_no_values(tmp_path):
     path = manifest(tmp_path, "path,label\na,1\nb,two\n")
-    assert refused(path, target_type="value") == ", line 3: label 'two', expected a number (target_type='value')"
+    assert refused(path, target_type="value") == ", line 3: label 'two', expected a number (--target-type value)"
     with pytest.raises(UsageError, match="target_type='value' without labels"):
         open_source(manifest(tmp_path, "path\na\n"), target_type="value")
 

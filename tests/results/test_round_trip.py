@@ -127,9 +127,10 @@ def test_a_record_of_another_kind_or_version_is_refused():
 
 
 def test_what_a_newer_version_adds_is_passed_over():
-    plain = make_probe().to_dict()
+    report = make_probe()
+    plain = report.to_dict()
     plain["results"][0]["later"] = {"x": 1}
-    assert result_from(plain) == result_from(make_probe().to_dict())
+    assert result_from(plain) == result_from(report.to_dict())
 
 
 def test_a_reader_without_embedkit_sees_the_same(tmp_path, monkeypatch):
