@@ -6,12 +6,18 @@ from typing import Any
 
 import click
 
+from embedkit_cli.help import WITH_EXIT_CODES, Command
 from embedkit_cli.options import backbone_options, read_options, requests_beside, result_options, target_from
 from embedkit_cli.output import check_outputs, finish
 from embedkit_cli.progress import ProgressBar
 
 
-@click.command("audit")
+@click.command(
+    "audit",
+    cls=Command,
+    epilog=WITH_EXIT_CODES,
+    first=("--model", "--self-check", "--report", "--output", "--store"),
+)
 @click.argument("targets", type=click.Path(), nargs=-1, required=True, metavar="TARGET...")
 @click.option("--model", "models", multiple=True, metavar="NAME", help="For a source of images.")
 @backbone_options

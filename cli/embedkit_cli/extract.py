@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 import time
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from embedkit import ExtractResult, Forecast
+    from embedkit.results import UnitStatus
 
 _WATCH_SECONDS = 5.0
 
@@ -187,9 +189,13 @@ def _say_status(ctx: click.Context, plan: str | None, options: dict[str, Any]) -
     refuse_others(ctx, _PLACES | {"status", "watch"}, "--status")
     where = {"store": options["store"], "root": options["root"]}
     status = embedkit.extraction_status(plan, **where)
+    before: list[UnitStatus] = []
     while ctx.params["watch"] and not status.complete:
         if not options["as_json"]:
-            finish(status, False)
+            # Of what was said before only what changed: in a log, thousands of units would drown it.
+            changed = [unit for unit in status.units if unit not in before]
+            click.echo(time.strftime("%Y-%m-%d %H:%M:%S"))
+            finish(dataclasses.replace(status, units=changed), False)
             click.echo()
         before = status.units
         while status.units == before and not status.complete:

@@ -5,6 +5,7 @@ Layer: cli; the standard library and click only.
 
 from __future__ import annotations
 
+import datetime
 import json
 import logging
 import os
@@ -26,7 +27,8 @@ def is_json() -> bool:
 def say(level: str, message: str, **facts: Any) -> None:
     """Say something on stderr; `facts` are for machines, the message for people."""
     if is_json():
-        click.echo(json.dumps({"level": level, "message": message, **facts}), err=True)
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        click.echo(json.dumps({"time": now, "level": level, "message": message, **facts}), err=True)
         return
     click.echo(f"embedkit: {'error: ' if level == 'error' else ''}{printable(message)}", err=True)
 

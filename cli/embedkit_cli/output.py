@@ -118,7 +118,9 @@ def say_skipped(skipped: Sequence[tuple[str, str]], shown: int = 10) -> None:
 def say_candidates(found: Candidates) -> None:
     """Say, before anything is computed, what is compared and what that takes."""
     names = ", ".join(one.name if one.weights_at_hand else f"{one.name} (fetched)" for one in found.models)
-    note(f"{len(found.models)} backbones on {found.images} images: {names}")
+    note(f"{len(found.models)} backbone{'s' if len(found.models) != 1 else ''} on {found.images} images: {names}")
     where = "" if found.online else "; the model hub does not answer, so these are those at hand"
     fetched = f"{found.download_bytes / 1e6:.0f} MB to fetch"
-    note(f"about {duration(found.seconds)} of forward passes, {fetched}{where}")
+    note(f"about {duration(found.seconds)} of forward passes if the store has none, {fetched}{where}")
+    if len(found.models) == 1:
+        note("one backbone is compared with its floors alone: the extra `backbones` brings two more, a network many")

@@ -6,12 +6,15 @@ from typing import Any
 
 import click
 
+from embedkit_cli.help import WITH_EXIT_CODES, Command
 from embedkit_cli.options import backbone_options, requests_beside, result_options, target_options
 from embedkit_cli.output import check_outputs, finish
 from embedkit_cli.progress import ProgressBar
 
 
-@click.command("search")
+@click.command(
+    "search", cls=Command, epilog=WITH_EXIT_CODES, first=("-k", "--model", "--report", "--output", "--store")
+)
 @click.argument("target", type=click.Path(), metavar="TARGET")
 @click.argument("queries", nargs=-1, required=True, metavar="QUERY...")
 @click.option("-k", type=int, default=10, show_default=True, help="How many images to find for each query.")

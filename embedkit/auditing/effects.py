@@ -63,7 +63,7 @@ def without_suspects(X: Float32, y: Rows, parts: Sequence[tuple[Rows, Rows]], oo
         classes, codes = np.unique(y[train], return_inverse=True)
         return train[out_of_fold(X[train], codes).suspects()] if len(classes) > 1 else train[:0]
 
-    effects = _compared("training images whose labels are suspected", X, y, parts, suspected)
+    effects = _compared("training images suspected by the training rows alone", X, y, parts, suspected)
     tested = np.concatenate([test for _, test in parts])
     doubted = np.intersect1d(tested, oof.suspects())
     if effects and len(doubted) and len(doubted) < len(tested):

@@ -58,9 +58,9 @@ LEAST_ROWS = {"log_loss": 100}
 """Of a log-loss: of fewer rows, the few large losses of a sure model that decide its mean are mostly not among them."""
 LEAST_OF_CLASS = {"mean_per_class_accuracy": 2, "macro_f1": 5, "roc_auc": 2, "roc_auc_ovo": 2, "average_precision": 50}
 """Rows that each class needs for intervals of means over classes."""
-LEAST_FOR_RANKS, LEAST_OF_RARE, RARE = 20, 100, 0.1
-"""Rows of the rarest class times classes that ranking metrics need, and where the rarest has less than a tenth of the
-rows: the few of them that rank low decide the metric, and mostly they are not among fewer."""
+LEAST_OF_RAREST, LEAST_OF_RARE, RARE = 20, 200, 0.1
+"""Rows of the rarest class times classes that metrics of classes need, and where the rarest has less than a tenth of
+all rows: the few of them that are named wrong or rank low decide the metric, and mostly they are not among fewer."""
 _RANKING = frozenset({"roc_auc", "roc_auc_ovo", "average_precision"})
 
 
@@ -125,16 +125,20 @@ def _too_few(name: str, y: Targets) -> str:
         return "its estimate is biased by more than it varies"
     if len(y) < LEAST_ROWS.get(name, 2):
         return f"fewer than {LEAST_ROWS.get(name, 2)} test images"
-    if name in LEAST_OF_CLASS:
+    if name in LEAST_OF_CLASS or name == "quadratic_kappa":
         counts = y.sum(axis=0) if y.ndim == 2 else np.bincount(y)
         counts = counts[counts > 0]
+        if y.ndim == 1 and len(counts) < 2:
+            return "the test images are of one class only"
         rarest = int(counts.min())
-        if rarest < LEAST_OF_CLASS[name]:
+        if rarest < LEAST_OF_CLASS.get(name, 1):
             return f"fewer than {LEAST_OF_CLASS[name]} test images of some class"
+        if name == "quadratic_kappa" and len(counts) > 2:
+            return ""
         # Of two classes that exclude each other there is one area only.
-        several = 1 if y.ndim == 1 and len(counts) == 2 else len(counts)
-        least = LEAST_OF_RARE if rarest < RARE * len(y) else LEAST_FOR_RANKS
-        if name in _RANKING and rarest * several < least:
+        several = 1 if name in _RANKING and y.ndim == 1 and len(counts) == 2 else len(counts)
+        least = LEAST_OF_RARE if rarest < RARE * len(y) and several < 10 else LEAST_OF_RAREST
+        if rarest * several < least:
             return f"fewer than {-(-least // several)} test images of some class"
     return ""
 

@@ -85,7 +85,7 @@ def labels_of(table: FeatureTable, *, scored: bool = False) -> TableLabels:
     if table.target_type == "none" or table.y is None:
         raise LabelsError(
             "the target has no labels, and a probe needs some: put images into one sub-folder a class, give a manifest "
-            "with a label column, or name one by label_column"
+            "with a label column, or name one by --label-column (label_column=...)"
         )
     if not len(table):
         raise LabelsError(

@@ -61,7 +61,8 @@ def mean_per_class_accuracy(y: Targets, predicted: Predicted) -> Estimate:
     right, rows = correct(y, predicted), np.bincount(y)
     recalls = np.bincount(y, right) / np.maximum(rows, 1)
     classes = np.count_nonzero(rows)
-    return of_groups(float(recalls.sum() / classes), (right - recalls[y]) / rows[y] / classes, y)
+    slope = (right - recalls[y]) / rows[y] / classes
+    return of_groups(float(recalls.sum() / classes), slope, y, decided_by_few=True)
 
 
 @Metric

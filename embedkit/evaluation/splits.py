@@ -30,6 +30,7 @@ Labels = npt.NDArray[np.str_] | npt.NDArray[np.float64] | npt.NDArray[np.bool_]
 SELECTION_FRACTION = 0.2
 # More rows than these choose no better (the standard error of an accuracy is below 0.4 % then), but cost a kNN dearly.
 _MOST_SELECTION_ROWS = 20_000
+_FEWER = "ask for fewer folds (--folds N, folds=N)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +224,7 @@ def _folds(y: Labels, strata: npt.NDArray[np.str_], groups: Rows | None, folds: 
     if y.ndim == 1 and y.dtype.kind != "f":
         _require_rows_for(strata, folds)
     if len(y) < 2 * folds:
-        raise SplitError(f"the table has {len(y)} rows, too few for {folds} folds; add images, or ask for fewer folds")
+        raise SplitError(f"the table has {len(y)} rows, too few for {folds} folds; add images, or {_FEWER}")
     notes: list[str] = []
     if groups is None:
         fold = _stratified_folds(strata, folds, random_state)
@@ -232,7 +233,7 @@ def _folds(y: Labels, strata: npt.NDArray[np.str_], groups: Rows | None, folds: 
         if n_groups == 1:
             raise SplitError("all rows are of one group, and groups are not split; add images of other groups")
         if n_groups < folds:
-            raise SplitError(f"the table has {n_groups} groups, fewer than the {folds} folds; ask for fewer folds")
+            raise SplitError(f"the table has {n_groups} groups, fewer than the {folds} folds; {_FEWER}")
         fold = _grouped_folds(strata, groups, folds, random_state)
         notes += _alone(y, strata, fold)
     splits: list[Split] = []
@@ -379,7 +380,7 @@ def _require_rows_for(strata: npt.NDArray[np.str_], folds: int) -> None:
     classes, counts = np.unique(strata, return_counts=True)
     if counts.min() < folds:
         rare = classes[counts < folds]
-        way_out = "ask for fewer folds" if counts.min() > 1 else "leave those classes out"
+        way_out = _FEWER if counts.min() > 1 else "leave those classes out"
         raise SplitError(
             f"{len(rare)} of {len(classes)} classes have fewer images than the {folds} folds ({_some(rare)}; the "
             f"smallest has {counts.min()}); {way_out}, add images, or give a manifest with a split column"
@@ -396,5 +397,4 @@ def _name(values: npt.NDArray[np.str_]) -> str:
 
 
 def _some(values: npt.NDArray[np.str_], limit: int = 3) -> str:
-    shown = ", ".join(values[:limit].tolist())
-    return shown if len(values) <= limit else f"{shown}, ..."
+    return ", ".join([*values[:limit].tolist(), *(["..."] if len(values) > limit else [])])

@@ -50,12 +50,15 @@ class Resolution:
         Worst centred cosine to fp32 torch over the generated set; None where nothing was compared.
     provenance : mapping
         Plain values: library versions, the model as typed, notes.
+    expected_images : int or None
+        For how many images ``auto`` was settled; None where something else settled it, or nobody said.
     """
 
     spec: FeatureSpec
     choice: str
     drift: float | None
     provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    expected_images: int | None = None
 
     @classmethod
     def of(cls, request: FeatureRequest, backbone: Backbone) -> Resolution:
@@ -132,6 +135,7 @@ class RequestMemo:
                 choice=entry["choice"],
                 drift=entry["drift"],
                 provenance=dict(entry["provenance"]),
+                expected_images=entry.get("expected_images"),
             )
         except (ValueError, KeyError, TypeError) as error:
             log.warning("%s cannot be understood (%s): the backbone is loaded again", path, error)
@@ -147,6 +151,7 @@ class RequestMemo:
             "choice": resolution.choice,
             "drift": resolution.drift,
             "provenance": dict(resolution.provenance),
+            "expected_images": resolution.expected_images,
             "weights_files": [Witness.of(path).to_dict() for path in weights_files],
         }
         # An embedder that was fitted with `auto` asks for what that was settled as from then on.
@@ -214,6 +219,8 @@ def resolve_together(
     resolved: dict[int, tuple[Resolution, Backbone | None]] = {}
     for members in by_network(requests):
         remembered = [memo.lookup(requests[place]) for place in members]
+        if _is_open(requests[members[0]]) and any(_outgrown(found, store, expected_images) for found in remembered):
+            remembered = [None] * len(members)
         known = [resolution for resolution in remembered if resolution is not None]
         if len(known) == len(members):
             for place, resolution in zip(members, known, strict=True):
@@ -225,15 +232,32 @@ def resolve_together(
         backbones = _load_as(kept, asked, expected_images, batch_size, store.memo_folder)
         for place, held, backbone in zip(members, remembered, backbones, strict=True):
             found = held or _resolution(requests[place], backbone, kept)
+            if kept is None and _is_open(requests[place]):
+                found = dataclasses.replace(found, expected_images=expected_images)
             if held is None and remember:
                 RequestMemo(store.memo_folder).record(requests[place], found, backbone.weights_files)
             resolved[place] = found, backbone
     return [resolved[place] for place in range(len(requests))]
 
 
+def _is_open(request: FeatureRequest) -> bool:
+    return any(getattr(request, name) == "auto" for name in _SETTLED)
+
+
+def _outgrown(found: Resolution | None, store: FeatureStore, expected_images: int | None) -> bool:
+    """Whether ``auto`` was settled for far fewer images than there are now, and next to none of these are in the store.
+
+    A run that goes on after it was killed expects as many as before, and keeps to what it began with.
+    """
+    expected = _WORTH_KEEPING * (expected_images or 0)
+    if found is None or found.expected_images is None or found.expected_images >= expected:
+        return False
+    return store.features(found.spec).counts()[0] < expected
+
+
 def _held(request: FeatureRequest, store: FeatureStore, expected_images: int | None) -> Resolution | None:
     """Return the resolution that ``auto`` should follow because the store holds much of what it would compute again."""
-    if all(getattr(request, name) != "auto" for name in _SETTLED):
+    if not _is_open(request):
         return None
     there = set(store.fingerprints())
     held = [

@@ -74,7 +74,8 @@ def read_json(path: str | os.PathLike[str], most: int = SMALL, *, follow: bool =
     except ValueError as error:
         if isinstance(error, UnreadableFileError):
             raise
-        raise UnreadableFileError(f"{os.fspath(path)} holds no JSON: {error}") from error
+        reason = "it is no text" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise UnreadableFileError(f"{os.fspath(path)} holds no JSON: {reason}") from error
 
 
 def parse_json(text: bytes | str, most_values: int = _MOST_VALUES, levels: int | None = _MOST_LEVELS) -> Any:

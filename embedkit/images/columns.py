@@ -114,7 +114,9 @@ def source_of(
         values = columns[chosen] if chosen in ("split", "group", "groups") else columns.pop(chosen)
         labels, classes = infer_labels(values, target_type, table.place, kinds.get(chosen, "written"), notes)
     elif target_type != "auto":
-        raise UsageError(f"{table.name}: target_type={target_type!r} without labels; name them by label_column")
+        raise UsageError(
+            f"{table.name}: target_type={target_type!r} without labels; name them by --label-column (label_column=...)"
+        )
     else:
         _note_near(columns, "label", "label_column", notes)
     split = columns.pop("split", None)
@@ -204,5 +206,6 @@ def _same_partition(left: Sequence[str], right: Sequence[str]) -> bool:
 def _note_near(columns: Mapping[str, object], wanted: str, option: str, notes: list[str]) -> None:
     near = near_names(list(columns), wanted)
     if near:
-        way = f"name it by {option}={near[0]!r}" if option else f"rename it to {wanted!r}"
+        by_option = f"name it by --{option.replace('_', '-')} {near[0]} ({option}={near[0]!r})"
+        way = by_option if option else f"rename it to {wanted!r}"
         notes.append(f"no column {wanted!r}; {', '.join(map(repr, near))} looks like it: if it is, {way}")

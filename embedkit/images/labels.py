@@ -58,9 +58,9 @@ def infer_labels(
     if target_type == "value" or (target_type == "auto" and numbers and not _whole(values)):
         if not numbers:
             row = next(row for row, value in enumerate(values) if not is_number(value.strip()))
-            raise ManifestError(f"{place(row)}: label {values[row]!r}, expected a number (target_type='value')")
+            raise ManifestError(f"{place(row)}: label {values[row]!r}, expected a number (--target-type value)")
         if target_type == "auto":
-            notes.append("some labels have a fractional part: taken as values (target_type='class' makes them classes)")
+            notes.append("some labels have a fractional part: taken as values (--target-type class makes them classes)")
         return floats([value.strip() for value in values]), []
     labels = list(values)
     if target_type == "auto" and numbers:

@@ -123,7 +123,7 @@ def read_layout(paths: Sequence[str], where: str, layout: Layout | None = None) 
     if loose:
         notes.append(
             f"{loose:,} of {len(parts):,} images lie in no class folder; no labels are read from folders "
-            "(layout='class' reads the folders there are, and leaves those images without a label)"
+            "(--layout class reads the folders there are, and leaves those images without a label)"
         )
         return Reading(None, None, notes)
     return _classes(parts, tops, like, notes, where)
@@ -133,12 +133,12 @@ def _classes(parts: list[list[str]], tops: set[str], like: set[str], notes: list
     seconds = {top: {p[1] for p in parts if p[0] == top and len(p) > 1} for top in tops}
     names = set[str]().union(*seconds.values())
     if not like and names and all(split_name(name) for name in names) and all(len(p) > 1 for p in parts):
-        notes.append(f"the folders {some_of(names)} inside the classes are read as splits (layout='class/split')")
+        notes.append(f"the folders {some_of(names)} inside the classes are read as splits (--layout class/split)")
         return Reading([_canonical(p[1]) for p in parts], [p[0] for p in parts], notes)
     common = {name for name in names if all(name in found for found in seconds.values())}
     recur = len(tops) > 1 and len(common) > 1
-    as_classes = f"classes {some_of(tops)} (layout='class')"
-    as_splits = f"splits of those names with classes {some_of(names)} (layout='split/class')"
+    as_classes = f"classes {some_of(tops)} (--layout class)"
+    as_splits = f"splits of those names with classes {some_of(names)} (--layout split/class)"
     if like and recur:
         raise ManifestError(
             f"{where}: {some_of(like)} look like splits, {some_of(tops - like)} do not, and the same folders "
@@ -155,12 +155,12 @@ def _classes(parts: list[list[str]], tops: set[str], like: set[str], notes: list
             f"reading is {as_splits}"
         )
     elif len(tops) == 1:
-        notes.append(f"all images lie in one folder: {some_of(tops)} is the only class (layout='flat' reads no labels)")
+        notes.append(f"all images lie in one folder: {some_of(tops)} is the only class (--layout flat reads no labels)")
     elif names and any(split_name(name) for name in names):
         found = {name for name in names if split_name(name)}
         notes.append(
             f"folders named like splits ({some_of(found)}) lie in some classes: read as {as_classes}, without splits; "
-            "the other reading is layout='class/split'"
+            "the other reading is --layout class/split"
         )
     return Reading(None, [p[0] for p in parts], notes)
 
@@ -175,7 +175,7 @@ def _splits_of_classes(parts: list[list[str]], notes: list[str], where: str) -> 
     renamed = sorted({(p[0], name) for p, name in zip(parts, split, strict=True) if p[0] != name})
     if renamed:
         said = ", ".join(f"{folder!r} as {name!r}" for folder, name in renamed[:4])
-        notes.append(f"folders are read as splits: {said} (layout='class' reads them as classes)")
+        notes.append(f"folders are read as splits: {said} (--layout class reads them as classes)")
     rest = [_below(folders) for folders in parts]
     inner = {folders[0] for folders in rest if folders}
     if len(inner) == 1 and any(len(folders) > 1 for folders in rest):

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import os
 import posixpath
+import re
 from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +30,8 @@ from embedkit.images.source import ImageSource, key_of
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
+
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?[0-9]+(,[0-9]+)?([eE][+-]?[0-9]+)?\s*")
 
 
 def open_manifest(
@@ -63,7 +67,11 @@ def open_manifest(
     EmptySourceError
         A header and no row.
     """
-    table = read_json_lines(path) if path.lower().endswith(JSON_LINES) else read_delimited(path)
+    table = (
+        read_json_lines(path)
+        if path.lower().endswith(JSON_LINES)
+        else read_delimited(path, points=target_type != "class")
+    )
     return source_of_manifest(
         table,
         label_column=label_column,
@@ -116,26 +124,34 @@ def path_column(names: list[str], where: str, image_column: str | None = None) -
             return name
     found = ", ".join(repr(name) for name in names)
     near = near_names(names, "path")
-    hint = f"; {near[0]!r} looks like it: rename it to 'path', or say image_column={near[0]!r}" if near else ""
+    hint = f"; {near[0]!r} looks like it: rename it to 'path', or say --image-column {near[0]}" if near else ""
     if len(names) == 1 and any(mark in names[0] for mark in ";\t|,"):
-        hint = "; is another delimiter used? .csv is read with commas, .tsv with tabs"
+        hint = "; is another delimiter used? .csv is read with commas or semicolons, .tsv with tabs"
+    elif not near and image_column is None:
+        hint = "; rename the one that holds the paths to 'path', or name it by --image-column (image_column=...)"
     raise ManifestError(
         f"{where}: no column {image_column or 'path'!r}, expected one; columns found: {found or 'none'}{hint}"
     )
 
 
-def read_delimited(path: str, data: bytes | None = None) -> Table:
+def read_delimited(path: str, data: bytes | None = None, *, points: bool = False) -> Table:
     """Read a CSV or TSV file (by its extension) as text; see `open_manifest` for what it raises.
 
-    `data` are its bytes where `path` only names it.
+    `data` are its bytes where `path` only names it. A ``.csv`` whose header holds semicolons and no comma is read with
+    semicolons; with `points`, numbers that are written with decimal commas in it are given points.
     """
     name = path if is_url(path) else os.path.abspath(path)
     delimiter = DELIMITERS[os.path.splitext(path)[1].lower()]
+    notes: list[str] = []
     lines = array("Q")
     try:
         # A byte order mark is what spreadsheets put in front of UTF-8.
         with io.TextIOWrapper(_open(path, data), encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
+            first = file.readline()
+            if delimiter == "," and "," not in first and ";" in first:
+                delimiter = ";"
+                notes.append("read with semicolons between its columns, since its header has no comma")
+            reader = csv.reader(itertools.chain([first] if first else [], file), delimiter=delimiter, strict=True)
             try:
                 header = _header(next(reader, list[str]()), path)
                 columns: list[list[str]] = [[] for _ in header]
@@ -147,13 +163,17 @@ def read_delimited(path: str, data: bytes | None = None) -> Table:
                 raise ManifestError(f"{path}, line {reader.line_num}: not CSV: {error}") from error
     except UnicodeDecodeError as error:
         raise ManifestError(
-            f"{path}, line {_undecodable_line(path, data)}: not UTF-8; save the file as UTF-8"
+            f"{path}, line {_undecodable_line(path, data)}: not UTF-8; save the file as UTF-8 "
+            "(spreadsheets call it 'CSV UTF-8')"
         ) from error
     except SourceNotFoundError:
         raise
     except OSError as error:
         raise SourceNotFoundError(f"{path}: {error.strerror}, expected a manifest") from error
-    return Table(name, dict(zip(header, columns, strict=True)), lambda row: f"{path}, line {lines[row]}")
+    table = dict(zip(header, columns, strict=True))
+    if delimiter == ";" and points:
+        table = {name: _with_points(values, name, notes) for name, values in table.items()}
+    return Table(name, table, lambda row: f"{path}, line {lines[row]}", notes=notes)
 
 
 def read_json_lines(path: str, data: bytes | None = None) -> Table:
@@ -215,6 +235,15 @@ def _header(names: list[str], path: str) -> list[str]:
         if names.count(name) > 1:
             raise ManifestError(f"{path}, line 1: column {name!r} more than once, expected each name once")
     return names
+
+
+def _with_points(values: list[str], name: str, notes: list[str]) -> list[str]:
+    """Return numbers that are all written with decimal commas, as spreadsheets do beside semicolons, with points."""
+    written = [value for value in values if value.strip()]
+    if not any("," in value for value in written) or not all(_DECIMAL_COMMA.fullmatch(value) for value in written):
+        return values
+    notes.append(f"the numbers of the column {name!r} have decimal commas")
+    return [value.replace(",", ".") for value in values]
 
 
 def _rows(reader: Iterator[list[str]], width: int, path: str) -> Iterator[list[str]]:

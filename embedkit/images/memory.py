@@ -73,7 +73,17 @@ def rows_of(X: Any, *, root: str | os.PathLike[str] | None = None, missing: bool
         return _open_items([_MISSING if missing and _is_missing(item) else item for item in items], root)
     raise UsageError(
         f"got {_described(X)}, expected a sequence of paths, bytes, Pillow images or arrays, or an array (n, h, w, 3)"
+        f"{_way_out(X)}"
     )
+
+
+def _way_out(X: Any) -> str:
+    """Say what was probably meant."""
+    if isinstance(X, ImageSource):
+        return ": pass the images of the source, source.images"
+    if isinstance(X, str | os.PathLike):
+        return ": of one image [path], of a folder or a file that lists images open_source(path).images"
+    return ""
 
 
 def digests_of(X: Any) -> npt.NDArray[np.uint8]:

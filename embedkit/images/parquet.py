@@ -153,7 +153,7 @@ def _open(path: str) -> _File:
         import pyarrow.parquet
     except ImportError as error:
         raise MissingExtraError(
-            f"{path}: reading Parquet needs pyarrow, which is not installed; run: pip install pyarrow"
+            f"{path}: reading Parquet needs pyarrow, which is not installed; run: pip install 'embedkit[parquet]'"
         ) from error
     locate(path, "")
     if not is_url(path) and not os.path.isfile(path):

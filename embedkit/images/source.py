@@ -24,7 +24,7 @@ Labels = list[str] | npt.NDArray[np.float64] | npt.NDArray[np.bool_]
 Column = list[str] | npt.NDArray[np.float64] | npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ImageSource:
     """The rows of a source: keys, images and whatever is known about them.
 
@@ -80,6 +80,11 @@ class ImageSource:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def __repr__(self) -> str:
+        labels = f"{len(self.label_classes)} classes" if self.label_classes else f"labels: {self.target_type}"
+        splits = "" if self.split is None else f", splits {', '.join(sorted(set(self.split) - {''}))}"
+        return f"<ImageSource {len(self):,} images, {labels}{splits}, {self.name}>"
 
     @property
     def target_type(self) -> TargetType:

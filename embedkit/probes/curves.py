@@ -151,7 +151,10 @@ def _curve(
     if seeds < 1:
         raise UsageError(f"seeds={seeds}, expected at least 1")
     if table.y is None:
-        raise LabelsError("the target has no labels; give a manifest with a label column, or name one by label_column")
+        raise LabelsError(
+            "the target has no labels; give a manifest with a label column, or name one by --label-column "
+            "(label_column=...)"
+        )
     if duplicates is None:
         duplicates = find_duplicates(table, model)
     bases = [_base(table, seed, folds) for seed in range(seeds)]

@@ -17,11 +17,13 @@ _MOST_SETTING = 60  # characters of a value of the spec
 def difference_lines(diff: FeatureDiff) -> list[str]:
     """Return the lines of a difference."""
     changed = [f"{one.key} ({', '.join(one.fields)})" for one in diff.changed]
+    moved = [f"{one.first} -> {one.second}" for one in diff.moved]
     facts: list[tuple[str, object]] = [
         ("first", f"{diff.first}, {diff.first_rows} rows"),
         ("second", f"{diff.second}, {diff.second_rows} rows"),
         ("added", _listed(diff.added)),
         ("removed", _listed(diff.removed)),
+        ("moved", _listed(moved) if moved else None),
         ("changed", _listed(changed)),
         ("features", _features(diff)),
         *((one.name, f"{_short(one.first)} -> {_short(one.second)}") for one in diff.settings),

@@ -45,7 +45,7 @@ def audit_lines(record: AuditResult) -> list[str]:
     for effect in record.effects:
         p = "" if effect.p_value is None else f", {p_text(effect.p_value)}"
         lines.append(
-            f"without {effect.removed} {effect.without}: {percent(effect.before)} -> {percent(effect.after)} "
+            f"without the {effect.without} ({effect.removed}): {percent(effect.before)} -> {percent(effect.after)} "
             f"of {effect.tested} tested{p}"
         )
     lines += [

@@ -15,6 +15,8 @@ _STRATEGIES = {
 }
 _MOST_SHOWN = 50
 _LITTLE = 0.005
+_LABELS_A_CLASS = 10
+"""Below these, what is expected is too low by a multiple where there are many classes (docs/labelling.md)."""
 
 
 def label_lines(record: LabelResult) -> list[str]:
@@ -43,4 +45,6 @@ def advice(record: LabelResult) -> str | None:
         f"{percent(record.accuracy)} of the labelled images are named right out of fold, and {len(record.chosen)} more "
         f"labels add {100 * record.gain:.1f} points ({100 * low:.1f} to {100 * high:.1f})"
     )
+    if record.labelled < _LABELS_A_CLASS * len(record.classes):
+        return f"{said}, rather more: there are fewer than {_LABELS_A_CLASS} labels a class"
     return said + ("; that is little: stop, or name what is missing" if high < _LITTLE else "")

@@ -25,7 +25,7 @@ from embedkit.render.numbers import (
     value_text,
 )
 from embedkit.render.selections import layers_lines, selection_lines
-from embedkit.render.sentences import best_by_test, recommendation, sentence
+from embedkit.render.sentences import about_scores, best_by_test, recommendation, sentence
 from embedkit.render.statistics import statistics_fit_lines, statistics_lines
 from embedkit.render.uncertain import conformal_lines
 from embedkit.results import (
@@ -61,7 +61,7 @@ from embedkit.text import printable
 _MOST_UNITS = 40
 """Units that are listed one by one; of more than that, those that are not complete."""
 
-_STANDS_FOR = "this estimator, on rows it was not fitted on; picked as the best of several by these rows, it flatters"
+_STANDS_FOR = "this estimator, on rows it was not fitted on; if these rows also picked it among others, it flatters"
 """What the number of a fit is worth."""
 
 _MOST_CLASSES = 20
@@ -134,6 +134,8 @@ def remarks(record: Record) -> list[str]:
         said += [f"{board.data}: {note}" for board in record.leaderboards for note in board.notes]
     if isinstance(record, FitResult):
         said += record.result.notes
+    if isinstance(record, Predictions) and record.predictions:
+        said += about_scores(record)
     if isinstance(record, DemoResult):
         said += [*record.extraction.notes, *remarks(record.report)]
     return said + record.notes
@@ -214,6 +216,7 @@ def _fit(fitted: FitResult) -> list[str]:
         [
             ("model file", fitted.output),
             ("pipeline", " -> ".join(fitted.steps)),
+            ("features of", found.model),
             ("classes", len(fitted.classes)),
             (metric_title(found.metric), value),
             ("reported on", found.reported_on),

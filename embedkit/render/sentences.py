@@ -17,6 +17,7 @@ from embedkit.results import (
     Gap,
     LayersResult,
     Leaderboard,
+    Predictions,
     ProbeReport,
     ProbeResult,
     Selection,
@@ -80,6 +81,22 @@ def recommendation(report: ProbeReport) -> list[str]:
     ]
     left_out = f"; {', '.join(unchosen)} had nothing to choose and was not in the running" if unchosen else ""
     return [f"{said}{left_out}" + ("; it is also the best by the test rows" if one is best else f"; {flatters}")]
+
+
+def about_scores(record: Predictions) -> list[str]:
+    """Say what the scores of predictions do not mean."""
+    said: list[str] = []
+    if record.score == "decision value":
+        said.append(
+            "a decision value says how far on its class's side an image lies, and is no probability: `embedkit fit "
+            "--calibrate` or `--estimator logistic` give those"
+        )
+    if record.score != "score" and record.accuracy is None and record.unknown_error is None:
+        said.append(
+            "each image is given one of the classes of the model, also one that shows something else (a model of "
+            "`embedkit fit --conformal` marks those)"
+        )
+    return said
 
 
 def _of_probe(report: ProbeReport) -> str:

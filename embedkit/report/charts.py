@@ -102,8 +102,16 @@ def curves(
         return 14 + (height - 58) * (1 - (value - low) / (high - low))
 
     drawn = [_grid_y(y, low, high, left, width - right, share)]
-    for size in sorted(set(sizes)):
-        drawn.append(tag("text", f"{size:g}", x=x(size), y=float(height - 26), class_="tick middle"))
+    for size in _readable(sorted(set(sizes)), x):
+        drawn.append(
+            tag(
+                "text",
+                f"{size:g}" if size >= 1 else f"{size:.3g}",
+                x=x(size),
+                y=float(height - 26),
+                class_="tick middle",
+            )
+        )
     drawn.append(tag("text", text(across), x=(left + width - right) / 2, y=float(height - 6), class_="tick middle"))
     heights = _apart([y(values[-1]) + 4 for _, _, values, _, _ in series])
     for place, (name, found, values, ranges, muted) in enumerate(series):
@@ -209,7 +217,18 @@ def heat(counts: npt.NDArray[np.int64], names: Sequence[str], links: dict[tuple[
             box += tag("text", str(int(counts[i, j])), x=x, y=y, class_=f"count{strong}")
         where = links.get((int(i), int(j)))
         drawn.append(box if where is None else tag("a", box, href=f"#{where}", aria_label=said))
-    return _figure(title, int(left + cell * n + 10), int(top + cell * n + 10), drawn, role="group")
+    # The last names lean out over the right edge.
+    beyond = 70 if n <= 40 else 10
+    return _figure(title, int(left + cell * n + beyond), int(top + cell * n + 10), drawn, role="group")
+
+
+def _readable(sizes: Sequence[float], x: Callable[[float], float], least: float = 52.0) -> list[float]:
+    """Return the sizes whose numbers find room beside each other: the last one, and from it down what lies apart."""
+    shown: list[float] = []
+    for size in reversed(sizes):
+        if not shown or x(shown[-1]) - x(size) >= least:
+            shown.append(size)
+    return shown
 
 
 def _apart(heights: Sequence[float], least: float = 14.0) -> list[float]:

@@ -6,7 +6,7 @@ Layer: above files and specs, below everything that computes. Standard library a
 from embedkit.results.audit import KINDS, AuditResult, Effect, Finding, FindingKind, SelfCheck
 from embedkit.results.comparison import AverageRanks, Comparison, Leaderboard, Pair, Standing
 from embedkit.results.curve import Curve, CurveReport, Point
-from embedkit.results.difference import ChangedRow, ChangedSetting, FeatureDiff
+from embedkit.results.difference import ChangedRow, ChangedSetting, FeatureDiff, MovedRow
 from embedkit.results.explanation import Deletion, Explanation, Explanations, Influence
 from embedkit.results.extraction import ExtractResult, Forecast, PlanResult, PlanStatus, Stage, Stages, UnitStatus
 from embedkit.results.finetuning import Attempt, FineTuneReport, RungResult
@@ -43,6 +43,7 @@ __all__ = [
     "Selection",
     "SelectionCandidate",
     "ChangedRow",
+    "MovedRow",
     "ClassGap",
     "DomainGaps",
     "Gap",

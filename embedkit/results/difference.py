@@ -5,7 +5,7 @@ Layer: results; above record.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from embedkit.results.record import Record
@@ -24,6 +24,14 @@ class ChangedRow:
 
     key: str
     fields: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MovedRow:
+    """An image that both files have, byte for byte, under different keys."""
+
+    first: str
+    second: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +54,15 @@ class FeatureDiff(Record):
     first_rows, second_rows : int
     added, removed : list of str
         Keys that the second alone has, and the first alone.
+    moved : list of MovedRow
+        Pairs of these that are one image: a folder was renamed, or packed into an archive.
     changed : list of ChangedRow
     settings : list of ChangedSetting
         How features were made differently; empty where their fingerprints are equal.
     same_backbone : bool
         Whether the features are of one backbone, layer and preprocessing, so that their rows can be compared.
     compared : int
-        Rows of the same image, whose features were compared; 0 for other backbones.
+        Rows of the same image, moved or not, whose features were compared; 0 for other backbones.
     unequal : int
         Of these, rows whose features are not equal to the last bit.
     worst, mean : float or None
@@ -77,6 +87,7 @@ class FeatureDiff(Record):
     worst: float | None
     mean: float | None
     worst_key: str = ""
+    moved: list[MovedRow] = field(default_factory=list[MovedRow])
 
     def table(self) -> list[dict[str, Any]]:
         """Return one row a key that is not the same in both."""

@@ -18,17 +18,26 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, cast
 
 from embedkit.errors import OutputExistsError, ResultFileError
 from embedkit.files import commit_to
 from embedkit.results.plain import MOST_BYTES, as_lists, as_packed, from_plain, to_plain
+from embedkit.text import printable
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = 1
 """Raised when a field changes its meaning; fields that are added leave it alone."""
+
+_MOST_SHOWN = 20
+"""Rows of a table in a `repr`."""
+
+_MOST_IN_NOTEBOOK = 200
+
+_WIDEST = 60
+"""Characters of a cell in a `repr`."""
 
 _LIBRARIES = ("torch", "timm", "scikit-learn", "numpy", "scipy", "h5py")
 
@@ -99,6 +108,10 @@ class Record:
 
     kind: ClassVar[str] = ""
 
+    def __init_subclass__(cls) -> None:
+        """Keep `dataclass` from writing a `repr` of its own, which would hold every row."""
+        cls.__repr__ = Record.__repr__
+
     origin: Origin = field(default_factory=Origin)
     skipped: list[Skipped] = field(default_factory=list[Skipped])
     notes: list[str] = field(default_factory=list[str])
@@ -161,23 +174,56 @@ class Record:
 
         return pd.DataFrame(self.table())
 
+    def __repr__(self) -> str:
+        """Show the first rows of the table as text, with the notes below."""
+        rows = self.table()
+        lines = [printable(line) for line in _text_table(rows[:_MOST_SHOWN])]
+        more = [f"and {len(rows) - _MOST_SHOWN:,} more"] if len(rows) > _MOST_SHOWN else []
+        return "\n".join([printable(self._title()), *lines, *more, *map(printable, self._below())])
+
     def _repr_html_(self) -> str:
-        """Show the table in a notebook, with the notes below."""
-        return html_table(self.table(), [*self.notes, *(f"{one.key}: {one.reason}" for one in self.skipped[:10])])
+        """Show the first rows of the table in a notebook, with the notes below."""
+        rows = self.table()
+        more = [f"and {len(rows) - _MOST_IN_NOTEBOOK:,} more"] if len(rows) > _MOST_IN_NOTEBOOK else []
+        return html_table(rows[:_MOST_IN_NOTEBOOK], [*more, *self._below()], caption=self._title())
+
+    def _title(self) -> str:
+        return type(self).__name__ + (f": {', '.join(self.origin.data)}" if self.origin.data else "")
+
+    def _below(self) -> list[str]:
+        return [*self.notes, *(f"{one.key}: {one.reason}" for one in self.skipped[:10])]
 
 
-def html_table(rows: Sequence[Mapping[str, Any]], notes: Sequence[str] = ()) -> str:
-    """Write rows of equal columns, and lines below them, as HTML; every text in it is escaped."""
-    names = list(rows[0]) if rows else []
+def html_table(rows: Sequence[Mapping[str, Any]], notes: Sequence[str] = (), *, caption: str = "") -> str:
+    """Write rows of equal columns, and lines below them, as HTML; every text in it is escaped.
+
+    Columns that no row fills are left out.
+    """
+    names = _filled(rows)
+    title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
     head = "".join(f"<th>{html.escape(str(name))}</th>" for name in names)
     body = "".join(f"<tr>{''.join(f'<td>{html.escape(_cell(row[name]))}</td>' for name in names)}</tr>" for row in rows)
     below = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" + (
+    return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" + (
         f"<ul>{below}</ul>" if below else ""
     )
 
 
+def _text_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    names = _filled(rows)
+    cells = [names, *([_cell(row[name])[:_WIDEST] for name in names] for row in rows)] if names else []
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+
+
+def _filled(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [name for name in (rows[0] if rows else ()) if any(_cell(row[name]) for row in rows)]
+
+
 def _cell(value: Any) -> str:
+    if isinstance(value, Mapping):
+        items = cast("Mapping[Any, Any]", value).items()
+        return ", ".join(f"{name}={_cell(part)}" for name, part in items)
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, tuple | list):

@@ -109,5 +109,5 @@ def _import_pyarrow() -> tuple[Any, Any, Any]:
         import pyarrow.ipc
         import pyarrow.parquet
     except ImportError as error:
-        raise MissingExtraError("writing Parquet and Arrow needs pyarrow: pip install pyarrow") from error
+        raise MissingExtraError("writing Parquet and Arrow needs pyarrow: pip install 'embedkit[parquet]'") from error
     return pyarrow, pyarrow.ipc, pyarrow.parquet

@@ -198,7 +198,9 @@ def _format_of(out: Path) -> TableFormat:
     for name in _FORMATS:
         if out.suffix.lower() == f".{name}":
             return name
-    raise UsageError(f"{out} does not end in .npz, .parquet, .arrow, .csv, .faiss or .h5; name the format")
+    raise UsageError(
+        f"{out} does not end in .npz, .parquet, .arrow, .csv, .faiss or .h5; name the format by --format (format=...)"
+    )
 
 
 def _path_of(source: Source) -> str:

@@ -238,8 +238,7 @@ def _no_trailer(raw: io.FileIO, name: str) -> FeatureFileError:
             "extract it again (features that are in the store are not computed again)"
         )
     return FeatureFileFormatError(
-        f"{name} is not a feature file of embedkit; name one that `embedkit extract -o` wrote, or a folder or manifest "
-        "of images"
+        f"{name} is not a feature file of embedkit; name one that `embedkit extract IMAGES -o FILE.h5` wrote"
     )
 
 

@@ -196,12 +196,20 @@ def join_heads(heads: Sequence[TableHead], names: Sequence[str]) -> TableHead:
     first = heads[0]
     for head, name in zip(heads, names, strict=True):
         require_equal(head.spec, first.spec, f"{name} holds other features than {names[0]}")
-        for what, got, expected in (
-            ("labels of the kind", head.target_type, first.target_type),
-            ("columns", _column_kinds(head), _column_kinds(first)),
-        ):
-            if got != expected:
-                raise UsageError(f"{name} has {what} {got}, and {names[0]} {expected}; only tables alike can be joined")
+        kinds, expected = _column_kinds(head), _column_kinds(first)
+        unlike = [
+            f"{what} {found or 'none'} in {name}, {wanted or 'none'} in {names[0]}"
+            for what, found, wanted in (
+                ("labels of the kind", head.target_type, first.target_type),
+                *((f"{column}:", kinds.get(column), expected.get(column)) for column in sorted({*kinds, *expected})),
+            )
+            if found != wanted
+        ]
+        if unlike:
+            raise UsageError(
+                f"only tables alike can be joined: {'; '.join(unlike)}; extract their images together, "
+                "`embedkit extract FIRST SECOND -o both.h5`, which computes nothing again"
+            )
     if first.target_type == "multilabel" and any(head.classes != first.classes for head in heads):
         raise UsageError("the tables mark different classes; only tables with the same classes can be joined")
     keys = [key for head in heads for key in head.keys]

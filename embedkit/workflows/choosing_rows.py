@@ -121,4 +121,4 @@ def target_words(target: Any) -> str:
     several = cast("list[Any]", target) if isinstance(target, list) else [target]
     if all(isinstance(one, str | os.PathLike) for one in several):
         return shlex.join(os.fspath(cast(str, one)) for one in several)
-    return str(getattr(target, "name", "TARGET"))
+    return str(getattr(cast(Any, target), "name", "TARGET"))

@@ -81,7 +81,7 @@ class Contestants:
         names = backbone_names(requests)
         self.requests = dict(zip(names, requests, strict=True))
         if len(self.requests) < len(requests):
-            twice = next(name for name in names if names.count(name) > 1)
+            twice = next(one.model for one, name in zip(requests, names, strict=True) if names.count(name) > 1)
             raise UsageError(f"{twice} is a candidate twice; name each backbone once")
         first: dict[str, str] = {}
         for name, request in self.requests.items():

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.backbones import centred_cosines
-from embedkit.results import ChangedRow, ChangedSetting, FeatureDiff
+from embedkit.results import ChangedRow, ChangedSetting, FeatureDiff, MovedRow
 from embedkit.specs import canonical_json, differences
 from embedkit.tables import FeatureTable
 from embedkit.workflows.origins import origin_of
@@ -23,8 +23,9 @@ _BLOCK = 4096  # rows compared at a time
 def diff(first: FeatureTable | str | os.PathLike[str], second: FeatureTable | str | os.PathLike[str]) -> FeatureDiff:
     """Compare two feature files: rows added, removed and changed, how features were made, and how far they drift.
 
-    Rows are matched by key. Features are compared for rows of the same image (equal digests), where both files have
-    them of one backbone, layer and preprocessing; engine, precision, decoder and stored type may differ.
+    Rows are matched by key. Features are compared for rows of the same image (equal digests), under one key or moved to
+    another, where both files have them of one backbone, layer and preprocessing; engine, precision, decoder and stored
+    type may differ.
 
     Parameters
     ----------
@@ -50,7 +51,8 @@ def diff(first: FeatureTable | str | os.PathLike[str], second: FeatureTable | st
     rows = np.array(common, dtype=np.intp).reshape(-1, 2)
     same_image = (one.digests[rows[:, 0]] == other.digests[rows[:, 1]]).all(axis=1)
     same_backbone = one.spec.model_identity == other.spec.model_identity
-    compared = rows[same_image] if same_backbone else rows[:0]
+    moved = _moved(one, other, rows)
+    compared = np.concatenate([rows[same_image], moved]) if same_backbone else rows[:0]
     unequal, cosines = _drift(one, other, compared)
     worst = int(cosines.argmin()) if len(cosines) else None
     names = [_name(first), _name(second)]
@@ -67,6 +69,7 @@ def diff(first: FeatureTable | str | os.PathLike[str], second: FeatureTable | st
         second_rows=len(other),
         added=[key for key in other.keys if key not in set(one.keys)] if len(other) > len(common) else [],
         removed=[key for key in one.keys if key not in row_in_other],
+        moved=[MovedRow(first=one.keys[int(pair[0])], second=other.keys[int(pair[1])]) for pair in moved],
         changed=_changed(one, other, rows, same_image),
         settings=[
             ChangedSetting(name=name, first=canonical_json(found), second=canonical_json(wanted))
@@ -79,6 +82,16 @@ def diff(first: FeatureTable | str | os.PathLike[str], second: FeatureTable | st
         mean=None if worst is None else float(cosines.mean()),
         worst_key="" if worst is None else one.keys[int(compared[worst, 0])],
     )
+
+
+def _moved(one: FeatureTable, other: FeatureTable, common: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Pair rows of one image whose keys only one table has, in their order; of shape (n, 2)."""
+    there: dict[bytes, list[int]] = {}
+    for row in np.setdiff1d(np.arange(len(other)), common[:, 1])[::-1].tolist():
+        there.setdefault(other.digests[row].tobytes(), []).append(row)
+    gone = np.setdiff1d(np.arange(len(one)), common[:, 0]).tolist()
+    pairs = [(row, rows.pop()) for row in gone if (rows := there.get(one.digests[row].tobytes()))]
+    return np.array(pairs, dtype=np.intp).reshape(-1, 2)
 
 
 def _opened(source: FeatureTable | str | os.PathLike[str]) -> FeatureTable:

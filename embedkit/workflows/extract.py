@@ -8,16 +8,14 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from embedkit.backbones import FeatureRequest, PreprocessOverrides, as_request, check_batch_size
-from embedkit.errors import UsageError
 from embedkit.extraction import Cluster, Progress, check_cluster, parse_devices
 from embedkit.images import Layout, TargetOption, open_source
 from embedkit.results import ExtractResult
 from embedkit.specs import Dtype, Engine, Json, Pool, Precision
-from embedkit.workflows.one_process import extract_here
+from embedkit.workflows.one_process import extract_here, output_path
 from embedkit.workflows.targets import open_store
 from embedkit.workflows.workers import extract_by_workers
 
@@ -98,11 +96,7 @@ def extract(
     StoreError
         The store cannot be read or written; what was committed before is intact.
     """
-    path = None if output is None else Path(output)
-    if path is not None and path.suffix.lower() not in (".h5", ".hdf5"):
-        raise UsageError(
-            f"{output} is no name of a feature file; let it end in .h5 (`embedkit export` writes other formats)"
-        )
+    path = output_path(output)
     asked = as_request(
         model,
         weights=weights,

@@ -104,7 +104,7 @@ def finetune(
     if opened.target_type != "class":
         raise LabelsError(
             f"{opened.name} has labels of the kind {opened.target_type!r}, and tuning takes one class an image: name "
-            "a column of classes by label_column"
+            "a column of classes by --label-column (label_column=...)"
         )
     if requests:
         _check_plain(requests[0])

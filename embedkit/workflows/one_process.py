@@ -5,11 +5,13 @@ Layer: workflows; imports everything below, never click.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from embedkit.backbones import Backbone, FeatureRequest
+from embedkit.errors import UsageError
 from embedkit.extraction import Extraction, Progress, Resolution, UnitResult, resolve_together, run_many
 from embedkit.images import ImageSource, describe
 from embedkit.results import ExtractResult, Skipped, Stages
@@ -82,6 +84,16 @@ def write_output(
 def without_features(source: ImageSource, extraction: Extraction) -> list[Skipped]:
     """Return what is no row of a table, and why."""
     return [Skipped(one.key, one.reason) for one in (*source_failures(source), *image_failures(source, extraction))]
+
+
+def output_path(output: str | os.PathLike[str] | None) -> Path | None:
+    """Return where the feature file will be, or refuse a name that other commands would not take for one."""
+    path = None if output is None else Path(output)
+    if path is not None and path.suffix.lower() not in (".h5", ".hdf5"):
+        raise UsageError(
+            f"{output} is no name of a feature file; let it end in .h5 (`embedkit export` writes other formats)"
+        )
+    return path
 
 
 def extract_result(

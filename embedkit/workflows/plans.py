@@ -27,10 +27,10 @@ from embedkit.extraction import (
     resolve,
     write_plan,
 )
-from embedkit.images import Layout, TargetOption, open_source
+from embedkit.images import Layout, TargetOption, describe, open_source
 from embedkit.results import ExtractResult, PlanResult, PlanStatus, Skipped
 from embedkit.specs import Dtype, Engine, Json, Pool, Precision
-from embedkit.workflows.one_process import extract_result
+from embedkit.workflows.one_process import extract_result, output_path
 from embedkit.workflows.origins import origin_of
 from embedkit.workflows.pace import TRIED, peak_bytes, row_bytes, seconds_an_image
 from embedkit.workflows.targets import open_store
@@ -120,7 +120,10 @@ def plan_extraction(
     written = write_plan(
         Path(plan), images, request, resolution, opened, units=units, force=force, pace=pace, memory=memory
     )
+    found = describe(images)
     return PlanResult(
+        read=[found.line()],
+        notes=found.notes,
         origin=origin_of(
             "extract",
             {"source": images.name, "plan": plan, "request": written.request, "units": written.units},
@@ -273,10 +276,11 @@ def extract_planned(
     devices = [] if device is None else parse_devices(device)
     check_cluster(cluster, devices)
     check_batch_size(batch_size)
+    written_to = output_path(output)
     opened = _located(plan, store, root, weights).read()
     return carry_out(
         opened,
-        Path(output) if output is not None else None,
+        written_to,
         devices=devices if cluster is not None else all_devices(devices),
         cluster=cluster,
         batch_size=batch_size,

@@ -41,6 +41,11 @@ from embedkit.workflows.origins import origin_of
 from embedkit.workflows.said import UNKNOWN_ERROR, Said, classify
 from embedkit.workflows.targets import open_store
 
+_MAY_BE_TRAINED = (
+    "the model file does not know which images it was fitted on: if some of them are among these, the accuracy "
+    "flatters (that of `embedkit fit` is on others)"
+)
+
 
 def predict(
     model: str | os.PathLike[str],
@@ -145,6 +150,8 @@ def predict(
         raise UsageError("top asks for the likeliest classes, and this model gives no score for classes; leave it out")
     keys = [rows.keys[row] for row in cast(list[int], there.tolist())]
     judged = _judge(rows, there, said)
+    if judged[0] is not None:
+        notes.append(_MAY_BE_TRAINED)
     covered = _covered(rows, there, said)
     result = Predictions(
         predictions=said.predictions(keys, top),

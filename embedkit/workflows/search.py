@@ -124,7 +124,7 @@ class _Queries:
     """What is searched for: rows of the table by their keys, and new images."""
 
     def __init__(self, table: FeatureTable, queries: list[Any]) -> None:
-        self._table = table
+        self._table, self._asked = table, queries
         row_of = {key: row for row, key in enumerate(table.keys)}
         self.rows = {
             place: row_of[query] for place, query in enumerate(queries) if isinstance(query, str) and query in row_of
@@ -152,7 +152,14 @@ class _Queries:
         require_equal(extraction.resolution.spec, self._table.spec, "new images get other features than the target has")
         new = np.array(self._new)
         features[new[extraction.rows]] = extraction.features.get(extraction.digests[extraction.rows])
-        return features, {self._new[row]: reason for row, reason in extraction.failures.items()}
+        return features, {self._new[row]: self._reason(row, why) for row, why in extraction.failures.items()}
+
+    def _reason(self, row: int, why: str) -> str:
+        """Say why there is nothing to search by, of a text that is no file also that it is no key."""
+        query = self._asked[self._new[row]]
+        if not isinstance(query, str) or os.path.lexists(query):
+            return why
+        return f"neither a key of the target, such as {self._table.keys[0]}, nor an image: {why}"
 
     def notes(self) -> list[str]:
         """Say which queries could be meant in two ways."""

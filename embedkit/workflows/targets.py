@@ -122,15 +122,23 @@ def open_target(
 ) -> Target:
     """Open a feature file or a source of images, take labels from a column of it, and leave out rows without any.
 
+    A `FeatureTable` stands for its file.
+
     One that is only `recorded` in a file is not named by the user: of URLs, what data may name is followed.
 
     Raises
     ------
     LabelsError
         No row has a label, so that none would be left.
+    UsageError
+        A label column beside a `FeatureTable`.
     """
-    if is_feature_file(target):
-        table = FeatureTable.open(target, label_column=label_column)
+    if isinstance(target, FeatureTable) and label_column is not None:
+        raise UsageError(
+            "a FeatureTable has its labels already: FeatureTable.open(path, label_column=...) takes others"
+        )
+    if isinstance(target, FeatureTable) or is_feature_file(target):
+        table = target if isinstance(target, FeatureTable) else FeatureTable.open(target, label_column=label_column)
         if drop_unlabelled and (dropped := _unlabelled(table.labelled, str(target))):
             return Target(name=str(target), table=table[table.labelled], dropped=dropped)
         return Target(name=str(target), table=table)
@@ -288,9 +296,10 @@ def backbone_names(requests: Sequence[FeatureRequest]) -> list[str]:
     """Call each backbone by its model, and by its layer, pool or weights where that tells it from another."""
     names = [cast(str, request.model) for request in requests]
     outputs = [_output(request.layer, request.pool) for request in requests]
-    weights = [f" {request.weights}" for request in requests]
+    weights = [f" {Path(request.weights).name}" for request in requests]
+    files = [f" {request.weights}" for request in requests]
     arguments = [f" {dict(request.model_args or {})}" for request in requests]
-    for parts in (outputs, weights, arguments):
+    for parts in (outputs, weights, files, arguments):
         if len(set(names)) < len(names):
             names = [name + part if names.count(name) > 1 else name for name, part in zip(names, parts, strict=True)]
     return names

@@ -120,3 +120,4 @@ def test_labelled_photos_are_counted_and_the_likeliest_classes_listed(cli, table
     shown = cli("predict", "model.skops", "labelled.csv")
     assert f"accuracy {100 * right.mean():.1f} %" in shown.out
     assert "true \\ predicted" in shown.out
+    assert "does not know which images it was fitted on" in shown.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import pty
@@ -51,6 +52,9 @@ def test_machines_get_objects(capsys, monkeypatch):
     assert (first["level"], first["of"], first["done"], first["seconds_left"]) == ("progress", "images", 0, None)
     assert (last["done"], last["total"], last["found"], last["failed"], last["seconds_left"]) == (10, 10, 2, 1, 0.0)
     assert last["rate"] > 0
+    now = datetime.datetime.now(datetime.UTC)
+    for one in (first, last):
+        assert abs(now - datetime.datetime.fromisoformat(one["time"])) < datetime.timedelta(minutes=1)
 
 
 def test_every_line_of_stderr_is_an_object_where_machines_read(cli, tmp_path):

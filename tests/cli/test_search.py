@@ -33,6 +33,9 @@ def test_new_images_keys_and_what_cannot_be_read(cli, extracted):
     assert [one["query"] for one in said["results"]] == ["new.png", "copy.png", "red/001.png"]
     assert {one["key"] for one in said["skipped"]} == {"broken.jpg", "gone.jpg"}
     assert all(set(hit) == {"key", "label", "cosine"} for one in said["results"] for hit in one["hits"])
+    reasons = {one["key"]: one["reason"] for one in said["skipped"]}
+    assert reasons["gone.jpg"] == "neither a key of the target, such as red/000.png, nor an image: no such file"
+    assert "key" not in reasons["broken.jpg"]
     new, copy, key = (one["hits"] for one in said["results"])
     assert [len(hits) for hits in (new, copy, key)] == [3, 3, 3]
     assert (copy[0]["key"], copy[0]["label"]) == ("red/002.png", "red")

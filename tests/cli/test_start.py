@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from tests.photos import make_manifest
@@ -119,17 +120,30 @@ def test_every_public_name_is_there_and_documented():
         embedkit.nonsense  # noqa: B018
 
 
-@pytest.mark.parametrize("name", ["extract", "probe", "compare", "fit", "predict", "export", "slurm"])
-def test_help_shows_five_options_first_and_the_words(cli, name):
-    out = cli(name, "--help").out
-    most, more = out.split("Most used:")[1].split("More options:")
-    assert len(re.findall(r"^  -", most, re.M)) == 5
-    assert "--log-format" in more
-    assert "docs/glossary.md" in " ".join(more.split())
+def test_every_command_is_in_the_list_of_commands(cli):
+    listed = re.findall(r"^  ([a-z]+)  ", cli("--help").out.split("Commands:")[1], re.M)
+    page = (ROOT / "docs" / "commands.md").read_text()
+    documented = re.findall(r"^\| `embedkit ([a-z]+)", page, re.M)
+    assert sorted(documented) == sorted(listed)
+
+
+def test_help_shows_five_options_first_and_the_words():
+    from embedkit_cli.main import cli as embedkit
+
+    context = click.Context(embedkit)
+    for name in embedkit.list_commands(context):
+        found = embedkit.get_command(context, name)
+        out = found.get_help(click.Context(found, info_name=name))
+        assert "docs/glossary.md" in " ".join(out.split()), name
+        if len(found.params) <= 10:
+            continue
+        most, more = out.split("Most used:")[1].split("More options:")
+        assert 3 <= len(re.findall(r"^  -", most, re.M)) <= 6, name
+        assert "--log-format" in more
 
 
 def test_help_says_what_exit_codes_mean(cli):
-    for arguments in (["--help"], ["extract", "--help"]):
+    for arguments in (["--help"], ["extract", "--help"], ["search", "--help"], ["audit", "--help"]):
         assert "4 work is left (--status)" in cli(*arguments).out
     words = re.search(r"Words \((.*?)\): (\S+)", " ".join(cli("--help").out.split()))
     assert words is not None

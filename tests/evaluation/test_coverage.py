@@ -8,7 +8,7 @@ import scipy.stats
 
 from benchmarks.coverage import Cell, exact, simulated, truths_of
 from embedkit.evaluation import Predicted, judge
-from embedkit.evaluation.judging import LEAST_FOR_RANKS, LEAST_OF_CLASS, LEAST_OF_RARE
+from embedkit.evaluation.judging import LEAST_OF_CLASS, LEAST_OF_RARE, LEAST_OF_RAREST
 from embedkit.evaluation.statistics import share_interval, wilson_interval
 
 CELLS = {
@@ -62,10 +62,13 @@ def test_too_few_of_a_class_have_no_interval_and_it_is_said():
         assert ("no_interval" in found) == (found["interval"] is None)
         return found.get("no_interval", "")
 
-    assert of([LEAST_FOR_RANKS, 40], "roc_auc") == ""
-    assert of([LEAST_FOR_RANKS - 1, 40], "roc_auc") == "fewer than 20 test images of some class"
-    assert of([LEAST_OF_RARE - 1, 2000], "roc_auc") == "fewer than 100 test images of some class"
+    assert of([LEAST_OF_RAREST, 40], "roc_auc") == ""
+    assert of([LEAST_OF_RAREST - 1, 40], "roc_auc") == "fewer than 20 test images of some class"
+    assert of([LEAST_OF_RARE - 1, 2000], "roc_auc") == "fewer than 200 test images of some class"
     assert of([LEAST_OF_RARE, 2000], "roc_auc") == ""
     assert of([10, 20, 30], "roc_auc") == ""  # three classes share what each has
     assert of([4, 50], "macro_f1") == f"fewer than {LEAST_OF_CLASS['macro_f1']} test images of some class"
-    assert of([5, 50], "macro_f1") == ""
+    assert of([10, 50], "macro_f1") == ""
+    assert of([99, 2000], "mean_per_class_accuracy") == "fewer than 100 test images of some class"
+    assert of([100, 2000], "quadratic_kappa") == ""
+    assert of([9, 50], "quadratic_kappa") == "fewer than 10 test images of some class"

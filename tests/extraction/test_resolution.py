@@ -127,6 +127,24 @@ def test_auto_does_not_keep_to_a_handful(store):
     assert "the store holds" not in resolve(auto, store, expected_images=10_000)[0].choice
 
 
+def test_what_auto_settled_for_a_trial_does_not_bind_very_many_images(store):
+    auto = FeatureRequest(MODEL, weights="random", engine="torch")
+    assert "for 8 images nothing faster" in resolve(auto, store, expected_images=8)[0].choice
+    run(rows_of([make_photo(number) for number in range(8)]), auto, store)
+    # The same again, as after a kill, and not many more: as it was.
+    for expected in (8, 32, None):
+        resolution, backbone = resolve(auto, store, expected_images=expected)
+        assert backbone is None
+        assert resolution.choice.startswith("torch in fp32: for 8 images")
+    tried = resolve(auto, store, expected_images=10_000)[0]
+    assert "for 8 images" not in tried.choice
+    # That holds from then on, before anything is in the store.
+    for expected in (10_000, 40_000, 8):
+        resolution, backbone = resolve(auto, store, expected_images=expected)
+        assert backbone is None
+        assert resolution.spec == tried.spec
+
+
 @pytest.mark.skipif("bf16" not in available_precisions("cpu"), reason="this CPU has no bf16")
 def test_auto_does_not_keep_to_a_precision_whose_drift_nobody_measured(store):
     auto = FeatureRequest(MODEL, weights="random")

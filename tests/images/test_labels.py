@@ -37,7 +37,7 @@ def test_text_that_has_a_type_is_not_guessed_again():
     assert labels_of(["3.10", "3.1", "2.7"], "text")[0] == ["3.10", "3.1", "2.7"]
     labels, _, notes = labels_of(["3.10", "3.1", "2.7"])
     assert labels.tolist() == [3.1, 3.1, 2.7]
-    assert "taken as values (target_type='class'" in notes[0]
+    assert "taken as values (--target-type class" in notes[0]
     assert labels_of(["3.10", "3.1"], target_type="class")[0] == ["3.10", "3.1"]
     assert labels_of(["1", "2"], "text", "value")[0].tolist() == [1, 2]
     assert labels_of(["1.0", "2.0"], "number")[0] == ["1", "2"]
@@ -103,7 +103,7 @@ def test_class_names_of_parquet(tmp_path):
 @pytest.mark.parametrize("name", ["filename", "Path", "image", "FILE"])
 def test_columns_that_look_like_the_one_of_paths_are_offered(tmp_path, name):
     (tmp_path / "m.csv").write_text(f"{name},label\na.jpg,x\n")
-    with pytest.raises(ManifestError, match=f"{name!r} looks like it: .* image_column={name!r}"):
+    with pytest.raises(ManifestError, match=f"{name!r} looks like it: .* --image-column {name}"):
         open_source(tmp_path / "m.csv")
     assert open_source(tmp_path / "m.csv", image_column=name).keys == ["a.jpg"]
 
@@ -113,7 +113,7 @@ def test_columns_that_look_like_labels_are_offered(tmp_path):
     source = open_source(tmp_path / "m.csv")
     assert source.labels is None
     assert source.notes == [
-        "no column 'label'; 'Label' looks like it: if it is, name it by label_column='Label'",
+        "no column 'label'; 'Label' looks like it: if it is, name it by --label-column Label (label_column='Label')",
         "no column 'split'; 'subset' looks like it: if it is, rename it to 'split'",
     ]
 
@@ -164,10 +164,7 @@ def test_a_manifest_is_read_as_pandas_reads_it_or_the_line_is_named(
     if message:
         assert f"{path}, line " in message or "no column 'path'" in message
         return
-    separator = "\t" if mark == "\t" else ","
-    frame = pandas.read_csv(
-        path, dtype=str, keep_default_na=False, sep=separator, encoding="utf-8-sig", engine="python"
-    )
+    frame = pandas.read_csv(path, dtype=str, keep_default_na=False, sep=mark, encoding="utf-8-sig", engine="python")
     assert source.keys == frame["path"].tolist()
     labels = source.labels if source.labels is not None else [""] * len(source)
     assert labels == [label if label.strip() else "" for label in frame["label"]]

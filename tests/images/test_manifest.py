@@ -130,7 +130,7 @@ def test_what_labels_are(tmp_path, labels, options, kind, expected):
 
 def test_labels_that_are_no_values(tmp_path):
     path = manifest(tmp_path, "path,label\na,1\nb,two\n")
-    assert refused(path, target_type="value") == ", line 3: label 'two', expected a number (target_type='value')"
+    assert refused(path, target_type="value") == ", line 3: label 'two', expected a number (--target-type value)"
     with pytest.raises(UsageError, match="target_type='value' without labels"):
         open_source(manifest(tmp_path, "path\na\n"), target_type="value")
 
@@ -157,6 +157,26 @@ def test_ways_to_write_it(tmp_path, text):
 def test_tabs(tmp_path):
     source = open_source(manifest(tmp_path, "path\tlabel\na,b.jpg\tx\n", "split.TSV"))
     assert source.keys == ["a,b.jpg"]
+
+
+def test_what_spreadsheets_write_where_commas_are_decimal(tmp_path):
+    path = tmp_path / "split.csv"
+    path.write_bytes('\ufeffpath;label;weight\r\n"a;1.jpg";Äpfel;100,5\r\nb.jpg;Kiwi, gelb;99\r\n'.encode())
+    source = open_source(path)
+    assert source.keys == ["a;1.jpg", "b.jpg"]
+    assert source.labels == ["Äpfel", "Kiwi, gelb"]
+    assert source.columns["weight"].tolist() == [100.5, 99.0]
+    assert "semicolons" in source.notes[0]
+    assert "'weight' have decimal commas" in source.notes[1]
+    values = open_source(path, label_column="weight")
+    assert values.target_type == "value"
+    assert open_source(path, label_column="weight", target_type="class").labels == ["100,5", "99"]
+
+
+def test_a_header_with_commas_is_read_with_commas(tmp_path):
+    (tmp_path / "m.csv").write_text("path,a;b,label\n1.jpg,x;y,c\n")
+    source = open_source(tmp_path / "m.csv")
+    assert (source.labels, source.columns, source.notes) == (["c"], {"a;b": ["x;y"]}, [])
 
 
 def test_quoted_newlines_commas_and_quotes(tmp_path):
@@ -189,7 +209,7 @@ def test_whatever_csv_can_say_comes_back(tmp_path_factory, rows):
         (b"", ", line 1: empty, expected a header with a column 'path'"),
         (b"\n", ", line 1: empty, expected a header with a column 'path'"),
         ("file,label\na,x\n", ": no column 'path', expected one; columns found: 'file', 'label'"),
-        ("path;label\na;x\n", ": no column 'path', expected one; columns found: 'path;label'"),
+        ("path|label\na|x\n", ": no column 'path', expected one; columns found: 'path|label'; is another delimiter"),
         ("path,label,label\na,x,y\n", ", line 1: column 'label' more than once, expected each name once"),
         ("path,,label\na,x,y\n", ", line 1: a column without a name; columns found: path, , label"),
         ("path,label\na,x\nb\n", ", line 3: 1 fields, expected 2 as in the header"),

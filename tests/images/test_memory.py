@@ -229,3 +229,13 @@ def test_what_is_no_list_of_images_is_told_what_to_do():
         rows_of(np.array([["a.jpg", "b.jpg"]]))
     with pytest.raises(UsageError, match="root is 3"):
         rows_of(["a.jpg"], root=3)
+
+
+def test_what_was_probably_meant_is_said(tmp_path):
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    source = open_source(tmp_path)
+    for passed, meant in [(source, "source.images"), (str(tmp_path), "open_source"), (tmp_path / "a.png", r"\[path\]")]:
+        with pytest.raises(UsageError, match=meant):
+            rows_of(passed)
+    assert repr(source) == f"<ImageSource 1 images, labels: none, {tmp_path}>"
+    assert len(repr(open_source([np.zeros((4, 4, 3), np.uint8)] * 500))) < 200

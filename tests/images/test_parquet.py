@@ -172,7 +172,7 @@ def test_no_parquet_and_no_rows(tmp_path):
 def test_without_pyarrow(tmp_path, monkeypatch):
     path = write(tmp_path / "m.parquet", {"path": ["a"]})
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingExtraError, match=r"pip install pyarrow"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'embedkit\[parquet\]'"):
         open_source(path)
 
 

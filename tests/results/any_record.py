@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from embedkit import results
-from embedkit.results import Confusion, EmbeddingMap, ProbeReport, Record, Rows, Stages
+from embedkit.results import (
+    Confusion,
+    Curve,
+    CurveReport,
+    Deletion,
+    EmbeddingMap,
+    Explanation,
+    ProbeReport,
+    Record,
+    Rows,
+    Stages,
+)
 
 RECORDS = [one for one in vars(results).values() if isinstance(one, type) and Record in one.__bases__]
 
@@ -103,5 +114,11 @@ def any_of(kind: Any) -> st.SearchStrategy[Any]:
         names = [field.name for field in dataclasses.fields(kind) if field.metadata.get("plain", True)]
     else:
         names = list(kind._fields)
-    special = {"recommended": st.none()} if kind is ProbeReport else {}
+    special: dict[str, Any] = {"recommended": st.none()} if kind is ProbeReport else {}
+    if kind is CurveReport:
+        special = {"curves": st.lists(any_of(Curve), min_size=1, max_size=2)}
+    if kind is Deletion:
+        special = dict.fromkeys(names, st.lists(NUMBERS, min_size=2, max_size=2))
+    if kind is Explanation:
+        special = {"size": st.tuples(st.integers(1, 2**63 - 1), st.integers(1, 2**63 - 1))}
     return st.builds(kind, **{name: any_of(hints[name]) for name in names} | special)

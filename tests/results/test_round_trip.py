@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import embedkit
 from embedkit.errors import OutputExistsError, ResultFileError
-from embedkit.results import ProbeReport, load_result, result_from
+from embedkit.results import Prediction, Predictions, ProbeReport, load_result, result_from
 from tests.report.samples import HOSTILE, make_comparison, make_curves, make_probe, make_result, make_rows
 from tests.results.any_record import RECORDS, any_of
 
@@ -36,6 +36,7 @@ def test_every_kind_comes_back(kind, tmp_path_factory):
         assert record.to_pandas().shape[0] == len(record.table())
         assert len({tuple(row) for row in record.table()}) <= 1
         record._repr_html_()
+        assert len(repr(record).split("\n")) <= 23 + len(record.notes) + len(record.skipped)
 
     comes_back()
 
@@ -85,6 +86,19 @@ def test_a_notebook_shows_no_markup_of_others(record):
     assert shown.count("<tr>") == 1 + len(record.table())
 
 
+def test_print_shows_the_table_and_no_rows_of_images():
+    report = make_probe(HOSTILE, n=3000)
+    shown = repr(report)
+    assert shown.startswith("ProbeReport")
+    assert len(shown) < 5000
+    assert "\x1b" not in shown
+    for row in report.table():
+        assert f"{row['value']:.4g}" in shown
+    assert "and 280 more" in repr(
+        Predictions(predictions=[Prediction(str(i), "cat") for i in range(300)], score="score")
+    )
+
+
 def test_rows_agree_with_each_other():
     rows = make_rows(["cat", "dog"], n=4)
     for changed, message in [
@@ -113,9 +127,10 @@ def test_a_record_of_another_kind_or_version_is_refused():
 
 
 def test_what_a_newer_version_adds_is_passed_over():
-    plain = make_probe().to_dict()
+    report = make_probe()
+    plain = report.to_dict()
     plain["results"][0]["later"] = {"x": 1}
-    assert result_from(plain) == result_from(make_probe().to_dict())
+    assert result_from(plain) == result_from(report.to_dict())
 
 
 def test_a_reader_without_embedkit_sees_the_same(tmp_path, monkeypatch):

@@ -55,6 +55,28 @@ def test_rows_that_came_went_and_changed(table):
     assert found.table()[0] == {"change": "added", "key": "38.jpg", "fields": ""}
 
 
+def test_an_image_under_another_key_has_moved_and_its_features_are_compared(table):
+    digests = table.digests.copy()
+    digests[9] = 7  # another image
+    other = table_of(keys=[f"photos.zip/{key}" for key in KEYS[:30]] + KEYS[30:], digests=digests)
+    found = diff(table, other)
+    assert (len(found.added), len(found.removed), found.compared) == (30, 30, 39)
+    assert {one.first: one.second for one in found.moved} == {
+        key: f"photos.zip/{key}" for key in KEYS[:30] if key != KEYS[9]
+    }
+    text = as_text(found)
+    assert "moved     29: 0.jpg -> photos.zip/0.jpg, " in text
+    assert "equal to the last bit in all 39 rows" in text
+    assert "\nmoved" not in as_text(diff(table, table))
+    # Of several copies, each is paired with one.
+    twice = table_of(
+        table.X[[0, 0, 1]], keys=["a", "b", "c"], digests=table.digests[[0, 0, 1]], labels=None, split=None, columns={}
+    )
+    once = table_of(table.X[[0]], keys=["z"], digests=table.digests[[0]], labels=None, split=None, columns={})
+    assert [(one.first, one.second) for one in diff(twice, once).moved] == [("a", "z")]
+    assert [(one.first, one.second) for one in diff(once, twice).moved] == [("z", "a")]
+
+
 def test_the_label_of_a_file_with_others_is_compared_by_name():
     marks = np.zeros((40, 2), bool)
     marks[:, 0] = True

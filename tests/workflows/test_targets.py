@@ -40,6 +40,16 @@ def test_a_source_without_a_model_has_the_bundled_backbone(manifest, tmp_path):
     assert extract(manifest, store=tmp_path / "store").fingerprint == named.table.spec.fingerprint
 
 
+def test_an_opened_table_stands_for_its_file(table):
+    opened = FeatureTable.open(table)
+    of_file, of_table = probe(table, estimator="knn", floors=False), probe(opened, estimator="knn", floors=False)
+    assert of_table.results[0].value == of_file.results[0].value
+    assert of_table.origin.fingerprints == of_file.origin.fingerprints
+    assert of_table.origin.request["target"] == "<FeatureTable>"
+    with pytest.raises(UsageError, match=r"FeatureTable.open\(path, label_column="):
+        probe(opened, label_column="split")
+
+
 def test_the_images_of_a_feature_file(manifest, table, tmp_path):
     store = open_store(tmp_path / "store")
     part = FeatureTable.open(table)[[7, 0, 3]]

@@ -202,12 +202,12 @@ def check_protocol(
     if target_type == "none":
         raise LabelsError(
             f"the target has no labels, and {name} needs {' or '.join(kinds.values())}: put images into one sub-folder "
-            "a class, give a manifest with a label column, or name one by label_column"
+            "a class, give a manifest with a label column, or name one by --label-column (label_column=...)"
         )
     if target_type not in kinds:
         raise LabelsError(
             f"the labels are {_LABELS[target_type]}, and {name} needs {' or '.join(kinds.values())}: leave out {name}, "
-            "or name a column of such labels by label_column"
+            "or name a column of such labels by --label-column (label_column=...)"
         )
     if name != "quick":
         own = _PUBLISHED[name].estimator
