@@ -147,7 +147,8 @@ def probe(
             found.append(_run(name, named, one, grid, published, folds, random_state, device, duplicates))
             ticks.done()
         results += sorted(found, key=lambda result: -result.value)
-    notes += precision_notes(tables.named)
+    if opened.table is None:  # of a feature file both take the features that are in it
+        notes += precision_notes(tables.named)
     notes += attributed((result.model, text) for result in results for text in result.notes or [""])
     notes += disagreements_of(results)
     data = data_name(tables.named[0])
