@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         ProbeReport,
         ProbeResult,
         SearchResult,
+        Selection,
         StatisticsFit,
         StatisticsResult,
         load_result,
