@@ -182,7 +182,7 @@ class Leaks:
                 f"{self.near_duplicates} of {images} {looks} like a training image re-encoded, resized or cropped, "
                 f"by {self.source}: the number may flatter"
             )
-        if self.compared and self.source != PIXELS:
+        if self.near_duplicates and self.source != PIXELS:
             found.append(
                 f"near-duplicates were looked for by {self.source}, not by pixels: another network may show others; "
                 "with floors, pixels are compared"

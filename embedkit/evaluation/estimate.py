@@ -88,7 +88,7 @@ def of_groups(
 
 def freedom_of_squares(influence: Float64) -> float:
     """Give the degrees of freedom of a sum of squares that some terms of it may decide."""
-    n, squares = len(influence), np.square(influence)
+    n, squares = max(2, len(influence)), np.square(influence)
     total = float(squares.sum())
     spread = float(np.square(squares).sum()) / total**2 - 1 / n if total > 0 else 0.0
     return float(np.clip(2 / spread, 1, n - 1)) if spread > 0 else n - 1

@@ -117,3 +117,10 @@ def test_different_drawings_and_photographs_are_not_flagged(assets, tmp_path):
     extract(assets / "data" / "pacs" / "split.csv", "pixels32", store=tmp_path / "store", output=tmp_path / "pacs.h5")
     found = quick(FeatureTable.open(tmp_path / "pacs.h5"), "ridge", model="pixels32").result.leaks
     assert found["near_duplicates"] <= 0.01 * found["tested"]
+
+
+@pytest.mark.parametrize(("source", "said"), [("pixels", False), ("features of resnet18", True)])
+def test_near_duplicates_that_depend_on_a_network_say_so(source, said):
+    found = Leaks(tested=9, copies=0, compared=9, near_duplicates=2, shared_groups=0, source=source).notes()
+    assert any(f"by {source}: the number may flatter" in note for note in found)
+    assert any("another network may show others" in note for note in found) == said

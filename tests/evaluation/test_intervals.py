@@ -85,3 +85,10 @@ def test_a_mean_over_draws_is_held_where_rows_and_draws_vary():
         found = judge(["accuracy"], np.ones(100, int), draws)["accuracy"]["interval"]
         held += found[0] <= truth <= found[1]
     assert 920 <= held <= 980
+
+
+def test_a_single_row_has_no_interval_of_class_metrics():
+    one = Predicted(targets=np.array([0]), scores=np.array([[0.9, 0.1]]), are_probabilities=True)
+    found = judge(["accuracy", "mean_per_class_accuracy", "macro_f1", "log_loss"], np.array([0]), [one])
+    assert found["accuracy"]["interval"] == share_interval(1, 1)
+    assert [found[name]["interval"] for name in ("mean_per_class_accuracy", "macro_f1", "log_loss")] == [None] * 3
