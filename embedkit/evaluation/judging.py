@@ -97,10 +97,10 @@ def interval_of(name: str, y: Targets, estimates: Sequence[Estimate]) -> tuple[f
 
     None where there is no honest one.
     """
-    if _too_few(name, y):
-        return None
     if len(estimates) == 1 and y.ndim == 1 and name in ("accuracy", "top5_accuracy"):
         return share_interval(round(estimates[0].value * len(y)), len(y))
+    if _too_few(name, y):
+        return None
     return interval(estimates, _SCALES.get(name, "logit"), _worth(name, y))
 
 

@@ -122,7 +122,7 @@ def test_the_command_line(feature_file: str, tmp_path: Any) -> None:
     assert {"mean_per_class_accuracy", "macro_f1", "roc_auc", "log_loss", "ece"} <= set(quick["metrics"])
     ran = CliRunner().invoke(command, [*arguments, "--protocol", "clip,voc-svm"])
     said, table = ran.stdout.split("\n\n")[:2]
-    assert "tested photos" in said or "test photos" in said
+    assert "photos like the 30 tested" in said or "test photos" in said
     header, first, second = table.splitlines()[:3]
     assert header.split() == ["features", "protocol", "estimator", "metric", "value", "95", "%", "interval"] + [
         "chosen",
