@@ -67,6 +67,21 @@ def test_what_scikit_learn_makes_of_linear_models_is_kept(model, tmp_path, head)
     np.testing.assert_array_equal(loaded.predict_proba(PHOTOS), pipeline.predict_proba(PHOTOS))
 
 
+@pytest.mark.parametrize("kind", [estimators.CORAL, estimators.LinearTransport, estimators.SubspaceAlignment])
+def test_a_model_of_an_aligned_domain_survives_its_file(model, tmp_path, kind):
+    embedder = model.pipeline[0]
+    X = embedder.transform(PHOTOS)
+    align = kind().fit(X, sample_domain=[0, 0, 0, 0, -1, -1, -1, -1])
+    head = estimators.NearestClassMean().fit(align.transform(X), LABELS)
+    pipeline = make_pipeline(embedder, align, head)
+    save_model(pipeline, tmp_path / "model.skops")
+    loaded = load_model(tmp_path / "model.skops").pipeline
+    np.testing.assert_array_equal(loaded.decision_function(PHOTOS), pipeline.decision_function(PHOTOS))
+    align.source_mean_ = align.source_mean_[:-1]
+    with pytest.raises(UntrustedModelError, match="source_mean_"):
+        save_model(pipeline, tmp_path / "other.skops")
+
+
 @pytest.mark.parametrize("wrong", [None, LinearSVC(), make_pipeline(StandardScaler(), LinearSVC())])
 def test_what_is_no_pipeline_of_images_is_not_saved(tmp_path, wrong):
     expected = f"a {type(wrong).__name__} without an ImageEmbedder, expected a fitted Pipeline with an ImageEmbedder"

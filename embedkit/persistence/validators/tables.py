@@ -77,6 +77,7 @@ _MIXTURE = fields(
 )
 _MLP = fields({}, _widths_of_layers)
 _COMPONENTS = fields({"components_": floats("c n"), "mean_": floats("n", optional=True)})
+_MAPPED = fields({"map_": floats("n n"), "source_mean_": floats("n"), "target_mean_": floats("n")})
 _MASK = fields({"support_": _BOOLS})
 
 _LINEAR_MODELS = {
@@ -303,6 +304,16 @@ TABLES: dict[str, Validator] = {
             "priors_": floats("k"),
             "xbar_": floats("n", optional=True),
             "scalings_": floats("n c", optional=True),
+        }
+    ),
+    "embedkit.estimators.alignment.CORAL": _MAPPED,
+    "embedkit.estimators.alignment.LinearTransport": _MAPPED,
+    "embedkit.estimators.alignment.SubspaceAlignment": fields(
+        {
+            "source_axes_": floats("n c"),
+            "target_axes_": floats("n c"),
+            "source_mean_": floats("n"),
+            "target_mean_": floats("n"),
         }
     ),
     "embedkit.estimators.streaming_pca.StreamingPCA": fields(
