@@ -57,6 +57,9 @@ _COMMANDS = {
     "slurm": "embedkit_cli.slurm",
 }
 
+# The network of these is named by a file, which is data: nothing is fetched for it if the user says so.
+_OF_A_MODEL_FILE = frozenset({"predict", "explain", "export"})
+
 
 class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -90,7 +93,11 @@ def _urls(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...
     envvar=FORMAT_VARIABLE,
     help="How notes, progress and errors on stderr are written.",
 )
-@click.option("--no-data-urls", is_flag=True, help="Follow no URL that stands in data, such as a row of a manifest.")
+@click.option(
+    "--no-data-urls",
+    is_flag=True,
+    help="Follow no URL that stands in data, as in a row of a manifest, and fetch no network that a model file names.",
+)
 @click.option(
     "--allow-url",
     "allowed",
@@ -99,7 +106,8 @@ def _urls(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...
     metavar="URL",
     help="Follow URLs in data that begin so, though data may not name them by themselves; repeat.",
 )
-def cli(no_data_urls: bool, allowed: tuple[str, ...], log_format: str | None) -> None:
+@click.pass_context
+def cli(ctx: click.Context, no_data_urls: bool, allowed: tuple[str, ...], log_format: str | None) -> None:
     """Classical machine learning on image embeddings.
 
     Images become features with a frozen timm backbone, features are kept in HDF5, scikit-learn does the rest.
@@ -114,6 +122,8 @@ def cli(no_data_urls: bool, allowed: tuple[str, ...], log_format: str | None) ->
     if log_format is not None:
         os.environ[FORMAT_VARIABLE] = log_format
     if no_data_urls:
+        if ctx.invoked_subcommand in _OF_A_MODEL_FILE:
+            os.environ["HF_HUB_OFFLINE"] = "1"
         os.environ["EMBEDKIT_DATA_URLS"] = " ".join(("none", *allowed))
     elif allowed:
         os.environ["EMBEDKIT_DATA_URLS"] = " ".join((os.environ.get("EMBEDKIT_DATA_URLS", ""), *allowed))

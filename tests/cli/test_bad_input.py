@@ -200,6 +200,18 @@ def test_no_url_of_data_is_followed_where_the_user_says_so(cli, tmp_path):
     assert_one_line(cli("--no-data-urls", "extract", "m.csv", "--dry-run"), "http://example.com/x.png", "data name")
 
 
+@pytest.mark.parametrize(("command", "offline"), [("predict", True), ("explain", True), ("probe", False)])
+def test_no_network_of_a_model_file_is_fetched_where_the_user_says_so(monkeypatch, command, offline):
+    from click.testing import CliRunner
+
+    from embedkit_cli.main import cli as commands
+
+    for name in ("HF_HUB_OFFLINE", "EMBEDKIT_DATA_URLS"):
+        monkeypatch.setenv(name, "")  # and restored afterwards
+    assert CliRunner().invoke(commands, ["--no-data-urls", command, "--help"]).exit_code == 0
+    assert (os.environ["HF_HUB_OFFLINE"] == "1") is offline  # what the user names by --model is no data
+
+
 def test_a_url_of_data_is_followed_where_the_command_line_names_it(cli, tmp_path):
     (tmp_path / "m.csv").write_text("path,label\nmemory://here/x.png,a\n")
     assert_one_line(cli("extract", "m.csv", "--dry-run"), "memory://here/x.png", "embedkit --allow-url")
