@@ -69,7 +69,7 @@ def test_strangers_are_counted_apart(there, model):
     said = predict(model, there / "strange.csv", unknown=0.2, store=there / "store")
     by_path = {one.path: one.unknown for one in said.predictions}
     assert all(by_path[f"{number}.png"] for number in range(4))
-    [note] = [note for note in said.notes if "does not know" in note]
+    [note] = [note for note in said.notes if "label the model does not know" in note]
     assert note.startswith("4 of 4 images whose label the model does not know are marked as unknown, and ")
     assert note.endswith("of 4 of those whose label it knows")
     assert all(one.set is None for one in said.predictions)
