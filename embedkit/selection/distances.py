@@ -101,7 +101,7 @@ def proxy_a_distance(
 def mmd(S: npt.ArrayLike, T: npt.ArrayLike, *, permutations: int = 199, seed: int = 0) -> Tested:
     """Squared maximum mean discrepancy with a Gaussian kernel, without bias.
 
-    The kernel is exp(-|a - b|^2 / (2 s^2)), s the median distance of all pairs of rows of both sets. At most
+    The kernel is ``exp(-|a - b|^2 / (2 s^2))``, s the median distance of all pairs of rows of both sets. At most
     `MOST_COMPARED` rows of each set are compared, drawn at random.
 
     Parameters
@@ -148,7 +148,7 @@ def mmd(S: npt.ArrayLike, T: npt.ArrayLike, *, permutations: int = 199, seed: in
 def frechet_distance(S: npt.ArrayLike, T: npt.ArrayLike) -> float:
     """Squared Frechet distance (Wasserstein-2) of the Gaussians with the sets' means and covariances.
 
-    |mean_S - mean_T|^2 + trace(C_S + C_T - 2 (C_S C_T)^1/2).
+    ``|mean_S - mean_T|^2 + trace(C_S + C_T - 2 (C_S C_T)^1/2)``.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def frechet_distance(S: npt.ArrayLike, T: npt.ArrayLike) -> float:
 
 
 def coral_distance(S: npt.ArrayLike, T: npt.ArrayLike) -> float:
-    """How much the covariances differ: |C_S - C_T|^2 / (4 d^2), of all entries.
+    """How much the covariances differ: ``|C_S - C_T|^2 / (4 d^2)``, of all entries.
 
     Parameters
     ----------

@@ -49,7 +49,7 @@ def stats(
         Go through so many random Fourier features of rows scaled to length one: a kernel. Every site gives the same
         three numbers.
     gamma : float
-        Of the kernel exp(-gamma |x - z|^2).
+        Of the kernel ``exp(-gamma |x - z|^2)``.
     seed : int
         Of the random features.
     label_column, store, progress
