@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from typing import Any, cast
 
-from embedkit.render import interval_text, number_text, sentence
+from embedkit.render import as_text, interval_text, number_text, sentence
 from embedkit.report import sections
 from embedkit.report.explained import explained
 from embedkit.report.filling_in import fields_to_fill_in
@@ -80,6 +80,8 @@ def _written(records: Sequence[Record], thumbnails: Thumbnails, title: str, with
     for record in records:
         if type(record) in _SECTIONS:
             parts += _SECTIONS[type(record)](record, thumbnails)
+        else:
+            parts.append(_as_printed(record))
         parts.append(_around(record))
     body = "".join(parts)
     leads = "".join(tag("p", text(said, 1200), class_="lead") for said in map(sentence, records) if said)
@@ -100,6 +102,15 @@ def _written(records: Sequence[Record], thumbnails: Thumbnails, title: str, with
         '<a class="skip" href="#main">Skip to the results</a>'
         f"{thumbnails.symbols()}{main}<script>{script}</script></body></html>\n"
     )
+
+
+def _as_printed(record: Record) -> str:
+    """Write what a terminal shows of a result that has no pictures of its own."""
+    return section("Results", _as_typed(as_text(record)), id_="results")
+
+
+def _as_typed(written: str, most_lines: int = 1000) -> str:
+    return tag("pre", "\n".join(text(line, 1200) for line in written.split("\n")[:most_lines]))
 
 
 def _of_probe(report: ProbeReport, thumbnails: Thumbnails) -> list[str]:
@@ -220,7 +231,7 @@ def _around(record: Record) -> str:
         "How this came to be",
         tag("pre", text(command(record), 4000)) if origin.request else "",
         table(["what", "which"], rows, caption="Where and with what it was measured"),
-        details("The request in full", tag("pre", text(request, 20_000))),
+        details("The request in full", _as_typed(request)),
     )
     return known + missing + how
 
@@ -244,7 +255,16 @@ def _listed(value: Any) -> list[str]:
     """Write a value as words: each of a list, none for what was left at nothing."""
     values = cast("list[Any]", value) if isinstance(value, list) else [value]
     kept = [one for one in values if one not in (None, False, "", {})]
-    return [one if isinstance(one, str) else json.dumps(one, default=str) for one in kept]
+    return [_word(one) for one in kept]
+
+
+def _word(value: Any) -> str:
+    """Write a value as a word: a backbone by its name and the file of its weights."""
+    if isinstance(value, Mapping) and "model" in value:
+        asked = cast("Mapping[str, Any]", value)
+        weights = asked.get("weights", "pretrained")
+        return str(asked["model"]) if weights == "pretrained" else f"{asked['model']}={weights}"
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _contents(body: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from embedkit.report import page
 from embedkit.report.outcomes import class_outcomes, mistakes
+from embedkit.results import FineTuneReport, Origin, RungResult
 from tests.report.samples import (
     HOSTILE,
     make_comparison,
@@ -146,3 +147,24 @@ def test_values_and_undefined_intervals_have_a_page_too():
     report = make_probe()
     said = " ".join(outline(page([type(report)(results=[values])])).text)
     assert "40 % of the variance of the values is explained" in said
+
+
+def test_a_result_without_pictures_of_its_own_is_shown_as_it_is_printed():
+    network = {"model": "vit_tiny", "weights": "<w>.pth", "device": "auto"}
+    report = FineTuneReport(
+        origin=Origin(request={"command": "finetune", "target": "photos", "model": network}),
+        rungs=[RungResult(rung="frozen", value=0.8125, interval=(0.7, 0.9), p=None, validation=0.8)],
+        recommended="frozen",
+        model="vit_tiny",
+        n_train=80,
+        n_test=16,
+        classes=2,
+        selected_on="a part of <train>",
+        reported_on="test",
+    )
+    written = page([report])
+    shown = written[written.index("<h2>Results</h2>") :]
+    assert "81.2 %" in shown
+    assert "a part of &lt;train&gt;" in shown
+    assert "embedkit finetune photos --model &#x27;vit_tiny=&lt;w&gt;.pth&#x27;" in shown
+    assert "u000a" not in written  # lines stay lines
