@@ -146,6 +146,7 @@ def sealed_zip(data: bytes) -> bytes:
                 at = member.header_offset
                 skipped = 30 + sum(int.from_bytes(data[at + place : at + place + 2], "little") for place in (26, 28))
                 now.writestr(member.filename, data[at + skipped : at + skipped + member.file_size])
+    # What zipfile says of an archive that is no longer one; it is tried unsealed then.
     except (zipfile.BadZipFile, ValueError, IndexError, NotImplementedError, OverflowError, UserWarning):
         return data
     return buffer.getvalue()

@@ -8,26 +8,21 @@ Layer: the top. Imports public names of embedkit, inside the commands only, so t
 
 from __future__ import annotations
 
+import errno
+import importlib
+import json
 import os
+import signal
 import sys
+from types import FrameType
 
-from embedkit_cli.interrupts import leave, leave_at_once
+import click
 
-if os.path.basename(sys.argv[0] if sys.argv else "") in ("embedkit", "embedkit.exe"):  # and not a program that has us
-    leave_at_once()  # importing takes a moment; `main` puts its own handlers
-
-import errno  # noqa: E402
-import importlib  # noqa: E402
-import json  # noqa: E402
-import signal  # noqa: E402
-from types import FrameType  # noqa: E402
-
-import click  # noqa: E402
-
-from embedkit.errors import EmbedkitError  # noqa: E402
-from embedkit.text import printable  # noqa: E402
-from embedkit_cli.help import WITH_EXIT_CODES  # noqa: E402
-from embedkit_cli.log import FORMAT_VARIABLE, add_log_format, is_json, log_through, say  # noqa: E402
+from embedkit.errors import EmbedkitError
+from embedkit.text import printable
+from embedkit_cli.help import WITH_EXIT_CODES
+from embedkit_cli.interrupts import leave
+from embedkit_cli.log import FORMAT_VARIABLE, add_log_format, is_json, log_through, say
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 

@@ -10,6 +10,7 @@ Layer: imports scikit-learn, SciPy and its own room.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Self, cast
 
 import numpy as np
@@ -24,7 +25,7 @@ from embedkit.estimators.validation import check_is_fitted, checked_features, re
 Source = npt.NDArray[np.bool_]
 
 
-class _Alignment(TransformerMixin, BaseEstimator):
+class _Alignment(TransformerMixin, BaseEstimator, ABC):
     """What alignments share: two sets of rows in, rows of the source moved, rows of the target where they were."""
 
     n_features_in_: int
@@ -70,11 +71,13 @@ class _Alignment(TransformerMixin, BaseEstimator):
         """Fit, and transform the same rows."""
         return self.fit(X, y, sample_domain=sample_domain).transform(X, sample_domain=sample_domain)
 
+    @abstractmethod
     def _learn(self, source: Float64, target: Float64) -> None:
-        raise NotImplementedError
+        """Learn from rows of the source and of the target."""
 
+    @abstractmethod
     def _source(self, features: Floats) -> Floats:
-        raise NotImplementedError
+        """Move rows of the source."""
 
     def _target(self, features: Floats) -> Floats:
         return features

@@ -10,25 +10,15 @@ from typing import Any, Self, cast
 import numpy as np
 import sklearn.base
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin
-from sklearn.utils.metaestimators import available_if  # pyright: ignore[reportUnknownVariableType]
 
 from embedkit.errors import UsageError
 from embedkit.estimators.arrays import Float64
 from embedkit.estimators.held_out import held_out_rows, rarity
 from embedkit.estimators.validation import check_is_fitted, checked_features, checked_features_and_labels
+from embedkit.estimators.wrapped_classifier import WrappedClassifier
 
 
-def wrapped_has(name: str) -> Any:
-    """Whether the wrapped estimator has a method, for `available_if`."""
-
-    def check(self: Any) -> bool:
-        return hasattr(self.estimator_ if hasattr(self, "estimator_") else self.estimator, name)
-
-    return check
-
-
-class ConformalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # pyright: ignore[reportUntypedBaseClass]
+class ConformalClassifier(WrappedClassifier):
     """A classifier that also gives sets of classes, by split conformal prediction.
 
     A part of the rows is held out of the fit. A class is in the set of an image unless it would be stranger there than
@@ -87,23 +77,6 @@ class ConformalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  
         right = np.searchsorted(self.classes_, labels[held_out])
         self.scores_: Float64 = np.sort(strange[np.arange(len(held_out)), right])
         return self
-
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Return the class of each sample, by the classifier."""
-        check_is_fitted(self, "estimator_")
-        return self.estimator_.predict(X)
-
-    @available_if(wrapped_has("predict_proba"))
-    def predict_proba(self, X: Any) -> NDArray[Any]:
-        """Return the probability of each class, by the classifier."""
-        check_is_fitted(self, "estimator_")
-        return self.estimator_.predict_proba(X)
-
-    @available_if(wrapped_has("decision_function"))
-    def decision_function(self, X: Any) -> NDArray[Any]:
-        """Return the scores of samples, by the classifier."""
-        check_is_fitted(self, "estimator_")
-        return self.estimator_.decision_function(X)
 
     def predict_set(self, X: Any, coverage: float = 0.9) -> NDArray[np.bool_]:
         """Say which classes are in the set of each sample.

@@ -10,23 +10,21 @@ from typing import Any, Literal, Self, cast
 import numpy as np
 import sklearn.base
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin
-from sklearn.utils.metaestimators import available_if  # pyright: ignore[reportUnknownVariableType]
 
 from embedkit.errors import UsageError
 from embedkit.estimators.arrays import Float64
-from embedkit.estimators.conformal import wrapped_has
 from embedkit.estimators.held_out import held_out_rows, rarity
 from embedkit.estimators.nearest_rows import NearestRows
 from embedkit.estimators.sufficient_statistics import SufficientStatistics
 from embedkit.estimators.symmetric import eigh
 from embedkit.estimators.validation import check_is_fitted, checked_features, checked_features_and_labels
+from embedkit.estimators.wrapped_classifier import WrappedClassifier
 
 _SHRINKAGE = 0.1
 _BLOCK_ROWS = 4096
 
 
-class UnknownDetector(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # pyright: ignore[reportUntypedBaseClass]
+class UnknownDetector(WrappedClassifier):
     """A classifier that also says which samples are far from everything that it was fitted on.
 
     A part of the rows is held out of what distances are measured to (the classifier is fitted on all rows). A sample is
@@ -130,23 +128,6 @@ class UnknownDetector(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # py
         if not 0 < error < 1:
             raise UsageError(f"error={error!r}, expected a share between 0 and 1, such as 0.05")
         return self.p_values(X) <= error + 1e-12
-
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Return the class of each sample, by the classifier, of unknown ones too."""
-        check_is_fitted(self, "estimator_")
-        return self.estimator_.predict(X)
-
-    @available_if(wrapped_has("predict_proba"))
-    def predict_proba(self, X: Any) -> NDArray[Any]:
-        """Return the probability of each class, by the classifier."""
-        check_is_fitted(self, "estimator_")
-        return self.estimator_.predict_proba(X)
-
-    @available_if(wrapped_has("decision_function"))
-    def decision_function(self, X: Any) -> NDArray[Any]:
-        """Return the scores of samples, by the classifier."""
-        check_is_fitted(self, "estimator_")
-        return self.estimator_.decision_function(X)
 
     def _fit_whitening(self, known: SufficientStatistics) -> None:
         apart = np.sqrt(known.class_n)[:, None] * (known.class_means - known.mean)
