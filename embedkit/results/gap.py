@@ -31,6 +31,11 @@ class Reached:
         `value` less that of `against`.
     p_value : float or None
         McNemar's exact test of the two on the same rows; of several adapters or floors corrected (Holm).
+    certainty : float or None
+        Of source-only and target-only: mean probability that is given to what a row is, for which target-only is fitted
+        on no more rows than source-only.
+    certainty_p : float or None
+        Of source-only: paired permutation test of these probabilities against target-only's.
     """
 
     method: str
@@ -39,6 +44,8 @@ class Reached:
     against: str = ""
     difference: float | None = None
     p_value: float | None = None
+    certainty: float | None = None
+    certainty_p: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Whether what is learnt in a source holds in a target: one word, and a sentence with the numbers behind it.
 
-In this order, each by a paired test at 5 %:
+In this order, each by a paired test at 5 %; "below" is by either of two, see `is_lost`:
 
     negative         two classes are named as each other: labels mean other things in source and target
     other-backbone   even a probe of the target's own rows is not above the floors
@@ -15,7 +15,7 @@ Layer: selection; above transfer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from embedkit.results import ClassGap, Reached, Verdict
 from embedkit.selection.transfer import GUESS, IN_TARGET, JOINT, SOURCE, TARGET, Names, Predictions
 
 LEVEL = 0.05
+_WORTH_A_WORD = 0.02
+"""Loss of accuracy."""
+
 _MOST_NAMED = 5
 
 
@@ -71,7 +74,9 @@ def judge_transfer(
     by = {one.method: one for one in results}
     own, other, joint = by[TARGET], by[SOURCE], by[JOINT]
     suffering = [one for one in classes if _worse(one)]
-    beside = f"source-only {_percent(other.value)}, target-only {_percent(own.value)} ({_p(other.p_value)})"
+    beside = (
+        f"source-only {_percent(other.value)}, target-only {_percent(own.value)} ({_p(other.p_value)}{_less_sure(by)})"
+    )
     which = f"; worst: {_listed(suffering)}" if suffering else ""
     if exchanged:
         pairs = ", ".join(
@@ -105,7 +110,7 @@ def judge_transfer(
             f"negative transfer: with the source's images beside its own the target falls from {_percent(own.value)} "
             f"to {_percent(joint.value)} ({_p(joint.p_value)}); source-only {_percent(other.value)}{which}"
         )
-    if other.value >= own.value or not _sure(other):
+    if not is_lost(results):
         if suffering:
             return "some-classes", (f"negative transfer in some classes: {_listed(suffering)}; of all images {beside}")
         return "transfers", f"transfers well: {beside}" + ("" if _sure(other) else " are not told apart")
@@ -129,6 +134,38 @@ def judge_transfer(
             f"{_percent(joint.value)} right ({_p(joint.p_value)} against target-only){which}"
         )
     return "negative", f"negative transfer: {beside}, and no alignment improves it by a paired test{which}"
+
+
+def is_lost(results: Sequence[Reached]) -> bool:
+    """Whether source-only is below target-only: by McNemar's test, or by how sure the two are of what rows are.
+
+    McNemar's test sees only rows that one of the two names wrong, and these are few among few good rows: of 24 planted
+    losses of 8 points on 147 rows it saw 15. Probabilities of all rows saw 24, and none where none was planted
+    (benchmarks/gap_planted.py). They count where the loss is of two points at least: to be less sure and right all the
+    same is no loss. Each test errs in this direction in 2.5 % where there is no loss.
+    """
+    by = {one.method: one for one in results}
+    one, own = by[SOURCE], by[TARGET]
+    if one.value >= own.value:
+        return False
+    return _sure(one) or (own.value - one.value >= _WORTH_A_WORD and _is_less_sure(by))
+
+
+def _is_less_sure(by: Mapping[str, Reached]) -> bool:
+    one, own = by[SOURCE], by[TARGET]
+    if one.certainty is None or own.certainty is None or one.certainty_p is None:
+        return False
+    return one.certainty < own.certainty and one.certainty_p < LEVEL
+
+
+def _less_sure(by: Mapping[str, Reached]) -> str:
+    """Say how sure the two are, where only that tells them apart."""
+    one, own = by[SOURCE], by[TARGET]
+    if _sure(one) or not _is_less_sure(by):
+        return ""
+    return (
+        f"; sure of the truth {_percent(one.certainty or 0)} for {_percent(own.certainty or 0)}, {_p(one.certainty_p)}"
+    )
 
 
 def best_adapter(found: Predictions, results: Sequence[Reached]) -> Reached | None:
