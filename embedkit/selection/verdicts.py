@@ -74,9 +74,8 @@ def judge_transfer(
     by = {one.method: one for one in results}
     own, other, joint = by[TARGET], by[SOURCE], by[JOINT]
     suffering = [one for one in classes if _worse(one)]
-    beside = (
-        f"source-only {_percent(other.value)}, target-only {_percent(own.value)} ({_p(other.p_value)}{_less_sure(by)})"
-    )
+    tested = _p(other.p_value) + _less_sure(by)
+    beside = f"source-only {_percent(other.value)}, target-only {_percent(own.value)} ({tested})"
     which = f"; worst: {_listed(suffering)}" if suffering else ""
     if exchanged:
         pairs = ", ".join(
@@ -113,7 +112,9 @@ def judge_transfer(
     if not is_lost(results):
         if suffering:
             return "some-classes", (f"negative transfer in some classes: {_listed(suffering)}; of all images {beside}")
-        return "transfers", f"transfers well: {beside}" + ("" if _sure(other) else " are not told apart")
+        return "transfers", f"transfers well: {beside}" + (
+            "" if _sure(other) else " are not told apart by what they name"
+        )
     rest = ~np.isin(found.y, [one.name for one in suffering])
     if suffering and 2 * len(suffering) <= len(classes) and rest.any():
         elsewhere = mcnemar_test(found.right(SOURCE)[rest], found.right(TARGET)[rest])
@@ -139,10 +140,10 @@ def judge_transfer(
 def is_lost(results: Sequence[Reached]) -> bool:
     """Whether source-only is below target-only: by McNemar's test, or by how sure the two are of what rows are.
 
-    McNemar's test sees only rows that one of the two names wrong, and these are few among few good rows: of 24 planted
-    losses of 8 points on 147 rows it saw 15. Probabilities of all rows saw 24, and none where none was planted
-    (benchmarks/gap_planted.py). They count where the loss is of two points at least: to be less sure and right all the
-    same is no loss. Each test errs in this direction in 2.5 % where there is no loss.
+    McNemar's test looks at rows that just one of the two names right, and of few rows these are few: it misses a third
+    of the losses of 8 points that `benchmarks/gap_planted.py` plants in 147 rows. Every row says something by the
+    probability that is given to what it is. That counts where the loss is of two points at least: to be less sure and
+    right all the same is none. Where there is no loss, each of the tests sees one in 2.5 %.
     """
     by = {one.method: one for one in results}
     one, own = by[SOURCE], by[TARGET]
@@ -163,9 +164,8 @@ def _less_sure(by: Mapping[str, Reached]) -> str:
     one, own = by[SOURCE], by[TARGET]
     if _sure(one) or not _is_less_sure(by):
         return ""
-    return (
-        f"; sure of the truth {_percent(one.certainty or 0)} for {_percent(own.certainty or 0)}, {_p(one.certainty_p)}"
-    )
+    sure, own_sure = _percent(one.certainty or 0.0), _percent(own.certainty or 0.0)
+    return f"; sure of the truth {sure} for {own_sure}, {_p(one.certainty_p)}"
 
 
 def best_adapter(found: Predictions, results: Sequence[Reached]) -> Reached | None:
