@@ -29,7 +29,7 @@ from embedkit.selection.transfer import (
     predict_across,
     reached,
 )
-from embedkit.selection.verdicts import best_adapter, exchanged_classes, is_lost, judge_transfer
+from embedkit.selection.verdicts import best_adapter, exchanged_classes, judge_transfer
 from embedkit.tables import FeatureTable
 
 _MOST_MEASURED = 5_000
@@ -89,7 +89,7 @@ def measure_gap(
         notes.append(f"{found.unseen} images of {one.name} are tested images of {other.name}, and not fitted on there")
     if not found.converged:
         notes.append("a probe ran out of iterations")
-    if is_lost(results):
+    if next(one for one in results if one.method == SOURCE).is_below:
         notes.append(
             "the label shift is estimated as if images within a class looked alike in both domains; source-only is "
             "below target-only here, so that they do not, and the estimate is not to be believed"

@@ -224,7 +224,7 @@ def reached(found: Predictions) -> list[Reached]:
         p_values = [mcnemar_test(found.right(one), found.right(against)).p_value for one in methods]
         corrected = p_values if methods == [SOURCE, JOINT] else holm_correction(p_values).tolist()
         tests |= {one: (against, p) for one, p in zip(methods, corrected, strict=True)}
-    certainty_p = paired_permutation_test(found.certain[SOURCE], found.certain[TARGET]).p_value
+    surer = paired_permutation_test(found.certain[SOURCE], found.certain[TARGET])
     results: list[Reached] = []
     for method in found.named:
         right, (against, p) = found.right(method), tests.get(method, ("", None))
@@ -237,7 +237,8 @@ def reached(found: Predictions) -> list[Reached]:
                 difference=float(right.mean() - found.right(against).mean()) if against else None,
                 p_value=p,
                 certainty=float(found.certain[method].mean()) if method in found.certain else None,
-                certainty_p=certainty_p if method == SOURCE else None,
+                certainty_difference=surer.difference if method == SOURCE else None,
+                certainty_p=surer.p_value if method == SOURCE else None,
             )
         )
     return results

@@ -1,6 +1,6 @@
 """Whether what is learnt in a source holds in a target: one word, and a sentence with the numbers behind it.
 
-In this order, each by a paired test at 5 %; "below" is by either of two, see `is_lost`:
+In this order, each by a paired test at 5 %; "below" is by either of two, see `Reached.is_below`:
 
     negative         two classes are named as each other: labels mean other things in source and target
     other-backbone   even a probe of the target's own rows is not above the floors
@@ -15,7 +15,7 @@ Layer: selection; above transfer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -24,9 +24,6 @@ from embedkit.results import ClassGap, Reached, Verdict
 from embedkit.selection.transfer import GUESS, IN_TARGET, JOINT, SOURCE, TARGET, Names, Predictions
 
 LEVEL = 0.05
-_WORTH_A_WORD = 0.02
-"""Loss of accuracy."""
-
 _MOST_NAMED = 5
 
 
@@ -74,7 +71,7 @@ def judge_transfer(
     by = {one.method: one for one in results}
     own, other, joint = by[TARGET], by[SOURCE], by[JOINT]
     suffering = [one for one in classes if _worse(one)]
-    tested = _p(other.p_value) + _less_sure(by)
+    tested = _p(other.p_value) + _less_sure(other, own)
     beside = f"source-only {_percent(other.value)}, target-only {_percent(own.value)} ({tested})"
     which = f"; worst: {_listed(suffering)}" if suffering else ""
     if exchanged:
@@ -87,7 +84,7 @@ def judge_transfer(
         )
     floors = [by[name + IN_TARGET] for name in found.floors if name != GUESS]
     for floor in floors:
-        if not (own.value > floor.value and _sure(floor)):
+        if not (own.value > floor.value and floor.differs):
             return "other-backbone", (
                 f"choose another backbone: a probe of the target's own images names {_percent(own.value)} right, and "
                 f"{floor.method.removesuffix(IN_TARGET)} {_percent(floor.value)} ({_p(floor.p_value)}); {beside}"
@@ -99,22 +96,21 @@ def judge_transfer(
             f"guessing {_percent(by[GUESS].value)} ({_p(guess.p_value)})"
         )
     for floor in (by[name] for name in found.floors):
-        if floor.value > other.value and _sure(floor):
+        if floor.value > other.value and floor.differs:
             return "negative", (
                 f"negative transfer: source-only {_percent(other.value)} is below {floor.method} "
                 f"{_percent(floor.value)} ({_p(floor.p_value)}); target-only {_percent(own.value)}{which}"
             )
-    if joint.value < own.value and _sure(joint):
+    if joint.value < own.value and joint.differs:
         return "negative", (
             f"negative transfer: with the source's images beside its own the target falls from {_percent(own.value)} "
             f"to {_percent(joint.value)} ({_p(joint.p_value)}); source-only {_percent(other.value)}{which}"
         )
-    if not is_lost(results):
+    if not other.is_below:
         if suffering:
             return "some-classes", (f"negative transfer in some classes: {_listed(suffering)}; of all images {beside}")
-        return "transfers", f"transfers well: {beside}" + (
-            "" if _sure(other) else " are not told apart by what they name"
-        )
+        alike = "" if other.differs else " are not told apart by what they name"
+        return "transfers", f"transfers well: {beside}{alike}"
     rest = ~np.isin(found.y, [one.name for one in suffering])
     if suffering and 2 * len(suffering) <= len(classes) and rest.any():
         elsewhere = mcnemar_test(found.right(SOURCE)[rest], found.right(TARGET)[rest])
@@ -129,7 +125,7 @@ def judge_transfer(
             f"adapt: as it is there is negative transfer ({beside}); {best.method} lifts source-only to "
             f"{_percent(best.value)} ({_p(best.p_value)}){which}"
         )
-    if joint.value > own.value and _sure(joint):
+    if joint.value > own.value and joint.differs:
         return "adapt", (
             f"adapt: as it is there is negative transfer ({beside}); fitted on both domains a probe names "
             f"{_percent(joint.value)} right ({_p(joint.p_value)} against target-only){which}"
@@ -137,32 +133,9 @@ def judge_transfer(
     return "negative", f"negative transfer: {beside}, and no alignment improves it by a paired test{which}"
 
 
-def is_lost(results: Sequence[Reached]) -> bool:
-    """Whether source-only is below target-only: by McNemar's test, or by how sure the two are of what rows are.
-
-    McNemar's test looks at rows that just one of the two names right, and of few rows these are few: it misses a third
-    of the losses of 8 points that `benchmarks/gap_planted.py` plants in 147 rows. Every row says something by the
-    probability that is given to what it is. That counts where the loss is of two points at least: to be less sure and
-    right all the same is none. Where there is no loss, each of the tests sees one in 2.5 %.
-    """
-    by = {one.method: one for one in results}
-    one, own = by[SOURCE], by[TARGET]
-    if one.value >= own.value:
-        return False
-    return _sure(one) or (own.value - one.value >= _WORTH_A_WORD and _is_less_sure(by))
-
-
-def _is_less_sure(by: Mapping[str, Reached]) -> bool:
-    one, own = by[SOURCE], by[TARGET]
-    if one.certainty is None or own.certainty is None or one.certainty_p is None:
-        return False
-    return one.certainty < own.certainty and one.certainty_p < LEVEL
-
-
-def _less_sure(by: Mapping[str, Reached]) -> str:
+def _less_sure(one: Reached, own: Reached) -> str:
     """Say how sure the two are, where only that tells them apart."""
-    one, own = by[SOURCE], by[TARGET]
-    if _sure(one) or not _is_less_sure(by):
+    if one.differs or not one.is_less_sure:
         return ""
     sure, own_sure = _percent(one.certainty or 0.0), _percent(own.certainty or 0.0)
     return f"; sure of the truth {sure} for {own_sure}, {_p(one.certainty_p)}"
@@ -173,7 +146,7 @@ def best_adapter(found: Predictions, results: Sequence[Reached]) -> Reached | No
     helping: list[Reached] = []
     for one in (one for one in results if one.method in found.adapters):
         guess = mcnemar_test(found.right(one.method), found.right(GUESS))
-        if (one.difference or 0.0) > 0 and _sure(one) and guess.difference > 0 and guess.p_value < LEVEL:
+        if (one.difference or 0.0) > 0 and one.differs and guess.difference > 0 and guess.p_value < LEVEL:
             helping.append(one)
     return max(helping, key=lambda one: one.value, default=None)
 
@@ -182,10 +155,6 @@ def _worse(one: ClassGap) -> bool:
     if one.p_value is None or one.source_only is None or one.target_only is None:
         return False
     return one.source_only < one.target_only and one.p_value < LEVEL
-
-
-def _sure(one: Reached) -> bool:
-    return one.p_value is not None and one.p_value < LEVEL
 
 
 def _listed(classes: Sequence[ClassGap]) -> str:

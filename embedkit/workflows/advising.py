@@ -117,9 +117,9 @@ def _fusion(fused: Fused, found: Selection, target: str) -> Advice:
     if helps:
         advice = f"take {others} beside it, if {len(fused.names)} passes an image may be spent"
     elif fused.interval[1] < _STEEP:
-        advice, command = f"take no other backbone beside it: {others} bring no gain", ""
+        advice, command = f"take no other backbone beside it: with {others} there is no gain", ""
     else:
-        advice = f"whether {others} beside it would pay is not told by {fused.rows} images"
+        advice = f"{fused.rows} images do not tell whether {others} beside it would pay"
     return Advice(
         advice=advice,
         because=f"{_points(fused.gain)} points ({_between(fused.interval)}, {p_text(fused.p_value)}) on {fused.rows} "
