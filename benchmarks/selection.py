@@ -47,7 +47,8 @@ _HOPELESS = 0.1
 LAYERS = (None, -1, -2)
 
 
-def networks(assets: Path) -> dict[str, FeatureRequest]:
+def networks(assets: Path, data: str = "") -> dict[str, FeatureRequest]:
+    """Return the candidates; on CIFAR-10 no random ones: whether these are dropped is seen on the other sets."""
     weights = assets / "weights"
     settled: dict[str, Any] = {"precision": "fp32", "engine": "torch"}
     return {
@@ -62,6 +63,7 @@ def networks(assets: Path) -> dict[str, FeatureRequest]:
         **{
             f"{name} random": FeatureRequest(name, "random", **settled)
             for name in ("tf_efficientnet_lite0", "vit_tiny_patch16_224")
+            if data != "cifar10_wds"
         },
     }
 
@@ -82,11 +84,11 @@ def manifest_of(assets: Path, data: str, folder: Path) -> Path:
 
 
 def tables_of(
-    assets: Path, manifest: Path, store: str | None, folder: Path
+    assets: Path, data: str, manifest: Path, store: str | None, folder: Path
 ) -> dict[tuple[str, int | None], FeatureTable]:
     found: dict[tuple[str, int | None], FeatureTable] = {}
-    for name, request in networks(assets).items():
-        place = folder / f"{manifest.parent.name} {name}"
+    for name, request in networks(assets, data).items():
+        place = folder / f"{data} {name}"
         place.mkdir()
         results = extract_several(
             manifest, [dataclasses.replace(request, layer=layer) for layer in LAYERS], output=place, store=store
@@ -156,7 +158,7 @@ def measure(options: argparse.Namespace, data: str, folder: Path, known: dict[st
     manifest = manifest_of(options.assets, data, folder)
     tables = {
         f"{name} | {layer}": one
-        for (name, layer), one in tables_of(options.assets, manifest, options.store, folder).items()
+        for (name, layer), one in tables_of(options.assets, data, manifest, options.store, folder).items()
     }
     first = next(iter(tables.values()))
     assert first.split is not None
@@ -186,7 +188,7 @@ def measure(options: argparse.Namespace, data: str, folder: Path, known: dict[st
         }
 
     runs: dict[str, list[dict[str, Any]]] = {}
-    requests = list(networks(options.assets).values())
+    requests = list(networks(options.assets, data).values())
     for mode, count in (("default", options.seeds), ("thorough", options.thorough_seeds)):
         runs[mode] = []
         for seed in range(count):

@@ -211,6 +211,6 @@ class Contestants:
             several = f"{len(networks)} network{'s' if len(networks) > 1 else ''}"
             raise UsageError(
                 f"the budget is too small for one round: {rows} images through {several} and all images through the "
-                f"chosen one take about {duration(needed)} here, and {duration(max(left, 0.0))} are left; allow more "
+                f"chosen one take {duration(needed)} here, and {duration(max(left, 0.0))} are left; allow more "
                 "by --budget, or name fewer models"
             )
