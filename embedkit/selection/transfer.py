@@ -92,7 +92,7 @@ class Predictions:
     named : dict of str to ndarray of shape (n,), str
         By method.
     certain : dict of str to ndarray of shape (n,)
-        Probability given to what a row is, by source-only, and by target-only of no more rows.
+        Probability given to what a row is, by source-only and target-only of as many rows.
     adapters, floors : list of str
         Which of the methods are these.
     unseen : int
@@ -173,12 +173,16 @@ def predict_across(source: Domain, target: Domain, adapters: Mapping[str, Any]) 
             said[name] = of_source.floors[name].predict(target.floors[name][test])
             said[name + IN_TARGET] = _Probe(target.floors[name][train], y).predict(target.floors[name][test])
         truth.append(target.y[test])
-        as_many = train
-        if len(known) < len(train):
-            as_many = train[sample(np.unique(y, return_inverse=True)[1].astype(np.intp), len(known), 0)]
-        beside = on_target if as_many is train else _Probe(target.X[as_many], target.y[as_many])
-        certain[SOURCE].append(of_source.probe.certainty(X, target.y[test]))
-        certain[TARGET].append(beside.certainty(X, target.y[test]))
+        # More rows make a surer probe: both are held to as many as the smaller one has.
+        as_many = min(len(known), len(train))
+        for method, domain, rows, probe in (
+            (SOURCE, source, known, of_source.probe),
+            (TARGET, target, train, on_target),
+        ):
+            if len(rows) > as_many:
+                rows = _drawn(domain.y, rows, as_many)
+                probe = _Probe(domain.X[rows], domain.y[rows])
+            certain[method].append(probe.certainty(X, target.y[test]))
         for method, labels in said.items():
             named.setdefault(method, []).append(labels)
     return Predictions(
@@ -283,10 +287,12 @@ def _aligned(
 
 
 def _at_most(y: Names, rows: Rows) -> Rows:
-    if len(rows) <= MOST_FITTED:
-        return rows
-    codes = np.unique(y[rows], return_inverse=True)[1].astype(np.intp)
-    return rows[sample(codes, MOST_FITTED, 0)]
+    return rows if len(rows) <= MOST_FITTED else _drawn(y, rows, MOST_FITTED)
+
+
+def _drawn(y: Names, rows: Rows, number: int) -> Rows:
+    """Draw about so many rows, each class by its share."""
+    return rows[sample(np.unique(y[rows], return_inverse=True)[1].astype(np.intp), number, 0)]
 
 
 class _Probe:
