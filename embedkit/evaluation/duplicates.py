@@ -172,7 +172,7 @@ class Leaks:
             )
         if not self.source:
             found.append(
-                "near-duplicates were not looked for: that takes the pixels of the floor pixels32; of the tested images "
+                "near-duplicates were not looked for: that takes the pixels of the floor pixels32; of tested images "
                 "only copies byte for byte are counted"
             )
         if self.shared_groups:
