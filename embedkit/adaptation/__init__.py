@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from embedkit.adaptation.fusion import WAYS, Way, fusion_protocol
-from embedkit.adaptation.ladder import Climbed, Ladder, climb_ladder, write_weights
+from embedkit.adaptation.ladder import Climbed, Ladder, check_tunable, climb_ladder, write_weights
 from embedkit.adaptation.settings import RUNGS, Rung, TuningSettings
 
 if TYPE_CHECKING:
     from embedkit.adaptation.classifier import FineTunedClassifier
-    from embedkit.adaptation.rungs import Problem, Tuned
+    from embedkit.adaptation.judging import Trial
+    from embedkit.adaptation.rungs import Problem, Tuned, recommended
 else:
 
     def __getattr__(name: str) -> Any:
@@ -22,7 +23,11 @@ else:
             from embedkit.adaptation import classifier
 
             return classifier.FineTunedClassifier
-        if name in ("Problem", "Tuned"):
+        if name == "Trial":
+            from embedkit.adaptation import judging
+
+            return judging.Trial
+        if name in ("Problem", "Tuned", "recommended"):
             from embedkit.adaptation import rungs
 
             return getattr(rungs, name)
@@ -37,10 +42,13 @@ __all__ = [
     "Ladder",
     "Problem",
     "Rung",
+    "Trial",
     "TuningSettings",
     "Tuned",
     "Way",
+    "check_tunable",
     "climb_ladder",
     "fusion_protocol",
+    "recommended",
     "write_weights",
 ]

@@ -28,7 +28,7 @@ from embedkit.workflows.reading import read_line
 from embedkit.workflows.targets import Target, images_of, open_store, open_target, tables_of
 
 if TYPE_CHECKING:
-    from embedkit.adaptation import Climbed, Rung, TuningSettings
+    from embedkit.adaptation import Climbed, Rung, Trial, TuningSettings
 
 
 def finetune(
@@ -56,10 +56,11 @@ def finetune(
         A feature file, or a source of images; with one class an image.
     model : str or FeatureRequest, optional
         For a source of images, by default the bundled backbone; not allowed for a feature file. Blocks are tuned of
-        vision transformers of timm's.
-    until : {"frozen", "head", "cached", "lora"}
+        timm's vision transformers and EfficientNets.
+    until : {"frozen", "head", "cached", "lora", "bias", "gradual", "full"}
         The highest rung: the classifier on frozen features; the same trained on by AdamW; the last blocks on cached
-        maps of the blocks before; of these blocks only what LoRA adds.
+        maps of the blocks before; of these blocks only what LoRA adds; their biases alone; one block after the other;
+        the whole network from pixels.
     settings : TuningSettings, optional
         What is tried, and for how long.
     output : path, optional
@@ -91,7 +92,7 @@ def finetune(
     >>> report.recommended  # doctest: +SKIP
     'cached'
     """
-    from embedkit.adaptation import Problem, TuningSettings, climb_ladder, write_weights
+    from embedkit.adaptation import Problem, TuningSettings, check_tunable, climb_ladder, recommended, write_weights
 
     chosen = settings or TuningSettings()
     requests = as_requests(model)
@@ -106,14 +107,13 @@ def finetune(
             f"{opened.name} has labels of the kind {opened.target_type!r}, and tuning takes one class an image: name "
             "a column of classes by --label-column (label_column=...)"
         )
-    if requests:
-        _check_plain(requests[0])
+    asked = requests[0] if requests else _recorded(opened.table, opened)
+    _check_plain(asked)
+    check_tunable(asked, until, chosen)
     tables = tables_of(opened, requests, feature_store, progress=progress)
     named = tables.named[0]
     table = named.table
     task = tasks_of(table, random_state=chosen.random_state, scored=False)[0]
-    request = requests[0] if requests else _recorded(table, opened)
-    _check_plain(request)
     split, labels = task.split, labels_of(table)
     declared = np.zeros(0, np.intp) if table.split is None else validation_rows(table.split.tolist())
     problem = Problem(
@@ -128,7 +128,7 @@ def finetune(
         problem,
         split.test,
         _aligned(opened, table, feature_store),
-        request,
+        asked,
         feature_store,
         until=until,
         settings=chosen,
@@ -147,7 +147,7 @@ def finetune(
     data = data_name(named)
     return FineTuneReport(
         rungs=rungs,
-        recommended=max(rungs, key=lambda one: one.validation).rung,  # of equals the cheapest
+        recommended=recommended([one.tuned for one in ladder.rungs]).rung,
         output=written,
         model=named.name,
         data=data,
@@ -200,8 +200,8 @@ def _check_output(output: str | os.PathLike[str], until: str, force: bool) -> No
         raise UsageError(f"the folder {path.absolute().parent} does not exist; create it first")
 
 
-def _recorded(table: FeatureTable, target: Target) -> FeatureRequest:
-    if target.table is None:
+def _recorded(table: FeatureTable | None, target: Target) -> FeatureRequest:
+    if table is None:
         return FeatureRequest()
     found = recorded_request(table)
     if found is None:
@@ -228,6 +228,10 @@ def _aligned(target: Target, table: FeatureTable, store: FeatureStore) -> ImageS
     return ImageSource(name=source.name, keys=list(table.keys), images=images)
 
 
+def _attempt(trial: Trial) -> Attempt:
+    return Attempt(**{one.name: getattr(trial, one.name) for one in dataclasses.fields(Attempt)})
+
+
 def _results(climbed: list[Climbed], table: FeatureTable, task: Task) -> list[RungResult]:
     test, y = task.split.test, task.labels.targets
     results: list[RungResult] = []
@@ -252,14 +256,15 @@ def _results(climbed: list[Climbed], table: FeatureTable, task: Task) -> list[Ru
                 interval=share_interval(int(right.sum()), len(right)),
                 p=None if below is None else mcnemar_test(right, below).p_value,
                 validation=tuned.validation,
+                validation_loss=tuned.kept.loss,
                 depth=tuned.depth,
                 supported=tuned.supported,
                 seconds=tuned.seconds,
                 cpu_seconds=tuned.cpu_seconds,
                 peak_bytes=tuned.peak_bytes,
                 trained_parameters=tuned.parameters,
-                chosen=None if tuned.trial is None else Attempt(**dataclasses.asdict(tuned.trial)),
-                attempts=[Attempt(**dataclasses.asdict(trial)) for trial in tuned.trials],
+                chosen=None if tuned.trial is None else _attempt(tuned.trial),
+                attempts=[_attempt(trial) for trial in tuned.trials],
                 rows=rows,
             )
         )
