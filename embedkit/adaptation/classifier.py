@@ -5,6 +5,7 @@ Layer: adaptation, its top. Imports scikit-learn; torch when it is fitted.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 
 from embedkit.adaptation.ladder import check_tunable, climb_ladder
-from embedkit.adaptation.maps import Prefix, specs_of
+from embedkit.adaptation.maps import Maps, Prefix, specs_of
 from embedkit.adaptation.pixels import Pixels
 from embedkit.adaptation.settings import Rung, TuningSettings
 from embedkit.backbones import FeatureRequest, PreprocessOverrides
@@ -216,7 +217,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             read = Pixels(source, specs_of(prefix, store)).read
         else:
             found = _extracted(source, prefix.requests(0)[0], store)
-            read = lambda asked, _: found.features.get(found.digests[asked])  # noqa: E731
+            maps = Maps(found.digests, {self.depth_: [found.features]})
+            read = functools.partial(maps.read, self.depth_)
         return logits_of(tail, read, rows, bf16=in_bf16(self._settings()))
 
     def _built(self) -> Tail:

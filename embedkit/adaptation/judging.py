@@ -11,7 +11,7 @@ Layer: adaptation. Imports evaluation and SciPy.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -81,8 +81,9 @@ def calibrated_losses(logits: npt.NDArray[np.float32], y: npt.NDArray[np.intp]) 
     logits : float32 (n, classes)
     y : ndarray of intp, (n,)
     """
-    import scipy.optimize
+    from scipy import optimize as _optimize
 
+    optimize = cast(Any, _optimize)  # not typed throughout
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     own = shifted[np.arange(len(y)), y]
 
@@ -90,10 +91,10 @@ def calibrated_losses(logits: npt.NDArray[np.float32], y: npt.NDArray[np.intp]) 
         scale = np.exp(-log_temperature)
         return np.log(np.exp(scale * shifted).sum(axis=1)) - scale * own
 
-    found: Any = scipy.optimize.minimize_scalar(  # pyright: ignore[reportUnknownMemberType]
-        lambda at: float(losses(at).mean()), bounds=(-3.0, 3.0), method="bounded"
-    )
-    return losses(float(found.x))
+    def mean_loss(log_temperature: float) -> float:
+        return float(losses(log_temperature).mean())
+
+    return losses(float(optimize.minimize_scalar(mean_loss, bounds=(-3.0, 3.0), method="bounded").x))
 
 
 def is_better(tried: Trial, than: Trial, comparisons: int = 1) -> bool:

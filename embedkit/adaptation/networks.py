@@ -95,7 +95,7 @@ class _Stages(Apart):
     def features(self, maps: Tensor, depth: int) -> Tensor:
         positions = maps.reshape(len(maps), -1, self._channels[depth])
         rows = max(1, round(math.sqrt(positions.shape[1] * self._ratio)))
-        x = positions.transpose(1, 2).unflatten(2, (rows, -1))
+        x: Any = positions.transpose(1, 2).reshape(len(maps), self._channels[depth], rows, -1)
         x = self.model.bn2(self.model.conv_head(self.blocks[-depth:](x)))
         return self.model.forward_head(x, pre_logits=True)
 

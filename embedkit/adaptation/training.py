@@ -213,7 +213,8 @@ def _gradient(tail: Tail, maps: Tensor, targets: Tensor, schedule: Schedule, mos
     """Add the gradient of a batch, `most` of its images at once; return its loss."""
     tail.zero_grad(set_to_none=True)  # of what memory ended in
     total = 0.0
-    for some, wanted in zip(maps.split(most), targets.split(most), strict=True):
+    for start in range(0, len(maps), most):
+        some, wanted = maps[start : start + most], targets[start : start + most]
         with _precision(schedule.bf16):
             logits = tail(some)
         loss = torch.nn.functional.cross_entropy(logits.float(), wanted, label_smoothing=schedule.smoothing)
