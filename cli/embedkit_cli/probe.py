@@ -41,7 +41,7 @@ from embedkit_cli.progress import ProgressBar
 @click.option(
     "--fuse",
     metavar="A,B",
-    help="Fuse the features of several TARGETs or models: concat, vote, stack; each is tested against the best alone.",
+    help="Fuse the features of several TARGETs or models: concat, vote, stack, ridge; each is tested against the best.",
 )
 @protocol_options
 @curve_options
@@ -92,7 +92,7 @@ def command(
     embedkit probe photos.h5 --estimator sklearn.svm.SVC --param C=1,10,100 --param gamma=scale,auto
     embedkit probe photos.h5 --protocol clip,dinov2-knn,kornblith
     embedkit probe photos/ --pairs pairs.csv
-    embedkit probe a.h5 b.h5 --fuse concat,vote,stack
+    embedkit probe a.h5 b.h5 --fuse concat,vote,stack,ridge
     embedkit probe photos.h5 --shots 1,2,4,8,16 --seeds 10
     embedkit probe photos/ --model resnet50.a1_in1k --model vit_small_patch16_224.augreg_in21k_ft_in1k
     """

@@ -6,6 +6,7 @@ Layer: imports scikit-learn, SciPy, NumPy, and of embedkit only errors and compa
 from embedkit.estimators.alignment import CORAL, LinearTransport, SubspaceAlignment
 from embedkit.estimators.array_api import device_for, fit_on, fit_transform_on
 from embedkit.estimators.arrays import release_pages
+from embedkit.estimators.class_ridge import block_ridge, class_weights, fitted_weights, standardising
 from embedkit.estimators.conformal import ConformalClassifier
 from embedkit.estimators.held_out import held_out_rows, rarity
 from embedkit.estimators.label_sets import LabelSetClassifier
@@ -44,9 +45,12 @@ __all__ = [
     "SufficientStatistics",
     "UnknownDetector",
     "ViewAverage",
+    "block_ridge",
+    "class_weights",
     "device_for",
     "fit_on",
     "fit_transform_on",
+    "fitted_weights",
     "fuse",
     "held_out_rows",
     "nearest_in_parts",
@@ -54,4 +58,5 @@ __all__ = [
     "release_pages",
     "require_finite",
     "standardised",
+    "standardising",
 ]
