@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from embedkit.adaptation.fusion import WAYS, Way, fusion_protocol
 from embedkit.adaptation.ladder import Climbed, Ladder, check_tunable, climb_ladder, write_weights
 from embedkit.adaptation.settings import RUNGS, Rung, TuningSettings
+from embedkit.adaptation.view_training import VIEW_WAYS, ViewWay, view_protocol
 
 if TYPE_CHECKING:
     from embedkit.adaptation.classifier import FineTunedClassifier
@@ -36,6 +37,7 @@ else:
 
 __all__ = [
     "RUNGS",
+    "VIEW_WAYS",
     "WAYS",
     "Climbed",
     "FineTunedClassifier",
@@ -45,10 +47,12 @@ __all__ = [
     "Trial",
     "TuningSettings",
     "Tuned",
+    "ViewWay",
     "Way",
     "check_tunable",
     "climb_ladder",
     "fusion_protocol",
     "recommended",
+    "view_protocol",
     "write_weights",
 ]

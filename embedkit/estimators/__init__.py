@@ -15,6 +15,7 @@ from embedkit.estimators.logistic import LogisticRegression
 from embedkit.estimators.logistic_path import LogisticRegressionPath
 from embedkit.estimators.nearest_rows import PART_ROWS, NearestRows, nearest_in_parts, require_finite
 from embedkit.estimators.neighbors import KNeighborsClassifier, NearestClassMean
+from embedkit.estimators.pointwise import PointwiseAugmentation
 from embedkit.estimators.scaled_statistics import standardised
 from embedkit.estimators.streaming_lda import StreamingLDA
 from embedkit.estimators.streaming_pca import StreamingPCA
@@ -36,6 +37,7 @@ __all__ = [
     "NearestClassMean",
     "NearestRows",
     "PART_ROWS",
+    "PointwiseAugmentation",
     "SignedPower",
     "StreamingLDA",
     "StreamingPCA",

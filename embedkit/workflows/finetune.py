@@ -14,18 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embedkit.backbones import FeatureRequest, as_requests
-from embedkit.errors import LabelsError, OutputExistsError, SourceError, UsageError
+from embedkit.errors import LabelsError, OutputExistsError, UsageError
 from embedkit.evaluation import Task, labels_of, mcnemar_test, share_interval, tasks_of, validation_rows
 from embedkit.extraction import Progress
-from embedkit.images import ImageSource
 from embedkit.results import Attempt, FineTuneReport, RungResult
 from embedkit.results import Rows as TestedRows
-from embedkit.store import FeatureStore
 from embedkit.tables import FeatureTable
-from embedkit.workflows.floors import recorded_request
 from embedkit.workflows.origins import data_name, origin_of
 from embedkit.workflows.reading import read_line
-from embedkit.workflows.targets import Target, images_of, open_store, open_target, tables_of
+from embedkit.workflows.targets import images_in_order, open_store, open_target, request_of, tables_of
 
 if TYPE_CHECKING:
     from embedkit.adaptation import Climbed, Rung, Trial, TuningSettings
@@ -107,7 +104,7 @@ def finetune(
             f"{opened.name} has labels of the kind {opened.target_type!r}, and tuning takes one class an image: name "
             "a column of classes by --label-column (label_column=...)"
         )
-    asked = requests[0] if requests else _recorded(opened.table, opened)
+    asked = requests[0] if requests else request_of(opened)
     _check_plain(asked)
     check_tunable(asked, until, chosen)
     tables = tables_of(opened, requests, feature_store, progress=progress)
@@ -127,7 +124,7 @@ def finetune(
         task.features.take(np.arange(len(table))),
         problem,
         split.test,
-        _aligned(opened, table, feature_store),
+        images_in_order(opened, table, feature_store),
         asked,
         feature_store,
         until=until,
@@ -200,32 +197,12 @@ def _check_output(output: str | os.PathLike[str], until: str, force: bool) -> No
         raise UsageError(f"the folder {path.absolute().parent} does not exist; create it first")
 
 
-def _recorded(table: FeatureTable | None, target: Target) -> FeatureRequest:
-    if table is None:
-        return FeatureRequest()
-    found = recorded_request(table)
-    if found is None:
-        raise UsageError(f"{target.name} does not say which model it was asked for: name the images and the model")
-    return found
-
-
 def _check_plain(request: FeatureRequest) -> None:
     if request.outputs != ((None, "auto"),):
         raise UsageError(
             f"the features are of layer {request.layer} with pool {request.pool}, and tuning starts from the model's "
             "own output: leave layer and pool out"
         )
-
-
-def _aligned(target: Target, table: FeatureTable, store: FeatureStore) -> ImageSource:
-    """Return the image of each row of a table."""
-    source = images_of(target, store)
-    places = {key: place for place, key in enumerate(source.keys)}
-    lost = [key for key in table.keys if key not in places]
-    if lost:
-        raise SourceError(f"{source.name} has no image {lost[0]!r} any more; extract it again")
-    images: list[Any] = [source.images[places[key]] for key in table.keys]
-    return ImageSource(name=source.name, keys=list(table.keys), images=images)
 
 
 def _attempt(trial: Trial) -> Attempt:
