@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     )
     from embedkit.workflows.predict import predict
     from embedkit.workflows.probe import probe
+    from embedkit.workflows.probe_views import probe_views
     from embedkit.workflows.search import search
     from embedkit.workflows.select import select
     from embedkit.workflows.slurm import slurm_script
@@ -148,6 +149,7 @@ else:
         "finetune": "embedkit.workflows.finetune",
         "fit": "embedkit.workflows.fit",
         "fuse": "embedkit.workflows.fuse",
+        "probe_views": "embedkit.workflows.probe_views",
         "fit_statistics": "embedkit.workflows.fit_statistics",
         "gap": "embedkit.workflows.gap",
         "info": "embedkit.tables",
@@ -258,6 +260,7 @@ __all__ = [
     "plot",
     "predict",
     "probe",
+    "probe_views",
     "save_model",
     "search",
     "select",

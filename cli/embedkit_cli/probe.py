@@ -41,7 +41,14 @@ from embedkit_cli.progress import ProgressBar
 @click.option(
     "--fuse",
     metavar="A,B",
-    help="Fuse the features of several TARGETs or models: concat, vote, stack; each is tested against the best alone.",
+    help="Fuse the features of several TARGETs or models: concat, vote, stack, ridge; each is tested against the best.",
+)
+@click.option(
+    "--views",
+    type=int,
+    default=0,
+    metavar="K",
+    help="Fit on K random views of each image too, and test what that gains over the images alone.",
 )
 @protocol_options
 @curve_options
@@ -58,6 +65,7 @@ def command(
     estimators: tuple[str, ...],
     params: dict[str, list[Any]],
     fuse: str | None,
+    views: int,
     protocols: str,
     as_published: bool,
     shots: list[int],
@@ -92,13 +100,33 @@ def command(
     embedkit probe photos.h5 --estimator sklearn.svm.SVC --param C=1,10,100 --param gamma=scale,auto
     embedkit probe photos.h5 --protocol clip,dinov2-knn,kornblith
     embedkit probe photos/ --pairs pairs.csv
-    embedkit probe a.h5 b.h5 --fuse concat,vote,stack
+    embedkit probe a.h5 b.h5 --fuse concat,vote,stack,ridge
     embedkit probe photos.h5 --shots 1,2,4,8,16 --seeds 10
     embedkit probe photos/ --model resnet50.a1_in1k --model vit_small_patch16_224.augreg_in21k_ft_in1k
     """
-    from embedkit import curve, probe
+    from embedkit import curve, probe, probe_views
 
     check_outputs(output, page, pairs, force=force)
+    if views:
+        if fuse or params or estimators or as_published or pairs or page or shots or fractions or protocols != "quick":
+            raise click.UsageError("--views has an estimator of its own, and no --fuse, --pairs, --report or curve")
+        if len(models) > 1:
+            raise click.UsageError(f"{len(models)} models are named; --views is of one")
+        target, label_column = target_from(
+            targets, label_column=label_column, layout=layout, target_type=target_type, image_column=image_column
+        )
+        requests = requests_beside(models, backbone)
+        gained = probe_views(
+            target,
+            requests[0] if requests else None,
+            views=views,
+            label_column=label_column,
+            drop_unlabelled=drop_unlabelled,
+            folds=folds,
+            store=store,
+            progress=ProgressBar(),
+        )
+        return finish(gained, as_json, output=output, force=force, store=store)
     if fuse is not None:
         if params or estimators or as_published or pairs or page or shots or fractions or protocols != "quick":
             raise click.UsageError("--fuse has protocol and estimators of its own, and no --pairs, --report or curve")

@@ -89,7 +89,8 @@ def domain_lines(gaps: DomainGaps) -> list[str]:
         *table_lines(("left out", *methods), left_out),
         "",
         "% of the target's tested images named right; + and - by a paired test at 5 %: joint and source-only against "
-        "target-only (source-only also by how sure it is), the others against source-only",
+        "target-only (source-only also by how sure it is), feature-copying against joint, the others against "
+        "source-only",
     ]
 
 
