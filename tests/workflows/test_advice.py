@@ -91,7 +91,7 @@ def test_a_source_that_serves_and_one_that_does_not(sides, store, tmp_path, plan
         assert "serves here as it is" in advice.advice
         assert "transfers well" in advice.because
     else:
-        assert "does harm here" in advice.advice
+        assert "keep to the target's own images" in advice.advice
         assert "left-soft and right-soft (60 of 60 images) are named as each other" in advice.because
         assert advice.gain == -1
     assert advice.command.startswith("embedkit gap ")
