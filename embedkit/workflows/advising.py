@@ -221,8 +221,8 @@ def _tuning(evidence: Evidence, found: Selection, command: str) -> list[Advice]:
         return [
             Advice(
                 advice="leave the network frozen",
-                because=f"{percent(wrong)} of {found.result.n_test} tested images are named wrong, and tuning cannot gain "
-                "more",
+                because=f"{percent(wrong)} of {found.result.n_test} tested images are named wrong; more than that tuning "
+                "cannot gain",
                 about="tuning",
                 gain=wrong,
             )
