@@ -221,8 +221,7 @@ def _tuning(evidence: Evidence, found: Selection, command: str) -> list[Advice]:
         return [
             Advice(
                 advice="leave the network frozen",
-                because=f"{percent(wrong)} of {found.result.n_test} tested images are named wrong; more tuning "
-                "cannot gain",
+                because=f"{percent(wrong)} of {found.result.n_test} tested images are named wrong: all that there is to gain",
                 about="tuning",
                 gain=wrong,
             )
