@@ -221,7 +221,8 @@ def _tuning(evidence: Evidence, found: Selection, command: str) -> list[Advice]:
         return [
             Advice(
                 advice="leave the network frozen",
-                because=f"{percent(wrong)} of {found.result.n_test} tested images are named wrong: all that there is to gain",
+                because=f"{percent(wrong)} of {found.result.n_test} tested images are named wrong, which is all "
+                "that there is to gain",
                 about="tuning",
                 gain=wrong,
             )

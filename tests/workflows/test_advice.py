@@ -143,7 +143,7 @@ def test_a_class_that_was_not_trained_is_named_wrong():
 @pytest.mark.assets
 def test_tuning_is_tried_where_the_budget_has_room_and_else_said_to_be_unknown(assets, store, tmp_path):
     rows = rows_of(assets / "data/grocery/split.csv")
-    labels = sorted({row["label"] for row in rows})[::27]
+    labels = sorted({row["label"] for row in rows if "Milk" in row["label"]})[:5]  # alike enough for mistakes
     kept = []
     for label in labels:
         for split, number in (("train", 6), ("test", 2)):
