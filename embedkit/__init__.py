@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         Selection,
         StatisticsFit,
         StatisticsResult,
+        UnlabelledReport,
         load_result,
     )
     from embedkit.specs import FeatureSpec
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
     from embedkit.workflows.probe import probe
     from embedkit.workflows.search import search
     from embedkit.workflows.select import select
+    from embedkit.workflows.self_train import self_train
     from embedkit.workflows.slurm import slurm_script
     from embedkit.workflows.stats import stats
 else:
@@ -129,6 +131,7 @@ else:
         "StatisticsResult": "embedkit.results",
         "Tick": "embedkit.extraction",
         "TuningSettings": "embedkit.adaptation",
+        "UnlabelledReport": "embedkit.results",
         "audit": "embedkit.workflows.audit",
         "compare": "embedkit.workflows.compare",
         "curve": "embedkit.workflows.curve",
@@ -148,6 +151,7 @@ else:
         "finetune": "embedkit.workflows.finetune",
         "fit": "embedkit.workflows.fit",
         "fuse": "embedkit.workflows.fuse",
+        "self_train": "embedkit.workflows.self_train",
         "fit_statistics": "embedkit.workflows.fit_statistics",
         "gap": "embedkit.workflows.gap",
         "info": "embedkit.tables",
@@ -225,6 +229,7 @@ __all__ = [
     "StatisticsResult",
     "Tick",
     "TuningSettings",
+    "UnlabelledReport",
     "audit",
     "compare",
     "curve",
@@ -245,6 +250,7 @@ __all__ = [
     "fit_statistics",
     "forecast",
     "fuse",
+    "self_train",
     "gap",
     "info",
     "label",

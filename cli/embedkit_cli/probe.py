@@ -43,6 +43,11 @@ from embedkit_cli.progress import ProgressBar
     metavar="A,B",
     help="Fuse the features of several TARGETs or models: concat, vote, stack; each is tested against the best alone.",
 )
+@click.option(
+    "--unlabelled",
+    is_flag=True,
+    help="Use the rows without a label too, in several ways; each is tested against leaving them out.",
+)
 @protocol_options
 @curve_options
 @evaluation_options
@@ -58,6 +63,7 @@ def command(
     estimators: tuple[str, ...],
     params: dict[str, list[Any]],
     fuse: str | None,
+    unlabelled: bool,
     protocols: str,
     as_published: bool,
     shots: list[int],
@@ -93,23 +99,32 @@ def command(
     embedkit probe photos.h5 --protocol clip,dinov2-knn,kornblith
     embedkit probe photos/ --pairs pairs.csv
     embedkit probe a.h5 b.h5 --fuse concat,vote,stack
+    embedkit probe a.h5 b.h5 --unlabelled
     embedkit probe photos.h5 --shots 1,2,4,8,16 --seeds 10
     embedkit probe photos/ --model resnet50.a1_in1k --model vit_small_patch16_224.augreg_in21k_ft_in1k
     """
     from embedkit import curve, probe
 
     check_outputs(output, page, pairs, force=force)
-    if fuse is not None:
-        if params or estimators or as_published or pairs or page or shots or fractions or protocols != "quick":
-            raise click.UsageError("--fuse has protocol and estimators of its own, and no --pairs, --report or curve")
-        return _fuse(
-            targets,
-            requests_beside(models, backbone),
-            split_names(fuse),
-            as_json,
-            {"output": output, "force": force, "store": store},
-            {"label_column": label_column, "folds": folds, "store": store},
-        )
+    own = next((name for name, asked in (("--fuse", fuse), ("--unlabelled", unlabelled)) if asked), None)
+    if own is not None:
+        others = (params, estimators, as_published, pairs, page, shots, fractions, drop_unlabelled)
+        if any(others) or protocols != "quick" or (fuse and unlabelled):
+            raise click.UsageError(
+                f"{own} has protocol and estimators of its own, and no --pairs, --report, curve, --drop-unlabelled or "
+                "second one of --fuse and --unlabelled"
+            )
+        from embedkit import fuse as fuse_features
+        from embedkit import self_train
+
+        several: Any = list(targets) if len(targets) > 1 else "".join(targets)
+        options: dict[str, Any] = {"label_column": label_column, "folds": folds, "store": store}
+        options["progress"] = ProgressBar()
+        requests = requests_beside(models, backbone)
+        if fuse is not None:
+            options["ways"] = split_names(fuse)
+        found = fuse_features if fuse is not None else self_train
+        return finish(found(several, requests, **options), as_json, output=output, force=force, store=store)
     target, label_column = target_from(
         targets, label_column=label_column, layout=layout, target_type=target_type, image_column=image_column
     )
@@ -156,17 +171,3 @@ def command(
         progress=ProgressBar(),
     )
     return finish(report, as_json, pairs=pairs, **kept)
-
-
-def _fuse(
-    targets: tuple[str, ...],
-    requests: Any,
-    ways: list[Any],
-    as_json: bool,
-    kept: dict[str, Any],
-    options: dict[str, Any],
-) -> int:
-    from embedkit import fuse
-
-    several: Any = list(targets) if len(targets) > 1 else "".join(targets)
-    return finish(fuse(several, requests, ways=ways, progress=ProgressBar(), **options), as_json, **kept)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from embedkit.adaptation.fusion import WAYS, Way, fusion_protocol
 from embedkit.adaptation.ladder import Climbed, Ladder, climb_ladder, write_weights
 from embedkit.adaptation.settings import RUNGS, Rung, TuningSettings
+from embedkit.adaptation.unlabelled import USES, Use, unlabelled_protocol
 
 if TYPE_CHECKING:
     from embedkit.adaptation.classifier import FineTunedClassifier
@@ -31,6 +32,7 @@ else:
 
 __all__ = [
     "RUNGS",
+    "USES",
     "WAYS",
     "Climbed",
     "FineTunedClassifier",
@@ -39,8 +41,10 @@ __all__ = [
     "Rung",
     "TuningSettings",
     "Tuned",
+    "Use",
     "Way",
     "climb_ladder",
     "fusion_protocol",
+    "unlabelled_protocol",
     "write_weights",
 ]

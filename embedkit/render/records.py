@@ -28,6 +28,7 @@ from embedkit.render.selections import layers_lines, selection_lines
 from embedkit.render.sentences import about_scores, best_by_test, recommendation, sentence
 from embedkit.render.statistics import statistics_fit_lines, statistics_lines
 from embedkit.render.uncertain import conformal_lines
+from embedkit.render.unlabelled import unlabelled_lines
 from embedkit.results import (
     AuditResult,
     Comparison,
@@ -55,6 +56,7 @@ from embedkit.results import (
     StatisticsFit,
     StatisticsResult,
     UnitStatus,
+    UnlabelledReport,
 )
 from embedkit.text import printable
 
@@ -110,6 +112,8 @@ def as_text(record: Record) -> str:
             lines = ladder_lines(record)
         case FusionReport():
             lines = fusion_lines(record)
+        case UnlabelledReport():
+            lines = unlabelled_lines(record)
         case StatisticsResult():
             lines = statistics_lines(record)
         case StatisticsFit():

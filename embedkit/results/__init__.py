@@ -31,6 +31,7 @@ from embedkit.results.selection import (
     SelectionCandidate,
 )
 from embedkit.results.statistics import Site, StatisticsFit, StatisticsResult
+from embedkit.results.unlabelled import UnlabelledGain, UnlabelledReport
 from embedkit.results.views import EmbeddingMap, ImagePair, NearestTrained
 
 __all__ = [
@@ -108,6 +109,8 @@ __all__ = [
     "StatisticsFit",
     "StatisticsResult",
     "Unavailable",
+    "UnlabelledGain",
+    "UnlabelledReport",
     "UnitStatus",
     "as_packed",
     "from_plain",

@@ -30,6 +30,7 @@ from embedkit.results.record import Record
 from embedkit.results.search import SearchResult
 from embedkit.results.selection import LayersResult, Selection
 from embedkit.results.statistics import StatisticsFit, StatisticsResult
+from embedkit.results.unlabelled import UnlabelledReport
 
 _RECORDS: tuple[type[Record], ...] = (
     AuditResult,
@@ -55,6 +56,7 @@ _RECORDS: tuple[type[Record], ...] = (
     Selection,
     StatisticsFit,
     StatisticsResult,
+    UnlabelledReport,
 )
 
 
