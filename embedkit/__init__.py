@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         Gap,
         LabelResult,
         LayersResult,
+        OneClassReport,
         PlanResult,
         PlanStatus,
         Predictions,
@@ -69,12 +70,14 @@ if TYPE_CHECKING:
     from embedkit.workflows.extract_several import extract_several
     from embedkit.workflows.finetune import finetune
     from embedkit.workflows.fit import fit
+    from embedkit.workflows.fit_one_class import fit_one_class
     from embedkit.workflows.fit_statistics import fit_statistics
     from embedkit.workflows.forecast import forecast
     from embedkit.workflows.fuse import fuse
     from embedkit.workflows.gap import gap
     from embedkit.workflows.label import label
     from embedkit.workflows.layers import layers
+    from embedkit.workflows.one_class import one_class
     from embedkit.workflows.pages import write_page
     from embedkit.workflows.plans import (
         extract_planned,
@@ -118,6 +121,7 @@ else:
         "Model": "embedkit.persistence",
         "ModelInfo": "embedkit.backbones",
         "NearestImages": "embedkit.evaluation",
+        "OneClassReport": "embedkit.results",
         "PlanResult": "embedkit.results",
         "PlanStatus": "embedkit.results",
         "Predictions": "embedkit.results",
@@ -151,6 +155,8 @@ else:
         "finetune": "embedkit.workflows.finetune",
         "fit": "embedkit.workflows.fit",
         "fuse": "embedkit.workflows.fuse",
+        "fit_one_class": "embedkit.workflows.fit_one_class",
+        "one_class": "embedkit.workflows.one_class",
         "self_train": "embedkit.workflows.self_train",
         "fit_statistics": "embedkit.workflows.fit_statistics",
         "gap": "embedkit.workflows.gap",
@@ -216,6 +222,7 @@ __all__ = [
     "Model",
     "ModelInfo",
     "NearestImages",
+    "OneClassReport",
     "PlanResult",
     "PlanStatus",
     "Predictions",
@@ -250,6 +257,8 @@ __all__ = [
     "fit_statistics",
     "forecast",
     "fuse",
+    "fit_one_class",
+    "one_class",
     "self_train",
     "gap",
     "info",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -48,6 +48,20 @@ from embedkit_cli.progress import ProgressBar
     is_flag=True,
     help="Use the rows without a label too, in several ways; each is tested against leaving them out.",
 )
+@click.option(
+    "--one-class",
+    "normal",
+    metavar="NAME",
+    help="Learn from the images of class NAME alone, and say how well that tells it from all others.",
+)
+@click.option(
+    "--false-alarms",
+    type=float,
+    default=0.05,
+    show_default=True,
+    metavar="SHARE",
+    help="Of --one-class: images of NAME that may be called unlike it.",
+)
 @protocol_options
 @curve_options
 @evaluation_options
@@ -64,6 +78,8 @@ def command(
     params: dict[str, list[Any]],
     fuse: str | None,
     unlabelled: bool,
+    normal: str | None,
+    false_alarms: float,
     protocols: str,
     as_published: bool,
     shots: list[int],
@@ -100,35 +116,41 @@ def command(
     embedkit probe photos/ --pairs pairs.csv
     embedkit probe a.h5 b.h5 --fuse concat,vote,stack
     embedkit probe a.h5 b.h5 --unlabelled
+    embedkit probe photos.h5 --one-class bolt
     embedkit probe photos.h5 --shots 1,2,4,8,16 --seeds 10
     embedkit probe photos/ --model resnet50.a1_in1k --model vit_small_patch16_224.augreg_in21k_ft_in1k
     """
-    from embedkit import curve, probe
+    from embedkit import curve, one_class, probe, self_train
+    from embedkit import fuse as fuse_features
 
     check_outputs(output, page, pairs, force=force)
-    own = next((name for name, asked in (("--fuse", fuse), ("--unlabelled", unlabelled)) if asked), None)
-    if own is not None:
+    ways = (("--fuse", fuse), ("--unlabelled", unlabelled), ("--one-class", normal))
+    own = [name for name, asked in ways if asked not in (None, False)]
+    if own:
         others = (params, estimators, as_published, pairs, page, shots, fractions, drop_unlabelled)
-        if any(others) or protocols != "quick" or (fuse and unlabelled):
+        if any(others) or protocols != "quick" or len(own) > 1:
             raise click.UsageError(
-                f"{own} has protocol and estimators of its own, and no --pairs, --report, curve, --drop-unlabelled or "
-                "second one of --fuse and --unlabelled"
+                f"{own[0]} has protocol and estimators of its own, and no --pairs, --report, curve or "
+                f"--drop-unlabelled; of {', '.join(name for name, _ in ways)} it takes one"
             )
-        from embedkit import fuse as fuse_features
-        from embedkit import self_train
-
-        several: Any = list(targets) if len(targets) > 1 else "".join(targets)
-        options: dict[str, Any] = {"label_column": label_column, "folds": folds, "store": store}
-        options["progress"] = ProgressBar()
-        requests = requests_beside(models, backbone)
-        if fuse is not None:
-            options["ways"] = split_names(fuse)
-        found = fuse_features if fuse is not None else self_train
-        return finish(found(several, requests, **options), as_json, output=output, force=force, store=store)
+    options: dict[str, Any] = {"store": store, "progress": ProgressBar()}
+    saved: dict[str, Any] = {"output": output, "force": force, "store": store}
+    requests = requests_beside(models, backbone)
+    several: Any = list(targets) if len(targets) > 1 else "".join(targets)
+    if fuse is not None or unlabelled:
+        options |= {"label_column": label_column, "folds": folds}
+        if fuse is None:
+            return finish(self_train(several, requests, **options), as_json, **saved)
+        ways_of_fusing = cast(Any, split_names(fuse))
+        return finish(fuse_features(several, requests, ways=ways_of_fusing, **options), as_json, **saved)
     target, label_column = target_from(
         targets, label_column=label_column, layout=layout, target_type=target_type, image_column=image_column
     )
-    kept: dict[str, Any] = {"output": output, "page": page, "force": force, "store": store}
+    if normal is not None:
+        options |= {"label_column": label_column, "floors": not no_floors, "error": false_alarms}
+        found = one_class(target, normal, requests, **options)
+        return finish(found, as_json, **saved)
+    kept: dict[str, Any] = {"page": page, **saved}
     if shots or fractions:
         if params or as_published or pairs or protocols != "quick" or len(estimators) > 1:
             raise click.UsageError(

@@ -24,6 +24,7 @@ from embedkit.results.fusion import FusionReport
 from embedkit.results.gap import DomainGaps, Gap
 from embedkit.results.labelling import LabelResult
 from embedkit.results.models import DemoResult, FitResult, Predictions
+from embedkit.results.one_class import OneClassReport
 from embedkit.results.plain import MOST_BYTES
 from embedkit.results.probe import ProbeReport
 from embedkit.results.record import Record
@@ -48,6 +49,7 @@ _RECORDS: tuple[type[Record], ...] = (
     FusionReport,
     LayersResult,
     Gap,
+    OneClassReport,
     PlanResult,
     PlanStatus,
     Predictions,

@@ -59,13 +59,10 @@ class UnlabelledReport(Record):
 
     def table(self) -> list[dict[str, Any]]:
         """Return one row a classifier."""
-        gains = [None] * len(self.labelled) + [*self.gains]
-        return [
-            {
-                **one.summary(),
-                "difference": None if gain is None else gain.difference,
-                "difference_interval": None if gain is None else gain.interval,
-                "p": None if gain is None else gain.p,
-            }
-            for one, gain in zip([*self.labelled, *self.used], gains, strict=True)
-        ]
+        gains = {gain.way: gain for gain in self.gains}
+        found: list[dict[str, Any]] = []
+        for one in (*self.labelled, *self.used):
+            gain = gains.get(one.estimator)
+            parts = (None, None, None) if gain is None else (gain.difference, gain.interval, gain.p)
+            found.append({**one.summary(), **dict(zip(("difference", "difference_interval", "p"), parts, strict=True))})
+        return found

@@ -60,11 +60,6 @@ def test_unlabelled_rows_are_used_and_bad_input_is_refused(cli, photos):
     assert [one["way"] for one in said["gains"]] == ["agreed", "averaged", "self-training", "label-spreading"]
     assert said["n_unlabelled"] == sum(not row[place] for row in hidden)
     assert load_result(photos / "few.json").gains[0].p == said["gains"][0]["p"]
-    for options, code, wrong in [
-        ((), 1, "every one of the"),
-        (("--drop-unlabelled",), 2, "--unlabelled has protocol and estimators of its own"),
-        (("--fuse", "vote"), 2, "second one of --fuse and --unlabelled"),
-    ]:
-        ran = cli("probe", "photos/split.csv", *PSEUDO, "--unlabelled", *options)
-        assert (ran.code, "Traceback" in ran.err) == (code, False), ran.err
-        assert wrong in ran.err
+    ran = cli("probe", "photos/split.csv", *PSEUDO, "--unlabelled", "--fuse", "vote")
+    assert ran.code == 2
+    assert "second one of --fuse and --unlabelled" in ran.err
