@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         Gap,
         LabelResult,
         LayersResult,
+        OneClassReport,
         PlanResult,
         PlanStatus,
         Predictions,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         Selection,
         StatisticsFit,
         StatisticsResult,
+        UnlabelledReport,
         load_result,
     )
     from embedkit.specs import FeatureSpec
@@ -68,12 +70,14 @@ if TYPE_CHECKING:
     from embedkit.workflows.extract_several import extract_several
     from embedkit.workflows.finetune import finetune
     from embedkit.workflows.fit import fit
+    from embedkit.workflows.fit_one_class import fit_one_class
     from embedkit.workflows.fit_statistics import fit_statistics
     from embedkit.workflows.forecast import forecast
     from embedkit.workflows.fuse import fuse
     from embedkit.workflows.gap import gap
     from embedkit.workflows.label import label
     from embedkit.workflows.layers import layers
+    from embedkit.workflows.one_class import one_class
     from embedkit.workflows.pages import write_page
     from embedkit.workflows.plans import (
         extract_planned,
@@ -86,6 +90,7 @@ if TYPE_CHECKING:
     from embedkit.workflows.probe_views import probe_views
     from embedkit.workflows.search import search
     from embedkit.workflows.select import select
+    from embedkit.workflows.self_train import self_train
     from embedkit.workflows.slurm import slurm_script
     from embedkit.workflows.stats import stats
 else:
@@ -117,6 +122,7 @@ else:
         "Model": "embedkit.persistence",
         "ModelInfo": "embedkit.backbones",
         "NearestImages": "embedkit.evaluation",
+        "OneClassReport": "embedkit.results",
         "PlanResult": "embedkit.results",
         "PlanStatus": "embedkit.results",
         "Predictions": "embedkit.results",
@@ -130,6 +136,7 @@ else:
         "StatisticsResult": "embedkit.results",
         "Tick": "embedkit.extraction",
         "TuningSettings": "embedkit.adaptation",
+        "UnlabelledReport": "embedkit.results",
         "audit": "embedkit.workflows.audit",
         "compare": "embedkit.workflows.compare",
         "curve": "embedkit.workflows.curve",
@@ -150,6 +157,9 @@ else:
         "fit": "embedkit.workflows.fit",
         "fuse": "embedkit.workflows.fuse",
         "probe_views": "embedkit.workflows.probe_views",
+        "fit_one_class": "embedkit.workflows.fit_one_class",
+        "one_class": "embedkit.workflows.one_class",
+        "self_train": "embedkit.workflows.self_train",
         "fit_statistics": "embedkit.workflows.fit_statistics",
         "gap": "embedkit.workflows.gap",
         "info": "embedkit.tables",
@@ -214,6 +224,7 @@ __all__ = [
     "Model",
     "ModelInfo",
     "NearestImages",
+    "OneClassReport",
     "PlanResult",
     "PlanStatus",
     "Predictions",
@@ -227,6 +238,7 @@ __all__ = [
     "StatisticsResult",
     "Tick",
     "TuningSettings",
+    "UnlabelledReport",
     "audit",
     "compare",
     "curve",
@@ -247,6 +259,9 @@ __all__ = [
     "fit_statistics",
     "forecast",
     "fuse",
+    "fit_one_class",
+    "one_class",
+    "self_train",
     "gap",
     "info",
     "label",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from embedkit.adaptation.fusion import WAYS, Way, fusion_protocol
 from embedkit.adaptation.ladder import Climbed, Ladder, check_tunable, climb_ladder, write_weights
 from embedkit.adaptation.settings import RUNGS, Rung, TuningSettings
+from embedkit.adaptation.unlabelled import USES, Use, unlabelled_protocol
 from embedkit.adaptation.view_training import VIEW_WAYS, ViewWay, view_protocol
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ else:
 
 __all__ = [
     "RUNGS",
+    "USES",
     "VIEW_WAYS",
     "WAYS",
     "Climbed",
@@ -47,12 +49,14 @@ __all__ = [
     "Trial",
     "TuningSettings",
     "Tuned",
+    "Use",
     "ViewWay",
     "Way",
     "check_tunable",
     "climb_ladder",
     "fusion_protocol",
     "recommended",
+    "unlabelled_protocol",
     "view_protocol",
     "write_weights",
 ]
