@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from embedkit.adaptation.fusion import WAYS, Way, fusion_protocol
 from embedkit.adaptation.ladder import Climbed, Ladder, climb_ladder, write_weights
+from embedkit.adaptation.lessons import DistillSettings, Lesson, normalised, one_hot
+from embedkit.adaptation.memory import Peak
 from embedkit.adaptation.settings import RUNGS, Rung, TuningSettings
 
 if TYPE_CHECKING:
     from embedkit.adaptation.classifier import FineTunedClassifier
     from embedkit.adaptation.rungs import Problem, Tuned
+    from embedkit.adaptation.student import Student, build_student, write_student
+    from embedkit.adaptation.teaching import Taught, teach
 else:
 
     def __getattr__(name: str) -> Any:
@@ -26,6 +30,14 @@ else:
             from embedkit.adaptation import rungs
 
             return getattr(rungs, name)
+        if name in ("Student", "build_student", "write_student"):
+            from embedkit.adaptation import student
+
+            return getattr(student, name)
+        if name in ("Taught", "teach"):
+            from embedkit.adaptation import teaching
+
+            return getattr(teaching, name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -33,14 +45,24 @@ __all__ = [
     "RUNGS",
     "WAYS",
     "Climbed",
+    "DistillSettings",
     "FineTunedClassifier",
     "Ladder",
+    "Lesson",
+    "Peak",
     "Problem",
     "Rung",
+    "Student",
+    "Taught",
     "TuningSettings",
     "Tuned",
     "Way",
+    "build_student",
     "climb_ladder",
     "fusion_protocol",
+    "normalised",
+    "one_hot",
+    "teach",
+    "write_student",
     "write_weights",
 ]

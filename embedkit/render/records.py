@@ -27,12 +27,14 @@ from embedkit.render.numbers import (
 from embedkit.render.selections import layers_lines, selection_lines
 from embedkit.render.sentences import about_scores, best_by_test, recommendation, sentence
 from embedkit.render.statistics import statistics_fit_lines, statistics_lines
+from embedkit.render.students import student_lines
 from embedkit.render.uncertain import conformal_lines
 from embedkit.results import (
     AuditResult,
     Comparison,
     CurveReport,
     DemoResult,
+    DistillResult,
     DomainGaps,
     Explanations,
     ExtractResult,
@@ -106,6 +108,8 @@ def as_text(record: Record) -> str:
             lines = explanation_lines(record)
         case LabelResult():
             lines = label_lines(record)
+        case DistillResult():
+            lines = student_lines(record)
         case FineTuneReport():
             lines = ladder_lines(record)
         case FusionReport():
