@@ -41,8 +41,7 @@ def card_of(record: DistillResult) -> dict[str, str]:
         "student": f"{record.student}, started from {record.start}",
         "taught": taught,
         "data": f"{record.images:,} images of {', '.join(record.data)}, each also in {record.views} random views",
-        "licences": "; ".join(f"{name}: {said}" for name, said in record.licences.items())
-        + "; of the images: ask their source",
+        "licences": "; ".join([*map(": ".join, record.licences.items()), "images: ask their source"]),
         "training": f"{record.epochs} epochs in batches of {record.batch_size}, loss {_losses(record.losses)}",
         "teacher passes": f"{record.teacher_passes:,} in this run, {duration(record.teacher_seconds)}",
         "student passes": f"{record.student_passes:,} in this run, {duration(record.seconds)} "

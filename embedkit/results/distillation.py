@@ -109,7 +109,8 @@ class DistillResult(Record):
     images_per_second, teacher_images_per_second : float
         Of the networks alone on one core, torch in fp32.
     licences : dict of str to str
-        Of teacher and student as timm states them; ``"unknown"`` where it does not.
+        Of the weights of the teacher, and of those that the student started from, as timm states them; ``"unknown"``
+        where it does not.
     judged : list of StudentJudged
     agreed : list of Agreed
     retained : dict of str to (float or None)

@@ -25,7 +25,7 @@ from embedkit.specs import FeatureSpec, canonical_json
 from embedkit.store import FeatureStore
 from embedkit.workflows.lesson_images import LessonImages, as_targets, open_lesson
 from embedkit.workflows.origins import origin_of
-from embedkit.workflows.student_judging import judge_student, open_judged, tested_digests
+from embedkit.workflows.student_judging import judge_student, licence, open_judged, pace, tested_digests
 from embedkit.workflows.student_task import Classifier, agreed_on, open_classifier, write_model
 from embedkit.workflows.targets import open_store
 
@@ -120,6 +120,7 @@ def distill(
     if labels and classifier is not None:
         raise UsageError("the classes are those of the model file: leave --labels (labels=True) out")
     taught_by = classifier.request if classifier is not None else as_request(teacher)
+    start = None if wider is None else as_request(wider)
     pupil = as_request(student) if isinstance(student, FeatureRequest) else FeatureRequest(student, "random")
     _check_pair(pupil, taught_by)
     feature_store = open_store(store)
@@ -137,7 +138,7 @@ def distill(
     lesson_images, taught = _features(lesson_images, taught_by, classifier, chosen, feature_store, progress)
     teacher_seconds = time.monotonic() - began
     notes = [*lesson_images.notes, *_of_sizes(learner, taught.resolution, str(pupil.model), str(taught_by.model))]
-    made = _teach(lesson_images, taught, own, learner.spec, wider, chosen, feature_store, classifier, labels, progress)
+    made = _teach(lesson_images, taught, own, learner.spec, start, chosen, feature_store, classifier, labels, progress)
     from embedkit.adaptation import write_student
 
     write_student(made.student, output)
@@ -149,15 +150,13 @@ def distill(
     results = judge_student(
         judged, taught_by, weighed, lesson_images.digests, feature_store, seed=chosen.random_state, progress=progress
     )
-    from embedkit.workflows.student_judging import licence, pace
-
     result = DistillResult(
         teacher=str(taught_by.model),
         student=str(pupil.model),
         output=str(output),
         model_output=None if model_output is None else str(model_output),
         task="labels" if labels else "" if student_task is None else str(student_task),
-        start=_start(pupil, wider),
+        start=_start(pupil, start),
         use=_use(pupil, str(output)),
         data=lesson_images.names,
         images=len(lesson_images.source),
@@ -180,7 +179,9 @@ def distill(
         teacher_input_size=taught.resolution.spec.preprocess.input_size,
         images_per_second=pace(weighed),
         teacher_images_per_second=pace(taught_by),
-        licences={f"teacher {taught_by.model}": licence(taught_by), f"student {pupil.model}": licence(pupil)},
+        licences={
+            str(one.model): licence(one) for one in (taught_by, pupil, start) if one is not None and _has_weights(one)
+        },
         judged=results,
         agreed=agreed,
         retained={one.data: one.retained for one in results},
@@ -245,10 +246,9 @@ def _features(
         classifier.check(found.resolution.spec)
     images = images.without(found.failures)
     extractions = [found]
-    pinned = teacher.pinned(found.resolution.spec)  # views by the engine that the images themselves came by
     for view in range(1, settings.views + 1):
         parts = teacher.overrides.given() | {"view": view, "view_seed": settings.random_state}
-        viewed = run(images.source, dataclasses.replace(pinned, preprocess=parts), store, progress=progress)
+        viewed = run(images.source, dataclasses.replace(teacher, preprocess=parts), store, progress=progress)
         if viewed.failures:
             row, reason = next(iter(viewed.failures.items()))
             raise AdaptationError(f"{images.source.keys[row]} gives no features in view {view}: {reason}")
@@ -283,7 +283,7 @@ def _teach(
     taught: _Taught,
     student: FeatureRequest,
     spec: FeatureSpec,
-    wider: str | FeatureRequest | None,
+    wider: FeatureRequest | None,
     settings: DistillSettings,
     store: FeatureStore,
     classifier: Classifier | None,
@@ -309,7 +309,7 @@ def _teach(
         outputs=lesson.targets.shape[-1],
         classes=lesson.classes,
         seed=settings.random_state,
-        wider=None if wider is None else as_request(wider),
+        wider=wider,
         pixels=None if wider is None else pixels.read(shown, np.zeros(len(shown), np.intp)),
     )
     of = canonical_json(
@@ -412,9 +412,14 @@ def _parameters(resolution: Resolution) -> int:
     return found if isinstance(found, int) else 0
 
 
-def _start(student: FeatureRequest, wider: str | FeatureRequest | None) -> str:
+def _has_weights(request: FeatureRequest) -> bool:
+    """Whether what is written holds something of somebody's weights, or learnt from them."""
+    return request.weights != "random"
+
+
+def _start(student: FeatureRequest, wider: FeatureRequest | None) -> str:
     if wider is not None:
-        return f"channels of {as_request(wider).model}"
+        return f"channels of {wider.model}"
     return "random weights" if student.weights == "random" else str(student.weights)
 
 

@@ -136,5 +136,8 @@ def pace(request: FeatureRequest) -> float:
 
 
 def licence(request: FeatureRequest) -> str:
-    """Say under which licence timm has a model's weights."""
-    return licence_of(str(request.model)) or "unknown"
+    """Say under which licence a model's weights are, as far as timm knows them."""
+    said = licence_of(str(request.model))
+    if request.weights_file is not None:
+        return f"of a file, unknown ({said} are timm's own)" if said else "of a file, unknown"
+    return said or "unknown"
