@@ -6,34 +6,25 @@ Layer: workflows; imports everything below, never click.
 from __future__ import annotations
 
 import dataclasses
-import functools
-import hashlib
 import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from embedkit.backbones import FeatureRequest, as_request
-from embedkit.errors import AdaptationError, OutputExistsError, UsageError
-from embedkit.extraction import PixelRows, Progress, Resolution, Tick, resolve, run
-from embedkit.render.students import card_of
+from embedkit.errors import OutputExistsError, UsageError
+from embedkit.extraction import Progress, Resolution, resolve
+from embedkit.render import card_of
 from embedkit.results import DistillResult
-from embedkit.specs import FeatureSpec, canonical_json
-from embedkit.store import FeatureStore
-from embedkit.workflows.lesson_images import LessonImages, as_targets, open_lesson
+from embedkit.workflows.lesson_images import as_targets, open_lesson
 from embedkit.workflows.origins import origin_of
 from embedkit.workflows.student_judging import judge_student, licence, open_judged, pace, tested_digests
-from embedkit.workflows.student_task import Classifier, agreed_on, open_classifier, write_model
+from embedkit.workflows.student_lesson import ask_teacher, lesson_of, teach_student
+from embedkit.workflows.student_task import agreed_on, open_classifier, write_model
 from embedkit.workflows.targets import open_store
 
 if TYPE_CHECKING:
-    from embedkit.adaptation import DistillSettings, Lesson
-
-_SHOWN_TO_SET = 512
-"""Images on which the batch norms of a start in a wider network are set."""
+    from embedkit.adaptation import DistillSettings
 
 
 def distill(
@@ -135,10 +126,11 @@ def distill(
     own = _own_request(pupil)
     learner, _ = resolve(dataclasses.replace(own, weights="random"), feature_store)
     began = time.monotonic()
-    lesson_images, taught = _features(lesson_images, taught_by, classifier, chosen, feature_store, progress)
+    lesson_images, taught = ask_teacher(lesson_images, taught_by, classifier, chosen, feature_store, progress)
     teacher_seconds = time.monotonic() - began
     notes = [*lesson_images.notes, *_of_sizes(learner, taught.resolution, str(pupil.model), str(taught_by.model))]
-    made = _teach(lesson_images, taught, own, learner.spec, start, chosen, feature_store, classifier, labels, progress)
+    lesson = lesson_of(lesson_images, taught, classifier, chosen, labels=labels)
+    made = teach_student(lesson_images, taught, lesson, own, learner.spec, start, chosen, feature_store, progress)
     from embedkit.adaptation import write_student
 
     write_student(made.student, output)
@@ -208,146 +200,6 @@ def distill(
         ),
     )
     return dataclasses.replace(result, card=card_of(result))
-
-
-@dataclasses.dataclass(slots=True, kw_only=True)
-class _Taught:
-    """What the teacher says: features of the images, then of each view; and what that took."""
-
-    features: list[Any]
-    resolution: Resolution
-    fingerprints: list[str]
-    passes: int
-
-
-@dataclasses.dataclass(slots=True, kw_only=True)
-class _Made:
-    student: Any
-    epochs: int
-    batch_size: int
-    losses: list[float]
-    passes: int
-    seconds: float
-    cpu_seconds: float
-    peak_bytes: int
-
-
-def _features(
-    images: LessonImages,
-    teacher: FeatureRequest,
-    classifier: Classifier | None,
-    settings: DistillSettings,
-    store: FeatureStore,
-    progress: Progress | None,
-) -> tuple[LessonImages, _Taught]:
-    """Ask the teacher, or the store, about each image and view."""
-    found = run(images.source, teacher, store, progress=progress)
-    if classifier is not None:
-        classifier.check(found.resolution.spec)
-    images = images.without(found.failures)
-    extractions = [found]
-    for view in range(1, settings.views + 1):
-        parts = teacher.overrides.given() | {"view": view, "view_seed": settings.random_state}
-        viewed = run(images.source, dataclasses.replace(teacher, preprocess=parts), store, progress=progress)
-        if viewed.failures:
-            row, reason = next(iter(viewed.failures.items()))
-            raise AdaptationError(f"{images.source.keys[row]} gives no features in view {view}: {reason}")
-        extractions.append(viewed)
-    return images, _Taught(
-        features=[one.features.get(images.digests).astype(np.float32) for one in extractions],
-        resolution=found.resolution,
-        fingerprints=[one.features.fingerprint for one in extractions],
-        passes=sum(one.forward_passes for one in extractions),
-    )
-
-
-def _lesson(
-    images: LessonImages, taught: _Taught, classifier: Classifier | None, settings: DistillSettings, labels: bool
-) -> Lesson:
-    from embedkit.adaptation import Lesson, normalised, one_hot
-
-    targets = normalised(taught.features)
-    if classifier is not None:
-        chances = np.stack([classifier.chances(one) for one in taught.features])
-        return Lesson(targets=targets, classes=chances.shape[-1], chances=chances)
-    if not labels:
-        return Lesson(targets=targets)
-    names = sorted(set(images.labels) - {""})
-    places = {name: code for code, name in enumerate(names)}
-    codes = np.array([places.get(label, -1) for label in images.labels], np.intp)
-    return Lesson(targets=targets, classes=len(names), chances=one_hot(codes, len(names), settings.views))
-
-
-def _teach(
-    images: LessonImages,
-    taught: _Taught,
-    student: FeatureRequest,
-    spec: FeatureSpec,
-    wider: FeatureRequest | None,
-    settings: DistillSettings,
-    store: FeatureStore,
-    classifier: Classifier | None,
-    labels: bool,
-    progress: Progress | None,
-) -> _Made:
-    from embedkit.adaptation import Peak, build_student, teach
-
-    lesson = _lesson(images, taught, classifier, settings, labels)
-    views = [
-        dataclasses.replace(spec.preprocess, view=view, view_seed=settings.random_state if view else 0)
-        for view in range(settings.views + 1)
-    ]
-    peak = Peak()
-    pixels = PixelRows(images.source, spec.decode, views)
-    shown = np.arange(len(images.source))[:: max(1, len(images.source) // _SHOWN_TO_SET)][:_SHOWN_TO_SET]
-    make = functools.partial(
-        build_student,
-        student,
-        spec.preprocess.mean,
-        spec.preprocess.std,
-        spec.preprocess.input_size,
-        outputs=lesson.targets.shape[-1],
-        classes=lesson.classes,
-        seed=settings.random_state,
-        wider=wider,
-        pixels=None if wider is None else pixels.read(shown, np.zeros(len(shown), np.intp)),
-    )
-    of = canonical_json(
-        {
-            "teacher": taught.fingerprints,
-            "images": hashlib.sha256(images.digests.tobytes()).hexdigest(),
-            "pixels": dataclasses.asdict(spec.preprocess),
-            "decode": dataclasses.asdict(spec.decode),
-        }
-    )
-    name = hashlib.sha256(canonical_json([of, str(student.model), dataclasses.asdict(settings)]).encode()).hexdigest()
-    checkpoint = store.memo_folder / f"distill-{name[:16]}.pt"
-    began, cpu_began = time.monotonic(), time.process_time()
-    step = _Epochs(settings.epochs, progress)
-    made, run_of = teach(make, pixels.read, lesson, settings, checkpoint=checkpoint, of=of, step=step)
-    checkpoint.unlink(missing_ok=True)
-    return _Made(
-        student=made,
-        epochs=run_of.epochs,
-        batch_size=run_of.batch_size,
-        losses=run_of.losses,
-        passes=run_of.passes,
-        seconds=time.monotonic() - began,
-        cpu_seconds=time.process_time() - cpu_began,
-        peak_bytes=peak.read(),
-    )
-
-
-class _Epochs:
-    """Counts epochs, in the terms of progress."""
-
-    def __init__(self, total: int, progress: Progress | None) -> None:
-        self._total, self._done, self._progress = total, 0, progress
-
-    def __call__(self) -> None:
-        self._done += 1
-        if self._progress is not None:
-            self._progress(Tick(self._total, min(self._done, self._total), 0, 0, of="fits"))
 
 
 def _own_request(student: FeatureRequest) -> FeatureRequest:
@@ -427,6 +279,3 @@ def _use(student: FeatureRequest, output: str) -> str:
     size = student.overrides.input_size
     sized = "" if size is None else f" --input-size {size[0]}x{size[1]}"
     return f"embedkit extract PHOTOS --model {student.model} --weights {output}{sized} -o features.h5"
-
-
-__all__: Sequence[str] = ["distill"]
