@@ -6,6 +6,7 @@ Layer: workflows; imports everything below, never click.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import time
 from pathlib import Path
@@ -19,12 +20,14 @@ from embedkit.results import DistillResult
 from embedkit.workflows.lesson_images import as_targets, open_lesson
 from embedkit.workflows.origins import origin_of
 from embedkit.workflows.student_judging import judge_student, licence, open_judged, pace, tested_digests
-from embedkit.workflows.student_lesson import ask_teacher, lesson_of, teach_student
+from embedkit.workflows.student_lesson import ask_teacher, check_start, lesson_of, teach_student
 from embedkit.workflows.student_task import agreed_on, open_classifier, write_model
 from embedkit.workflows.targets import open_store
 
 if TYPE_CHECKING:
     from embedkit.adaptation import DistillSettings
+
+_log = logging.getLogger("embedkit")
 
 
 def distill(
@@ -114,6 +117,8 @@ def distill(
     start = None if wider is None else as_request(wider)
     pupil = as_request(student) if isinstance(student, FeatureRequest) else FeatureRequest(student, "random")
     _check_pair(pupil, taught_by)
+    if start is not None and pupil.weights != "random":
+        raise UsageError("the student starts from its own weights, or from channels of a wider network: leave one out")
     feature_store = open_store(store)
     judged = open_judged(as_targets(evaluate), classifier)
     lesson_images = open_lesson(
@@ -125,10 +130,12 @@ def distill(
     )
     own = _own_request(pupil)
     learner, _ = resolve(dataclasses.replace(own, weights="random"), feature_store)
+    check_start(own, learner.spec, start)
     began = time.monotonic()
     lesson_images, taught = ask_teacher(lesson_images, taught_by, classifier, chosen, feature_store, progress)
     teacher_seconds = time.monotonic() - began
-    notes = [*lesson_images.notes, *_of_sizes(learner, taught.resolution, str(pupil.model), str(taught_by.model))]
+    for said in _of_sizes(learner, taught.resolution, str(pupil.model), str(taught_by.model)):
+        _log.warning("%s", said)
     lesson = lesson_of(lesson_images, taught, classifier, chosen, labels=labels)
     made = teach_student(lesson_images, taught, lesson, own, learner.spec, start, chosen, feature_store, progress)
     from embedkit.adaptation import write_student
@@ -178,7 +185,7 @@ def distill(
         agreed=agreed,
         retained={one.data: one.retained for one in results},
         skipped=lesson_images.skipped,
-        notes=notes,
+        notes=lesson_images.notes,
         origin=origin_of(
             "distill",
             {
@@ -199,6 +206,7 @@ def distill(
             fingerprints={str(taught_by.model): taught.resolution.spec.fingerprint},
         ),
     )
+    made.checkpoint.unlink(missing_ok=True)  # so far, a run that is killed while it judges goes on there
     return dataclasses.replace(result, card=card_of(result))
 
 

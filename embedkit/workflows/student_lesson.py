@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import hashlib
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,6 +51,7 @@ class MadeStudent:
     seconds: float
     cpu_seconds: float
     peak_bytes: int
+    checkpoint: Path
 
 
 def ask_teacher(
@@ -166,7 +168,6 @@ def teach_student(
     began, cpu_began = time.monotonic(), time.process_time()
     step = _Epochs(settings.epochs, progress)
     made, run_of = teach(make, pixels.read, lesson, settings, checkpoint=checkpoint, of=of, step=step)
-    checkpoint.unlink(missing_ok=True)
     return MadeStudent(
         student=made,
         epochs=run_of.epochs,
@@ -176,7 +177,23 @@ def teach_student(
         seconds=time.monotonic() - began,
         cpu_seconds=time.process_time() - cpu_began,
         peak_bytes=peak.read(),
+        checkpoint=checkpoint,
     )
+
+
+def check_start(student: FeatureRequest, spec: FeatureSpec, wider: FeatureRequest | None) -> None:
+    """Build a student and throw it away: what it cannot be is said before the teacher is asked.
+
+    Raises
+    ------
+    AdaptationError
+        It gives no vector an image, or the wider network is of another family.
+    """
+    from embedkit.adaptation import build_student
+
+    known = spec.preprocess
+    blank = np.zeros((2, *known.input_size, 3), np.uint8)
+    build_student(student, known.mean, known.std, known.input_size, outputs=1, wider=wider, pixels=blank)
 
 
 class _Epochs:
