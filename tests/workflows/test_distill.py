@@ -55,6 +55,12 @@ def run(scene: Path, images: Any, student: Any = None, **options: Any) -> Any:
             "random weights, and nothing to teach",
         ),
         ("flat", {"student": "test_vit"}, UsageError, "student and teacher are both test_vit"),
+        (
+            "flat",
+            {"wider": "mobilenetv2_100", "student": FeatureRequest("lcnet_050", "s.pth")},
+            UsageError,
+            "leave one",
+        ),
         ("flat", {"output": "s.pth"}, UsageError, "s.pth ends in '.pth', expected .safetensors"),
         ("flat", {"model_output": "m.skops"}, UsageError, "a model file is of a classifier"),
         ("flat", {"evaluate": ["flat"]}, LabelsError, "has labels of the kind 'none'"),
