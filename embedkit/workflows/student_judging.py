@@ -21,6 +21,7 @@ from embedkit.images import ImageSource
 from embedkit.probes import run_protocol
 from embedkit.results import StudentJudged
 from embedkit.store import FeatureStore
+from embedkit.workflows.duplicated import search_for_duplicates
 from embedkit.workflows.origins import data_titles
 from embedkit.workflows.student_task import Classifier
 from embedkit.workflows.targets import Target, open_target, tables_of
@@ -99,9 +100,9 @@ def judge_student(
         if data.target.target_type != "class":
             continue
         tables = tables_of(data.target, requests, store, progress=progress).named
-        runs = [
-            run_protocol("quick", one.table, model=one.name, estimator="logistic", random_state=seed) for one in tables
-        ]
+        options: dict[str, Any] = {"estimator": "logistic", "random_state": seed}
+        options["duplicates"] = search_for_duplicates(tables, random_state=seed).found
+        runs = [run_protocol("quick", one.table, model=one.name, **options) for one in tables]
         pixels, of_teacher, of_student, of_random = (run.result.value for run in runs)
         gain = of_teacher - pixels
         test = mcnemar_test(runs[2].per_image == 1, runs[3].per_image == 1)
