@@ -3,8 +3,8 @@
     python -m benchmarks.augmented FILE.h5 ... [--shots 1,2,4,8] [--seeds 5] [--json FILE]
 
 Logistic regression (C = 1, standardised features) on the features, and on these with four changed copies of each row:
-by shifts, by factors about the mean, and by both with rounding to 16 values. Rows are drawn anew for each seed, the same
-for all ways; the p-value is of a sign-flip test of the differences of the seeds, and of all rows McNemar's.
+by shifts, by factors about the mean, and by both with rounding to 16 values. Rows are drawn anew for each seed, the
+same for all ways; the p-value is of a sign-flip test of the differences of the seeds, and of all rows McNemar's.
 """
 
 from __future__ import annotations

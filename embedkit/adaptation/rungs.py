@@ -216,21 +216,24 @@ def climb(
 
     depths = sorted(reads)
     waiting = [(depths[0], rate) for rate in settings.rates]
-    while waiting:
-        depth, rate = waiting.pop(0)
-        try:
-            trials.append(tried(depth, rate, min(settings.trial_epochs, settings.epochs))[0])
-        except AdaptationError as error:
-            notes.append(f"{_said(depth, rate)}: {error}")
-        if trials and not waiting and depth == depths[0]:
-            waiting = [(deeper, min(trials, key=lambda one: one.loss).rate) for deeper in depths[1:]]
-    if not trials:
-        raise AdaptationError(f"nothing was learned: {'; '.join(notes)}")
-    best = min(trials, key=lambda one: one.loss)
+    best = waiting[0]
+    if len(waiting) + len(depths) > 2:  # of a single one there is nothing to choose
+        while waiting:
+            depth, rate = waiting.pop(0)
+            try:
+                trials.append(tried(depth, rate, min(settings.trial_epochs, settings.epochs))[0])
+            except AdaptationError as error:
+                notes.append(f"{_said(depth, rate)}: {error}")
+            if trials and not waiting and depth == depths[0]:
+                waiting = [(deeper, min(trials, key=lambda one: one.loss).rate) for deeper in depths[1:]]
+        if not trials:
+            raise AdaptationError(f"nothing was learned: {'; '.join(notes)}")
+        least = min(trials, key=lambda one: one.loss)
+        best = least.depth, least.rate
     # Too short a trial is behind the start where the whole tuning is ahead of it: only that one is held against it.
-    _, means = tried(best.depth, best.rate, settings.epochs)
+    _, means = tried(*best, settings.epochs)
     chosen, start = min(means, key=lambda one: one.loss), means[-1]
-    supported = _supports(chosen, start, len(trials))
+    supported = _supports(chosen, start, max(1, len(trials)))
     trials.append(chosen)
     frozen = _at_start(tail, chosen.depth, way, settings, heads[1])
     state: State = {}
@@ -273,7 +276,8 @@ def climb(
 
 def epochs_of(depths: int, settings: TuningSettings) -> int:
     """Count the epochs of a rung of so many depths: of short trials, of the whole one, and of what is kept."""
-    return (len(settings.rates) + depths - 1) * settings.trial_epochs + 2 * settings.epochs
+    tried = len(settings.rates) + depths - 1
+    return (tried * settings.trial_epochs if tried > 1 else 0) + 2 * settings.epochs
 
 
 def _supports(best: Trial, start: Trial, trials: int) -> bool:
