@@ -22,11 +22,13 @@ from embedkit.estimators.streaming_pca import StreamingPCA
 from embedkit.estimators.streaming_ridge import StreamingRidge, StreamingRidgeClassifier
 from embedkit.estimators.sufficient_statistics import SufficientStatistics
 from embedkit.estimators.transformers import SignedPower, ViewAverage, fuse
-from embedkit.estimators.unknowns import UnknownDetector
+from embedkit.estimators.unknowns import DISTANCES, Distance, UnknownDetector
 
 __all__ = [
     "ConformalClassifier",
     "CORAL",
+    "DISTANCES",
+    "Distance",
     "KNeighborsClassifier",
     "LabelSetClassifier",
     "LinearSVC",

@@ -11,6 +11,7 @@ CHECKED = [
     estimators.ConformalClassifier(estimators.NearestClassMean()),
     estimators.UnknownDetector(estimators.NearestClassMean()),
     estimators.UnknownDetector(estimators.NearestClassMean(), distance="knn", n_neighbors=1),
+    estimators.UnknownDetector(estimators.NearestClassMean(), distance="svm"),
     estimators.LinearSVC(),
     estimators.LinearSVCPath(cv=3),
     estimators.LogisticRegression(),
