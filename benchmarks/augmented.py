@@ -77,7 +77,8 @@ def main() -> None:
     asked = parser.parse_args()
     result: dict[str, Any] = {"C": 1.0, "copies": 4, "seeds": asked.seeds, "ways": WAYS}
     for file in asked.files:
-        table, lines = FeatureTable.open(file), []
+        table = FeatureTable.open(file)
+        lines: list[dict[str, Any]] = []
         for shots in [*(int(one) for one in asked.shots.split(",")), None]:
             found = measured(table, shots, asked.seeds)
             lines += found
