@@ -87,6 +87,7 @@ if TYPE_CHECKING:
     )
     from embedkit.workflows.predict import predict
     from embedkit.workflows.probe import probe
+    from embedkit.workflows.probe_views import probe_views
     from embedkit.workflows.search import search
     from embedkit.workflows.select import select
     from embedkit.workflows.self_train import self_train
@@ -158,6 +159,7 @@ else:
         "fit_one_class": "embedkit.workflows.fit_one_class",
         "one_class": "embedkit.workflows.one_class",
         "self_train": "embedkit.workflows.self_train",
+        "probe_views": "embedkit.workflows.probe_views",
         "fit_statistics": "embedkit.workflows.fit_statistics",
         "gap": "embedkit.workflows.gap",
         "info": "embedkit.tables",
@@ -273,6 +275,7 @@ __all__ = [
     "plot",
     "predict",
     "probe",
+    "probe_views",
     "save_model",
     "search",
     "select",

@@ -41,7 +41,14 @@ from embedkit_cli.progress import ProgressBar
 @click.option(
     "--fuse",
     metavar="A,B",
-    help="Fuse the features of several TARGETs or models: concat, vote, stack; each is tested against the best alone.",
+    help="Fuse the features of several TARGETs or models: concat, vote, stack, ridge; each is tested against the best.",
+)
+@click.option(
+    "--views",
+    type=int,
+    default=0,
+    metavar="K",
+    help="Fit on K random views of each image too, and test what that gains over the images alone.",
 )
 @click.option(
     "--unlabelled",
@@ -80,6 +87,7 @@ def command(
     unlabelled: bool,
     normal: str | None,
     false_alarms: float,
+    views: int,
     protocols: str,
     as_published: bool,
     shots: list[int],
@@ -114,25 +122,29 @@ def command(
     embedkit probe photos.h5 --estimator sklearn.svm.SVC --param C=1,10,100 --param gamma=scale,auto
     embedkit probe photos.h5 --protocol clip,dinov2-knn,kornblith
     embedkit probe photos/ --pairs pairs.csv
-    embedkit probe a.h5 b.h5 --fuse concat,vote,stack
+    embedkit probe a.h5 b.h5 --fuse concat,vote,stack,ridge
     embedkit probe a.h5 b.h5 --unlabelled
     embedkit probe photos.h5 --one-class bolt
     embedkit probe photos.h5 --shots 1,2,4,8,16 --seeds 10
     embedkit probe photos/ --model resnet50.a1_in1k --model vit_small_patch16_224.augreg_in21k_ft_in1k
     """
-    from embedkit import curve, one_class, probe, self_train
+    from embedkit import curve, one_class, probe, probe_views, self_train
     from embedkit import fuse as fuse_features
 
     check_outputs(output, page, pairs, force=force)
-    ways = (("--fuse", fuse), ("--unlabelled", unlabelled), ("--one-class", normal))
-    own = [name for name, asked in ways if asked not in (None, False)]
+    ways = (("--views", views), ("--fuse", fuse), ("--unlabelled", unlabelled), ("--one-class", normal))
+    own = [name for name, asked in ways if asked not in (None, False, 0)]
     if own:
-        others = (params, estimators, as_published, pairs, page, shots, fractions, drop_unlabelled)
+        others = (params, estimators, as_published, pairs, page, shots, fractions)
         if any(others) or protocols != "quick" or len(own) > 1:
             raise click.UsageError(
-                f"{own[0]} has protocol and estimators of its own, and no --pairs, --report, curve or "
-                f"--drop-unlabelled; of {', '.join(name for name, _ in ways)} it takes one"
+                f"{own[0]} has protocol and estimators of its own, and no --pairs, --report or curve; of "
+                f"{', '.join(name for name, _ in ways)} it takes one"
             )
+        if drop_unlabelled and not views:
+            raise click.UsageError(f"{own[0]} takes no --drop-unlabelled")
+        if views and len(models) > 1:
+            raise click.UsageError(f"{len(models)} models are named; --views is of one")
     options: dict[str, Any] = {"store": store, "progress": ProgressBar()}
     saved: dict[str, Any] = {"output": output, "force": force, "store": store}
     requests = requests_beside(models, backbone)
@@ -146,6 +158,10 @@ def command(
     target, label_column = target_from(
         targets, label_column=label_column, layout=layout, target_type=target_type, image_column=image_column
     )
+    if views:
+        options |= {"label_column": label_column, "drop_unlabelled": drop_unlabelled, "folds": folds}
+        gained = probe_views(target, requests[0] if requests else None, views=views, **options)
+        return finish(gained, as_json, **saved)
     if normal is not None:
         options |= {"label_column": label_column, "floors": not no_floors, "error": false_alarms}
         found = one_class(target, normal, requests, **options)

@@ -9,13 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from embedkit.adaptation.fusion import WAYS, Way, fusion_protocol
-from embedkit.adaptation.ladder import Climbed, Ladder, climb_ladder, write_weights
+from embedkit.adaptation.ladder import Climbed, Ladder, check_tunable, climb_ladder, write_weights
 from embedkit.adaptation.settings import RUNGS, Rung, TuningSettings
 from embedkit.adaptation.unlabelled import USES, Use, unlabelled_protocol
+from embedkit.adaptation.view_training import VIEW_WAYS, ViewWay, view_protocol
 
 if TYPE_CHECKING:
     from embedkit.adaptation.classifier import FineTunedClassifier
-    from embedkit.adaptation.rungs import Problem, Tuned
+    from embedkit.adaptation.judging import Trial
+    from embedkit.adaptation.rungs import Problem, Tuned, recommended
 else:
 
     def __getattr__(name: str) -> Any:
@@ -23,7 +25,11 @@ else:
             from embedkit.adaptation import classifier
 
             return classifier.FineTunedClassifier
-        if name in ("Problem", "Tuned"):
+        if name == "Trial":
+            from embedkit.adaptation import judging
+
+            return judging.Trial
+        if name in ("Problem", "Tuned", "recommended"):
             from embedkit.adaptation import rungs
 
             return getattr(rungs, name)
@@ -33,18 +39,24 @@ else:
 __all__ = [
     "RUNGS",
     "USES",
+    "VIEW_WAYS",
     "WAYS",
     "Climbed",
     "FineTunedClassifier",
     "Ladder",
     "Problem",
     "Rung",
+    "Trial",
     "TuningSettings",
     "Tuned",
     "Use",
+    "ViewWay",
     "Way",
+    "check_tunable",
     "climb_ladder",
     "fusion_protocol",
     "unlabelled_protocol",
+    "recommended",
+    "view_protocol",
     "write_weights",
 ]

@@ -238,7 +238,8 @@ def _fit(fitted: FitResult) -> list[str]:
 
 def _extraction(result: ExtractResult) -> list[str]:
     rows = result.images - result.failed
-    rate = f" ({result.images / result.seconds:.0f} images/s)" if result.forward_passes else ""
+    speed = result.images_per_second
+    rate = f" ({speed:.0f} images/s)" if result.forward_passes and speed is not None else ""
     found = ": every feature was in the store" if result.cache_hits == rows > 0 else ""
     return fact_lines(
         [

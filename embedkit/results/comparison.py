@@ -152,6 +152,10 @@ class AverageRanks:
     critical_difference: float
     groups: list[int]
 
+    def __post_init__(self) -> None:
+        if not len(self.models) == len(self.average_ranks) == len(self.groups):
+            raise ValueError(f"{len(self.models)} models, {len(self.average_ranks)} ranks, {len(self.groups)} groups")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison(Record):

@@ -89,6 +89,10 @@ class FeatureDiff(Record):
     worst_key: str = ""
     moved: list[MovedRow] = field(default_factory=list[MovedRow])
 
+    def __post_init__(self) -> None:
+        if self.same_backbone and self.unequal and None in (self.worst, self.mean):
+            raise ValueError(f"{self.unequal} rows differ, and there is no cosine of them")
+
     def table(self) -> list[dict[str, Any]]:
         """Return one row a key that is not the same in both."""
         return [

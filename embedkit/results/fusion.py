@@ -53,6 +53,12 @@ class FusionReport(Record):
     best: str
     gains: list[Gain]
 
+    def __post_init__(self) -> None:
+        if self.best not in [one.model for one in self.singles]:
+            raise ValueError(f"the best single backbone, {self.best!r:.60}, is none of those measured")
+        if len(self.fused) != len(self.gains):
+            raise ValueError(f"{len(self.fused)} fusions have {len(self.gains)} gains")
+
     def table(self) -> list[dict[str, Any]]:
         """Return one row a backbone and a way."""
         gains = {gain.way: (gain.difference, gain.p) for gain in self.gains}

@@ -168,6 +168,8 @@ class ProbeReport(Record):
     image_pairs: list[ImagePair] = field(default_factory=list[ImagePair], metadata={"rows": True})
 
     def __post_init__(self) -> None:
+        if not self.results:
+            raise ValueError("a report of no result")
         if self.recommended is not None and not 0 <= self.recommended < len(self.results):
             raise ValueError(f"result {self.recommended} is recommended, and there are {len(self.results)}")
 

@@ -259,6 +259,10 @@ class LayersResult(Record):
     judged_on: str
     command: str
 
+    def __post_init__(self) -> None:
+        if [len(row) for row in self.cka] != [len(self.layers)] * len(self.layers):
+            raise ValueError(f"{len(self.layers)} layers have {len(self.cka)} rows of CKA")
+
     def table(self) -> list[dict[str, Any]]:
         """Return one row a layer."""
         names = ("name", "layer", "pool", "width", "value", "interval", "effective_rank", "separability", "p_value")

@@ -46,7 +46,7 @@ def fuse(
         The feature files are of the same images, with the same labels and splits.
     model : sequence of str or FeatureRequest, optional
         For a source of images: at least two.
-    ways : sequence of {"concat", "vote", "stack"}
+    ways : sequence of {"concat", "vote", "stack", "ridge"}
         See `embedkit.adaptation.fusion`.
     label_column : str, optional
         The column that holds the labels.

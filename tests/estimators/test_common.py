@@ -21,6 +21,7 @@ CHECKED = [
     estimators.KNeighborsClassifier(5),
     estimators.KNeighborsClassifier(5, metric="euclidean", weights="distance"),
     estimators.NearestClassMean(),
+    estimators.PointwiseAugmentation(copies=1),
     estimators.SignedPower(),
     estimators.StreamingLDA(),
     estimators.StreamingPCA(),

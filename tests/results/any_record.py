@@ -13,13 +13,20 @@ from hypothesis.extra import numpy as arrays
 
 from embedkit import results
 from embedkit.results import (
+    AverageRanks,
     Confusion,
     Curve,
     CurveReport,
     Deletion,
     EmbeddingMap,
     Explanation,
+    FeatureDiff,
+    FusionReport,
+    Gain,
+    LayerOutput,
+    LayersResult,
     ProbeReport,
+    ProbeResult,
     Record,
     Rows,
     Stages,
@@ -32,6 +39,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]) | st.just("\udcff"), max
 # NumPy's text cannot end in NUL.
 LABELS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+RANKED = ("models", "average_ranks", "groups")
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
 STAGES = st.builds(
     Stages,
@@ -90,6 +98,13 @@ def maps(draw: st.DrawFn) -> EmbeddingMap:
     )
 
 
+@st.composite
+def fusions(draw: st.DrawFn) -> FusionReport:
+    singles, fused = (draw(st.lists(any_of(ProbeResult), min_size=1, max_size=2)) for _ in range(2))
+    best, gains = draw(st.sampled_from(singles)).model, [draw(any_of(Gain)) for _ in fused]
+    return FusionReport(singles=singles, fused=fused, best=best, gains=gains, notes=draw(st.lists(TEXT, max_size=2)))
+
+
 def any_of(kind: Any) -> st.SearchStrategy[Any]:
     """Draw a value of a type."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
@@ -114,9 +129,19 @@ def any_of(kind: Any) -> st.SearchStrategy[Any]:
         names = [field.name for field in dataclasses.fields(kind) if field.metadata.get("plain", True)]
     else:
         names = list(kind._fields)
-    special: dict[str, Any] = {"recommended": st.none()} if kind is ProbeReport else {}
+    special: dict[str, Any] = {}
+    if kind is ProbeReport:
+        special = {"recommended": st.none(), "results": st.lists(any_of(ProbeResult), min_size=1, max_size=2)}
     if kind is CurveReport:
         special = {"curves": st.lists(any_of(Curve), min_size=1, max_size=2)}
+    if kind is AverageRanks:
+        special = {name: st.lists(any_of(*typing.get_args(hints[name])), min_size=2, max_size=2) for name in RANKED}
+    if kind is FeatureDiff:
+        special = {"worst": NUMBERS, "mean": NUMBERS}
+    if kind is LayersResult:
+        special = {"layers": st.lists(any_of(LayerOutput), min_size=2, max_size=2), "cka": st.just([[1.0, 0.5]] * 2)}
+    if kind is FusionReport:
+        return fusions()
     if kind is Deletion:
         special = dict.fromkeys(names, st.lists(NUMBERS, min_size=2, max_size=2))
     if kind is Explanation:

@@ -11,7 +11,7 @@ import tracemalloc
 import zlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from embedkit import write_page
@@ -26,7 +26,7 @@ from tests.report.samples import (
     make_probe,
     make_search,
 )
-from tests.results.any_record import JSON
+from tests.results.any_record import JSON, RECORDS, any_of
 
 PACKED = {"dtype": "<f8", "shape": [2, 2], "zlib": base64.b64encode(zlib.compress(bytes(32))).decode()}
 
@@ -62,19 +62,27 @@ def read_or_refused(file) -> Record | None:
     return None
 
 
-RECORDS = [make_probe(n=4), make_comparison(), make_curves(), make_explanations(), make_audit(), make_search()]
+SAMPLES = [make_probe(n=4), make_comparison(), make_curves(), make_explanations(), make_audit(), make_search()]
+SAMPLED = [one.kind for one in SAMPLES]
+OTHERS = [one for one in RECORDS if one.kind not in SAMPLED]
 
 
-@pytest.mark.parametrize("record", RECORDS, ids=lambda one: one.kind)
-def test_anything_in_any_place(record, tmp_path_factory):
+def kind_of(record) -> str:
+    return record.kind
+
+
+@pytest.mark.parametrize(
+    "records", [*map(st.just, SAMPLES), *map(any_of, OTHERS)], ids=[*SAMPLED, *map(kind_of, OTHERS)]
+)
+def test_anything_in_any_place(records, tmp_path_factory):
     file = tmp_path_factory.mktemp("results") / "r.json"
-    value = json.loads(record.save(file).read_bytes())
-    every = list(places(value))
     strange = JSON | st.sampled_from([PACKED, 10**400, -1, [[1], [2, 3]], [[[]]], ["a", 1], {"dtype": "|O"}])
 
-    @settings(deadline=None)
-    @given(st.sampled_from(every), strange)
-    def is_read_or_refused(path, new):
+    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(records, st.data(), strange)
+    def is_read_or_refused(record, data, new):
+        value = json.loads(record.save(file, force=True).read_bytes())
+        path = data.draw(st.sampled_from(list(places(value))))
         file.write_text(json.dumps(put(value, path, new)))
         loaded = read_or_refused(file)
         if loaded is not None:

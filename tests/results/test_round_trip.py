@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import embedkit
 from embedkit.errors import OutputExistsError, ResultFileError
+from embedkit.render import as_text
 from embedkit.results import Prediction, Predictions, ProbeReport, load_result, result_from
 from tests.report.samples import HOSTILE, make_comparison, make_curves, make_probe, make_result, make_rows
 from tests.results.any_record import RECORDS, any_of
@@ -36,6 +37,7 @@ def test_every_kind_comes_back(kind, tmp_path_factory):
         assert record.to_pandas().shape[0] == len(record.table())
         assert len({tuple(row) for row in record.table()}) <= 1
         record._repr_html_()
+        assert isinstance(as_text(record), str)
         assert len(repr(record).split("\n")) <= 23 + len(record.notes) + len(record.skipped)
 
     comes_back()
