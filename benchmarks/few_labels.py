@@ -57,6 +57,12 @@ NONE = Duplicates(
 Tables = dict[str, FeatureTable]
 
 
+def models_of(found: Tables, data: str) -> Tables:
+    """Return the tables of a data set that are no floors, by their models."""
+    named = {name.removeprefix(f"{data}, "): table for name, table in found.items() if name.startswith(f"{data}, ")}
+    return {name: table for name, table in named.items() if name not in FLOORS}
+
+
 def relabelled(
     table: FeatureTable,
     rows: npt.NDArray[np.intp],
@@ -81,7 +87,7 @@ def relabelled(
 
 def unlabelled(found: Tables, data: str, seeds: int) -> dict[str, Any]:
     """Keep some labels a class, hide the others, and learn from both by two backbones together."""
-    named = [found[f"{data}, {model}"] for model in MODELS]
+    named = list(models_of(found, data).values())
     y = np.asarray(named[0].y).astype(str)
     result: dict[str, Any] = {}
     for kept in KEPT:
@@ -114,8 +120,7 @@ def noisy(found: Tables, data: str, seeds: int) -> dict[str, Any]:
         "robust": (RobustLogisticRegression(), {"C": [0.001, 0.01, 0.1, 1.0], "q": [0.7]}),
     }
     result: dict[str, Any] = {}
-    for model in MODELS:
-        table = found[f"{data}, {model}"]
+    for model, table in models_of(found, data).items():
         y = np.asarray(table.y).astype(str)
         classes = np.unique(y)
         X = in_few_directions(table.X)
@@ -189,8 +194,7 @@ def tabular(found: Tables, data: str, seeds: int) -> dict[str, Any]:
     except ImportError:
         print("LightGBM is not installed, and is left out")
     result: dict[str, Any] = {}
-    for model in MODELS:
-        table = found[f"{data}, {model}"]
+    for model, table in models_of(found, data).items():
         y = np.asarray(table.y).astype(str)
         accuracies: dict[str, list[float]] = {}
         seconds: dict[str, list[float]] = {}
@@ -223,12 +227,18 @@ def main() -> None:
     parser.add_argument("--assets", type=Path, default=Path("../shared"))
     parser.add_argument("--store", type=Path)
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     known = json.loads(arguments.json.read_text()) if arguments.json and arguments.json.exists() else {}
-    made = tables(arguments.assets, arguments.store, FLOORS)
+    kept = (*arguments.models.split(","), *FLOORS)
+    made = {
+        name: table
+        for name, table in tables(arguments.assets, arguments.store, FLOORS).items()
+        if name.split(", ")[1] in kept
+    }
     for section in arguments.sections.split(","):
         start = time.perf_counter()
         results: dict[str, Any] = known.get(section, {})
