@@ -40,7 +40,7 @@ from embedkit.tables import TableHead
 
 KEPT = (2, 5, 10)
 FLOORS = ("pixels32", "colour-histogram")
-NORMALS = 5
+NORMALS = 3
 """Largest classes, each of which is the normal one."""
 
 NONE = Duplicates(
@@ -105,6 +105,7 @@ def unlabelled(found: Tables, data: str, seeds: int) -> dict[str, Any]:
                 right = said.targets == task.labels.targets[task.split.test]
                 accuracies.setdefault(use, []).append(float(right.mean()))
         result[f"{kept} labels a class"] = summary(accuracies, "labelled")
+        print(data, kept, json.dumps(result[f"{kept} labels a class"]), flush=True)
     return result
 
 
@@ -139,6 +140,7 @@ def noisy(found: Tables, data: str, seeds: int) -> dict[str, Any]:
                     )
                     accuracies.setdefault(name, []).append(run.result.value)
             result[f"{model}, {100 * share:.0f} % wrong"] = summary(accuracies, "logistic")
+            print(data, model, share, json.dumps(summary(accuracies, "logistic")), flush=True)
     return result
 
 
