@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -15,8 +15,12 @@ from embedkit_cli.progress import ProgressBar
 _Number = TypeVar("_Number", int, float)
 
 
-def _several(kind: type[_Number]) -> Callable[[click.Context, click.Parameter, str], tuple[_Number, ...]]:
-    def parse(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[_Number, ...]:
+def _several(
+    kind: type[_Number],
+) -> Callable[[click.Context, click.Parameter, str | None], tuple[_Number, ...] | None]:
+    def parse(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[_Number, ...] | None:
+        if value is None:
+            return None
         try:
             return tuple(kind(part) for part in value.split(","))
         except ValueError:
@@ -24,6 +28,8 @@ def _several(kind: type[_Number]) -> Callable[[click.Context, click.Parameter, s
 
     return parse
 
+
+_RUNGS = ["frozen", "head", "cached", "lora", "bias", "gradual", "full"]
 
 _PLAIN: dict[str, Any] = {
     "model_args": {},
@@ -49,15 +55,20 @@ _PLAIN: dict[str, Any] = {
 )
 @click.option(
     "--until",
-    type=click.Choice(["frozen", "head", "cached", "lora"]),
+    type=click.Choice(_RUNGS),
     default="cached",
     show_default=True,
     metavar="RUNG",
-    help="The highest rung: frozen, head, cached or lora.",
+    help=f"The highest rung: {', '.join(_RUNGS[:-1])} or {_RUNGS[-1]}.",
 )
+@click.option("--skip", default="", metavar="RUNG,...", help="Rungs below it to leave out.")
 @click.option("--views", type=int, default=4, show_default=True, help="Random views beside each training image.")
 @click.option(
-    "--depths", default="2,6", show_default=True, metavar="N,M", callback=_several(int), help="Last blocks to try."
+    "--depths",
+    default=None,
+    metavar="N,M",
+    callback=_several(int),
+    help="Last blocks to try.  [default: 2 and half of them]",
 )
 @click.option(
     "--rates", default="3e-4,1e-3", show_default=True, metavar="R,S", callback=_several(float), help="Rates to try."
@@ -80,8 +91,9 @@ def command(
     models: tuple[str, ...],
     weights: str,
     until: Any,
+    skip: str,
     views: int,
-    depths: tuple[int, ...],
+    depths: tuple[int, ...] | None,
     rates: tuple[float, ...],
     rank: int,
     weight_decay: float,
@@ -102,10 +114,10 @@ def command(
 ) -> int:
     """Say whether tuning the network pays on TARGET, rung after rung, each tested against the one below.
 
-    Rungs are frozen (a classifier on the features), head (the same, trained on by AdamW) and cached (the last blocks
-    on maps of the blocks before, which the store keeps: one pass an image and view, ever), and lora (of these blocks a
-    product of low rank). What is tried is chosen on validation rows; the accuracies come from test rows, which choose
-    nothing.
+    Rungs are frozen (a classifier on the features), head (the same, trained on by AdamW), cached (the last blocks on
+    maps of the blocks before, which the store keeps: one pass an image and view, ever), lora (of these blocks a product
+    of low rank), bias (their biases), gradual (one block after the other) and full (the whole network from pixels).
+    What is tried is chosen on validation rows; the accuracies come from test rows, which choose nothing.
 
     \b
     embedkit finetune photos/ --model vit_tiny_patch16_224
@@ -123,6 +135,7 @@ def command(
     requests = requests_beside(models, {**_PLAIN, "weights": weights})
     settings = TuningSettings(
         depths=depths,
+        skip=cast(Any, tuple(one for one in skip.split(",") if one)),
         rates=rates,
         rank=rank,
         weight_decay=weight_decay,

@@ -89,7 +89,7 @@ def domain_lines(gaps: DomainGaps) -> list[str]:
         *table_lines(("left out", *methods), left_out),
         "",
         "% of the target's tested images named right; + and - by a paired test at 5 %: joint and source-only against "
-        "target-only, the others against source-only",
+        "target-only, feature-copying against joint, the others against source-only",
     ]
 
 

@@ -16,6 +16,7 @@ from embedkit.results.gap import ClassGap, DomainGaps, Gap, HeldOut, Reached, Ve
 from embedkit.results.labelling import ChosenImage, LabelResult
 from embedkit.results.loading import load_result, result_from
 from embedkit.results.models import Confusion, DemoResult, FitResult, Guess, Prediction, Predictions
+from embedkit.results.one_class import OneClassReport, OneClassResult
 from embedkit.results.plain import as_packed, from_plain, to_plain
 from embedkit.results.probe import Candidate, Param, ProbeReport, ProbeResult, recommended_of
 from embedkit.results.record import Origin, Record, Skipped, Unavailable, html_table
@@ -32,6 +33,7 @@ from embedkit.results.selection import (
     SelectionCandidate,
 )
 from embedkit.results.statistics import Site, StatisticsFit, StatisticsResult
+from embedkit.results.unlabelled import UnlabelledGain, UnlabelledReport
 from embedkit.results.views import EmbeddingMap, ImagePair, NearestTrained
 
 __all__ = [
@@ -89,6 +91,8 @@ __all__ = [
     "LabelResult",
     "Leaderboard",
     "NearestTrained",
+    "OneClassReport",
+    "OneClassResult",
     "Origin",
     "Pair",
     "Param",
@@ -112,6 +116,8 @@ __all__ = [
     "StatisticsFit",
     "StatisticsResult",
     "Unavailable",
+    "UnlabelledGain",
+    "UnlabelledReport",
     "UnitStatus",
     "as_packed",
     "from_plain",

@@ -20,8 +20,8 @@ class Reached:
     Attributes
     ----------
     method : str
-        ``"source-only"``, ``"target-only"``, ``"joint"``, an adapter, ``"guessing"``, or a floor; a floor followed by
-        ``", target-only"`` was fitted in the target.
+        ``"source-only"``, ``"target-only"``, ``"joint"``, ``"feature-copying"``, an adapter, ``"guessing"``, or a
+        floor; a floor followed by ``", target-only"`` was fitted in the target.
     value : float
     interval : (float, float)
         95 %.

@@ -25,12 +25,14 @@ from embedkit.results.fusion import FusionReport
 from embedkit.results.gap import DomainGaps, Gap
 from embedkit.results.labelling import LabelResult
 from embedkit.results.models import DemoResult, FitResult, Predictions
+from embedkit.results.one_class import OneClassReport
 from embedkit.results.plain import MOST_BYTES
 from embedkit.results.probe import ProbeReport
 from embedkit.results.record import Record
 from embedkit.results.search import SearchResult
 from embedkit.results.selection import LayersResult, Selection
 from embedkit.results.statistics import StatisticsFit, StatisticsResult
+from embedkit.results.unlabelled import UnlabelledReport
 
 _RECORDS: tuple[type[Record], ...] = (
     AuditResult,
@@ -49,6 +51,7 @@ _RECORDS: tuple[type[Record], ...] = (
     FusionReport,
     LayersResult,
     Gap,
+    OneClassReport,
     PlanResult,
     PlanStatus,
     Predictions,
@@ -57,6 +60,7 @@ _RECORDS: tuple[type[Record], ...] = (
     Selection,
     StatisticsFit,
     StatisticsResult,
+    UnlabelledReport,
 )
 
 

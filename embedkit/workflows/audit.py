@@ -90,9 +90,8 @@ def audit(
     named, notes = tables.named[0], list[str]()
     images = _images(opened, named.table, feature_store, notes)
     looks = None if images is None else looks_of(images.images)
-    # Pictures are told by their pixels; where these cannot be had, by the features, which finds fewer.
     pixels = named.table if images is None else _pixels(images, feature_store)
-    duplicates = find_duplicates(pixels, named.name, thorough=True, random_state=random_state)
+    duplicates = find_duplicates(pixels, thorough=True, random_state=random_state)
     seen = auditing.Examination(named.table, looks, duplicates, random_state)
     findings = seen.findings()
     result = AuditResult(

@@ -153,6 +153,7 @@ CLASSIFIERS: list[Any] = [
     own.StreamingRidgeClassifier(by_class=True),
     own.UnknownDetector(own.ConformalClassifier(own.NearestClassMean(), calibration=0.4), calibration=0.4),
     own.UnknownDetector(SVC(), distance="knn", n_neighbors=2),
+    own.UnknownDetector(SVC(), distance="svm"),
 ]
 REGRESSORS: list[Any] = [
     ARDRegression(),

@@ -239,3 +239,35 @@ def test_classes_of_one_image_are_left_out_and_said():
     gap = measured(domain("one", seed=1, labels=rare), domain("other", seed=2))
     assert [one.name for one in gap.classes] == ["ant", "bee", "cat", "dog"]
     assert any("elk" in note for note in gap.notes)
+
+
+def test_copied_features_are_those_of_easy_adaptation_and_keep_what_the_domains_do_not_share():
+    one, other = domain("one", seed=1, labels=swapped, a_class=40), domain("other", seed=2, a_class=40)
+    found = by_method(measured(one, other).reached)
+    assert found["feature-copying"].against == "joint"
+    assert found["feature-copying"].difference == pytest.approx(
+        found["feature-copying"].value - found["joint"].value, abs=1e-12
+    )
+    assert found["feature-copying"].difference > 0
+    assert found["feature-copying"].p_value < 0.05
+
+
+def test_copied_features_by_scikit_learn():
+    from sklearn.linear_model import LogisticRegression
+
+    from embedkit.selection.transfer import COPIED, Domain, predict_across
+
+    draws = np.random.default_rng(3)
+    X, y = draws.normal(size=(90, 4)).astype(np.float32), np.array(CLASSES)[np.arange(90) % 3]
+    X[:, 0] += np.arange(90) % 3
+    digests = draws.integers(0, 256, (90, 32), dtype=np.uint8)
+    source = Domain(name="a", X=X[:30], y=y[:30], digests=digests[:30], train=np.arange(30), parts=[])
+    parts = [(np.arange(30), np.arange(30, 60))]
+    target = Domain(name="b", X=X[30:], y=y[30:], digests=digests[30:], train=np.arange(30), parts=parts)
+    fitted, tested = X[:60], X[60:]
+    scaled, asked = ((rows - fitted.mean(0)) / fitted.std(0) for rows in (fitted, tested))
+    none = np.zeros((30, 4))
+    rows = np.block([[scaled[:30], scaled[:30], none], [scaled[30:], none, scaled[30:]]])
+    expected = LogisticRegression(C=0.01, tol=1e-8, max_iter=1000).fit(rows, y[:60])
+    named = predict_across(source, target, {}).named[COPIED]
+    assert (named == expected.predict(np.hstack([asked, none, asked]))).all()
