@@ -64,6 +64,10 @@ __all__ = [
     "Student",
     "Taught",
     "Trial",
+<<<<<<< HEAD
+=======
+    "TuningSettings",
+>>>>>>> main
     "Tuned",
     "TuningSettings",
     "Use",
