@@ -142,6 +142,8 @@ CLASSIFIERS: list[Any] = [
     VotingClassifier([("tree", RandomForestClassifier(**_few)), ("svm", SVC())]),
     make_pipeline(PCA(4), RandomForestClassifier(**_few)),
     own.KNeighborsClassifier(),
+    own.AdaptiveNeighborsClassifier(1, 5),
+    own.RobustLogisticRegression(C=1.0),
     own.LinearSVC(),
     own.LinearSVCPath(Cs=[0.1, 1.0], cv=2),
     own.LogisticRegression(),
@@ -153,6 +155,7 @@ CLASSIFIERS: list[Any] = [
     own.StreamingRidgeClassifier(by_class=True),
     own.UnknownDetector(own.ConformalClassifier(own.NearestClassMean(), calibration=0.4), calibration=0.4),
     own.UnknownDetector(SVC(), distance="knn", n_neighbors=2),
+    own.UnknownDetector(SVC(), distance="svm"),
 ]
 REGRESSORS: list[Any] = [
     ARDRegression(),

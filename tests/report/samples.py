@@ -14,6 +14,7 @@ from embedkit.results import (
     AuditResult,
     AverageRanks,
     Candidate,
+    ChosenImage,
     Comparison,
     Curve,
     CurveReport,
@@ -27,6 +28,7 @@ from embedkit.results import (
     Hit,
     Hits,
     Influence,
+    LabelResult,
     LayerOutput,
     LayersResult,
     Leaderboard,
@@ -236,6 +238,13 @@ def make_audit(name: str = "cat/1.jpg") -> AuditResult:
 def make_search(name: str = "cat/1.jpg") -> SearchResult:
     hits = [Hit("cat/2.jpg", name, 0.9), Hit(name, ["a", name], 0.5), Hit("x.jpg", 1.5, 0.4), Hit("y.jpg", None, 0.1)]
     return SearchResult(results=[Hits(name, hits, True), Hits("new.jpg", hits)], model="some_net")
+
+
+def make_label(keys: list[str]) -> LabelResult:
+    chosen = [ChosenImage(key, f"typical of {place} images") for place, key in enumerate(keys)]
+    return LabelResult(
+        chosen=chosen, model="some_net", labelled=0, unlabelled=len(keys), classes=["cat", "dog"], strategy="typical"
+    )
 
 
 def make_selection(name: str = "some_net") -> Selection:
