@@ -178,12 +178,13 @@ def _domain(evidence: Evidence, target: str, model: str) -> list[Advice]:
     else:
         said = f"keep to the target's own images: those of {gap.source} are no gain"
     # That an alignment lifts a source counts where the target has no labels.
-    verdict = "" if gap.verdict == "adapt" else f"{gap.evidence}; "
+    measured = gap.evidence
+    if gap.verdict == "adapt":
+        measured = f"source-only {percent(source.value)}, target-only {percent(by['target-only'].value)}"
     return [
         Advice(
             advice=said,
-            because=f"{verdict}source-only {percent(source.value)}, target-only {percent(by['target-only'].value)}, "
-            f"fitted on both {percent(joint.value)} ({_p(joint.p_value)} against target-only)",
+            because=f"{measured}; fitted on both {percent(joint.value)} ({_p(joint.p_value)} against target-only)",
             command=f"embedkit gap {shlex.quote(gap.source)} {target} --model {model}",
             about="domain",
             gain=joint.difference if helps else source.difference,
