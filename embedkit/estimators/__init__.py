@@ -3,6 +3,7 @@
 Layer: imports scikit-learn, SciPy, NumPy, and of embedkit only errors and compat; torch only when a device asks for it.
 """
 
+from embedkit.estimators.adaptive_neighbors import AdaptiveNeighborsClassifier
 from embedkit.estimators.alignment import CORAL, LinearTransport, SubspaceAlignment
 from embedkit.estimators.array_api import device_for, fit_on, fit_transform_on
 from embedkit.estimators.arrays import release_pages
@@ -16,6 +17,7 @@ from embedkit.estimators.logistic_path import LogisticRegressionPath
 from embedkit.estimators.nearest_rows import PART_ROWS, NearestRows, nearest_in_parts, require_finite
 from embedkit.estimators.neighbors import KNeighborsClassifier, NearestClassMean
 from embedkit.estimators.pointwise import PointwiseAugmentation
+from embedkit.estimators.robust_logistic import RobustLogisticRegression
 from embedkit.estimators.scaled_statistics import standardised
 from embedkit.estimators.streaming_lda import StreamingLDA
 from embedkit.estimators.streaming_pca import StreamingPCA
@@ -25,6 +27,7 @@ from embedkit.estimators.transformers import SignedPower, ViewAverage, fuse
 from embedkit.estimators.unknowns import DISTANCES, Distance, UnknownDetector
 
 __all__ = [
+    "AdaptiveNeighborsClassifier",
     "ConformalClassifier",
     "CORAL",
     "DISTANCES",
@@ -39,6 +42,7 @@ __all__ = [
     "NearestClassMean",
     "NearestRows",
     "PART_ROWS",
+    "RobustLogisticRegression",
     "PointwiseAugmentation",
     "SignedPower",
     "StreamingLDA",

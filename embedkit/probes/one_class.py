@@ -62,6 +62,8 @@ def normal_split(table: FeatureTable, normal: str, *, random_state: int = 0) -> 
     SplitError
         Too few images of the class, or none to test on.
     """
+    if table.target_type == "none" or not table.labelled.any():
+        raise LabelsError(f"no row has a label, so there is no class {normal!r} to learn; name a column of them")
     if table.target_type != "class":
         raise LabelsError(
             f"the labels are of the kind {table.target_type!r}, and --one-class takes one class an image: name a "

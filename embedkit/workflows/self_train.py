@@ -160,17 +160,17 @@ def _features(table: FeatureTable, rows: npt.NDArray[np.intp]) -> npt.NDArray[np
 
 def _unlabelled_rows(table: FeatureTable) -> tuple[npt.NDArray[np.intp], list[str]]:
     """Return the rows without a label that may be learnt from, and what is to be said of the others."""
+    if table.target_type == "none" or not table.labelled.any():
+        raise LabelsError(f"none of the {len(table)} rows has a label; give some of each class one (`embedkit label`)")
     if table.target_type != "class":
         raise LabelsError(
             f"the labels are of the kind {table.target_type!r}, and unlabelled rows are used beside classes: name a "
             "column of classes by --label-column (label_column=...)"
         )
     known = table.labelled
-    if not known.any():
-        raise LabelsError(f"none of the {len(table)} rows has a label; give some of each class one (`embedkit label`)")
     if known.all():
         raise LabelsError(
-            f"every one of the {len(table)} rows has a label, and --unlabelled is for rows without: leave it out"
+            f"every one of the {len(table)} rows has a label: there is nothing for --unlabelled to learn from"
         )
     tested = np.zeros(len(table), np.bool_) if table.split is None else is_test(table.split.tolist())
     seen = {digest.tobytes() for digest in table.digests[known]}

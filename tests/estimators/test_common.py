@@ -12,6 +12,8 @@ CHECKED = [
     estimators.UnknownDetector(estimators.NearestClassMean()),
     estimators.UnknownDetector(estimators.NearestClassMean(), distance="knn", n_neighbors=1),
     estimators.UnknownDetector(estimators.NearestClassMean(), distance="svm"),
+    estimators.AdaptiveNeighborsClassifier(1, 5),
+    estimators.RobustLogisticRegression(C=1.0),
     estimators.LinearSVC(),
     estimators.LinearSVCPath(cv=3),
     estimators.LogisticRegression(),

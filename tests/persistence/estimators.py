@@ -142,6 +142,8 @@ CLASSIFIERS: list[Any] = [
     VotingClassifier([("tree", RandomForestClassifier(**_few)), ("svm", SVC())]),
     make_pipeline(PCA(4), RandomForestClassifier(**_few)),
     own.KNeighborsClassifier(),
+    own.AdaptiveNeighborsClassifier(1, 5),
+    own.RobustLogisticRegression(C=1.0),
     own.LinearSVC(),
     own.LinearSVCPath(Cs=[0.1, 1.0], cv=2),
     own.LogisticRegression(),

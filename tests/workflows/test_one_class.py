@@ -120,7 +120,8 @@ def test_a_model_of_one_class_marks_what_is_unlike_it(photos):
         (["a"] * 40, "a", LabelsError, "nothing to tell it from"),
         (["a"] + ["b"] * 39, "a", SplitError, "1 image of a cannot be cut"),
         (["a"] * 2 + ["b"] * 38, "a", SplitError, "1 images of a are there to learn from, expected at least 10"),
-        ([""] * 40, "a", LabelsError, "no image is labelled 'a'"),
+        ([""] * 40, "a", LabelsError, "no row has a label"),
+        (["a"] * 15 + ["b"] * 5 + [""] * 20, "c", LabelsError, "there are a, b"),
     ],
 )
 def test_labels_that_allow_no_answer(labels, normal, error, said, tmp_path):
