@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from embedkit import plot
-    from embedkit.adaptation import FineTunedClassifier, TuningSettings
+    from embedkit.adaptation import DistillSettings, FineTunedClassifier, TuningSettings
     from embedkit.backbones import (
         FeatureRequest,
         ListedModel,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Comparison,
         CurveReport,
         DemoResult,
+        DistillResult,
         DomainGaps,
         Explanations,
         ExtractResult,
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from embedkit.workflows.curve import curve
     from embedkit.workflows.demo import demo
     from embedkit.workflows.diff import diff
+    from embedkit.workflows.distill import distill
     from embedkit.workflows.explain import explain
     from embedkit.workflows.export_model import export_model
     from embedkit.workflows.extract import extract
@@ -100,6 +102,8 @@ else:
         "Comparison": "embedkit.results",
         "CurveReport": "embedkit.results",
         "DemoResult": "embedkit.results",
+        "DistillResult": "embedkit.results",
+        "DistillSettings": "embedkit.adaptation",
         "DomainGaps": "embedkit.results",
         "EmbedkitError": "embedkit.errors",
         "Explanations": "embedkit.results",
@@ -145,6 +149,7 @@ else:
         "describe": "embedkit.images",
         "diff": "embedkit.workflows.diff",
         "explain": "embedkit.workflows.explain",
+        "distill": "embedkit.workflows.distill",
         "export": "embedkit.tables",
         "export_model": "embedkit.workflows.export_model",
         "extract": "embedkit.workflows.extract",
@@ -156,10 +161,10 @@ else:
         "finetune": "embedkit.workflows.finetune",
         "fit": "embedkit.workflows.fit",
         "fuse": "embedkit.workflows.fuse",
+        "probe_views": "embedkit.workflows.probe_views",
         "fit_one_class": "embedkit.workflows.fit_one_class",
         "one_class": "embedkit.workflows.one_class",
         "self_train": "embedkit.workflows.self_train",
-        "probe_views": "embedkit.workflows.probe_views",
         "fit_statistics": "embedkit.workflows.fit_statistics",
         "gap": "embedkit.workflows.gap",
         "info": "embedkit.tables",
@@ -211,6 +216,8 @@ __all__ = [
     "FeatureSpec",
     "FeatureStore",
     "FeatureTable",
+    "DistillResult",
+    "DistillSettings",
     "FineTuneReport",
     "FineTunedClassifier",
     "FitResult",
@@ -254,6 +261,7 @@ __all__ = [
     "extract_several",
     "extract_unit",
     "extraction_status",
+    "distill",
     "finetune",
     "fit",
     "fit_statistics",

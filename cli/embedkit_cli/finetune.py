@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from embedkit_cli.help import Command
-from embedkit_cli.options import drop_option, read_options, requests_beside, target_from
+from embedkit_cli.options import drop_option, read_options, requests_beside, result_options, target_from
 from embedkit_cli.output import check_outputs, finish
 from embedkit_cli.progress import ProgressBar
 
@@ -83,7 +83,7 @@ _PLAIN: dict[str, Any] = {
     "--weights-output", type=click.Path(), metavar="F.safetensors", help="Write the tuned network, for `--weights`."
 )
 @click.option("-o", "--output", type=click.Path(), metavar="R.json", help="Save the result, with each row's outcome.")
-@click.option("--force", is_flag=True, help="Replace existing outputs.")
+@result_options
 @drop_option
 @read_options
 def command(
@@ -103,6 +103,7 @@ def command(
     precision: Any,
     weights_output: str | None,
     output: str | None,
+    page: str | None,
     force: bool,
     label_column: str | None,
     drop_unlabelled: bool,
@@ -126,7 +127,7 @@ def command(
     """
     from embedkit import TuningSettings, finetune
 
-    check_outputs(weights_output, output, force=force)
+    check_outputs(weights_output, output, page, force=force)
     if len(models) > 1:
         raise click.UsageError(f"{len(models)} models are named; a ladder is of one")
     target, label_column = target_from(
@@ -157,4 +158,4 @@ def command(
         force=force,
         progress=ProgressBar(),
     )
-    return finish(report, as_json, output=output, force=force, store=store)
+    return finish(report, as_json, output=output, page=page, force=force, store=store)

@@ -72,11 +72,11 @@ class TuningSettings:
             if rung not in RUNGS[1:]:
                 raise UsageError(f"{rung!r} cannot be left out, expected of {', '.join(RUNGS[1:])}")
         for name in ("epochs", "trial_epochs", "batch_size", "rank"):
-            _check_count(name, getattr(self, name), 1)
+            check_count(name, getattr(self, name), 1)
         for name in ("views", "random_state"):
-            _check_count(name, getattr(self, name), 0)
+            check_count(name, getattr(self, name), 0)
         for depth in self.depths or ():
-            _check_count("depths", depth, 1)
+            check_count("depths", depth, 1)
         for name, values in (("rates", self.rates), ("weight_decay", (self.weight_decay,))):
             if not all(math.isfinite(value) and value >= 0 for value in values) or (name == "rates" and 0 in values):
                 raise UsageError(f"{name} is {getattr(self, name)}, expected a number above 0")
@@ -84,6 +84,7 @@ class TuningSettings:
             raise UsageError(f"precision is {self.precision!r}, expected auto, fp32 or bf16")
 
 
-def _check_count(name: str, value: object, least: int) -> None:
+def check_count(name: str, value: object, least: int) -> None:
+    """Raise UsageError unless a value is a whole number of at least so many."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise UsageError(f"{name} is {value!r}, expected a whole number of at least {least}")

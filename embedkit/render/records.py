@@ -28,6 +28,7 @@ from embedkit.render.one_class import one_class_lines
 from embedkit.render.selections import layers_lines, selection_lines
 from embedkit.render.sentences import about_scores, best_by_test, recommendation, sentence
 from embedkit.render.statistics import statistics_fit_lines, statistics_lines
+from embedkit.render.students import student_lines
 from embedkit.render.uncertain import conformal_lines
 from embedkit.render.unlabelled import unlabelled_lines
 from embedkit.results import (
@@ -35,6 +36,7 @@ from embedkit.results import (
     Comparison,
     CurveReport,
     DemoResult,
+    DistillResult,
     DomainGaps,
     Explanations,
     ExtractResult,
@@ -110,6 +112,8 @@ def as_text(record: Record) -> str:
             lines = explanation_lines(record)
         case LabelResult():
             lines = label_lines(record)
+        case DistillResult():
+            lines = student_lines(record)
         case FineTuneReport():
             lines = ladder_lines(record)
         case FusionReport():

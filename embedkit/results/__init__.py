@@ -7,6 +7,7 @@ from embedkit.results.audit import KINDS, AuditResult, Effect, Finding, FindingK
 from embedkit.results.comparison import AverageRanks, Comparison, Leaderboard, Pair, Standing
 from embedkit.results.curve import Curve, CurveReport, Point
 from embedkit.results.difference import ChangedRow, ChangedSetting, FeatureDiff, MovedRow
+from embedkit.results.distillation import Agreed, DistillResult, StudentJudged
 from embedkit.results.explanation import Deletion, Explanation, Explanations, Influence
 from embedkit.results.extraction import ExtractResult, Forecast, PlanResult, PlanStatus, Stage, Stages, UnitStatus
 from embedkit.results.finetuning import Attempt, FineTuneReport, RungResult
@@ -61,6 +62,9 @@ __all__ = [
     "FusionReport",
     "Gain",
     "RungResult",
+    "Agreed",
+    "DistillResult",
+    "StudentJudged",
     "FeatureDiff",
     "Influence",
     "ChosenImage",

@@ -17,6 +17,7 @@ from embedkit.results.audit import AuditResult
 from embedkit.results.comparison import Comparison
 from embedkit.results.curve import CurveReport
 from embedkit.results.difference import FeatureDiff
+from embedkit.results.distillation import DistillResult
 from embedkit.results.explanation import Explanations
 from embedkit.results.extraction import ExtractResult, Forecast, PlanResult, PlanStatus
 from embedkit.results.finetuning import FineTuneReport
@@ -38,6 +39,7 @@ _RECORDS: tuple[type[Record], ...] = (
     Comparison,
     CurveReport,
     DemoResult,
+    DistillResult,
     DomainGaps,
     Explanations,
     ExtractResult,

@@ -78,6 +78,10 @@ class OneClassReport(Record):
     n_other: int
     reported_on: str
 
+    def __post_init__(self) -> None:
+        if not self.results:
+            raise ValueError("a report of no detector")
+
     def table(self) -> list[dict[str, Any]]:
         """Return one row a detector."""
         names = ("model", "detector", "roc_auc", "interval", "found", "false_alarms", "gain", "gain_interval", "floor")

@@ -57,6 +57,10 @@ class UnlabelledReport(Record):
     n_labelled: int
     n_unlabelled: int
 
+    def __post_init__(self) -> None:
+        if not self.labelled or len(self.used) != len(self.gains):
+            raise ValueError(f"{len(self.labelled)} classifiers, {len(self.used)} ways and {len(self.gains)} gains")
+
     def table(self) -> list[dict[str, Any]]:
         """Return one row a classifier."""
         gains = {gain.way: gain for gain in self.gains}

@@ -99,7 +99,7 @@ def right_of(X: npt.ArrayLike, classes: Classes, folds: Classes, probe: Probe = 
     """
     values = np.asarray(X, np.float64)
     named = np.full(len(values), -1, np.intp)
-    predict = _ridge if probe == "ridge" else _knn
+    predict = name_by_ridge if probe == "ridge" else _knn
     for fold in np.unique(folds):
         test = folds == fold
         known, numbers = np.unique(classes[~test], return_inverse=True)
@@ -110,8 +110,21 @@ def right_of(X: npt.ArrayLike, classes: Classes, folds: Classes, probe: Probe = 
     return named == classes
 
 
-def _ridge(train: Floats, classes: Classes, test: Floats) -> Classes:
-    """Least squares on the classes, all classes weighing alike: else a strong penalty names the commonest only."""
+def name_by_ridge(train: Floats, classes: Classes, test: Floats) -> Classes:
+    """Least squares on the classes, all classes weighing alike: else a strong penalty names the commonest only.
+
+    Parameters
+    ----------
+    train : ndarray of shape (n, d)
+    classes : ndarray of shape (n,)
+        Numbers from 0, each there.
+    test : ndarray of shape (m, d)
+
+    Returns
+    -------
+    ndarray of shape (m,)
+        A number each.
+    """
     weights, targets = class_weights(classes)
     centre, scale = standardising(train, weights)
     rows = (train - centre) / scale * np.sqrt(weights)[:, None]

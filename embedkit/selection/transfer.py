@@ -21,7 +21,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.estimators import CORAL, LinearTransport, LogisticRegression, SubspaceAlignment
-from embedkit.evaluation import holm_correction, mcnemar_test, share_interval
+from embedkit.evaluation import holm_correction, mcnemar_test, paired_permutation_test, share_interval
 from embedkit.results import Reached
 from embedkit.selection.rows import sample
 
@@ -91,6 +91,8 @@ class Predictions:
         What they are.
     named : dict of str to ndarray of shape (n,), str
         By method.
+    certain : dict of str to ndarray of shape (n,)
+        Probability given to what a row is, by source-only and target-only of as many rows.
     adapters, floors : list of str
         Which of the methods are these.
     unseen : int
@@ -100,6 +102,7 @@ class Predictions:
 
     y: Names
     named: dict[str, Names]
+    certain: dict[str, npt.NDArray[np.float64]]
     adapters: list[str]
     floors: list[str]
     unseen: int
@@ -137,6 +140,7 @@ def predict_across(source: Domain, target: Domain, adapters: Mapping[str, Any]) 
     """
     truth: list[Names] = []
     named: dict[str, list[Names]] = {}
+    certain: dict[str, list[npt.NDArray[np.float64]]] = {SOURCE: [], TARGET: []}
     floors = [name for name in source.floors if name in target.floors]
     unseen, converged, fitted = set[int](), True, dict[bytes, _OfSource]()
     for train, test in target.parts:
@@ -171,11 +175,22 @@ def predict_across(source: Domain, target: Domain, adapters: Mapping[str, Any]) 
             said[name] = of_source.floors[name].predict(target.floors[name][test])
             said[name + IN_TARGET] = _Probe(target.floors[name][train], y).predict(target.floors[name][test])
         truth.append(target.y[test])
+        # More rows make a surer probe: both are held to as many as the smaller one has.
+        as_many = min(len(known), len(train))
+        for method, domain, rows, probe in (
+            (SOURCE, source, known, of_source.probe),
+            (TARGET, target, train, on_target),
+        ):
+            if len(rows) > as_many:
+                rows = _drawn(domain.y, rows, as_many)
+                probe = _Probe(domain.X[rows], domain.y[rows])
+            certain[method].append(probe.certainty(X, target.y[test]))
         for method, labels in said.items():
             named.setdefault(method, []).append(labels)
     return Predictions(
         y=np.concatenate(truth),
         named={method: np.concatenate(labels) for method, labels in named.items()},
+        certain={method: np.concatenate(parts) for method, parts in certain.items()},
         adapters=[*adapters],
         floors=[GUESS, *floors],
         unseen=len(unseen),
@@ -216,6 +231,7 @@ def reached(found: Predictions) -> list[Reached]:
     for methods, against in families:
         p_values = [mcnemar_test(found.right(one), found.right(against)).p_value for one in methods]
         tests |= {one: (against, float(p)) for one, p in zip(methods, holm_correction(p_values), strict=True)}
+    surer = paired_permutation_test(found.certain[SOURCE], found.certain[TARGET])
     results: list[Reached] = []
     for method in found.named:
         right, (against, p) = found.right(method), tests.get(method, ("", None))
@@ -227,6 +243,9 @@ def reached(found: Predictions) -> list[Reached]:
                 against=against,
                 difference=float(right.mean() - found.right(against).mean()) if against else None,
                 p_value=p,
+                certainty=float(found.certain[method].mean()) if method in found.certain else None,
+                certainty_difference=surer.difference if method == SOURCE else None,
+                certainty_p=surer.p_value if method == SOURCE else None,
             )
         )
     return results
@@ -276,10 +295,12 @@ def _mean_and_scale(X: Float32) -> tuple[Float32, Float32]:
 
 
 def _at_most(y: Names, rows: Rows) -> Rows:
-    if len(rows) <= MOST_FITTED:
-        return rows
-    codes = np.unique(y[rows], return_inverse=True)[1].astype(np.intp)
-    return rows[sample(codes, MOST_FITTED, 0)]
+    return rows if len(rows) <= MOST_FITTED else _drawn(y, rows, MOST_FITTED)
+
+
+def _drawn(y: Names, rows: Rows, number: int) -> Rows:
+    """Draw about so many rows, each class by its share."""
+    return rows[sample(np.unique(y[rows], return_inverse=True)[1].astype(np.intp), number, 0)]
 
 
 class _Probe:
@@ -294,6 +315,13 @@ class _Probe:
 
     def predict(self, X: Float32) -> Names:
         return cast(Names, self.fitted.predict(X))
+
+    def certainty(self, X: Float32, y: Names) -> npt.NDArray[np.float64]:
+        """Return the probability given to the class of each row; 0 where the probe does not know it."""
+        classes = cast(Names, self.fitted.classes_)
+        place = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
+        probabilities = np.asarray(self.fitted.predict_proba(X), np.float64)[np.arange(len(y)), place]
+        return np.where(classes[place] == y, probabilities, 0.0)
 
 
 class _Copied:

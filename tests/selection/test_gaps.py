@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import sys
+
 import numpy as np
 import pytest
 
@@ -91,6 +94,51 @@ def test_a_shift_of_all_images_is_undone_by_an_adapter():
     assert moved.verdict == "adapt", moved.evidence
     by = by_method(moved.reached)
     assert max(by[name].value for name in default_adapters()) > by["source-only"].value + 0.2
+
+
+@pytest.fixture
+def wide(monkeypatch):
+    """As many features as a probe needs to be sure."""
+    monkeypatch.setattr(sys.modules[__name__], "WIDTH", 256)
+
+
+def nearly_another_class(X, apart=9):
+    means = apart * np.random.default_rng(99).normal(size=(len(CLASSES), WIDTH)) / np.sqrt(WIDTH)
+    return X + 0.4 * (np.roll(means, -1, axis=0) - means)[np.arange(len(X)) % len(CLASSES)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.usefixtures("wide")
+def test_a_loss_that_few_namings_show_is_seen_by_how_sure_a_probe_is(seed):
+    source = domain("one", seed=seed, apart=9, move=nearly_another_class)
+    gap = measure_gap(source, domain("other", seed=50 + seed, apart=9), model="m", adapters={})
+    one = by_method(gap.reached)["source-only"]
+    assert one.certainty_difference < -0.1
+    assert gap.verdict == "negative", gap.evidence
+    assert one.differs or "sure of the truth" in gap.evidence
+    # Of four, McNemar's test sees one.
+    assert one.differs == (seed == 2)
+
+
+@pytest.mark.usefixtures("wide")
+def test_to_be_less_sure_and_right_all_the_same_is_no_loss():
+    source = domain("one", seed=0, apart=12, move=functools.partial(nearly_another_class, apart=12))
+    gap = measure_gap(source, domain("other", seed=50, apart=12), model="m", adapters={})
+    assert by_method(gap.reached)["source-only"].is_less_sure
+    assert gap.verdict == "transfers"
+    assert "sure of the truth" in gap.evidence
+
+
+@pytest.mark.parametrize("a_class", [8, 40])
+@pytest.mark.usefixtures("wide")
+def test_without_a_gap_no_size_of_the_source_makes_one(a_class):
+    """Few images make an unsure probe, which has to be held against one of as few."""
+    found = [
+        measure_gap(source, domain("other", seed=50 + seed, apart=9), model="m", adapters={})
+        for seed in range(4)
+        for source in [domain("one", a_class=a_class, seed=seed, apart=9)]
+    ]
+    assert not any(by_method(one.reached)["source-only"].is_below for one in found)
 
 
 def test_one_class_that_is_somewhere_else_is_named():
