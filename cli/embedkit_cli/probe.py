@@ -132,15 +132,19 @@ def command(
     from embedkit import fuse as fuse_features
 
     check_outputs(output, page, pairs, force=force)
-    ways = (("--fuse", fuse), ("--views", views), ("--unlabelled", unlabelled), ("--one-class", normal))
-    own = [name for name, asked in ways if asked]
+    ways = (("--views", views), ("--fuse", fuse), ("--unlabelled", unlabelled), ("--one-class", normal))
+    own = [name for name, asked in ways if asked not in (None, False, 0)]
     if own:
-        others = (params, estimators, as_published, pairs, page, shots, fractions, drop_unlabelled and not views)
+        others = (params, estimators, as_published, pairs, page, shots, fractions)
         if any(others) or protocols != "quick" or len(own) > 1:
             raise click.UsageError(
-                f"{own[0]} has protocol and estimators of its own, and no --pairs, --report, curve or "
-                f"--drop-unlabelled; of {', '.join(name for name, _ in ways)} it takes one"
+                f"{own[0]} has protocol and estimators of its own, and no --pairs, --report or curve; of "
+                f"{', '.join(name for name, _ in ways)} it takes one"
             )
+        if drop_unlabelled and not views:
+            raise click.UsageError(f"{own[0]} takes no --drop-unlabelled")
+        if views and len(models) > 1:
+            raise click.UsageError(f"{len(models)} models are named; --views is of one")
     options: dict[str, Any] = {"store": store, "progress": ProgressBar()}
     saved: dict[str, Any] = {"output": output, "force": force, "store": store}
     requests = requests_beside(models, backbone)
@@ -155,10 +159,9 @@ def command(
         targets, label_column=label_column, layout=layout, target_type=target_type, image_column=image_column
     )
     if views:
-        if len(models) > 1:
-            raise click.UsageError(f"{len(models)} models are named; --views is of one")
         options |= {"label_column": label_column, "drop_unlabelled": drop_unlabelled, "folds": folds}
-        return finish(probe_views(target, requests[0] if requests else None, views=views, **options), as_json, **saved)
+        gained = probe_views(target, requests[0] if requests else None, views=views, **options)
+        return finish(gained, as_json, **saved)
     if normal is not None:
         options |= {"label_column": label_column, "floors": not no_floors, "error": false_alarms}
         found = one_class(target, normal, requests, **options)

@@ -64,8 +64,12 @@ __all__ = [
     "Student",
     "Taught",
     "Trial",
+<<<<<<< HEAD
+=======
     "TuningSettings",
+>>>>>>> main
     "Tuned",
+    "TuningSettings",
     "Use",
     "ViewWay",
     "Way",

@@ -24,7 +24,7 @@ from embedkit.adaptation.pixels import Pixels
 from embedkit.adaptation.settings import RUNGS, Rung, TuningSettings
 from embedkit.adaptation.start import LinearHead, choose_penalty, fit_head
 from embedkit.backbones import FeatureRequest
-from embedkit.errors import OutputExistsError, UsageError
+from embedkit.errors import AdaptationError, OutputExistsError, UsageError
 from embedkit.extraction import Progress, Tick
 from embedkit.files import commit_to
 from embedkit.images import ImageSource
@@ -100,9 +100,16 @@ def check_tunable(request: FeatureRequest, until: Rung, settings: TuningSettings
     """
     if not set(rungs_of(until, settings)) - set(_OF_CLASSIFIER):
         return
+    from embedkit.adaptation.lowrank import linears
     from embedkit.adaptation.networks import depths_of, tunable_network
 
-    depths_of(tunable_network(dataclasses.replace(request, weights="random"), 2), settings.depths)
+    network = tunable_network(dataclasses.replace(request, weights="random"), 2)
+    depths = depths_of(network, settings.depths)
+    if "lora" in rungs_of(until, settings) and not all(any(linears(network.blocks[-depth:])) for depth in depths):
+        raise AdaptationError(
+            f"LoRA is added to linear layers, and the blocks of {type(network.model).__name__} have none: leave it out "
+            'by --skip lora (skip=("lora",))'
+        )
 
 
 def climb_ladder(
@@ -185,6 +192,7 @@ def climb_ladder(
     reads = {rung: of_pixels if rung == "full" else of_maps for rung in asked[1:]}
     reads["head"] = {0: _Features(X)}
     tell = _Epochs(sum(steps.epochs_of(len(reads[rung]), chosen) for rung in asked[1:]), progress)
+    standing = rungs[0].tuned
     for rung in asked[1:]:
         head = rung == "head"
         tail = Tail(
@@ -199,7 +207,7 @@ def climb_ladder(
             heads,
             problem,
             chosen,
-            below=rungs[-1].tuned,
+            below=standing,
             views=0 if head else chosen.views,
             of=of,
             checkpoints=folder,
@@ -209,6 +217,7 @@ def climb_ladder(
         if tuned.supported:
             logits = logits_of(tail, reads[rung][tuned.depth], judged, bf16=steps.in_bf16(chosen))
             found.tail = found.tail if head else tail
+        standing = tuned if tuned.supported else standing
         rungs.append(Climbed(tuned=tuned, logits=logits))
         found.notes += tuned.notes
         shutil.rmtree(folder, ignore_errors=True)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.adaptation.settings import check_count
 from embedkit.errors import UsageError
 
 Rows = npt.NDArray[np.intp]
@@ -56,10 +55,10 @@ class DistillSettings:
     random_state: int = 0
 
     def __post_init__(self) -> None:
-        check_count("epochs", self.epochs, 1)
-        check_count("batch_size", self.batch_size, 2)
-        for name in ("views", "random_state"):
-            check_count(name, getattr(self, name), 0)
+        for name, least in (("epochs", 1), ("batch_size", 2), ("views", 0), ("random_state", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise UsageError(f"{name} is {value!r}, expected a whole number of at least {least}")
         for name in ("rate", "weight_decay", "relational", "task"):
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0 or (name == "rate" and not value):

@@ -8,9 +8,10 @@
     gradual  as cached, but block after block begins to learn, the last first, and the others at much smaller rates
     full     the whole network, from pixels
 
-A rung starts from the fitted classifier. Short trials choose the depth and the rate; what they choose is tuned in full
-on the rows of the trials, and compared on the validation rows with the start itself: where it is not better there, the
-rung is the one below, and says so. Else it is tuned once more on all rows that are not tested.
+A rung starts from the fitted classifier. Short trials choose the depth and the rate. What they choose is compared on
+the validation rows with the start itself, and where it is not better there after so few epochs, tuned in full and
+compared again. If it is not better even then, the rung is the one below, and says so. Else it is tuned on all rows that
+are not tested.
 
 Layer: adaptation. Imports its room; torch is loaded with it.
 """
@@ -194,8 +195,8 @@ def climb(
     notes: list[str] = []
     trials: list[Trial] = []
 
-    def tried(depth: int, rate: float, epochs: int) -> tuple[Trial, list[Trial]]:
-        """Train on the rows of the trials, and return what was tuned and its means with the start, this one last."""
+    def tried(depth: int, rate: float, epochs: int) -> list[Trial]:
+        """Train on the rows of the trials; return what was tuned, and its means with the start, which comes last."""
         frozen = _at_start(tail, depth, way, settings, heads[0])
         try:
             trained = train(
@@ -209,28 +210,30 @@ def climb(
                 of=of,
                 step=step,
             )
-            found = _weigh(tail, reads[depth], problem, frozen, trained.state, (depth, rate, epochs), bf16)
+            return _weigh(tail, reads[depth], problem, frozen, trained.state, (depth, rate, epochs), bf16)
         finally:
             tail.load(frozen)  # the next depth may leave these blocks as they are
-        return found[0], found
 
     depths = sorted(reads)
     waiting = [(depths[0], rate) for rate in settings.rates]
+    shorts: list[list[Trial]] = []
     while waiting:
         depth, rate = waiting.pop(0)
         try:
-            trials.append(tried(depth, rate, min(settings.trial_epochs, settings.epochs))[0])
+            shorts.append(tried(depth, rate, min(settings.trial_epochs, settings.epochs)))
         except AdaptationError as error:
             notes.append(f"{_said(depth, rate)}: {error}")
-        if trials and not waiting and depth == depths[0]:
-            waiting = [(deeper, min(trials, key=lambda one: one.loss).rate) for deeper in depths[1:]]
-    if not trials:
+        if shorts and not waiting and depth == depths[0]:
+            waiting = [(deeper, _least(shorts)[0].rate) for deeper in depths[1:]]
+    if not shorts:
         raise AdaptationError(f"nothing was learned: {'; '.join(notes)}")
-    best = min(trials, key=lambda one: one.loss)
-    # Too short a trial is behind the start where the whole tuning is ahead of it: only that one is held against it.
-    _, means = tried(best.depth, best.rate, settings.epochs)
-    chosen, start = min(means, key=lambda one: one.loss), means[-1]
-    supported = _supports(chosen, start, len(trials))
+    trials += [means[0] for means in shorts]
+    means = _least(shorts)
+    chosen, supported = _supported(means, len(shorts))
+    if not supported and settings.trial_epochs < settings.epochs:
+        # Too short a trial is behind the start where the whole tuning may be ahead of it.
+        means = tried(means[0].depth, means[0].rate, settings.epochs)
+        chosen, supported = _supported(means, len(shorts) + 1)
     trials.append(chosen)
     frozen = _at_start(tail, chosen.depth, way, settings, heads[1])
     state: State = {}
@@ -251,8 +254,8 @@ def climb(
     else:
         notes.append(
             f"{rung}: nothing that was tried has a log-loss on the {len(problem.compared)} validation images that is "
-            f"significantly less than that of the classifier on frozen features, so nothing is tuned, the rung is "
-            f"{below.rung}: stop there"
+            f"significantly less than that of the classifier on frozen features, so nothing is tuned: stop at "
+            f"{below.rung}"
         )
     return Tuned(
         rung=rung,
@@ -272,8 +275,19 @@ def climb(
 
 
 def epochs_of(depths: int, settings: TuningSettings) -> int:
-    """Count the epochs of a rung of so many depths: of short trials, of the whole one, and of what is kept."""
+    """Count the most epochs of a rung of so many depths: of short trials, of a whole one, and of what is kept."""
     return (len(settings.rates) + depths - 1) * settings.trial_epochs + 2 * settings.epochs
+
+
+def _least(trials: Sequence[list[Trial]]) -> list[Trial]:
+    """Return the trial whose tuned weights themselves have the least loss."""
+    return min(trials, key=lambda means: means[0].loss)
+
+
+def _supported(means: list[Trial], comparisons: int) -> tuple[Trial, bool]:
+    """Return the best mean of tuned and frozen weights, and whether the validation rows support it."""
+    best = min(means, key=lambda one: one.loss)
+    return best, _supports(best, means[-1], comparisons)
 
 
 def _supports(best: Trial, start: Trial, trials: int) -> bool:

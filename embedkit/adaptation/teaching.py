@@ -90,7 +90,7 @@ def teach(
     of : str
         What is taught and seen, beside the settings: a checkpoint of something else is not taken up.
     step : callable, optional
-        Called after each epoch.
+        Called after each epoch, and for each that a checkpoint holds.
 
     Raises
     ------
@@ -146,6 +146,9 @@ def _teach(
     taught = _resume(student, optimizer, checkpoint, key)
     taught.batch_size = size
     parameters = list(student.parameters())
+    told = step or _nothing
+    for _ in range(taught.epochs):
+        told()
     for epoch in range(taught.epochs, settings.epochs):
         student.train()
         draws = np.random.default_rng([settings.random_state, epoch])
@@ -174,10 +177,13 @@ def _teach(
         taught.losses.append(total / updates)
         if checkpoint is not None:
             _keep(taught, student, optimizer, checkpoint, key)
-        if step is not None:
-            step()
+        told()
     student.eval()
     return student, taught
+
+
+def _nothing() -> None:
+    pass
 
 
 def _loss(

@@ -9,7 +9,7 @@ Layer: adaptation. Imports evaluation, the estimators and its own start.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +39,8 @@ def view_protocol(way: ViewWay, views: Sequence[Features]) -> Protocol:
 
 def _run(way: ViewWay, views: Sequence[Features], task: Task) -> Outcome:
     n, several = len(views[0]), len(views)
-    average = ViewAverage(several).fit_transform(np.concatenate(views, axis=1)) if "average" in way else views[0]
+    averaging: Any = ViewAverage(several)
+    average: Features = averaging.fit_transform(np.concatenate(views, axis=1)) if "average" in way else views[0]
     rows = np.concatenate([*views, average])
     y = np.tile(task.labels.targets, several + 1)
     split = task.split

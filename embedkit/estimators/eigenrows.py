@@ -71,6 +71,10 @@ class EigenRows:
             return replace(self, rows=self.rows[index])
         return replace(self, index=index if self.index is None else self.index[index])
 
+    def without_rows(self) -> EigenRows:
+        """Give the coordinates alone."""
+        return replace(self, rows=np.empty((0, self.raised_width), self.rows.dtype), index=None)
+
     def block(self, span: slice, dtype: np.dtype[Any]) -> Floats:
         """Return a block of rows to multiply with `raised` coefficients, centred, of the given type."""
         block = (self.rows[span] if self.index is None else self.rows[self.index[span]]).astype(dtype, copy=False)
@@ -96,6 +100,10 @@ class EigenRows:
     def lowered(self, gradient: Float64) -> Float64:
         """Turn a gradient with respect to `raised` coefficients into one of shape (k, r)."""
         return gradient if self.lift is None else gradient @ self.lift
+
+    def reduced(self, features: Floats) -> Floats:
+        """Bring other rows of features, float32 or float64 (n, d), into these coordinates, (n, r)."""
+        return (((features.astype(np.float64) - self.mean) / self.deviation) @ self.basis).astype(features.dtype)
 
     def features_model(self, coefficients: Float64, intercepts: Float64) -> tuple[Float64, Float64]:
         """Turn a model of T into the same model of the features: coefficients (k, d), intercepts (k,)."""

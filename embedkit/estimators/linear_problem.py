@@ -38,9 +38,12 @@ class LinearPath:
     ----------
     Cs : ndarray of shape (n_Cs,), float64
     classes : ndarray of shape (n_classes,)
-    coefs : ndarray of shape (n_Cs, k, n_features)
-        k is 1 for two classes.
-    intercepts : ndarray of shape (n_Cs, k)
+    parameters : list of n_Cs ndarrays of shape (k, r + 1), float64
+        In the coordinates of the rows; intercepts in the last column; k is 1 for two classes.
+    coordinates : EigenRows
+        The coordinates alone, without rows.
+    dtype : dtype
+        Of the features.
     n_iter : ndarray of shape (n_Cs,), int
     grad_norms, gaps : ndarray of shape (n_Cs,), float64
         Norm of the gradient of objective / (C sum s), and upper bound of (objective - optimum) / objective.
@@ -49,12 +52,24 @@ class LinearPath:
 
     Cs: Float64
     classes: NDArray[Any]
-    coefs: Floats
-    intercepts: Floats
+    parameters: list[Float64]
+    coordinates: EigenRows
+    dtype: np.dtype[Any]
     n_iter: NDArray[np.int64]
     grad_norms: Float64
     gaps: Float64
     converged: NDArray[np.bool_]
+
+    def model(self, index: int) -> tuple[Floats, Floats]:
+        """Give the model of the features for one value: coefficients (k, n_features), intercepts (k,)."""
+        weights, intercepts = self.parameters[index][:, :-1], self.parameters[index][:, -1]
+        coef, intercept = self.coordinates.features_model(weights, intercepts)
+        return coef.astype(self.dtype), intercept.astype(self.dtype)
+
+    def reduced_model(self, index: int) -> tuple[Floats, Floats]:
+        """Give the same model of rows in their coordinates: coefficients (k, r), intercepts (k,)."""
+        parameters = self.parameters[index].astype(self.dtype)
+        return parameters[:, :-1], parameters[:, -1]
 
 
 @dataclass(frozen=True)
@@ -124,7 +139,7 @@ class LinearProblem:
                 max_iter=self.max_iter,
                 newton=self._newton(loss, weights / total, threads),
             )
-        return self._in_features(Cs, solutions, wanted)
+        return self._kept(Cs, solutions, wanted)
 
     def _arrays(self, threads: MapFunction) -> RowArrays:
         n_rows = len(self.targets)
@@ -158,16 +173,15 @@ class LinearProblem:
             start[:, -1] = loss.intercepts(np.bincount(self.targets, weights=weights).astype(np.float64))
         return start
 
-    def _in_features(self, Cs: Float64, visited: list[Solution], wanted: NDArray[np.bool_]) -> LinearPath:
+    def _kept(self, Cs: Float64, visited: list[Solution], wanted: NDArray[np.bool_]) -> LinearPath:
         solutions = [solution for solution, is_wanted in zip(visited, wanted, strict=True) if is_wanted]
-        models = [self.rows.features_model(s.parameters[:, :-1], s.parameters[:, -1]) for s in solutions]
         iterations_so_far = np.cumsum([s.n_iter for s in visited])[wanted]
-        dtype = self.rows.rows.dtype
         return LinearPath(
             Cs=Cs,
             classes=self.classes,
-            coefs=np.stack([coefficients for coefficients, _ in models]).astype(dtype),
-            intercepts=np.stack([intercepts for _, intercepts in models]).astype(dtype),
+            parameters=[s.parameters for s in solutions],
+            coordinates=self.rows.without_rows(),
+            dtype=self.rows.rows.dtype,
             n_iter=np.diff(iterations_so_far, prepend=0),
             grad_norms=np.array([s.gradient_norm for s in solutions]),
             gaps=np.array([s.gap for s in solutions]),

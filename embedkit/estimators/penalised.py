@@ -65,7 +65,7 @@ class PenalisedClassifier(LinearClassifier):
         path = decomposed_problem(self, data, self.loss_of).path(np.array([float(self.C)]), self.tol)
         warn_unless_converged(self, path, "the data")
         self.classes_ = data.classes
-        self.coef_, self.intercept_ = path.coefs[0], path.intercepts[0]
+        self.coef_, self.intercept_ = path.model(0)
         self.n_iter_ = path.n_iter
         self.grad_norm_, self.gap_ = float(path.grad_norms[0]), float(path.gaps[0])
         self.converged_ = bool(path.converged[0])

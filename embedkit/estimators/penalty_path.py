@@ -5,6 +5,7 @@ Layer: imports scikit-learn, embedkit.errors and its own room.
 
 from __future__ import annotations
 
+import functools
 import numbers
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Self, cast
@@ -34,12 +35,20 @@ from embedkit.estimators.validation import (
     require,
 )
 
+_SELECTED = ("scores_", "best_index_", "best_C_", "best_score_", "at_edge_", "coef_", "intercept_")
+_MAPPED = ("coefs_", "intercepts_", "_whole_path")
+
 
 class PenaltyPath(LinearClassifier):
     """Parameters, attributes and methods of `LogisticRegressionPath` and `LinearSVCPath`, documented there."""
 
     model_type: ClassVar[type[PenalisedClassifier]]
     """Of one value of C."""
+
+    Cs_: Float64
+    path_classes_: NDArray[Any]
+    _path: LinearPath
+    _position: Indices
 
     def __init__(
         self,
@@ -96,13 +105,15 @@ class PenaltyPath(LinearClassifier):
         path = problem.path(Cs, self.tol)
         warn_unless_converged(self, path, "the data")
         self.Cs_, self.classes_, self.path_classes_ = given, data.classes, data.classes
-        self.coefs_, self.intercepts_ = path.coefs[position], path.intercepts[position]
+        self._path, self._position = path, position
+        for name in _MAPPED:
+            vars(self).pop(name, None)
         self.n_iter_, self.converged_ = path.n_iter[position], path.converged[position]
         self.grad_norms_, self.gaps_ = path.grad_norms[position], path.gaps[position]
         weighted = sample_weight is not None
         if validation is not None:
             held_out = self._checked_validation(validation)
-            self._select([self._scores(path, *held_out)], position)
+            self._select([self._validation_scores(path, *held_out)], position)
             if self.refit:
                 self._refit(data, *held_out)
         elif self.cv is not None:
@@ -120,12 +131,12 @@ class PenaltyPath(LinearClassifier):
         UsageError
             C is none of `Cs_`.
         """
-        check_is_fitted(self, "coefs_")
+        check_is_fitted(self, "Cs_")
         matches = np.flatnonzero(np.isclose(self.Cs_, C, rtol=1e-9, atol=0.0))
         if not len(matches):
             raise UsageError(f"C={C!r} is not on the path; its values are {self.Cs_.tolist()!r}")
         i = int(matches[0])
-        model = self._model(float(self.Cs_[i]), self.path_classes_, self.coefs_[i], self.intercepts_[i])
+        model = self._model(float(self.Cs_[i]), self.path_classes_, *self._coefficients(i))
         model.n_iter_, model.converged_ = self.n_iter_[[i]], bool(self.converged_[i])
         model.grad_norm_, model.gap_ = float(self.grad_norms_[i]), float(self.gaps_[i])
         if hasattr(self, "feature_names_in_"):
@@ -140,17 +151,46 @@ class PenaltyPath(LinearClassifier):
         UsageError
             Nothing was selected (cv=None and no validation set).
         """
-        if hasattr(self, "coefs_") and not hasattr(self, "coef_"):
+        if hasattr(self, "Cs_") and not hasattr(self, "coef_"):
             raise UsageError(
                 f"{type(self).__name__} has selected no C (cv=None, no validation set); pass cv or validation, or "
                 "predict with model_at(C)"
             )
         return super().decision_function(X)
 
+    @functools.cached_property
+    def coefs_(self) -> Floats:
+        """Coefficients of the whole path: a product of matrices for each value, made when they are asked for."""
+        return self._whole_path[0]
+
+    @functools.cached_property
+    def intercepts_(self) -> Floats:
+        """Intercepts of the whole path."""
+        return self._whole_path[1]
+
+    @functools.cached_property
+    def _whole_path(self) -> tuple[Floats, Floats]:
+        check_is_fitted(self, "_path")
+        models = [self._path.model(at) for at in self._position.tolist()]
+        return np.stack([coef for coef, _ in models]), np.stack([intercept for _, intercept in models])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Keep the models of the features, not the coordinates that they were fitted in."""
+        state = dict(cast(dict[str, Any], super().__getstate__()))
+        if "_path" in state:
+            state |= {"coefs_": self.coefs_, "intercepts_": self.intercepts_}
+            for name in ("_path", "_position", "_whole_path"):
+                state.pop(name, None)
+        return state
+
+    def _coefficients(self, index: int) -> tuple[Floats, Floats]:
+        if "coefs_" in vars(self):
+            return self.coefs_[index], self.intercepts_[index]
+        return self._path.model(int(self._position[index]))
+
     def _forget_selection(self) -> None:
-        for name in ("scores_", "best_index_", "best_C_", "best_score_", "at_edge_", "coef_", "intercept_"):
-            if hasattr(self, name):
-                delattr(self, name)
+        for name in _SELECTED:
+            vars(self).pop(name, None)
 
     def _fold_scores(
         self, problem: LinearProblem, data: LabelledRows, weighted: bool, Cs: Float64, train: Indices, test: Indices
@@ -164,16 +204,39 @@ class PenaltyPath(LinearClassifier):
         path = problem.subset(kept_train).path(Cs, self.tol)
         warn_unless_converged(self, path, "a fold")
         weights = data.weights[kept_test] if weighted else None
-        return self._scores(path, data.features[kept_test], data.labels[kept_test], weights)
+        rows = None if problem.rows.offset is not None else problem.rows.rows[kept_test]
+        return self._scores(path, data.features[kept_test], data.labels[kept_test], weights, rows)
 
-    def _scores(self, path: LinearPath, features: Floats, labels: NDArray[Any], weights: Float64 | None) -> Float64:
-        """Score each value of the path on held-out rows, in ascending order of C."""
+    def _validation_scores(
+        self, path: LinearPath, features: Floats, labels: NDArray[Any], weights: Float64 | None
+    ) -> Float64:
+        # One product of matrices brings the rows to the models, one a value the models to the rows: what is less.
+        is_less = len(features) < sum(len(parameters) for parameters in path.parameters)
+        return self._scores(path, features, labels, weights, path.coordinates.reduced(features) if is_less else None)
+
+    def _scores(
+        self,
+        path: LinearPath,
+        features: Floats,
+        labels: NDArray[Any],
+        weights: Float64 | None,
+        rows: Floats | None,
+    ) -> Float64:
+        """Score each value of the path on held-out rows, in ascending order of C.
+
+        `rows` are the same in the coordinates of the path, where a model needs no mapping; a callable that scores is
+        given models of the features, as its author expects.
+        """
         name_or_callable = "accuracy" if self.scoring is None else self.scoring
         scorer = cast(Callable[..., float], cast(Any, sklearn.metrics).get_scorer(name_or_callable))
         given = {} if weights is None else {"sample_weight": weights}
+        if rows is None or not isinstance(name_or_callable, str):
+            held_out, model_of = features, path.model
+        else:
+            held_out, model_of = rows, path.reduced_model
         scores = [
-            scorer(self._model(float(C), path.classes, coef, intercept), features, labels, **given)
-            for C, coef, intercept in zip(path.Cs, path.coefs, path.intercepts, strict=True)
+            scorer(self._model(float(C), path.classes, *model_of(i)), held_out, labels, **given)
+            for i, C in enumerate(path.Cs)
         ]
         return np.array(scores, dtype=np.float64)
 
@@ -188,7 +251,7 @@ class PenaltyPath(LinearClassifier):
         self.best_C_ = float(self.Cs_[self.best_index_])
         self.best_score_ = float(means[best])
         self.at_edge_ = len(means) > 1 and best in (0, len(means) - 1)
-        self.coef_, self.intercept_ = self.coefs_[self.best_index_], self.intercepts_[self.best_index_]
+        self.coef_, self.intercept_ = self._coefficients(self.best_index_)
 
     def _checked_validation(self, validation: Any) -> tuple[Floats, NDArray[Any], Float64 | None]:
         parts = list(cast(tuple[Any, ...], validation)) if isinstance(validation, tuple) else []

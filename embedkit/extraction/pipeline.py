@@ -5,18 +5,20 @@ Layer: extraction; above the rooms, below the embedder.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import ImageError, UnreadableImageError
-from embedkit.files import INFLATING, Budget
+from embedkit.files import INFLATING, Budget, Kept
 from embedkit.images import (
     ArchiveMember,
     EncodedRef,
@@ -57,11 +59,18 @@ def prefetch(
             future.cancel()
 
 
+def in_blocks(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+    """Yield the items in lists of `size`, the last one shorter."""
+    remaining = iter(items)
+    while block := list(itertools.islice(remaining, size)):
+        yield block
+
+
 _CARRIED = Budget(2 << 30)
 """Encoded bytes that wait to be decoded, and keep the threads from reading them twice."""
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
+@dataclass(frozen=True, slots=True)
 class Identified:
     """An image whose bytes were read.
 
@@ -75,12 +84,15 @@ class Identified:
         they are read from again.
     file : (str or ArchiveMember, os.stat_result) or None
         Where the bytes came from, and the status of that file before it was read.
+    room : Kept or None
+        What the bytes take of the memory for those that wait.
     """
 
     row: int
     digest: bytes
     image: ImageRef
     file: tuple[str | ArchiveMember, os.stat_result] | None
+    room: Kept | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,18 +120,30 @@ def identify(row: int, ref: ImageRef) -> Identified | Failed:
         file = None if isinstance(ref, bytes) else _file(ref)
         with INFLATING.hold(file[1].st_size if file is not None and isinstance(ref, str) else 0):
             data = read_bytes(ref)
-            found = Identified(row, digest_bytes(data), data, file)
-            return found if isinstance(ref, bytes) or _CARRIED.keep(len(data), found) else replace(found, image=ref)
+            room = None if isinstance(ref, bytes) else _CARRIED.keep(len(data))
+            return Identified(row, digest_bytes(data), ref if room is None else data, file, room)
     except ImageError as error:
         return Failed(row, error)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Recipe:
     """How a network wants its pixels; networks of one recipe share them."""
 
     decode: DecodeSpec
     preprocess: PreprocessSpec
+
+    @functools.cached_property
+    def preprocessor(self) -> Preprocessor:
+        """What brings pixels to the size of the network's input."""
+        return Preprocessor(self.preprocess)
+
+    @functools.cached_property
+    def _hash(self) -> int:
+        return hash((self.decode, self.preprocess))
+
+    def __hash__(self) -> int:
+        return self._hash  # several times an image
 
 
 Pixels = npt.NDArray[np.uint8]
@@ -151,7 +175,7 @@ def _prepare(image: ImageRef, digest: bytes, recipes: Iterable[Recipe]) -> dict[
     decoded: list[_Decoded] = []
     prepared: dict[Recipe, Pixels | ImageError] = {}
     for recipe in recipes:
-        preprocessor = Preprocessor(recipe.preprocess)
+        preprocessor = recipe.preprocessor
         try:
             found = next((one for one in decoded if one.serves(recipe.decode, preprocessor)), None)
             if found is None:

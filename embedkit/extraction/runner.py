@@ -29,7 +29,17 @@ from embedkit.backbones import Backbone, FeatureRequest, check_batch_size
 from embedkit.errors import ImageError, UsageError
 from embedkit.extraction.job import Features, Job
 from embedkit.extraction.network import Batch, Network, run_batch
-from embedkit.extraction.pipeline import Failed, Identified, Pixels, Ready, Recipe, identify, prefetch, prepare
+from embedkit.extraction.pipeline import (
+    Failed,
+    Identified,
+    Pixels,
+    Ready,
+    Recipe,
+    identify,
+    in_blocks,
+    prefetch,
+    prepare,
+)
 from embedkit.extraction.report import Extraction, Progress, Tick
 from embedkit.extraction.resolution import Resolution, by_network, resolve, resolve_together
 from embedkit.extraction.space import check_space
@@ -41,6 +51,8 @@ from embedkit.store import FeatureStore
 # Rows that are identified, looked up and claimed together: large enough to make a claim cheap, small enough that the
 # encoded bytes of two blocks are nothing beside a network.
 _BLOCK = 64
+
+_LARGEST_TASK = 16
 
 # Threads that read from URLs: they wait for answers and keep no core busy. More would not find work within two blocks.
 _REMOTE_READERS = 64
@@ -256,9 +268,16 @@ class _Pass:
         rows: list[int] = np.flatnonzero(np.any([job.pending for job in self.jobs], axis=0)).tolist()
         working = [network for network in self.networks if any(job.pending.any() for job in network.jobs)]
         with self._reading(executor) as readers:
-            identified = prefetch(readers, self._identify, rows, ahead=2 * _BLOCK)
-            prepared = prefetch(executor, self._prepare, self._claim(identified), ahead=2 * _BLOCK)
-            for batch, features in self._forward(self._batches(prepared), working, executor):
+            size = _task_size(len(rows), self.threads)
+            read_at_once = 1 if self.source.is_remote else size
+            identified = itertools.chain.from_iterable(
+                prefetch(readers, self._identify, in_blocks(rows, read_at_once), ahead=2 * _BLOCK // read_at_once)
+            )
+            prepared = prefetch(
+                executor, self._prepare, in_blocks(self._claim(identified), size), ahead=2 * _BLOCK // size
+            )
+            batches = self._batches(itertools.chain.from_iterable(prepared))
+            for batch, features in self._forward(batches, working, executor):
                 for job, computed in zip(batch.network.jobs, features, strict=True):
                     mine = [place for place, jobs in enumerate(batch.jobs) if job in jobs]
                     if mine:
@@ -279,13 +298,13 @@ class _Pass:
                 readers.shutdown(wait=True, cancel_futures=True)
                 raise
 
-    def _identify(self, row: int) -> Identified | Failed:
+    def _identify(self, rows: list[int]) -> list[Identified | Failed]:
         with self.stopwatch.timed("read"):
-            return identify(row, self.source.images[row])
+            return [identify(row, self.source.images[row]) for row in rows]
 
     def _claim(self, identified: Iterable[Identified | Failed]) -> Iterator[_Claimed]:
         """Let pass what this pass has to compute for some job; settle or set aside everything else."""
-        for block in _blocks(identified):
+        for block in in_blocks(identified, _BLOCK):
             images: list[Identified] = []
             for item in block:
                 if isinstance(item, Failed):
@@ -306,10 +325,12 @@ class _Pass:
                     yield _Claimed(item, wanted[item.row])
             self._tick()
 
-    def _prepare(self, claimed: _Claimed) -> tuple[_Claimed, dict[Recipe, Pixels | ImageError]]:
-        waiting = [network for network in self.networks if any(job in network.jobs for job in claimed.jobs)]
+    def _prepare(self, block: list[_Claimed]) -> list[tuple[_Claimed, dict[Recipe, Pixels | ImageError]]]:
         with self.stopwatch.timed("decode"):
-            return claimed, prepare(claimed.image, {network.recipe for network in waiting})
+            return [(claimed, prepare(claimed.image, self._recipes(claimed))) for claimed in block]
+
+    def _recipes(self, claimed: _Claimed) -> set[Recipe]:
+        return {network.recipe for network in self.networks if any(job in network.jobs for job in claimed.jobs)}
 
     def _batches(self, prepared: Iterable[tuple[_Claimed, dict[Recipe, Pixels | ImageError]]]) -> Iterator[Batch]:
         filling = [Batch(network, [], []) for network in self.networks]
@@ -367,10 +388,12 @@ class _Pass:
             self.progress(Tick(len(self.source.keys) * len(self.jobs), done, found, failed))
 
 
-def _blocks(items: Iterable[Identified | Failed]) -> Iterator[list[Identified | Failed]]:
-    remaining = iter(items)
-    while block := list(itertools.islice(remaining, _BLOCK)):
-        yield block
+def _task_size(rows: int, threads: int) -> int:
+    """Return how many images a task reads or decodes: more, and handing tasks over costs less an image.
+
+    Few enough that all threads have one under way and one waiting, and that they end at about the same time.
+    """
+    return max(1, min(_LARGEST_TASK, 2 * _BLOCK // (2 * threads), rows // (8 * threads)))
 
 
 def _threads() -> int:

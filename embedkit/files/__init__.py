@@ -3,7 +3,7 @@
 Layer: above errors, below everything else. Standard library and NumPy only.
 """
 
-from embedkit.files.budget import INFLATING, Budget, inflated_limit
+from embedkit.files.budget import INFLATING, Budget, Kept, inflated_limit
 from embedkit.files.commit import DISK, MAGIC, TRAILER, Buffer, Disk, check_trailer, commit_bytes, commit_to, seal
 from embedkit.files.folder import Folder, NotRegularError, open_regular
 from embedkit.files.identity import TICK_NS, FileIdentity, Verify, Witness
@@ -27,6 +27,7 @@ __all__ = [
     "Disk",
     "FileIdentity",
     "INFLATING",
+    "Kept",
     "Folder",
     "MAGIC",
     "NotRegularError",

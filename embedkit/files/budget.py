@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import os
 import threading
-import weakref
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 _FREE_BYTES = 256 << 20
 _RATIO = 8
@@ -37,50 +35,95 @@ class Budget:
     def __init__(self, total: int) -> None:
         self.total = total
         self._held = 0
-        self._changed = threading.Condition()
+        self._waiting = 0
+        self._lock = threading.RLock()  # entered as it is, not by way of the condition: that is Python
+        self._changed = threading.Condition(self._lock)
         self._mine = _Mine()
 
-    @contextmanager
-    def hold(self, size: int = 0) -> Generator[None]:
+    def hold(self, size: int = 0) -> AbstractContextManager[None]:
         """Wait until `size` bytes are free, and hold them; one that is larger than the total waits to be alone.
 
         What the thread takes within, by `take`, is given back at the end too.
         """
+        return _Hold(self, size)
+
+    def take(self, size: int) -> None:
+        """Take bytes until the end of what the thread has opened by `hold`; without that, do nothing."""
+        mine = self._mine
+        if not mine.depth or not size:
+            return
+        with self._lock:
+            if not mine.size:
+                self._waiting += 1
+                try:
+                    self._changed.wait_for(lambda: self._held + size <= self.total or not self._held)
+                finally:
+                    self._waiting -= 1
+            self._held += size
+            mine.size += size
+
+    def keep(self, size: int) -> Kept | None:
+        """Hold bytes for as long as what is returned lives, if they are free at once; else return None."""
+        with self._lock:
+            if self._held + size > self.total:
+                return None
+            self._held += size
+        return Kept(self, size)
+
+    def enter(self, size: int) -> int:
+        """Begin what `hold` holds; return what the thread held before."""
         before = self._mine.size
         self._mine.depth += 1
         try:
             self.take(size)
-            yield
-        finally:
-            self._mine.depth -= 1
-            with self._changed:
-                self._held -= self._mine.size - before
-                self._mine.size = before
+        except BaseException:
+            self.leave(before)
+            raise
+        return before
+
+    def leave(self, before: int) -> None:
+        """End it."""
+        mine = self._mine
+        mine.depth -= 1
+        size, mine.size = mine.size - before, before
+        if size:
+            self.give_back(size)
+
+    def give_back(self, size: int) -> None:
+        """Let others have bytes."""
+        with self._lock:
+            self._held -= size
+            if self._waiting:
                 self._changed.notify_all()
 
-    def take(self, size: int) -> None:
-        """Take bytes until the end of what the thread has opened by `hold`; without that, do nothing."""
-        if not self._mine.depth:
-            return
-        with self._changed:
-            if not self._mine.size:
-                self._changed.wait_for(lambda: self._held + size <= self.total or not self._held)
-            self._held += size
-            self._mine.size += size
 
-    def keep(self, size: int, owner: object) -> bool:
-        """Hold bytes for as long as an object lives, if they are free at once; say whether they were."""
-        with self._changed:
-            if self._held + size > self.total:
-                return False
-            self._held += size
-        weakref.finalize(owner, self._give_back, size).atexit = False
-        return True
+class _Hold(AbstractContextManager[None]):
+    """One `Budget.hold`: several an image, under the interpreter's lock, so it is no generator."""
 
-    def _give_back(self, size: int) -> None:
-        with self._changed:
-            self._held -= size
-            self._changed.notify_all()
+    __slots__ = ("_before", "_budget", "_size")
+
+    def __init__(self, budget: Budget, size: int) -> None:
+        self._budget = budget
+        self._size = size
+
+    def __enter__(self) -> None:
+        self._before = self._budget.enter(self._size)
+
+    def __exit__(self, *_: object) -> None:
+        self._budget.leave(self._before)
+
+
+class Kept:
+    """Bytes that are held while this lives."""
+
+    __slots__ = ("_budget", "_size")
+
+    def __init__(self, budget: Budget, size: int) -> None:
+        self._budget = budget
+        self._size = size
+
+    def __del__(self) -> None:
+        self._budget.give_back(self._size)
 
 
 class _Mine(threading.local):

@@ -16,8 +16,6 @@ Layer: images. Pillow, simplejpeg and NumPy.
 from __future__ import annotations
 
 import io
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -85,7 +83,7 @@ def decode(
     kind = format_of(data[:HEAD_BYTES])
     if kind is None:
         raise UndecodableImageError(_unknown(data))
-    with _reasons(kind):
+    try:
         if kind == "JPEG":
             check_scans(data)
             if spec.decoder == "simplejpeg":
@@ -93,6 +91,10 @@ def decode(
                 if pixels is not None:
                     return pixels
         return _decode_with_pillow(data, kind, spec.scale, target, limits)
+    except (ImageError, UsageError):
+        raise
+    except Exception as error:
+        raise _reason(kind, error) from error
 
 
 def to_rgb(
@@ -122,13 +124,21 @@ def to_rgb(
     if isinstance(image, Image.Image):
         _refuse_invention()
         limits.check(*image.size)
-        with _reasons(image.format or "image"), quiet():
-            pixels = image_to_rgb(image)
-            return apply_orientation(pixels, image_orientation(image))
+        try:
+            with quiet():
+                return apply_orientation(image_to_rgb(image), image_orientation(image))
+        except (ImageError, UsageError):
+            raise
+        except Exception as error:
+            raise _reason(image.format or "image", error) from error
     if 2 <= image.ndim <= 3:
         limits.check(image.shape[1], image.shape[0])
-    with _reasons("array"):
+    try:
         return array_to_rgb(image)
+    except (ImageError, UsageError):
+        raise
+    except Exception as error:
+        raise _reason("array", error) from error
 
 
 def _decode_with_pillow(
@@ -168,22 +178,17 @@ def _unknown(data: bytes) -> str:
     return "not an image: no JPEG, PNG, WebP, GIF, TIFF, BMP or PNM signature"
 
 
-@contextmanager
-def _reasons(kind: str) -> Generator[None]:
+def _reason(kind: str, error: Exception) -> ImageError:
     """Turn whatever a decoder raises about damaged data into a reason; Pillow raises almost every class there is."""
-    try:
-        yield
-    except (ImageError, UsageError):
-        raise
-    except MemoryError as error:
-        raise UnreadableImageError(f"not enough memory to decode this {kind}") from error
-    except Image.DecompressionBombError as error:
-        raise UndecodableImageError("too many pixels for PIL.Image.MAX_IMAGE_PIXELS") from error
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on purpose
+    if isinstance(error, MemoryError):
+        return UnreadableImageError(f"not enough memory to decode this {kind}")
+    if isinstance(error, Image.DecompressionBombError):
+        return UndecodableImageError("too many pixels for PIL.Image.MAX_IMAGE_PIXELS")
+    if isinstance(error, (OSError, SyntaxError, ValueError)):  # what Pillow raises on purpose
         text = " ".join(str(error).split())[:100]
         if any(word in text.lower() for word in ("truncated", "eof", "not enough")):
-            raise UndecodableImageError(f"truncated {kind}") from error
+            return UndecodableImageError(f"truncated {kind}")
         printable = "".join(letter if letter.isprintable() else "?" for letter in text)
-        raise UndecodableImageError(f"damaged {kind}: {printable or type(error).__name__}") from error
-    except Exception as error:  # what its plugins stumble into: struct.error, IndexError, ZeroDivisionError, ...
-        raise UndecodableImageError(f"damaged {kind} ({type(error).__name__})") from error
+        return UndecodableImageError(f"damaged {kind}: {printable or type(error).__name__}")
+    # What its plugins stumble into: struct.error, IndexError, ZeroDivisionError, ...
+    return UndecodableImageError(f"damaged {kind} ({type(error).__name__})")

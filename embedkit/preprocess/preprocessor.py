@@ -5,6 +5,8 @@ Layer: preprocess. Imports numpy, Pillow and specs; torch only when a fast resiz
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,12 +23,15 @@ A file of a few KB may hold 20,000 pixels in one row; resized to 256 rows before
 take 4 GB. Such an image has sides in a ratio of 1000 or more; its pixels are close to timm's, not equal.
 """
 
+_SIZES = 256
+"""Sizes of images that are remembered; each is asked for three times."""
+
 
 class Preprocessor:
     """Turn RGB pixels into what the network eats, not yet normalised.
 
-    A call holds no state and may run in many threads at once: both ways of resizing release the GIL and work on the
-    calling thread alone, so n threads use n cores whatever ``torch.get_num_threads()`` says.
+    A call changes nothing that another one sees, and may run in many threads at once: both ways of resizing release the
+    GIL and work on the calling thread alone, so n threads use n cores whatever ``torch.get_num_threads()`` says.
 
     Parameters
     ----------
@@ -49,6 +54,7 @@ class Preprocessor:
             )
         self.spec = spec
         self._resize = resize_fast if spec.resize == "fast" else resize_exact
+        self._size_of = functools.lru_cache(_SIZES)(functools.partial(resized_size, spec))
 
     def __call__(self, pixels: NDArray[np.uint8], digest: bytes | None = None) -> NDArray[np.uint8]:
         """Resize and crop one image.
@@ -80,7 +86,7 @@ class Preprocessor:
             if digest is None:
                 raise UsageError(f"view is {self.spec.view}, which is drawn by an image's digest, and none was given")
             return self._view(pixels, draw_view(digest, self.spec.view, self.spec.view_seed))
-        size = resized_size(self.spec, pixels.shape[0], pixels.shape[1])
+        size = self.resized(pixels.shape[0], pixels.shape[1])
         if size[0] * size[1] > LARGEST_RESIZED:
             resized = self._resize_kept_part(pixels, size)
         else:
@@ -89,7 +95,7 @@ class Preprocessor:
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
         """Return the (height, width) in pixels that an image of this size is resized to, before the crop."""
-        return resized_size(self.spec, height, width)
+        return self._size_of(height, width)
 
     def _view(self, pixels: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
         top, left, height, width = view.box(pixels.shape[0], pixels.shape[1])

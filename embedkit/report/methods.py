@@ -42,7 +42,7 @@ def of_rungs(record: FineTuneReport) -> str:
 
 def _marks(results: Sequence[Reached]) -> list[Mark]:
     """Grey is what a way has to beat."""
-    own = {"source-only", "target-only", "joint"}
+    own = {"source-only", "target-only", "joint", "feature-copying"}
     return [
         Mark(
             name=one.method,

@@ -198,9 +198,12 @@ def _tuning(evidence: Evidence, found: Selection, command: str) -> list[Advice]:
                 advice="tune the last blocks"
                 if helps
                 else "leave the network frozen, as far as a short trial of tuning can say",
-                because=f"its last {TRIAL['depths'][0]} blocks tuned for {TRIAL['epochs']} epochs, "
+                because=f"its last {tuned.depth} blocks tuned for {TRIAL['epochs']} epochs, "
                 f"{percent(tuned.tuned)} of {tuned.tested} tested images are named right, frozen "
-                f"{percent(tuned.frozen)} ({p_text(tuned.p_value)})",
+                f"{percent(tuned.frozen)} ({p_text(tuned.p_value)})"
+                if tuned.depth
+                else f"{TRIAL['epochs']} epochs of its last blocks brought nothing on the validation images; frozen, "
+                f"{percent(tuned.frozen)} of {tuned.tested} tested images are named right",
                 command=f"{command} --weights-output tuned.safetensors" if helps else "",
                 about="tuning",
                 gain=gain,

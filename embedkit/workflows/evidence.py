@@ -15,7 +15,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.adaptation import TuningSettings
+from embedkit.adaptation import TuningSettings, check_tunable
 from embedkit.backbones import FeatureRequest
 from embedkit.errors import AdaptationError, LabelsError
 from embedkit.evaluation import holm_correction, mcnemar_test, paired_permutation_test
@@ -37,6 +37,7 @@ from embedkit.tables import FeatureTable
 from embedkit.workflows.choosing_rows import ChoosingRows
 from embedkit.workflows.contestants import Contestants
 from embedkit.workflows.finetune import finetune
+from embedkit.workflows.floors import PSEUDO
 from embedkit.workflows.pace import seconds_an_image
 from embedkit.workflows.targets import images_of, open_target
 
@@ -47,12 +48,12 @@ MOST_FUSED = 1024
 """Images that several backbones are judged side by side on: each emphasis is a fit of all columns."""
 
 _BESIDE = 2
-TRIAL: dict[str, Any] = {"depths": (2,), "rates": (1e-3,), "views": 1, "epochs": 5, "trial_epochs": 5}
-_TRIAL_PASSES = 12
-"""What such a trial takes at most, in passes of each image: ten epochs of two blocks, and two passes for their maps."""
+TRIAL: dict[str, Any] = {"rates": (1e-3,), "views": 1, "epochs": 5, "trial_epochs": 5}
+_TRIAL_PASSES = 30
+"""What such a trial takes at most, in passes of each image: two depths and the one that is kept, five epochs each, of
+half the blocks there and back; and two passes for their maps."""
 
 _TRIED = 8
-_TUNABLE = ("vit_", "deit_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +111,8 @@ class Tuned:
 
     Attributes
     ----------
+    depth : int
+        How many of the last blocks were tuned; 0 where the validation images supported none.
     frozen, tuned : float
         Accuracy.
     p_value : float
@@ -117,6 +120,7 @@ class Tuned:
     tested : int
     """
 
+    depth: int
     frozen: float
     tuned: float
     p_value: float
@@ -292,7 +296,7 @@ def tried_tuning(
     seed: int,
     progress: Progress | None,
 ) -> tuple[Tuned | None, float | None]:
-    """Tune the last two blocks for a few epochs where a budget has room for it.
+    """Tune the last blocks for a few epochs where a budget has room for it.
 
     Parameters
     ----------
@@ -306,15 +310,18 @@ def tried_tuning(
     (Tuned or None, float or None)
         The trial; or the seconds that it would take. Neither where the network cannot be tuned.
     """
-    model = cast(str, request.model)
-    if not model.startswith(_TUNABLE) or request.weights == "random":
+    settings = TuningSettings(**TRIAL, random_state=seed)
+    if request.model in PSEUDO or request.weights == "random":
+        return None, None
+    try:
+        check_tunable(request, "cached", settings)
+    except AdaptationError:
         return None, None
     if pace is None:
         pace = seconds_an_image(images, request, None, range(min(_TRIED, len(images))))
     needed = _TRIAL_PASSES * pace * len(images)
     if ending is None or time.monotonic() + needed > ending:
         return None, needed
-    settings = TuningSettings(**TRIAL, random_state=seed)
     try:
         report = finetune(images, request, settings=settings, store=store.path, progress=progress)
     except AdaptationError:
@@ -324,4 +331,5 @@ def tried_tuning(
         return None, None
     right, before = (one.y_true == one.y_pred for one in (tuned.rows, frozen.rows))
     p_value = mcnemar_test(right, before).p_value
-    return Tuned(frozen=frozen.value, tuned=tuned.value, p_value=p_value, tested=len(right)), None
+    depth = tuned.depth if tuned.supported else 0
+    return Tuned(depth=depth, frozen=frozen.value, tuned=tuned.value, p_value=p_value, tested=len(right)), None

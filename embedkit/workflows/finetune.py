@@ -106,7 +106,8 @@ def finetune(
         )
     asked = requests[0] if requests else request_of(opened)
     _check_plain(asked)
-    check_tunable(asked, until, chosen)
+    if not (requests and opened.table is not None):  # `tables_of` refuses both together
+        check_tunable(asked, until, chosen)
     tables = tables_of(opened, requests, feature_store, progress=progress)
     named = tables.named[0]
     table = named.table

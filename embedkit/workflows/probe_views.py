@@ -78,7 +78,7 @@ def probe_views(
     """
     from embedkit.adaptation import VIEW_WAYS, view_protocol
 
-    if not isinstance(views, int) or isinstance(views, bool) or views < 1:
+    if views < 1:
         raise UsageError(f"views is {views!r}, expected a whole number of at least 1")
     requests = as_requests(model)
     if len(requests) > 1:

@@ -68,6 +68,7 @@ def test_bad_input(cli, photos, options, code, said):
     ("options", "said"),
     [
         (("--model", "test_resnet", "--weights", "random"), "is a ResNet, and only blocks of"),
+        (("--model", "test_efficientnet", "--weights", "random", "--until", "bias"), "leave it out by --skip lora"),
         ((*MODEL, "--depths", "9"), "expected fewer than the"),
         ((*MODEL, "--skip", "frozen"), "'frozen' cannot be left out"),
     ],

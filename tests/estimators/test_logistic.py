@@ -19,6 +19,8 @@ from threadpoolctl import threadpool_limits
 
 from embedkit.errors import DeviceError, UsageError
 from embedkit.estimators import LogisticRegression, LogisticRegressionPath, eigenrows
+from embedkit.estimators.eigenrows import EigenRows
+from embedkit.estimators.linear_problem import LinearPath
 from tests.estimators.gaussians import CS, make_features
 
 
@@ -297,6 +299,38 @@ class TestSelection:
         np.testing.assert_allclose(path.scores_, expected, atol=1e-4)
         assert path.best_index_ == expected.mean(axis=0).argmax()
         np.testing.assert_array_equal(path.coef_, path.coefs_[path.best_index_])
+
+    def test_only_models_that_are_asked_for_are_mapped_back_to_features(self, monkeypatch):
+        X, y = make_features(n_samples=150, n_classes=3, separation=0.5)
+        by_features = LogisticRegressionPath(CS, cv=3, scoring=lambda model, X, y: model.score(X, y)).fit(X, y)
+        coefs, intercepts = by_features.coefs_, by_features.intercepts_
+        mapped = []
+        features_model = EigenRows.features_model
+
+        def counting(rows, coefficients, intercepts):
+            mapped.append(len(coefficients))
+            return features_model(rows, coefficients, intercepts)
+
+        monkeypatch.setattr(EigenRows, "features_model", counting)
+        path = LogisticRegressionPath(CS, cv=3).fit(X, y)
+        assert len(mapped) == 1
+        np.testing.assert_array_equal(path.scores_, by_features.scores_)
+        np.testing.assert_array_equal(path.coef_, by_features.coef_)
+        np.testing.assert_array_equal(path.model_at(CS[1]).coef_, coefs[1])
+        assert len(mapped) == 2
+        np.testing.assert_array_equal(path.coefs_, coefs)
+        np.testing.assert_array_equal(path.intercepts_, intercepts)
+
+    def test_a_copy_holds_the_models_of_the_features(self):
+        X, y = make_features(n_samples=60, n_classes=3)
+        path = LogisticRegressionPath(CS, cv=3).fit(X, y)
+        again = pickle.loads(pickle.dumps(path))
+        assert not any(isinstance(value, LinearPath) for value in vars(again).values())
+        np.testing.assert_array_equal(again.coefs_, path.coefs_)
+        np.testing.assert_array_equal(again.model_at(CS[2]).intercept_, path.intercepts_[2])
+        np.testing.assert_array_equal(again.predict(X), path.predict(X))
+        other = again.fit(X[:, 1:], y)
+        assert other.coefs_.shape[2] == X.shape[1] - 1
 
     def test_of_equal_scores_the_smallest_value_wins(self):
         X, y = make_features(separation=20.0)

@@ -6,9 +6,11 @@ import gc
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from embedkit.errors import UnreadableImageError
-from embedkit.extraction import pipeline
+from embedkit.extraction import pipeline, runner
 from embedkit.files import Budget
 from embedkit.images import ArchiveMember
 from embedkit.preprocess import Preprocessor
@@ -72,3 +74,18 @@ def test_pixels_are_held_while_they_are_resized(photo, monkeypatch):
     pipeline.prepare(pipeline.identify(0, photo.read_bytes()), [RECIPE])
     assert held == [11 * height * width]
     assert budget._held == 0
+
+
+@given(rows=st.integers(1, 10_000), threads=st.integers(1, 64))
+def test_a_task_is_small_enough_to_keep_all_threads_busy(rows, threads):
+    size = runner._task_size(rows, threads)
+    assert 1 <= size <= 16
+    # One under way and one waiting for each thread, within the images that may be ahead; and several turns in all.
+    assert size == 1 or (2 * threads * size <= 2 * runner._BLOCK and 8 * threads * size <= rows)
+
+
+@given(st.lists(st.integers()), st.integers(1, 9))
+def test_blocks_are_the_items_in_order(items, size):
+    blocks = list(pipeline.in_blocks(items, size))
+    assert [item for block in blocks for item in block] == items
+    assert all(len(block) == size for block in blocks[:-1])

@@ -54,23 +54,19 @@ def test_one_budget_for_all_threads():
     assert inflated_limit(GIB) == 8 * GIB
 
 
-class _Owner:
-    pass
-
-
 def test_a_thread_that_holds_something_waits_for_nothing():
     budget = Budget(100)
     budget.take(1000)  # nothing was opened, nothing is counted
     with budget.hold(60), budget.hold(60):
         budget.take(60)
-        owner = [_Owner()]
-        assert not budget.keep(1, owner[0])
+        assert budget.keep(1) is None
     with budget.hold():
         budget.take(100)
-        assert not budget.keep(1, owner[0])
-    assert budget.keep(100, owner[0])
-    assert not budget.keep(1, owner[0])
-    owner.clear()
+        assert budget.keep(1) is None
+    kept = [budget.keep(100)]
+    assert kept[0] is not None
+    assert budget.keep(1) is None
+    kept.clear()
     with budget.hold(1):
         pass
 

@@ -10,10 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageFile, ImageOps
 
 from embedkit.errors import UndecodableImageError, UnreadableImageError, UsageError
-from embedkit.images import Limits, decode, open_source, read_bytes, to_rgb
+from embedkit.images import Limits, decode, jpeg, open_source, read_bytes, to_rgb
 from embedkit.specs import DecodeSpec
 
 FULL = DecodeSpec(scale=0)
@@ -342,3 +344,14 @@ def test_many_threads_under_warnings_as_errors(photo, encode, reference):
     assert heard
     assert all(heard)
     assert [entry for entry in warnings.filters if "DecodingThreads" not in repr(entry)] == before
+
+
+@given(
+    st.lists(st.sampled_from([b"\xff", b"\xda", b"\xff\xda", b"\x00"]), max_size=40).map(b"".join), st.integers(1, 7)
+)
+def test_scans_are_counted_across_the_seams_of_what_is_compared_at_once(data, at_once):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jpeg, "_COUNTED_BYTES", at_once)
+        patch.setattr(jpeg, "_MAX_SCANS", -1)
+        with pytest.raises(UndecodableImageError, match=f"of {data.count(bytes([0xFF, 0xDA]))} scans"):
+            jpeg.check_scans(data)

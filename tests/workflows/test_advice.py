@@ -159,5 +159,5 @@ def test_tuning_is_tried_where_the_budget_has_room_and_else_said_to_be_unknown(a
     assert "there was no --budget" in without["tuning"].because
     assert without["layer"].p_value is not None
     within = advised(select(tmp_path / "few.csv", model, budget=3600, **options))
-    assert "2 blocks tuned for 5 epochs" in within["tuning"].because
+    assert "5 epochs" in within["tuning"].because
     assert within["tuning"].p_value is not None
