@@ -64,10 +64,6 @@ __all__ = [
     "Student",
     "Taught",
     "Trial",
-<<<<<<< HEAD
-=======
-    "TuningSettings",
->>>>>>> main
     "Tuned",
     "TuningSettings",
     "Use",
