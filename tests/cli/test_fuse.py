@@ -62,4 +62,4 @@ def test_unlabelled_rows_are_used_and_bad_input_is_refused(cli, photos):
     assert load_result(photos / "few.json").gains[0].p == said["gains"][0]["p"]
     ran = cli("probe", "photos/split.csv", *PSEUDO, "--unlabelled", "--fuse", "vote")
     assert ran.code == 2
-    assert "second one of --fuse and --unlabelled" in ran.err
+    assert "it takes one" in ran.err
