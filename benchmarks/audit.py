@@ -21,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit import FeatureRequest, FeatureTable, audit, extract
-from embedkit.auditing import out_of_fold, planted_labels, reduced
+from embedkit.auditing import RANKINGS, out_of_fold, planted_labels, reduced
+from embedkit.evaluation import mean_interval
 
 SETS = ("grocery", "pacs")
 UNSEEN = ("imagenet_sample/split.csv", "cifar10_wds/test-000000.tar")
@@ -57,16 +58,22 @@ def labels(table: FeatureTable, seeds: int) -> dict[str, Any]:
     for seed in range(seeds):
         wrong, rows = planted_labels(y, np.random.default_rng(seed))
         start = time.perf_counter()
-        found = out_of_fold(reduced(table.X), wrong, random_state=seed)
+        X = reduced(table.X)
+        found = out_of_fold(X, wrong, random_state=seed)
         seconds += time.perf_counter() - start
-        for name, score in {"embedkit": -found.doubt, **of_cleanlab(wrong, found.probabilities)}.items():
+        others = {name: -out_of_fold(X, wrong, ranking=name, random_state=seed).doubt for name in RANKINGS[1:]}
+        for name, score in {"embedkit": -found.doubt, **others, **of_cleanlab(wrong, found.probabilities)}.items():
             named = np.argsort(score, kind="stable")[: len(rows)]
             recalls.setdefault(name, []).append(float(np.isin(named, rows).mean()))
     means = {name: round(float(np.mean(values)), 4) for name, values in recalls.items()}
-    best = max((name for name in means if name != "embedkit"), key=lambda name: means[name])
+    best = max((name for name in means if name not in ("embedkit", *RANKINGS)), key=lambda name: means[name])
+    gains = {name: np.array(recalls[name]) - np.array(recalls["embedkit"]) for name in RANKINGS[1:]}
     return {
         "recall_at_5_percent": means,
         "best_of_cleanlab": best,
+        "gain_of_ranking": {
+            name: [round(float(end), 4) for end in (gain.mean(), *mean_interval(gain))] for name, gain in gains.items()
+        },
         "ratio_to_best": round(means["embedkit"] / means[best], 4),
         "seconds": round(seconds / seeds, 2),
     }
@@ -91,19 +98,22 @@ def main() -> None:
     parser.add_argument("--assets", type=Path, default=Path("../shared"))
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--labels", action="store_true", help="wrong labels alone; the rest of --json stays")
+    parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
-    measured: dict[str, Any] = {}
+    known = asked.labels and asked.json and asked.json.exists()
+    measured: dict[str, Any] = json.loads(asked.json.read_text()) if known else {}
     for data in SETS:
-        for model in MODELS:
+        for model in asked.models.split(","):
             file = table_of(asked.assets, data, model, asked.store, asked.store)
-            measured[f"{data}, {model}"] = {
-                "label": labels(FeatureTable.open(file), asked.seeds),
-                "near-duplicate": copies(file, asked.store, min(asked.seeds, 2)),
-            }
+            found = measured.setdefault(f"{data}, {model}", {})
+            found["label"] = labels(FeatureTable.open(file), asked.seeds)
+            if not asked.labels:
+                found["near-duplicate"] = copies(file, asked.store, min(asked.seeds, 2))
             print(json.dumps({f"{data}, {model}": measured[f"{data}, {model}"]}, indent=2), flush=True)
-    for data in UNSEEN:
+    for data in () if asked.labels else UNSEEN:
         found = copies(asked.assets / "data" / data, asked.store, 2, "pixels32")
         measured[f"{data}, pixels"] = {"near-duplicate": found}
         print(data, found, flush=True)

@@ -24,7 +24,8 @@ import torch
 
 from embedkit import FeatureRequest, FeatureStore, ImageSource, open_source
 from embedkit.adaptation.maps import Prefix, cache_maps
-from embedkit.adaptation.tail import Tail, vision_transformer
+from embedkit.adaptation.networks import tunable_network
+from embedkit.adaptation.tail import Tail
 from embedkit.backbones import load_backbone
 from embedkit.images import decode, digest_bytes, read_bytes
 from embedkit.preprocess import Preprocessor
@@ -40,9 +41,9 @@ class Ways:
         source = open_source(assets / "data" / "grocery" / "split.csv")
         self.files = [str(one) for one in source.images[:BATCH]]
         part = ImageSource(name=source.name, keys=source.keys[:BATCH], images=list(source.images[:BATCH]))
-        prefix = Prefix(request=request, blocks=BLOCKS, depths=(depth,), views=1, seed=0)
+        prefix = Prefix(request=request, layers={depth: BLOCKS - depth - 1}, views=1, seed=0)
         self.maps, _ = cache_maps(part, np.arange(BATCH), prefix, FeatureStore(store))
-        self.tail = Tail(vision_transformer(request, 81), depth)
+        self.tail = Tail(tunable_network(request, 81), depth)
         self.backbone = load_backbone(FeatureRequest(MODEL, request.weights, precision="fp32", engine="torch"))
         self.spec = self.maps.sets[depth][1].spec
         self.depth, self.bf16 = depth, bf16

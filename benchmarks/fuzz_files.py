@@ -1,13 +1,17 @@
-"""The kinds of files, for `benchmarks.fuzz`, that hold models, weights and results.
+"""The kinds of files, for `benchmarks.fuzz`, that hold models, weights, results and statistics of a site.
 
-Weights carry no checksum of ours, and a changed one is another backbone: only how reading ends is compared.
+Weights and statistics carry no checksum of ours, and changed ones are others: only how reading ends is compared.
 """
 
 from __future__ import annotations
 
+import base64
 import io
+import json
 import tempfile
+import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,8 +29,10 @@ from sklearn.svm import SVC
 
 from benchmarks.fault_rows import DIGESTS, SPEC
 from benchmarks.fuzz import Kind, sealed_zip
-from embedkit import FeatureTable, ImageEmbedder, load_result, predict, probe, save_model
+from embedkit import FeatureRequest, FeatureTable, ImageEmbedder, load_result, predict, probe, save_model
 from embedkit.backbones.weights import read_weights
+from embedkit.estimators import StreamingLDA, StreamingRidgeClassifier, standardised
+from embedkit.labelling import chosen_alpha, collect, merged, read_statistics, write_statistics
 from embedkit.render import as_text
 from embedkit.tables import TableHead
 
@@ -54,6 +60,9 @@ def kinds() -> Iterator[Kind]:
         torch.save({"state_dict": tensors, "epoch": 3}, buffer, **options)
         yield Kind(f"weights: pth, {name}", buffer.getvalue(), _weights("w.pth"), sealed_zip if not options else None)
     yield Kind("result", _result(), _read_result)
+    sums = _statistics()
+    yield Kind("statistics", sums, _read_statistics)
+    yield Kind("statistics: numbers as text", _unpacked(sums), _read_statistics)
 
 
 def _weights(name: str) -> Callable[[Path, bytes], object]:
@@ -87,7 +96,7 @@ def _read_model(folder: Path, data: bytes) -> object:
     return said.predictions
 
 
-def _result() -> bytes:
+def _table() -> FeatureTable:
     rows = 60
     features = np.random.default_rng(0).normal(size=(rows, SPEC.backbone.width)).astype(np.float32)
     head = TableHead(
@@ -95,10 +104,15 @@ def _result() -> bytes:
         keys=[f"{row}.jpg" for row in range(rows)],
         digests=DIGESTS[:rows],
         labels=[*"abc"] * (rows // 3),
+        provenance={"request": FeatureRequest("synthetic").to_dict()},
     )
+    return FeatureTable(head, features)
+
+
+def _result() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "features.h5"
-        FeatureTable(head, features).write(file)
+        _table().write(file)
         return probe(file, folds=2, floors=False, store=_STORE.name).save(Path(folder) / "r.json").read_bytes()
 
 
@@ -107,4 +121,35 @@ def _read_result(folder: Path, data: bytes) -> object:
     result = load_result(folder / "r.json")
     as_text(result)
     result.to_dict()
+    return None
+
+
+def _statistics() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "site.stats"
+        write_statistics(collect(_table())[0], file)
+        return file.read_bytes()
+
+
+def _unpacked(data: bytes) -> bytes:
+    """Write packed arrays as lists, which are read as well, so that changes meet single numbers."""
+    record = json.loads(data)
+    for name, value in record.items():
+        if isinstance(value, dict) and "zlib" in value:
+            numbers = np.frombuffer(zlib.decompress(base64.b64decode(value["zlib"])), value["dtype"])
+            record[name] = numbers.reshape(value["shape"]).tolist()
+    return json.dumps(record, indent=1).encode("utf-8")
+
+
+def _read_statistics(folder: Path, data: bytes) -> object:
+    """Read, add up, and fit both kinds of models on them, as `fit` does."""
+    (folder / "site.stats").write_bytes(data)
+    site = read_statistics(folder / "site.stats")
+    total = merged([("site", site), ("again", read_statistics(folder / "site.stats"))])
+    _, known = standardised(total.statistics)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for model in (StreamingRidgeClassifier(chosen_alpha(known)[0]), StreamingLDA(shrinkage=0.1)):
+            model.fit_statistics(known)
+            model.predict(np.zeros((2, site.width), np.float32))
     return None

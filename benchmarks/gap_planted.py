@@ -5,6 +5,8 @@
 swapped    the labels of dogs and horses are exchanged in the source
 mixed      the labels of dogs and horses are dealt anew among them in the source
 inverted   the backbone has seen the negatives of the source's, or of the target's images
+
+Beside the verdict stands whether McNemar's test alone would have seen the loss of accuracy.
 """
 
 from __future__ import annotations
@@ -27,6 +29,19 @@ def half(table: FeatureTable, X: Any, y: Any, rows: Any, name: str) -> DomainTab
     some = table[rows]
     head = TableHead(spec=some.spec, keys=some.keys, digests=some.digests, labels=y[rows].tolist())
     return DomainTable(name=name, table=FeatureTable(head, X[rows].astype(some.spec.dtype)))
+
+
+def summed(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Count verdicts, and what McNemar's test alone sees."""
+    verdicts = [one["verdict"] for one in found]
+    lost = [one["mcnemar_p"] < 0.05 and one["source_only"] < one["target_only"] for one in found]
+    return {
+        "seeds": len(found),
+        "verdicts": {name: verdicts.count(name) for name in dict.fromkeys(verdicts)},
+        "lost_by_mcnemar": sum(lost),
+        "source_only": float(np.mean([one["source_only"] for one in found])),
+        "target_only": float(np.mean([one["target_only"] for one in found])),
+    }
 
 
 def main() -> None:
@@ -59,12 +74,29 @@ def main() -> None:
         for name, (of_source, labels, of_target) in planted.items():
             source, target = half(table, of_source, labels, one, "one"), half(table, of_target, y, other, "other")
             gap = measure_gap(source, target, model="m", adapters=default_adapters())
+            by = {one.method: one for one in gap.reached}
+            of_source = by["source-only"]
             found.append(
-                {"planted": name, "seed": seed, "verdict": gap.verdict, "p": gap.p_values, "evidence": gap.evidence}
+                {
+                    "planted": name,
+                    "seed": seed,
+                    "verdict": gap.verdict,
+                    "p": gap.p_values,
+                    "evidence": gap.evidence,
+                    "source_only": of_source.value,
+                    "target_only": by["target-only"].value,
+                    "mcnemar_p": of_source.p_value,
+                    "certainty_p": of_source.certainty_p,
+                }
             )
             print(f"{name}, seed {seed}: {gap.evidence}", flush=True)
+    summary = {
+        name: summed([one for one in found if one["planted"] == name])
+        for name in dict.fromkeys(one["planted"] for one in found)
+    }
+    print(json.dumps(summary, indent=1))
     if asked.json:
-        asked.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        asked.json.write_text(json.dumps({"summary": summary, "found": found}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import json
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +44,14 @@ MODELS = ("vit_tiny_patch16_224", "mobilenetv2_100")
 SITES = 3
 
 
-def tables(assets: Path, store: Path | None) -> dict[str, FeatureTable]:
+def tables(assets: Path, store: Path | None, pseudo: Sequence[str] = ()) -> dict[str, FeatureTable]:
     found: dict[str, FeatureTable] = {}
     with tempfile.TemporaryDirectory() as folder:
         for data in SETS:
-            for model in MODELS:
+            for model in (*MODELS, *pseudo):
                 file = Path(folder) / f"{data}-{model}.h5"
-                request = FeatureRequest(model, str(assets / "weights" / f"{model}.safetensors"))
+                weights = "pretrained" if model in pseudo else str(assets / "weights" / f"{model}.safetensors")
+                request = FeatureRequest(model, weights)
                 extract(assets / "data" / data / "split.csv", request, output=file, store=store)
                 table = FeatureTable.open(file)
                 assert len(table.X)  # read before the folder goes

@@ -1,6 +1,6 @@
 """How well near-duplicates are told from different images: what `embedkit.evaluation.find_duplicates` rests on.
 
-    python -m benchmarks.near_duplicates [--assets ../shared] [--models pixels32,mobilenetv2_100] [--store STORE]
+    python -m benchmarks.near_duplicates [--assets ../shared] [--store STORE]
 
 Of three sets of real images, 150 each are re-encoded (JPEG, quality 75 and 40), halved in size, and cropped by 2, 5 and
 10 % of their sides, or by 5 % at one corner. The originals and one kind of variants are searched together. Recall is
@@ -26,7 +26,6 @@ from embedkit import FeatureTable, extract
 from embedkit.evaluation import find_duplicates
 
 SETS = ("grocery", "pacs", "imagenet_sample")
-MODELS = ("pixels32", "vit_tiny_patch16_224", "mobilenetv2_100")
 COUNT = 150
 VARIANTS = ("quality 75", "quality 40", "half size", "crop 2 %", "crop 5 %", "crop 10 %", "corner 5 %")
 
@@ -56,7 +55,7 @@ def write_variants(originals: list[Path], folder: Path) -> list[Path]:
     return written
 
 
-def measure(assets: Path, data: str, model: str, folder: Path, store: Path) -> dict[str, Any]:
+def measure(assets: Path, data: str, folder: Path, store: Path) -> dict[str, Any]:
     root = assets / "data" / data
     with (root / "split.csv").open(newline="") as file:
         originals = [root / row["path"] for row in csv.DictReader(file)]
@@ -65,10 +64,7 @@ def measure(assets: Path, data: str, model: str, folder: Path, store: Path) -> d
     manifest = folder / f"{data}.csv"
     with manifest.open("w", newline="") as file:
         csv.writer(file).writerows([("path",), *((path,) for path in [*originals, *variants])])
-    options: dict[str, Any] = {}
-    if model != "pixels32":
-        options = {"weights": str(assets / "weights" / f"{model}.safetensors"), "precision": "fp32", "engine": "torch"}
-    extract(manifest, model, store=store, output=folder / "features.h5", force=True, **options)
+    extract(manifest, "pixels32", store=store, output=folder / "features.h5", force=True)
     table = FeatureTable.open(folder / "features.h5")
     _, same = np.unique(table.digests, axis=0, return_inverse=True)
     original_of = dict(
@@ -80,7 +76,7 @@ def measure(assets: Path, data: str, model: str, folder: Path, store: Path) -> d
         rows = np.flatnonzero((kinds == "") | (kinds == name))
         part = table[rows]
         started = time.monotonic()
-        pairs = [pair for pair in find_duplicates(part, model, thorough=True).pairs(part) if pair.kind == "near"]
+        pairs = [pair for pair in find_duplicates(part, thorough=True).pairs(part) if pair.kind == "near"]
         seconds = time.monotonic() - started
         found = {(int(same[rows[pair.row]]), int(same[rows[pair.other_row]])) for pair in pairs}
         true = {(one, other) for one, other in found if original_of.get(other, -1) == one}
@@ -90,23 +86,22 @@ def measure(assets: Path, data: str, model: str, folder: Path, store: Path) -> d
             "false": len(found) - len(true),
             "seconds": round(seconds, 2),
         }
-    return {"data": data, "model": model, "originals": len(originals), **shares}
+    return {"data": data, "originals": len(originals), **shares}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--assets", type=Path, default=Path("../shared"))
-    parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--store", type=Path)
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "near_duplicates.json")
     arguments = parser.parse_args()
     results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for data in SETS:
-            for model in arguments.models.split(","):
-                store = arguments.store or Path(folder) / "store"
-                results.append(measure(arguments.assets.resolve(), data, model, Path(folder), store))
-                print(json.dumps(results[-1]), flush=True)
+            results.append(
+                measure(arguments.assets.resolve(), data, Path(folder), arguments.store or Path(folder) / "store")
+            )
+            print(json.dumps(results[-1]), flush=True)
     record = {"variants of each kind": COUNT, "results": results}
     arguments.output.write_text(json.dumps(record, indent=2) + "\n")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from embedkit import plot
-    from embedkit.adaptation import FineTunedClassifier, TuningSettings
+    from embedkit.adaptation import DistillSettings, FineTunedClassifier, TuningSettings
     from embedkit.backbones import (
         FeatureRequest,
         ListedModel,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Comparison,
         CurveReport,
         DemoResult,
+        DistillResult,
         DomainGaps,
         Explanations,
         ExtractResult,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         Gap,
         LabelResult,
         LayersResult,
+        OneClassReport,
         PlanResult,
         PlanStatus,
         Predictions,
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
         Selection,
         StatisticsFit,
         StatisticsResult,
+        UnlabelledReport,
         load_result,
     )
     from embedkit.specs import FeatureSpec
@@ -62,18 +65,21 @@ if TYPE_CHECKING:
     from embedkit.workflows.curve import curve
     from embedkit.workflows.demo import demo
     from embedkit.workflows.diff import diff
+    from embedkit.workflows.distill import distill
     from embedkit.workflows.explain import explain
     from embedkit.workflows.export_model import export_model
     from embedkit.workflows.extract import extract
     from embedkit.workflows.extract_several import extract_several
     from embedkit.workflows.finetune import finetune
     from embedkit.workflows.fit import fit
+    from embedkit.workflows.fit_one_class import fit_one_class
     from embedkit.workflows.fit_statistics import fit_statistics
     from embedkit.workflows.forecast import forecast
     from embedkit.workflows.fuse import fuse
     from embedkit.workflows.gap import gap
     from embedkit.workflows.label import label
     from embedkit.workflows.layers import layers
+    from embedkit.workflows.one_class import one_class
     from embedkit.workflows.pages import write_page
     from embedkit.workflows.plans import (
         extract_planned,
@@ -83,8 +89,10 @@ if TYPE_CHECKING:
     )
     from embedkit.workflows.predict import predict
     from embedkit.workflows.probe import probe
+    from embedkit.workflows.probe_views import probe_views
     from embedkit.workflows.search import search
     from embedkit.workflows.select import select
+    from embedkit.workflows.self_train import self_train
     from embedkit.workflows.slurm import slurm_script
     from embedkit.workflows.stats import stats
 else:
@@ -94,6 +102,8 @@ else:
         "Comparison": "embedkit.results",
         "CurveReport": "embedkit.results",
         "DemoResult": "embedkit.results",
+        "DistillResult": "embedkit.results",
+        "DistillSettings": "embedkit.adaptation",
         "DomainGaps": "embedkit.results",
         "EmbedkitError": "embedkit.errors",
         "Explanations": "embedkit.results",
@@ -116,6 +126,7 @@ else:
         "Model": "embedkit.persistence",
         "ModelInfo": "embedkit.backbones",
         "NearestImages": "embedkit.evaluation",
+        "OneClassReport": "embedkit.results",
         "PlanResult": "embedkit.results",
         "PlanStatus": "embedkit.results",
         "Predictions": "embedkit.results",
@@ -129,6 +140,7 @@ else:
         "StatisticsResult": "embedkit.results",
         "Tick": "embedkit.extraction",
         "TuningSettings": "embedkit.adaptation",
+        "UnlabelledReport": "embedkit.results",
         "audit": "embedkit.workflows.audit",
         "compare": "embedkit.workflows.compare",
         "curve": "embedkit.workflows.curve",
@@ -137,6 +149,7 @@ else:
         "describe": "embedkit.images",
         "diff": "embedkit.workflows.diff",
         "explain": "embedkit.workflows.explain",
+        "distill": "embedkit.workflows.distill",
         "export": "embedkit.tables",
         "export_model": "embedkit.workflows.export_model",
         "extract": "embedkit.workflows.extract",
@@ -148,6 +161,10 @@ else:
         "finetune": "embedkit.workflows.finetune",
         "fit": "embedkit.workflows.fit",
         "fuse": "embedkit.workflows.fuse",
+        "probe_views": "embedkit.workflows.probe_views",
+        "fit_one_class": "embedkit.workflows.fit_one_class",
+        "one_class": "embedkit.workflows.one_class",
+        "self_train": "embedkit.workflows.self_train",
         "fit_statistics": "embedkit.workflows.fit_statistics",
         "gap": "embedkit.workflows.gap",
         "info": "embedkit.tables",
@@ -199,6 +216,8 @@ __all__ = [
     "FeatureSpec",
     "FeatureStore",
     "FeatureTable",
+    "DistillResult",
+    "DistillSettings",
     "FineTuneReport",
     "FineTunedClassifier",
     "FitResult",
@@ -212,6 +231,7 @@ __all__ = [
     "Model",
     "ModelInfo",
     "NearestImages",
+    "OneClassReport",
     "PlanResult",
     "PlanStatus",
     "Predictions",
@@ -225,6 +245,7 @@ __all__ = [
     "StatisticsResult",
     "Tick",
     "TuningSettings",
+    "UnlabelledReport",
     "audit",
     "compare",
     "curve",
@@ -240,11 +261,15 @@ __all__ = [
     "extract_several",
     "extract_unit",
     "extraction_status",
+    "distill",
     "finetune",
     "fit",
     "fit_statistics",
     "forecast",
     "fuse",
+    "fit_one_class",
+    "one_class",
+    "self_train",
     "gap",
     "info",
     "label",
@@ -258,6 +283,7 @@ __all__ = [
     "plot",
     "predict",
     "probe",
+    "probe_views",
     "save_model",
     "search",
     "select",

@@ -23,6 +23,14 @@ from embedkit_cli.progress import ProgressBar
 @backbone_options
 @click.option("--self-check", is_flag=True, help="Plant faults in a copy of the table, and say how many are found.")
 @click.option(
+    "--suspects-by",
+    "ranking",
+    type=click.Choice(["probes", "wann", "robust", "all"]),
+    default="probes",
+    show_default=True,
+    help="Who doubts labels: cheap probes, weighted adaptive neighbours, robust logistic regression, or all.",
+)
+@click.option(
     "-o", "--output", type=click.Path(), metavar="F.csv|R.json", help="Save the findings, or the whole result."
 )
 @result_options
@@ -31,6 +39,7 @@ def command(
     targets: tuple[str, ...],
     models: tuple[str, ...],
     self_check: bool,
+    ranking: Any,
     output: str | None,
     page: str | None,
     force: bool,
@@ -64,6 +73,7 @@ def command(
         model=requests_beside(models, backbone),
         label_column=label_column,
         self_check=self_check,
+        ranking=ranking,
         output=output,
         force=force,
         store=store,

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
 from embedkit_cli.help import Command
-from embedkit_cli.options import drop_option, read_options, requests_beside, target_from
+from embedkit_cli.options import drop_option, read_options, requests_beside, result_options, target_from
 from embedkit_cli.output import check_outputs, finish
 from embedkit_cli.progress import ProgressBar
 
 _Number = TypeVar("_Number", int, float)
 
 
-def _several(kind: type[_Number]) -> Callable[[click.Context, click.Parameter, str], tuple[_Number, ...]]:
-    def parse(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[_Number, ...]:
+def _several(
+    kind: type[_Number],
+) -> Callable[[click.Context, click.Parameter, str | None], tuple[_Number, ...] | None]:
+    def parse(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[_Number, ...] | None:
+        if value is None:
+            return None
         try:
             return tuple(kind(part) for part in value.split(","))
         except ValueError:
@@ -24,6 +28,8 @@ def _several(kind: type[_Number]) -> Callable[[click.Context, click.Parameter, s
 
     return parse
 
+
+_RUNGS = ["frozen", "head", "cached", "lora", "bias", "gradual", "full"]
 
 _PLAIN: dict[str, Any] = {
     "model_args": {},
@@ -49,15 +55,20 @@ _PLAIN: dict[str, Any] = {
 )
 @click.option(
     "--until",
-    type=click.Choice(["frozen", "head", "cached", "lora"]),
+    type=click.Choice(_RUNGS),
     default="cached",
     show_default=True,
     metavar="RUNG",
-    help="The highest rung: frozen, head, cached or lora.",
+    help=f"The highest rung: {', '.join(_RUNGS[:-1])} or {_RUNGS[-1]}.",
 )
+@click.option("--skip", default="", metavar="RUNG,...", help="Rungs below it to leave out.")
 @click.option("--views", type=int, default=4, show_default=True, help="Random views beside each training image.")
 @click.option(
-    "--depths", default="2,6", show_default=True, metavar="N,M", callback=_several(int), help="Last blocks to try."
+    "--depths",
+    default=None,
+    metavar="N,M",
+    callback=_several(int),
+    help="Last blocks to try.  [default: 2 and half of them]",
 )
 @click.option(
     "--rates", default="3e-4,1e-3", show_default=True, metavar="R,S", callback=_several(float), help="Rates to try."
@@ -72,7 +83,7 @@ _PLAIN: dict[str, Any] = {
     "--weights-output", type=click.Path(), metavar="F.safetensors", help="Write the tuned network, for `--weights`."
 )
 @click.option("-o", "--output", type=click.Path(), metavar="R.json", help="Save the result, with each row's outcome.")
-@click.option("--force", is_flag=True, help="Replace existing outputs.")
+@result_options
 @drop_option
 @read_options
 def command(
@@ -80,8 +91,9 @@ def command(
     models: tuple[str, ...],
     weights: str,
     until: Any,
+    skip: str,
     views: int,
-    depths: tuple[int, ...],
+    depths: tuple[int, ...] | None,
     rates: tuple[float, ...],
     rank: int,
     weight_decay: float,
@@ -91,6 +103,7 @@ def command(
     precision: Any,
     weights_output: str | None,
     output: str | None,
+    page: str | None,
     force: bool,
     label_column: str | None,
     drop_unlabelled: bool,
@@ -102,10 +115,10 @@ def command(
 ) -> int:
     """Say whether tuning the network pays on TARGET, rung after rung, each tested against the one below.
 
-    Rungs are frozen (a classifier on the features), head (the same, trained on by AdamW) and cached (the last blocks
-    on maps of the blocks before, which the store keeps: one pass an image and view, ever), and lora (of these blocks a
-    product of low rank). What is tried is chosen on validation rows; the accuracies come from test rows, which choose
-    nothing.
+    Rungs are frozen (a classifier on the features), head (the same, trained on by AdamW), cached (the last blocks on
+    maps of the blocks before, which the store keeps: one pass an image and view, ever), lora (of these blocks a product
+    of low rank), bias (their biases), gradual (one block after the other) and full (the whole network from pixels).
+    What is tried is chosen on validation rows; the accuracies come from test rows, which choose nothing.
 
     \b
     embedkit finetune photos/ --model vit_tiny_patch16_224
@@ -114,7 +127,7 @@ def command(
     """
     from embedkit import TuningSettings, finetune
 
-    check_outputs(weights_output, output, force=force)
+    check_outputs(weights_output, output, page, force=force)
     if len(models) > 1:
         raise click.UsageError(f"{len(models)} models are named; a ladder is of one")
     target, label_column = target_from(
@@ -123,6 +136,7 @@ def command(
     requests = requests_beside(models, {**_PLAIN, "weights": weights})
     settings = TuningSettings(
         depths=depths,
+        skip=cast(Any, tuple(one for one in skip.split(",") if one)),
         rates=rates,
         rank=rank,
         weight_decay=weight_decay,
@@ -144,4 +158,4 @@ def command(
         force=force,
         progress=ProgressBar(),
     )
-    return finish(report, as_json, output=output, force=force, store=store)
+    return finish(report, as_json, output=output, page=page, force=force, store=store)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -41,6 +41,12 @@ from embedkit_cli.progress import ProgressBar
     is_flag=True,
     help="Hold out a fifth of the training rows, so that predict marks unknown images and gives --sets.",
 )
+@click.option(
+    "--one-class",
+    "normal",
+    metavar="NAME",
+    help="Learn class NAME alone; predict marks what is unlike it. --estimator: mahalanobis (default), knn, svm.",
+)
 @estimator_device_option
 @click.option(
     "--result", "record", type=click.Path(), metavar="R.json", help="Save the result, with each row's outcome."
@@ -57,6 +63,7 @@ def command(
     folds: int,
     calibrate: bool,
     conformal: bool,
+    normal: str | None,
     estimator_device: str,
     record: str | None,
     page: str | None,
@@ -79,9 +86,10 @@ def command(
     embedkit fit photos.h5 --estimator svm -o model.skops
     embedkit fit photos.h5 --estimator svm --calibrate -o model.skops
     embedkit fit photos.h5 --conformal -o model.skops
+    embedkit fit photos.h5 --one-class bolt -o model.skops
     embedkit fit here.stats there.stats -o model.skops
     """
-    from embedkit import fit
+    from embedkit import fit, fit_one_class
 
     check_outputs(output, record, page, force=force)
     if any(target.lower().endswith(".stats") for target in targets):
@@ -90,6 +98,21 @@ def command(
     target, label_column = target_from(
         targets, label_column=label_column, layout=layout, target_type=target_type, image_column=image_column
     )
+    if normal is not None:
+        if params or calibrate or conformal or drop_unlabelled:
+            raise click.UsageError("--one-class takes no --param, --calibrate, --conformal or --drop-unlabelled")
+        detector = fit_one_class(
+            target,
+            normal,
+            requests[0] if requests else None,
+            distance=cast(Any, estimator or "mahalanobis"),
+            output=output,
+            label_column=label_column,
+            force=force,
+            store=store,
+            progress=ProgressBar(),
+        )
+        return finish(detector, as_json, output=record, page=page, force=force, store=store)
     result = fit(
         target,
         requests[0] if requests else None,

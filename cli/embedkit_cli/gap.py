@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from embedkit_cli.help import Command
-from embedkit_cli.options import backbone_options, read_options, requests_beside, target_from
+from embedkit_cli.options import backbone_options, read_options, requests_beside, result_options, target_from
 from embedkit_cli.output import check_outputs, finish
 from embedkit_cli.progress import ProgressBar
 
@@ -31,7 +31,7 @@ from embedkit_cli.progress import ProgressBar
 @click.option("--no-floors", is_flag=True, help="Leave out raw pixels, colour histograms, random weights.")
 @click.option("--folds", type=int, default=5, show_default=True, help="For a domain without splits.")
 @click.option("-o", "--output", type=click.Path(), metavar="R.json", help="Save the result.")
-@click.option("--force", is_flag=True, help="Replace an existing output.")
+@result_options
 @read_options
 def command(
     source: str,
@@ -42,6 +42,7 @@ def command(
     no_floors: bool,
     folds: int,
     output: str | None,
+    page: str | None,
     force: bool,
     label_column: str | None,
     layout: str | None,
@@ -63,7 +64,7 @@ def command(
     """
     from embedkit import gap
 
-    check_outputs(output, force=force)
+    check_outputs(output, page, force=force)
     options = {"layout": layout, "target_type": target_type, "image_column": image_column}
     requests = requests_beside((model,) if model else (), backbone)
     if len(requests) > 1:
@@ -83,4 +84,4 @@ def command(
         store=store,
         progress=ProgressBar(),
     )
-    return finish(result, as_json, output=output, force=force)
+    return finish(result, as_json, output=output, page=page, force=force, store=store)

@@ -43,6 +43,7 @@ _COMMANDS = {
     "search": "embedkit_cli.search",
     "explain": "embedkit_cli.explain",
     "finetune": "embedkit_cli.finetune",
+    "distill": "embedkit_cli.distill",
     "report": "embedkit_cli.report",
     "info": "embedkit_cli.info",
     "store": "embedkit_cli.store",

@@ -46,7 +46,8 @@ def _numbers(count: int) -> Callable[[click.Context, click.Parameter, str | None
     return parse
 
 
-def _size(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
+def size_of(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """Read ``N`` or ``HxW``."""
     if value is None:
         return None
     parts = value.lower().split("x")
@@ -95,7 +96,7 @@ _BACKBONE_OPTIONS = [
         show_default=True,
         help="exact: decode and resize with Pillow, equal to timm's own transform.",
     ),
-    click.option("--input-size", callback=_size, metavar="N|HxW", help="In place of the model's own, in pixels."),
+    click.option("--input-size", callback=size_of, metavar="N|HxW", help="In place of the model's own, in pixels."),
     click.option("--mean", callback=_numbers(3), metavar="R,G,B", help="Normalisation, pixels in [0, 1]."),
     click.option("--std", callback=_numbers(3), metavar="R,G,B"),
     click.option("--interpolation", help="As timm names them: bicubic, bilinear, ..."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -41,7 +41,33 @@ from embedkit_cli.progress import ProgressBar
 @click.option(
     "--fuse",
     metavar="A,B",
-    help="Fuse the features of several TARGETs or models: concat, vote, stack; each is tested against the best alone.",
+    help="Fuse the features of several TARGETs or models: concat, vote, stack, ridge; each is tested against the best.",
+)
+@click.option(
+    "--views",
+    type=int,
+    default=0,
+    metavar="K",
+    help="Fit on K random views of each image too, and test what that gains over the images alone.",
+)
+@click.option(
+    "--unlabelled",
+    is_flag=True,
+    help="Use the rows without a label too, in several ways; each is tested against leaving them out.",
+)
+@click.option(
+    "--one-class",
+    "normal",
+    metavar="NAME",
+    help="Learn from the images of class NAME alone, and say how well that tells it from all others.",
+)
+@click.option(
+    "--false-alarms",
+    type=float,
+    default=0.05,
+    show_default=True,
+    metavar="SHARE",
+    help="Of --one-class: images of NAME that may be called unlike it.",
 )
 @protocol_options
 @curve_options
@@ -58,6 +84,10 @@ def command(
     estimators: tuple[str, ...],
     params: dict[str, list[Any]],
     fuse: str | None,
+    views: int,
+    unlabelled: bool,
+    normal: str | None,
+    false_alarms: float,
     protocols: str,
     as_published: bool,
     shots: list[int],
@@ -92,28 +122,51 @@ def command(
     embedkit probe photos.h5 --estimator sklearn.svm.SVC --param C=1,10,100 --param gamma=scale,auto
     embedkit probe photos.h5 --protocol clip,dinov2-knn,kornblith
     embedkit probe photos/ --pairs pairs.csv
-    embedkit probe a.h5 b.h5 --fuse concat,vote,stack
+    embedkit probe a.h5 b.h5 --fuse concat,vote,stack,ridge
+    embedkit probe a.h5 b.h5 --unlabelled
+    embedkit probe photos.h5 --one-class bolt
     embedkit probe photos.h5 --shots 1,2,4,8,16 --seeds 10
     embedkit probe photos/ --model resnet50.a1_in1k --model vit_small_patch16_224.augreg_in21k_ft_in1k
     """
-    from embedkit import curve, probe
+    from embedkit import curve, one_class, probe, probe_views, self_train
+    from embedkit import fuse as fuse_features
 
     check_outputs(output, page, pairs, force=force)
-    if fuse is not None:
-        if params or estimators or as_published or pairs or page or shots or fractions or protocols != "quick":
-            raise click.UsageError("--fuse has protocol and estimators of its own, and no --pairs, --report or curve")
-        return _fuse(
-            targets,
-            requests_beside(models, backbone),
-            split_names(fuse),
-            as_json,
-            {"output": output, "force": force, "store": store},
-            {"label_column": label_column, "folds": folds, "store": store},
-        )
+    ways = (("--views", views), ("--fuse", fuse), ("--unlabelled", unlabelled), ("--one-class", normal))
+    own = [name for name, asked in ways if asked not in (None, False, 0)]
+    if own:
+        others = (params, estimators, as_published, pairs, page, shots, fractions)
+        if any(others) or protocols != "quick" or len(own) > 1:
+            raise click.UsageError(
+                f"{own[0]} has protocol and estimators of its own, and no --pairs, --report or curve; of "
+                f"{', '.join(name for name, _ in ways)} it takes one"
+            )
+        if drop_unlabelled and not views:
+            raise click.UsageError(f"{own[0]} takes no --drop-unlabelled")
+        if views and len(models) > 1:
+            raise click.UsageError(f"{len(models)} models are named; --views is of one")
+    options: dict[str, Any] = {"store": store, "progress": ProgressBar()}
+    saved: dict[str, Any] = {"output": output, "force": force, "store": store}
+    requests = requests_beside(models, backbone)
+    several: Any = list(targets) if len(targets) > 1 else "".join(targets)
+    if fuse is not None or unlabelled:
+        options |= {"label_column": label_column, "folds": folds}
+        if fuse is None:
+            return finish(self_train(several, requests, **options), as_json, **saved)
+        ways_of_fusing = cast(Any, split_names(fuse))
+        return finish(fuse_features(several, requests, ways=ways_of_fusing, **options), as_json, **saved)
     target, label_column = target_from(
         targets, label_column=label_column, layout=layout, target_type=target_type, image_column=image_column
     )
-    kept: dict[str, Any] = {"output": output, "page": page, "force": force, "store": store}
+    if views:
+        options |= {"label_column": label_column, "drop_unlabelled": drop_unlabelled, "folds": folds}
+        gained = probe_views(target, requests[0] if requests else None, views=views, **options)
+        return finish(gained, as_json, **saved)
+    if normal is not None:
+        options |= {"label_column": label_column, "floors": not no_floors, "error": false_alarms}
+        found = one_class(target, normal, requests, **options)
+        return finish(found, as_json, **saved)
+    kept: dict[str, Any] = {"page": page, **saved}
     if shots or fractions:
         if params or as_published or pairs or protocols != "quick" or len(estimators) > 1:
             raise click.UsageError(
@@ -156,17 +209,3 @@ def command(
         progress=ProgressBar(),
     )
     return finish(report, as_json, pairs=pairs, **kept)
-
-
-def _fuse(
-    targets: tuple[str, ...],
-    requests: Any,
-    ways: list[Any],
-    as_json: bool,
-    kept: dict[str, Any],
-    options: dict[str, Any],
-) -> int:
-    from embedkit import fuse
-
-    several: Any = list(targets) if len(targets) > 1 else "".join(targets)
-    return finish(fuse(several, requests, ways=ways, progress=ProgressBar(), **options), as_json, **kept)

@@ -42,6 +42,12 @@ from embedkit_cli.progress import ProgressBar
 )
 @click.option("--thorough", is_flag=True, help="Go on until tests have dropped all others, or all images are used.")
 @click.option("--advise", "advice", is_flag=True, help="Say what to do next, with the number behind each advice.")
+@click.option(
+    "--source",
+    type=click.Path(),
+    metavar="SOURCE",
+    help="With --advise: images or a feature file of another domain with the same classes; does it serve here?",
+)
 @click.option("-o", "--output", type=click.Path(), metavar="FILE.json", help="Save the whole result.")
 @result_options
 @read_options
@@ -52,6 +58,7 @@ def command(
     tolerance: float,
     thorough: bool,
     advice: bool,
+    source: str | None,
     output: str | None,
     page: str | None,
     force: bool,
@@ -74,9 +81,12 @@ def command(
     embedkit select photos/ --model auto --budget 10m
     embedkit select photos/ --model resnet50.a1_in1k --model vit_small_patch16_224.augreg_in21k_ft_in1k --layer -2
     embedkit select photos/ --model auto --tolerance 0.5 --advise -o selection.json
+    embedkit select sketches/ --model auto --advise --source photos/
     """
     from embedkit import select
 
+    if source is not None and not advice:
+        raise click.UsageError("--source is a domain to advise on; say --advise, too")
     check_outputs(output, page, force=force)
     target, label_column = target_from(
         targets, label_column=label_column, layout=layout, target_type=target_type, image_column=image_column
@@ -90,6 +100,7 @@ def command(
         tolerance=tolerance,
         thorough=thorough,
         advice=advice,
+        source=source,
         label_column=label_column,
         store=store,
         progress=ProgressBar(),

@@ -5,6 +5,7 @@ Layer: adaptation, its top. Imports scikit-learn; torch when it is fitted.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,8 +16,9 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 
-from embedkit.adaptation.ladder import climb_ladder
-from embedkit.adaptation.maps import Prefix
+from embedkit.adaptation.ladder import check_tunable, climb_ladder
+from embedkit.adaptation.maps import Maps, Prefix, specs_of
+from embedkit.adaptation.pixels import Pixels
 from embedkit.adaptation.settings import Rung, TuningSettings
 from embedkit.backbones import FeatureRequest, PreprocessOverrides
 from embedkit.errors import ImageError, LabelsError
@@ -39,12 +41,12 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
     Parameters
     ----------
     model : str, optional
-        A timm name; by default the bundled backbone, of which no block can be tuned.
+        A timm name; by default the bundled backbone.
     weights, model_args, preprocess
         As of `ImageEmbedder`.
-    until : {"frozen", "head", "cached", "lora"}, default="cached"
+    until : {"frozen", "head", "cached", "lora", "bias", "gradual", "full"}, default="cached"
         The highest rung of the ladder that is tried.
-    depths, rates, weight_decay, epochs, trial_epochs, views, batch_size, rank, precision, random_state
+    depths, skip, rates, weight_decay, epochs, trial_epochs, views, batch_size, rank, precision, random_state
         As of `TuningSettings`.
     store : path, optional
         The folder of the feature store, which keeps the output of the blocks before the tuned ones.
@@ -80,7 +82,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         model_args: Mapping[str, Json] | None = None,
         preprocess: PreprocessOverrides | Mapping[str, Any] | None = None,
         until: Rung = "cached",
-        depths: Sequence[int] = (2, 6),
+        depths: Sequence[int] | None = None,
+        skip: Sequence[Rung] = (),
         rates: Sequence[float] = (3e-4, 1e-3),
         weight_decay: float = 0.05,
         epochs: int = 15,
@@ -99,6 +102,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         self.preprocess = preprocess
         self.until: Rung = until
         self.depths = depths
+        self.skip = skip
         self.rates = rates
         self.weight_decay = weight_decay
         self.epochs = epochs
@@ -134,7 +138,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         AdaptationError
             The network cannot be tuned, or tuning diverges.
         """
-        from embedkit.adaptation.rungs import Problem
+        from embedkit.adaptation.rungs import Problem, recommended
 
         settings, request, store = self._settings(), self._request(), self._store()
         labels = np.asarray(y)
@@ -145,6 +149,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         if len(classes) < 2:
             raise LabelsError(f"y holds {len(classes)} class, expected at least two")
         split = final_split(codes.astype(np.str_), None, np.arange(len(codes)), random_state=self.random_state)
+        check_tunable(request, self.until, settings)
         found = _extracted(source, request, store)
         ladder = climb_ladder(
             found.features.get(found.digests).astype(np.float32),
@@ -156,15 +161,13 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             until=self.until,
             settings=settings,
         )
-        scores = {one.tuned.rung: one.tuned.validation for one in ladder.rungs}
-        best = max(ladder.rungs, key=lambda one: one.tuned.validation).tuned  # of equals the cheapest
+        best = recommended([one.tuned for one in ladder.rungs])
         self.classes_ = classes
-        self.validation_scores_ = scores
+        self.validation_scores_ = {one.tuned.rung: one.tuned.validation for one in ladder.rungs}
         self.rung_: str = best.rung
-        self.depth_ = best.depth if best.state else 0
+        self.depth_ = best.depth
         self.state_ = best.state if best.depth else {}
-        own = (ladder.head.weight, ladder.head.bias)
-        self.head_ = (best.state["head.weight"], best.state["head.bias"]) if best.state else own
+        self.head_ = (best.head.weight, best.head.bias)
         return self
 
     def decision_function(self, X: Any) -> npt.NDArray[np.float32]:
@@ -207,28 +210,32 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         from embedkit.adaptation.rungs import in_bf16
         from embedkit.adaptation.training import logits_of
 
-        tail = self._built()
-        prefix = Prefix(request=request, blocks=len(tail.model.blocks), depths=(self.depth_,), views=0, seed=0)
-        found = _extracted(source, prefix.requests(0)[0], store)
-        rows = np.arange(len(source))
-        return logits_of(
-            tail, lambda asked, _: found.features.get(found.digests[asked]), rows, bf16=in_bf16(self._settings())
-        )
+        tail, rows = self._built(), np.arange(len(source))
+        layer = tail.network.layers.get(self.depth_, 0)
+        prefix = Prefix(request=request, layers={self.depth_: layer}, views=0, seed=0)
+        if tail.whole:
+            read = Pixels(source, specs_of(prefix, store)).read
+        else:
+            found = _extracted(source, prefix.requests(0)[0], store)
+            maps = Maps(found.digests, {self.depth_: [found.features]})
+            read = functools.partial(maps.read, self.depth_)
+        return logits_of(tail, read, rows, bf16=in_bf16(self._settings()))
 
     def _built(self) -> Tail:
         """Return the tuned network, built when it is first needed."""
         tail: Tail | None = getattr(self, "_tail", None)
         if tail is None:
-            from embedkit.adaptation.tail import Tail, vision_transformer
+            from embedkit.adaptation.networks import tunable_network
+            from embedkit.adaptation.tail import Tail
 
-            tail = Tail(vision_transformer(self._request(), len(self.classes_)), self.depth_)
+            tail = Tail(tunable_network(self._request(), len(self.classes_)), self.depth_)
             tail.load(self.state_)
             self._tail = tail
         return tail
 
     def _settings(self) -> TuningSettings:
         parts: dict[str, Any] = {name: getattr(self, name) for name in TuningSettings.__slots__}
-        parts |= {name: tuple(parts[name]) for name in ("depths", "rates")}
+        parts |= {name: tuple(parts[name]) for name in ("depths", "rates", "skip") if parts[name] is not None}
         return TuningSettings(**parts)
 
     def _request(self) -> FeatureRequest:

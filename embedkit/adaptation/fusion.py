@@ -2,6 +2,8 @@
 
     concat   logistic regression on all features, standardised, each backbone's scaled to one total variance
     vote     the mean of the probabilities of one logistic regression a backbone
+    ridge    ridge regression on the classes, of all features, with a penalty for each backbone, chosen by the squared
+             error of rows left out one by one: regression with the weighted sum of one linear kernel a backbone
     stack    logistic regression on the log-probabilities of those, which for training rows come from fits that have not
              seen them (Wolpert, Stacked generalization, Neural Networks 5, 1992)
 
@@ -19,16 +21,19 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.adaptation.start import choose_penalty, fit_head
+from embedkit.estimators import block_ridge
 from embedkit.evaluation import Outcome, Predicted, Protocol, Rows, Task, make_splits
 from embedkit.results import Candidate
 
-Way = Literal["concat", "vote", "stack"]
-WAYS: tuple[Way, ...] = ("concat", "vote", "stack")
+Way = Literal["concat", "vote", "stack", "ridge"]
+WAYS: tuple[Way, ...] = ("concat", "vote", "stack", "ridge")
 
 Block = npt.NDArray[np.float32]
 _Chances = npt.NDArray[np.float64]
 
 _FOLDS = 5
+_UNKNOWN = -1e3
+"""Score of a class that no row is of: below all others."""
 _LEAST = 1e-6
 """Probability below which the logarithm says no more."""
 
@@ -38,7 +43,7 @@ def fusion_protocol(way: Way, blocks: Sequence[Block], groups: Sequence[str] | N
 
     Parameters
     ----------
-    way : {"concat", "vote", "stack"}
+    way : {"concat", "vote", "stack", "ridge"}
     blocks : sequence of float32 (n, d)
         Features of the same rows by each backbone.
     groups : sequence of str, optional
@@ -48,6 +53,7 @@ def fusion_protocol(way: Way, blocks: Sequence[Block], groups: Sequence[str] | N
         "concat": lambda task: _concat(blocks, task),
         "vote": lambda task: _vote(blocks, task),
         "stack": lambda task: _stack(blocks, groups, task),
+        "ridge": lambda task: _ridge(blocks, task),
     }
     return Protocol(name="fusion", estimator=way, metric="accuracy", run=runs[way])
 
@@ -89,6 +95,23 @@ def _stack(blocks: Sequence[Block], groups: Sequence[str] | None, task: Task) ->
     learnt, asked = levels(split.train, split.test)
     kept = _softmax(fit_head(learnt, y[split.train], np.arange(len(learnt)), C, classes).logits(asked))
     return _outcome(task, tried, kept, {"C": C})
+
+
+def _ridge(blocks: Sequence[Block], task: Task) -> Outcome:
+    split = task.split
+    tried, _ = _ridge_scores(blocks, task, split.fit, split.select)
+    kept, emphases = _ridge_scores(blocks, task, split.train, split.test)
+    params = {f"emphasis_{place + 1}": value for place, value in enumerate(emphases)}
+    return _outcome(task, tried, kept, params, probabilities=False)
+
+
+def _ridge_scores(blocks: Sequence[Block], task: Task, rows: Rows, asked: Rows) -> tuple[_Chances, list[float]]:
+    known, numbers = np.unique(task.labels.targets[rows], return_inverse=True)
+    trained, tested = ([block[some].astype(np.float64) for block in blocks] for some in (rows, asked))
+    found, emphases = block_ridge(trained, numbers.astype(np.intp), tested)
+    scores = np.full((len(asked), task.n_classes), _UNKNOWN)
+    scores[:, known] = found
+    return scores, emphases
 
 
 def _side_by_side(blocks: Sequence[Block], rows: Rows) -> Block:
@@ -141,9 +164,11 @@ def _softmax(logits: npt.NDArray[np.float32]) -> _Chances:
     return shifted / shifted.sum(axis=1, keepdims=True)
 
 
-def _outcome(task: Task, tried: _Chances, kept: _Chances, params: dict[str, float]) -> Outcome:
+def _outcome(
+    task: Task, tried: _Chances, kept: _Chances, params: dict[str, float], *, probabilities: bool = True
+) -> Outcome:
     right = tried.argmax(axis=1) == task.labels.targets[task.split.select]
-    predicted = Predicted(targets=kept.argmax(axis=1).astype(np.intp), scores=kept, are_probabilities=True)
+    predicted = Predicted(targets=kept.argmax(axis=1).astype(np.intp), scores=kept, are_probabilities=probabilities)
     return Outcome(
         draws=[predicted],
         params={**params},

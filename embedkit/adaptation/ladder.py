@@ -5,6 +5,7 @@ Layer: adaptation. Imports its room and files; torch when a rung above the first
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import os
@@ -17,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.adaptation.maps import Maps, Prefix, Rows, cache_maps, row_bytes
+from embedkit.adaptation.maps import Maps, Prefix, Rows, cache_maps, row_bytes, specs_of
 from embedkit.adaptation.memory import Peak
+from embedkit.adaptation.pixels import Pixels
 from embedkit.adaptation.settings import RUNGS, Rung, TuningSettings
 from embedkit.adaptation.start import LinearHead, choose_penalty, fit_head
 from embedkit.backbones import FeatureRequest
-from embedkit.errors import OutputExistsError, UsageError
+from embedkit.errors import AdaptationError, OutputExistsError, UsageError
 from embedkit.extraction import Progress, Tick
 from embedkit.files import commit_to
 from embedkit.images import ImageSource
@@ -33,8 +35,8 @@ if TYPE_CHECKING:
     from embedkit.adaptation.rungs import Problem, Tuned
     from embedkit.adaptation.tail import Tail
 
-_OF_BLOCKS: tuple[Rung, ...] = ("cached", "lora")
-"""Rungs that tune blocks of the network."""
+_OF_CLASSIFIER: tuple[Rung, ...] = ("frozen", "head")
+"""Rungs that work with any network."""
 
 Logits = npt.NDArray[np.float32]
 
@@ -81,6 +83,35 @@ class Ladder:
     notes: list[str] = field(default_factory=list[str])
 
 
+def rungs_of(until: Rung, settings: TuningSettings) -> tuple[Rung, ...]:
+    """Return the rungs that are climbed."""
+    if until not in RUNGS:
+        raise UsageError(f"rung {until!r} is not known, expected {', '.join(RUNGS)}")
+    return tuple(one for one in RUNGS[: RUNGS.index(until) + 1] if one not in settings.skip)
+
+
+def check_tunable(request: FeatureRequest, until: Rung, settings: TuningSettings) -> None:
+    """Refuse a network that cannot be tuned as it is asked for, before anything is computed; reads no weights.
+
+    Raises
+    ------
+    AdaptationError
+        It cannot be taken apart, or not there.
+    """
+    if not set(rungs_of(until, settings)) - set(_OF_CLASSIFIER):
+        return
+    from embedkit.adaptation.lowrank import linears
+    from embedkit.adaptation.networks import depths_of, tunable_network
+
+    network = tunable_network(dataclasses.replace(request, weights="random"), 2)
+    depths = depths_of(network, settings.depths)
+    if "lora" in rungs_of(until, settings) and not all(any(linears(network.blocks[-depth:])) for depth in depths):
+        raise AdaptationError(
+            f"LoRA is added to linear layers, and the blocks of {type(network.model).__name__} have none: leave it out "
+            'by --skip lora (skip=("lora",))'
+        )
+
+
 def climb_ladder(
     X: npt.NDArray[np.float32],
     problem: Problem,
@@ -109,7 +140,7 @@ def climb_ladder(
         Of the model.
     store : FeatureStore
         Keeps the maps; what an interrupted run goes on from lies in its memo folder.
-    until : {"frozen", "head", "cached", "lora"}
+    until : {"frozen", "head", "cached", "lora", "bias", "gradual", "full"}
     settings : TuningSettings, optional
     weights : str, optional
         Digest of those that gave `X`: the request has to mean the same.
@@ -120,11 +151,8 @@ def climb_ladder(
     AdaptationError
         The network cannot be taken apart, the disk is too small for the maps, or tuning diverges.
     """
-    if until not in RUNGS:
-        raise UsageError(f"rung {until!r} is not known, expected {', '.join(RUNGS)}")
     chosen = settings or TuningSettings()
-    asked = RUNGS[: RUNGS.index(until) + 1]
-    network = _network(request, problem.classes, chosen) if until in _OF_BLOCKS else None  # says soon what it cannot
+    asked = rungs_of(until, chosen)
     began, cpu_began, peak = time.monotonic(), time.process_time(), Peak()
     C = choose_penalty(X, problem.y, problem.fit, problem.select)
     heads = (
@@ -133,54 +161,65 @@ def climb_ladder(
     )
     rungs = [_frozen(X, problem, judged, heads, began, cpu_began, peak)]
     found = Ladder(rungs=rungs, head=heads[1], C=C)
-    if until == "frozen":
+    if len(asked) == 1:
         return found
     from embedkit.adaptation import rungs as steps
-    from embedkit.adaptation.tail import Tail, classifier_alone
+    from embedkit.adaptation.networks import classifier_alone, depths_of, tunable_network
+    from embedkit.adaptation.tail import Tail
     from embedkit.adaptation.training import logits_of
 
-    maps: Maps | None = None
-    if network is not None:
+    of_maps: dict[int, Any] = {}
+    of_pixels: dict[int, Any] = {}
+    named = ""
+    if set(asked) - set(_OF_CLASSIFIER):
+        network = tunable_network(request, problem.classes)
+        depths = depths_of(network, chosen.depths)
         prefix = Prefix(
             request=request,
-            blocks=len(network.blocks),
-            depths=chosen.depths,
+            layers={depth: network.layers[depth] for depth in depths},
             views=chosen.views,
             seed=chosen.random_state,
             weights=weights,
         )
-        maps = _cached(found, source, problem, prefix, store, progress)
-    tell = _Epochs(sum(steps.epochs_of(rung, chosen) for rung in asked[1:]), progress)
+        if set(asked) - {*_OF_CLASSIFIER, "full"}:
+            maps = _cached(found, source, problem, prefix, store, progress)
+            of_maps = {depth: functools.partial(maps.read, depth) for depth in depths}
+            named = " ".join(map(maps.fingerprint, depths))
+        if "full" in asked:
+            pixels = Pixels(source, specs_of(prefix, store))
+            of_pixels = {len(network.blocks): pixels.read}
+            named = named or pixels.fingerprint
+    reads = {rung: of_pixels if rung == "full" else of_maps for rung in asked[1:]}
+    reads["head"] = {0: _Features(X)}
+    tell = _Epochs(sum(steps.epochs_of(len(reads[rung]), chosen) for rung in asked[1:]), progress)
+    standing = rungs[0].tuned
     for rung in asked[1:]:
-        if rung == "head":
-            tail = Tail(classifier_alone(X.shape[1], problem.classes))
-            reads: dict[int, Any] = {0: _Features(X)}
-            of, views = hashlib.sha256(X.tobytes()).hexdigest(), 0
-        else:
-            assert maps is not None
-            assert network is not None
-            tail = Tail(network if rung == _OF_BLOCKS[0] else _network(request, problem.classes, chosen))
-            reads = {depth: functools.partial(maps.read, depth) for depth in chosen.depths}
-            of, views = " ".join(map(maps.fingerprint, chosen.depths)), chosen.views
-            of += f" rank {chosen.rank}" if rung == "lora" else ""
-        folder = store.memo_folder / f"finetune-{_short(of, problem)}"
+        head = rung == "head"
+        tail = Tail(
+            classifier_alone(X.shape[1], problem.classes) if head else tunable_network(request, problem.classes)
+        )
+        of = hashlib.sha256(X.tobytes()).hexdigest() if head else f"{named} rank {chosen.rank}"
+        folder = store.memo_folder / f"finetune-{_short(f'{rung} {of}', problem)}"
         tuned = steps.climb(
             rung,
             tail,
-            reads,
+            reads[rung],
             heads,
             problem,
             chosen,
-            views=views,
+            below=standing,
+            views=0 if head else chosen.views,
             of=of,
             checkpoints=folder,
             step=tell,
         )
-        logits = logits_of(tail, reads[tuned.depth], judged, bf16=steps.in_bf16(chosen))
+        logits = rungs[-1].logits
+        if tuned.supported:
+            logits = logits_of(tail, reads[rung][tuned.depth], judged, bf16=steps.in_bf16(chosen))
+            found.tail = found.tail if head else tail
+        standing = tuned if tuned.supported else standing
         rungs.append(Climbed(tuned=tuned, logits=logits))
         found.notes += tuned.notes
-        if rung in _OF_BLOCKS and tuned.supported:
-            found.tail = tail
         shutil.rmtree(folder, ignore_errors=True)
     return found
 
@@ -226,15 +265,6 @@ class _Epochs:
             self._progress(Tick(self._total, min(self._done, self._total), 0, 0, of="fits"))
 
 
-def _network(request: FeatureRequest, classes: int, settings: TuningSettings) -> Any:
-    from embedkit.adaptation.tail import Tail, vision_transformer
-
-    network = vision_transformer(request, classes)
-    for depth in settings.depths:
-        Tail(network).set_depth(depth)
-    return network
-
-
 def _frozen(
     X: npt.NDArray[np.float32],
     problem: Problem,
@@ -244,16 +274,16 @@ def _frozen(
     cpu_began: float,
     peak: Peak,
 ) -> Climbed:
-    from embedkit.adaptation.rungs import Trial, Tuned
-    from embedkit.adaptation.training import score
+    from embedkit.adaptation.judging import judged as said_of
+    from embedkit.adaptation.rungs import Tuned
 
-    accuracy, loss = score(heads[0].logits(X[problem.compared]), problem.y[problem.compared])
     tuned = Tuned(
         rung="frozen",
         state={},
         depth=0,
-        start=Trial(depth=0, rate=0.0, alpha=0.0, accuracy=accuracy, loss=loss),
+        head=heads[1],
         trial=None,
+        kept=said_of(heads[0].logits(X[problem.compared]), problem.y[problem.compared]),
         trials=[],
         supported=True,
         seconds=time.monotonic() - began,
@@ -276,7 +306,7 @@ def _cached(
     maps, extractions = cache_maps(source, problem.train, prefix, store, progress=progress)
     found.prefix_seconds = time.monotonic() - began
     # The depths of one view share their passes.
-    found.prefix_passes = sum(one.forward_passes for one in extractions) // len(prefix.depths)
+    found.prefix_passes = sum(one.forward_passes for one in extractions) // len(prefix.layers)
     found.maps_bytes = sum(len(one.digests) * row_bytes(one.features.width) for one in extractions)
     return maps
 

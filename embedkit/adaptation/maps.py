@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from embedkit.backbones import FeatureRequest
 from embedkit.errors import AdaptationError, SpecMismatchError
 from embedkit.extraction import Extraction, Progress, Resolution, resolve_together, run_many
 from embedkit.images import ImageSource
+from embedkit.specs import FeatureSpec
 from embedkit.store import FeatureSet, FeatureStore
 
 _log = logging.getLogger("embedkit")
@@ -38,10 +39,8 @@ class Prefix:
     ----------
     request : FeatureRequest
         The model, computed by torch in fp32 so that what is cached is what training would compute.
-    blocks : int
-        How many the network has.
-    depths : tuple of int
-        How many of the last are tuned, in each of the ways that are tried.
+    layers : mapping of int to int
+        Of each number of last blocks that is tried, the layer whose output enters them.
     views : int
         Random views beside each image itself.
     seed : int
@@ -51,8 +50,7 @@ class Prefix:
     """
 
     request: FeatureRequest
-    blocks: int
-    depths: tuple[int, ...]
+    layers: Mapping[int, int]
     views: int
     seed: int
     weights: str = ""
@@ -63,14 +61,14 @@ class Prefix:
         return [
             dataclasses.replace(
                 self.request,
-                layer=self.blocks - depth - 1,
+                layer=layer,
                 pool="map",
                 precision="fp32",
                 engine="torch",
                 dtype="float16",
                 preprocess=preprocess,
             )
-            for depth in self.depths
+            for layer in self.layers.values()
         ]
 
 
@@ -141,18 +139,23 @@ def cache_maps(
         )
     part = _part_of(source, trained)
     _check_space(store, source, part, resolved)
-    found: dict[int, list[FeatureSet]] = {depth: [] for depth in prefix.depths}
+    found: dict[int, list[FeatureSet]] = {depth: [] for depth in prefix.layers}
     extractions: list[Extraction] = []
     for view, known in enumerate(resolved):
         images = part if view else source
         passed = run_many(images, prefix.requests(view), store, resolved=known, progress=progress)
-        for depth, extraction in zip(prefix.depths, passed, strict=True):
+        for depth, extraction in zip(prefix.layers, passed, strict=True):
             if extraction.failures:
                 row, reason = next(iter(extraction.failures.items()))
                 raise AdaptationError(f"{images.keys[row]} gives no map of the blocks before the tuned ones: {reason}")
             found[depth].append(extraction.features)
         extractions += passed
     return Maps(extractions[0].digests, found), extractions
+
+
+def specs_of(prefix: Prefix, store: FeatureStore) -> list[FeatureSpec]:
+    """Say how the images, and each of their views, become pixels."""
+    return [resolve_together(prefix.requests(view)[:1], store)[0][0].spec for view in range(prefix.views + 1)]
 
 
 def row_bytes(width: int) -> int:

@@ -1,4 +1,4 @@
-"""The largest memory of this process since a moment.
+"""The largest memory of this process since a moment, and whether memory has ended.
 
 Layer: adaptation. Standard library.
 """
@@ -29,3 +29,12 @@ class Peak:
             return 0
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return most if sys.platform == "darwin" else most * 1024
+
+
+_ENDED = ("out of memory", "not enough memory", "allocate memory")
+"""What torch says of CPUs and of accelerators."""
+
+
+def memory_ended(error: BaseException) -> bool:
+    """Whether an error says that memory has ended."""
+    return isinstance(error, MemoryError) or any(said in str(error).lower() for said in _ENDED)

@@ -4,19 +4,22 @@
     head     the same classifier, trained on by AdamW
     cached   the last blocks and the classifier, on cached maps of the blocks before
     lora     the same, but of a weight of these blocks only a product of low rank that is added to it
+    bias     the same, but only the biases of these blocks
+    gradual  as cached, but block after block begins to learn, the last first, and the others at much smaller rates
+    full     the whole network, from pixels
 
-A rung starts from the fitted classifier. What is tried is compared on the validation rows with that start itself: where
-nothing tried is better there, the rung is the start, and says so. What was chosen is then trained on all rows that are
-not tested.
+A rung starts from the fitted classifier. Short trials choose the depth and the rate. What they choose is compared on
+the validation rows with the start itself, and where it is not better there after so few epochs, tuned in full and
+compared again. If it is not better even then, the rung is the one below, and says so. Else it is tuned on all rows that
+are not tested.
 
 Layer: adaptation. Imports its room; torch is loaded with it.
 """
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,15 +27,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from embedkit.adaptation.judging import Trial, is_better, judged
 from embedkit.adaptation.maps import Rows
 from embedkit.adaptation.memory import Peak
 from embedkit.adaptation.settings import Rung, TuningSettings
 from embedkit.adaptation.start import LinearHead
-from embedkit.adaptation.tail import State, Tail
-from embedkit.adaptation.training import Read, Schedule, logits_of, score, train
+from embedkit.adaptation.tail import Part, State, Tail
+from embedkit.adaptation.training import Read, Schedule, logits_of, train
 from embedkit.errors import AdaptationError
-
-_log = logging.getLogger("embedkit")
 
 ALPHAS = (1.0, 0.75, 0.5, 0.25, 0.0)
 """Shares of the tuned weights in the mean with those of the start (WiSE-FT, Wortsman et al. 2022, arXiv:2109.01903)."""
@@ -71,19 +73,20 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
-    """What was tried, and what the validation rows say of it: accuracy and mean log-loss at the best share."""
+class _Way:
+    """How the blocks of a rung are tuned."""
 
-    depth: int
-    rate: float
-    alpha: float
-    accuracy: float
-    loss: float
+    part: Part = "all"
+    low_rank: bool = False
+    gradual: bool = False
+    layer_decay: float = 0.8
 
-    @property
-    def order(self) -> tuple[float, float]:
-        """Larger is better."""
-        return self.accuracy, -self.loss
+
+_WAYS: dict[Rung, _Way] = {
+    "lora": _Way(low_rank=True),
+    "bias": _Way(part="bias"),
+    "gradual": _Way(gradual=True, layer_decay=0.65),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +100,12 @@ class Tuned:
         The tensors that were trained, by their names in timm's state dict; empty where the start is kept.
     depth : int
         How many of the last blocks they belong to.
-    start, trial : Trial or None
-        What the validation rows say of the start, and of the best that was tried.
+    head : LinearHead
+        The classifier that belongs to it.
+    trial : Trial or None
+        What the validation rows say of the best that was tried.
+    kept : Trial
+        What they say of what was kept: of that, or else of the rung below.
     trials : list of Trial
     supported : bool
         Whether the validation rows support tuning.
@@ -114,8 +121,9 @@ class Tuned:
     rung: Rung
     state: State
     depth: int
-    start: Trial
+    head: LinearHead
     trial: Trial | None
+    kept: Trial
     trials: list[Trial]
     supported: bool
     seconds: float
@@ -127,7 +135,16 @@ class Tuned:
     @property
     def validation(self) -> float:
         """Accuracy on the selection rows of what was kept."""
-        return self.trial.accuracy if self.supported and self.trial is not None else self.start.accuracy
+        return self.kept.accuracy
+
+
+def recommended(rungs: Sequence[Tuned]) -> Tuned:
+    """Return the rung that the validation rows support: each further one has to be better than the best before."""
+    best = rungs[0]
+    for one in rungs[1:]:
+        if one.supported and is_better(one.kept, best.kept):
+            best = one
+    return best
 
 
 def climb(
@@ -138,6 +155,7 @@ def climb(
     problem: Problem,
     settings: TuningSettings,
     *,
+    below: Tuned,
     views: int,
     of: str,
     checkpoints: Path | None = None,
@@ -151,11 +169,13 @@ def climb(
     tail : Tail
         With the weights of the frozen network; it is given back with what was kept.
     reads : mapping of int to callable
-        What enters the tail, by depth.
+        What enters the tail, by depth; each depth is tried.
     heads : (LinearHead, LinearHead)
         The classifier on frozen features, fitted on the rows of the trials and on all training rows.
     problem : Problem
     settings : TuningSettings
+    below : Tuned
+        What is kept where nothing that is tried gains.
     views : int
     of : str
         Names what is read.
@@ -171,16 +191,13 @@ def climb(
     """
     began, cpu_began, peak = time.monotonic(), time.process_time(), Peak()
     bf16 = in_bf16(settings)
-    rank = settings.rank if rung == "lora" else 0
+    way = _WAYS.get(rung, _Way())
     notes: list[str] = []
     trials: list[Trial] = []
-    start = Trial(depth=0, rate=0.0, alpha=0.0, accuracy=0.0, loss=0.0)
-    depths = (0,) if rung == "head" else tuple(sorted(settings.depths))
-    waiting = [(depths[0], rate) for rate in settings.rates]
-    while waiting:
-        depth, rate = waiting.pop(0)
-        frozen = _at_start(tail, depth, rank, heads[0])
-        schedule = _schedule(settings, rate, settings.trial_epochs if depth else settings.epochs, bf16)
+
+    def tried(depth: int, rate: float, epochs: int) -> list[Trial]:
+        """Train on the rows of the trials; return what was tuned, and its means with the start, which comes last."""
+        frozen = _at_start(tail, depth, way, settings, heads[0])
         try:
             trained = train(
                 tail,
@@ -188,25 +205,37 @@ def climb(
                 problem.y,
                 problem.fit,
                 views,
-                schedule,
-                checkpoint=_file(checkpoints, rung, depth, rate, "trial"),
+                _schedule(settings, way, rate, epochs, bf16),
+                checkpoint=_file(checkpoints, rung, depth, rate, f"trial-{epochs}"),
                 of=of,
                 step=step,
             )
+            return _weigh(tail, reads[depth], problem, frozen, trained.state, (depth, rate, epochs), bf16)
+        finally:
+            tail.load(frozen)  # the next depth may leave these blocks as they are
+
+    depths = sorted(reads)
+    waiting = [(depths[0], rate) for rate in settings.rates]
+    shorts: list[list[Trial]] = []
+    while waiting:
+        depth, rate = waiting.pop(0)
+        try:
+            shorts.append(tried(depth, rate, min(settings.trial_epochs, settings.epochs)))
         except AdaptationError as error:
             notes.append(f"{_said(depth, rate)}: {error}")
-            tail.load(frozen)
-            continue
-        start, best = _weigh(tail, reads[depth], problem, frozen, trained.state, (depth, rate), bf16)
-        trials.append(best)
-        tail.load(frozen)  # the next depth may leave these blocks as they are
-        if not waiting and depth == depths[0]:
-            waiting = [(deeper, max(trials, key=lambda one: one.order).rate) for deeper in depths[1:]]
-    if not trials:
+        if shorts and not waiting and depth == depths[0]:
+            waiting = [(deeper, _least(shorts)[0].rate) for deeper in depths[1:]]
+    if not shorts:
         raise AdaptationError(f"nothing was learned: {'; '.join(notes)}")
-    chosen = max(trials, key=lambda one: one.order)
-    supported = _supports(chosen, start)
-    frozen = _at_start(tail, chosen.depth, rank, heads[1])
+    trials += [means[0] for means in shorts]
+    means = _least(shorts)
+    chosen, supported = _supported(means, len(shorts))
+    if not supported and settings.trial_epochs < settings.epochs:
+        # Too short a trial is behind the start where the whole tuning may be ahead of it.
+        means = tried(means[0].depth, means[0].rate, settings.epochs)
+        chosen, supported = _supported(means, len(shorts) + 1)
+    trials.append(chosen)
+    frozen = _at_start(tail, chosen.depth, way, settings, heads[1])
     state: State = {}
     if supported:
         trained = train(
@@ -215,7 +244,7 @@ def climb(
             problem.y,
             problem.train,
             views,
-            _schedule(settings, chosen.rate, settings.epochs, bf16),
+            _schedule(settings, way, chosen.rate, settings.epochs, bf16),
             checkpoint=_file(checkpoints, rung, chosen.depth, chosen.rate, "kept"),
             of=of,
             step=step,
@@ -224,15 +253,17 @@ def climb(
         tail.load(state)
     else:
         notes.append(
-            f"{rung}: nothing that was tried names more of the {len(problem.compared)} validation images than the "
-            "classifier on frozen features, so nothing is tuned: stop here"
+            f"{rung}: nothing that was tried has a log-loss on the {len(problem.compared)} validation images that is "
+            f"significantly less than that of the classifier on frozen features, so nothing is tuned: stop at "
+            f"{below.rung}"
         )
     return Tuned(
         rung=rung,
         state=state,
         depth=chosen.depth,
-        start=start,
+        head=tail.linear_head() if supported else below.head,
         trial=chosen,
+        kept=chosen if supported else below.kept,
         trials=trials,
         supported=supported,
         seconds=time.monotonic() - began,
@@ -243,15 +274,25 @@ def climb(
     )
 
 
-def epochs_of(rung: Rung, settings: TuningSettings) -> int:
-    """Count the epochs of a rung: of each trial, and of what is kept."""
-    trials = len(settings.rates) + (0 if rung == "head" else len(settings.depths) - 1)
-    return trials * (settings.epochs if rung == "head" else settings.trial_epochs) + settings.epochs
+def epochs_of(depths: int, settings: TuningSettings) -> int:
+    """Count the most epochs of a rung of so many depths: of short trials, of a whole one, and of what is kept."""
+    return (len(settings.rates) + depths - 1) * settings.trial_epochs + 2 * settings.epochs
 
 
-def _supports(best: Trial, start: Trial) -> bool:
-    """Whether the validation rows support what was tried: some more of them are named right."""
-    return best.alpha > 0 and best.accuracy > start.accuracy
+def _least(trials: Sequence[list[Trial]]) -> list[Trial]:
+    """Return the trial whose tuned weights themselves have the least loss."""
+    return min(trials, key=lambda means: means[0].loss)
+
+
+def _supported(means: list[Trial], comparisons: int) -> tuple[Trial, bool]:
+    """Return the best mean of tuned and frozen weights, and whether the validation rows support it."""
+    best = min(means, key=lambda one: one.loss)
+    return best, _supports(best, means[-1], comparisons)
+
+
+def _supports(best: Trial, start: Trial, trials: int) -> bool:
+    """Whether the validation rows support what was tried."""
+    return best.alpha > 0 and is_better(best, start, trials)
 
 
 def mixed(start: State, tuned: State, alpha: float) -> State:
@@ -269,8 +310,8 @@ def in_bf16(settings: TuningSettings) -> bool:
         return False
 
 
-def _at_start(tail: Tail, depth: int, rank: int, head: LinearHead) -> State:
-    tail.set_depth(depth, rank)
+def _at_start(tail: Tail, depth: int, way: _Way, settings: TuningSettings, head: LinearHead) -> State:
+    tail.set_depth(depth, settings.rank if way.low_rank else 0, way.part)
     tail.set_head(head)
     return tail.state()
 
@@ -281,23 +322,26 @@ def _weigh(
     problem: Problem,
     start: State,
     tuned: State,
-    of: tuple[int, float],
+    of: tuple[int, float, int],
     bf16: bool,
-) -> tuple[Trial, Trial]:
-    """Return what the validation rows say of the start, and of the best mean of it and what was tuned."""
+) -> list[Trial]:
+    """Return what the validation rows say of what was tuned, and of its means with the start, which comes last."""
     found: list[Trial] = []
     for alpha in ALPHAS:
         tail.load(mixed(start, tuned, alpha))
-        accuracy, loss = score(logits_of(tail, read, problem.compared, bf16=bf16), problem.y[problem.compared])
-        found.append(Trial(depth=of[0], rate=of[1], alpha=alpha, accuracy=accuracy, loss=loss))
-    return found[-1], max(found, key=lambda one: one.order)
+        logits = logits_of(tail, read, problem.compared, bf16=bf16)
+        y = problem.y[problem.compared]
+        found.append(judged(logits, y, depth=of[0], rate=of[1], epochs=of[2], alpha=alpha))
+    return found
 
 
-def _schedule(settings: TuningSettings, rate: float, epochs: int, bf16: bool) -> Schedule:
+def _schedule(settings: TuningSettings, way: _Way, rate: float, epochs: int, bf16: bool) -> Schedule:
     return Schedule(
         rate=rate,
         epochs=epochs,
         weight_decay=settings.weight_decay,
+        layer_decay=way.layer_decay,
+        gradual=way.gradual,
         batch_size=settings.batch_size,
         bf16=bf16,
         seed=settings.random_state,
@@ -305,8 +349,7 @@ def _schedule(settings: TuningSettings, rate: float, epochs: int, bf16: bool) ->
 
 
 def _file(folder: Path | None, rung: Rung, depth: int, rate: float, what: str) -> Path | None:
-    of = "-lora" if rung == "lora" else ""
-    return None if folder is None else folder / f"finetune{of}-{what}-{depth}-{rate:g}.pt"
+    return None if folder is None else folder / f"finetune-{rung}-{what}-{depth}-{rate:g}.pt"
 
 
 def _said(depth: int, rate: float) -> str:

@@ -11,9 +11,9 @@ from typing import Literal
 
 from embedkit.errors import UsageError
 
-Rung = Literal["frozen", "head", "cached", "lora"]
-RUNGS: tuple[Rung, ...] = ("frozen", "head", "cached", "lora")
-"""From the cheapest up; each starts from the classifier on frozen features."""
+Rung = Literal["frozen", "head", "cached", "lora", "bias", "gradual", "full"]
+RUNGS: tuple[Rung, ...] = ("frozen", "head", "cached", "lora", "bias", "gradual", "full")
+"""Each starts from the classifier on frozen features."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +22,14 @@ class TuningSettings:
 
     Parameters
     ----------
-    depths : tuple of int
-        How many of the last blocks are tuned: each is tried on the validation rows.
+    depths : tuple of int, optional
+        How many of the last blocks are tuned: each is tried on the validation rows. By default 2 and half of them, or
+        the next more of those that the network can be taken apart at.
     rates : tuple of float
         Peak learning rates of the classifier that are tried, at the smallest depth; the other depths are tried at the
         best of them. Blocks get less, the further from the classifier the less.
+    skip : tuple of str
+        Rungs that are left out.
     weight_decay : float
     epochs : int
         Of the tuning whose result is kept.
@@ -47,7 +50,8 @@ class TuningSettings:
         A value out of its range.
     """
 
-    depths: tuple[int, ...] = (2, 6)
+    depths: tuple[int, ...] | None = None
+    skip: tuple[Rung, ...] = ()
     rates: tuple[float, ...] = (3e-4, 1e-3)
     weight_decay: float = 0.05
     epochs: int = 15
@@ -59,17 +63,20 @@ class TuningSettings:
     random_state: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("depths", "rates"):
-            if not getattr(self, name):
+        for name, values in (("depths", self.depths), ("rates", self.rates)):
+            if values is not None and not values:
                 raise UsageError(f"{name} is empty, expected at least one to try")
-            if len(set(getattr(self, name))) < len(getattr(self, name)):
-                raise UsageError(f"{name} are {getattr(self, name)}, expected each once")
+            if values is not None and len(set(values)) < len(values):
+                raise UsageError(f"{name} are {values}, expected each once")
+        for rung in self.skip:
+            if rung not in RUNGS[1:]:
+                raise UsageError(f"{rung!r} cannot be left out, expected of {', '.join(RUNGS[1:])}")
         for name in ("epochs", "trial_epochs", "batch_size", "rank"):
-            _check_count(name, getattr(self, name), 1)
+            check_count(name, getattr(self, name), 1)
         for name in ("views", "random_state"):
-            _check_count(name, getattr(self, name), 0)
-        for depth in self.depths:
-            _check_count("depths", depth, 1)
+            check_count(name, getattr(self, name), 0)
+        for depth in self.depths or ():
+            check_count("depths", depth, 1)
         for name, values in (("rates", self.rates), ("weight_decay", (self.weight_decay,))):
             if not all(math.isfinite(value) and value >= 0 for value in values) or (name == "rates" and 0 in values):
                 raise UsageError(f"{name} is {getattr(self, name)}, expected a number above 0")
@@ -77,6 +84,7 @@ class TuningSettings:
             raise UsageError(f"precision is {self.precision!r}, expected auto, fp32 or bf16")
 
 
-def _check_count(name: str, value: object, least: int) -> None:
+def check_count(name: str, value: object, least: int) -> None:
+    """Raise UsageError unless a value is a whole number of at least so many."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise UsageError(f"{name} is {value!r}, expected a whole number of at least {least}")

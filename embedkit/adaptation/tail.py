@@ -6,23 +6,25 @@ Layer: adaptation. Imports torch and timm; loaded when something is tuned.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from embedkit.adaptation.lowrank import add_low_rank, merge_low_rank, set_weight
+from embedkit.adaptation.networks import Apart
 from embedkit.adaptation.start import LinearHead
-from embedkit.backbones import FeatureRequest, build_model, quiet_timm
 from embedkit.errors import AdaptationError
 
 _INSIDE = ".parametrizations.weight.0.B"
 
 State = dict[str, npt.NDArray[np.float32]]
 """Tensors of a network by their names in timm's state dict."""
+
+Part = Literal["all", "bias"]
+"""What of the blocks may change."""
 
 
 class Tail(nn.Module):
@@ -32,85 +34,103 @@ class Tail(nn.Module):
 
     Parameters
     ----------
-    model : nn.Module
-        What `vision_transformer` or `classifier_alone` gives.
+    network : Apart
+        What `tunable_network` or `classifier_alone` gives.
     depth : int
-        How many of the last blocks are trained; 0 trains the classifier alone.
+        How many of the last blocks are trained; 0 trains the classifier alone, and as many as there are the whole
+        network, from pixels.
     """
 
-    def __init__(self, model: nn.Module, depth: int = 0) -> None:
+    def __init__(self, network: Apart, depth: int = 0) -> None:
         super().__init__()
-        self.model: Any = model
+        self.network = network
+        self.model: Any = network.model
+        self.head: Any = self.model.get_classifier()
+        self.head_name = next(name for name, part in self.model.named_modules() if part is self.head)
         self.set_depth(depth)
         self.eval()
 
-    def set_depth(self, depth: int, rank: int = 0) -> None:
-        """Choose how many of the last blocks are trained, and the rank of what may change in them; 0: everything may.
+    def set_depth(self, depth: int, rank: int = 0, part: Part = "all") -> None:
+        """Choose what is trained beside the classifier.
+
+        Parameters
+        ----------
+        depth : int
+            How many of the last blocks.
+        rank : int
+            Of what may be added to each of their weights; 0: they themselves change.
+        part : {"all", "bias"}
+            Which of their tensors, where `rank` is 0.
 
         Raises
         ------
         AdaptationError
             There are no more blocks than that.
         """
-        if depth and not 0 < depth < len(self.model.blocks):
-            raise AdaptationError(
-                f"{depth} blocks are to be tuned, expected fewer than the {len(self.model.blocks)} of the network: "
-                "some have to stay for their output to be cached"
-            )
+        blocks = len(self.network.blocks)
+        if not 0 <= depth <= blocks:
+            raise AdaptationError(f"{depth} blocks are to be tuned, and the network has {blocks}")
         self.merge()
         self.depth = depth
         self.requires_grad_(False)
-        self._chosen = add_low_rank(self.model.blocks[-depth:], rank) if rank else self._parts()
-        self._chosen += [*self.model.head.parameters()]
-        for parameter in self._chosen:
-            parameter.requires_grad_(True)
+        if rank:
+            self._chosen = add_low_rank(self.network.blocks[-depth:], rank)
+        else:
+            self._chosen = [one for name, one in self._parts() if part == "all" or name.endswith("bias")]
+        self._chosen += [*self.head.parameters()]
+        self.thaw(depth)
+
+    def thaw(self, count: int) -> None:
+        """Let of what is trained the last `count` blocks and what follows them learn; `count` is `depth` for all."""
+        parts = [*self.network.blocks[len(self.network.blocks) - count :], *self.network.after(), self.head]
+        thawed = {id(one) for part in parts for one in part.parameters()}
+        for one in self._chosen:
+            one.requires_grad_(count == self.depth or id(one) in thawed)
+            one.grad = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the whole network is trained, from pixels."""
+        return 0 < self.depth == len(self.network.blocks)
 
     def merge(self) -> None:
         """Make what LoRA has learnt part of the weights themselves."""
-        merge_low_rank(getattr(self.model, "blocks", []))
+        merge_low_rank(self.network.blocks)
 
-    def _parts(self) -> list[nn.Parameter]:
-        if not self.depth:
-            return []
-        model = self.model
-        parts: list[nn.Module] = [*model.blocks[-self.depth :], model.norm, model.fc_norm]
-        parts += [model.attn_pool] if model.attn_pool is not None else []
-        return [parameter for part in parts for parameter in part.parameters()]
+    def _parts(self) -> Iterator[tuple[str, nn.Parameter]]:
+        if self.whole:
+            yield from self.model.named_parameters()
+        elif self.depth:
+            for part in (*self.network.blocks[-self.depth :], *self.network.after()):
+                yield from part.named_parameters()
 
     def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield the parameters that are trained, by their names in the module as it is."""
         chosen = {id(parameter) for parameter in self._chosen}
         yield from ((name, one) for name, one in self.model.named_parameters() if id(one) in chosen)
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, entering: Tensor) -> Tensor:
         """Compute logits.
 
         Parameters
         ----------
-        maps : Tensor (n, tokens * channels)
-            What enters the trained blocks; at depth 0 the features, (n, width).
+        entering : Tensor (n, tokens * channels)
+            What enters the trained blocks; at depth 0 the features, (n, width), and of the whole network normalised
+            pixels, (n, 3, height, width).
 
         Returns
         -------
         Tensor (n, classes)
         """
-        features = self.features(maps) if self.depth else maps
+        features = self.features(entering)
         with torch.autocast("cpu", enabled=False):  # logits in bf16 would tie
-            return self.model.head(features.float())
+            return self.head(features.float())
 
-    def features(self, maps: Tensor) -> Tensor:
-        """Compute the features that the classifier sees, (n, width), of maps."""
-        tokens = maps.reshape(len(maps), -1, self.model.embed_dim)
-        *before, last = self.model.blocks[-self.depth :]
-        for block in before:
-            tokens = block(tokens)
-        tokens = _class_token(last, tokens) if self._looks_at_class_token() else last(tokens)
-        return self.model.fc_norm(self.model.pool(self.model.norm(tokens)))
-
-    def _looks_at_class_token(self) -> bool:
-        """Whether the last block is needed for the class token alone, and is of the kind that can give that alone."""
-        model = self.model
-        return model.global_pool == "token" and model.attn_pool is None and type(model.blocks[-1]) is Block
+    def features(self, entering: Tensor) -> Tensor:
+        """Compute the features that the classifier sees, (n, width), of maps, or of pixels (n, 3, height, width)."""
+        if self.whole:
+            return self.network.of_pixels(entering)
+        return self.network.features(entering, self.depth) if self.depth else entering
 
     def state(self) -> State:
         """Return copies of the tensors that training changes, by their names in timm's state dict, LoRA merged."""
@@ -136,42 +156,10 @@ class Tail(nn.Module):
     def set_head(self, head: LinearHead) -> None:
         """Replace the classifier."""
         with torch.no_grad():
-            self.model.head.weight.copy_(torch.from_numpy(head.weight))  # pyright: ignore[reportUnknownMemberType]
-            self.model.head.bias.copy_(torch.from_numpy(head.bias))  # pyright: ignore[reportUnknownMemberType]
+            self.head.weight.copy_(torch.from_numpy(head.weight))  # pyright: ignore[reportUnknownMemberType]
+            self.head.bias.copy_(torch.from_numpy(head.bias))  # pyright: ignore[reportUnknownMemberType]
 
-
-def _class_token(block: Any, tokens: Tensor) -> Tensor:
-    """Run a block of timm's, the half that looks at each token by itself for the class token alone: a third of it."""
-    first = (tokens + block.ls1(block.attn(block.norm1(tokens))))[:, :1]
-    return first + block.ls2(block.mlp(block.norm2(first)))
-
-
-class _Classifier(nn.Module):
-    def __init__(self, width: int, classes: int) -> None:
-        super().__init__()
-        self.head = nn.Linear(width, classes)
-
-
-def classifier_alone(width: int, classes: int) -> nn.Module:
-    """Return a classifier of features, of any network."""
-    with cast(Any, torch.random).fork_rng(devices=[]):
-        return _Classifier(width, classes)
-
-
-def vision_transformer(request: FeatureRequest, classes: int) -> nn.Module:
-    """Build the network of a request, whose last blocks can be taken apart from the others, with a classifier.
-
-    Raises
-    ------
-    AdaptationError
-        It is no vision transformer of timm's.
-    """
-    with quiet_timm(), cast(Any, torch.random).fork_rng(devices=[]):
-        model = build_model(request).model
-        if not isinstance(model, VisionTransformer) or type(model).forward_head is not VisionTransformer.forward_head:
-            raise AdaptationError(
-                f"{request.model} is a {type(model).__name__}, and only the blocks of timm's vision transformers "
-                "(vit_*, deit_*) are tuned on cached maps; `--until head` works with any model"
-            )
-        cast(Any, model).reset_classifier(classes)
-    return model
+    def linear_head(self) -> LinearHead:
+        """Return a copy of the classifier."""
+        weight, bias = (one.detach().numpy().copy() for one in (self.head.weight, self.head.bias))
+        return LinearHead(weight=weight, bias=bias)

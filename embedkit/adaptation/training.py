@@ -16,15 +16,17 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from timm.optim import create_optimizer_v2  # pyright: ignore[reportPrivateImportUsage]
 from timm.scheduler import create_scheduler_v2  # pyright: ignore[reportPrivateImportUsage]
+from torch import Tensor
 
 from embedkit.adaptation.maps import Rows
+from embedkit.adaptation.memory import memory_ended
 from embedkit.adaptation.tail import State, Tail
 from embedkit.errors import AdaptationError
 from embedkit.files import write_small
@@ -34,6 +36,8 @@ _log = logging.getLogger("embedkit")
 
 Read = Callable[[Rows, npt.NDArray[np.intp] | int], npt.NDArray[Any]]
 """(rows, view of each) -> what enters the tail, (n, width)."""
+
+Computed = TypeVar("Computed")
 
 _PREDICTED_AT_ONCE = 128
 
@@ -49,6 +53,9 @@ class Schedule:
     epochs : int
     weight_decay, layer_decay, smoothing : float
     batch_size : int
+    gradual : bool
+        One block after the other begins to learn, the last first, over the first half of the epochs (Howard, Ruder
+        2018, arXiv:1801.06146).
     warm_up : float
         Share of the steps.
     clip : float
@@ -62,6 +69,7 @@ class Schedule:
     epochs: int
     weight_decay: float = 0.05
     layer_decay: float = 0.8
+    gradual: bool = False
     smoothing: float = 0.1
     batch_size: int = 64
     warm_up: float = 0.1
@@ -149,27 +157,26 @@ def train(
     key = _key(tail, y, rows, views, schedule, select, of)
     trained = _resume(tail, optimizer, checkpoint, key)
     parameters = [one for _, one in tail.trained()]
+    room = _Room(schedule.batch_size)
     for epoch in range(trained.epochs, schedule.epochs):
         draws = np.random.default_rng([schedule.seed, epoch])
         order = draws.permutation(rows)
         drawn = draws.integers(0, views + 1, len(order))
         total = 0.0
+        if schedule.gradual:
+            tail.thaw(min(tail.depth, math.ceil(2 * tail.depth * (epoch + 1) / schedule.epochs)))
         for number in range(updates):
             scheduler.step_update(epoch * updates + number)
             span = slice(number * schedule.batch_size, (number + 1) * schedule.batch_size)
             maps = torch.from_numpy(read(order[span], drawn[span])).float()  # pyright: ignore[reportUnknownMemberType]
             targets = torch.from_numpy(y[order[span]])  # pyright: ignore[reportUnknownMemberType]
-            with _precision(schedule.bf16):
-                logits = tail(maps)
-            loss = torch.nn.functional.cross_entropy(logits.float(), targets, label_smoothing=schedule.smoothing)
-            value = float(loss.item())
+            optimizer.zero_grad(set_to_none=True)
+            value = room.of(lambda most, maps=maps, targets=targets: _gradient(tail, maps, targets, schedule, most))
             if not math.isfinite(value):
                 raise AdaptationError(
                     f"the loss is {value} in step {epoch * updates + number + 1} at a rate of {schedule.rate:g}: "
                     "tuning diverges, take a smaller rate"
                 )
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # pyright: ignore[reportUnknownMemberType]
             torch.nn.utils.clip_grad_norm_(parameters, schedule.clip)
             optimizer.step()
             total += value * len(maps)
@@ -188,13 +195,60 @@ def train(
 def logits_of(tail: Tail, read: Read, rows: Rows, *, bf16: bool = False) -> npt.NDArray[np.float32]:
     """Return the logits of rows, of the images themselves, (n, classes)."""
     found: list[npt.NDArray[np.float32]] = []
+    room = _Room(_PREDICTED_AT_ONCE)
     with torch.inference_mode(), _precision(bf16):
-        for start in range(0, len(rows), _PREDICTED_AT_ONCE):
-            maps = torch.from_numpy(  # pyright: ignore[reportUnknownMemberType]
-                read(rows[start : start + _PREDICTED_AT_ONCE], 0)
-            )
-            found.append(tail(maps.float()).float().numpy())
-    return np.concatenate(found) if found else np.zeros((0, tail.model.head.out_features), np.float32)
+        start = 0
+        while start < len(rows):
+            found.append(room.of(lambda most, start=start: _forward(tail, read, rows[start : start + most])))
+            start += len(found[-1])
+    return np.concatenate(found) if found else np.zeros((0, tail.head.out_features), np.float32)
+
+
+def _forward(tail: Tail, read: Read, rows: Rows) -> npt.NDArray[np.float32]:
+    maps = torch.from_numpy(read(rows, 0))  # pyright: ignore[reportUnknownMemberType]
+    return tail(maps.float()).float().numpy()
+
+
+def _gradient(tail: Tail, maps: Tensor, targets: Tensor, schedule: Schedule, most: int) -> float:
+    """Add the gradient of a batch, `most` of its images at once; return its loss."""
+    tail.zero_grad(set_to_none=True)  # of what memory ended in
+    total = 0.0
+    for start in range(0, len(maps), most):
+        some, wanted = maps[start : start + most], targets[start : start + most]
+        with _precision(schedule.bf16):
+            logits = tail(some)
+        loss = torch.nn.functional.cross_entropy(logits.float(), wanted, label_smoothing=schedule.smoothing)
+        loss = loss * (len(some) / len(maps))
+        loss.backward()  # pyright: ignore[reportUnknownMemberType]
+        total += float(loss.item())
+    return total
+
+
+class _Room:
+    """How many images memory holds at once: half as many whenever it ends."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+
+    def of(self, compute: Callable[[int], Computed]) -> Computed:
+        """Compute something of at most so many images at once.
+
+        Raises
+        ------
+        AdaptationError
+            Memory does not hold one image.
+        """
+        while True:
+            try:
+                return compute(self.most)
+            except (RuntimeError, MemoryError) as error:
+                if not memory_ended(error):
+                    raise
+                said = str(error).partition("\n")[0]
+            if self.most == 1:
+                raise AdaptationError(f"memory does not hold the tuning of one image ({said}): take fewer blocks")
+            self.most = (self.most + 1) // 2
+            _log.warning("memory ended: going on with %d images at once, to the same gradients", self.most)
 
 
 def score(logits: npt.NDArray[np.float32], y: npt.NDArray[np.intp]) -> tuple[float, float]:

@@ -22,8 +22,7 @@ groceries, PACS (above it are two pairs of sketches of guitars) and the training
 
 def listed_pairs(duplicates: Duplicates, table: FeatureTable) -> list[DuplicatePair]:
     """Return the pairs of rows of a table that are near enough to be listed."""
-    least = LEAST_LIKENESS if duplicates.source == "pixels" else 0.0
-    return [pair for pair in duplicates.pairs(table) if pair.kind == "exact" or pair.similarity >= least]
+    return [pair for pair in duplicates.pairs(table) if pair.kind == "exact" or pair.similarity >= LEAST_LIKENESS]
 
 
 def copies(

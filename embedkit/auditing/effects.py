@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.auditing.labels import Float32, OutOfFold, Rows, deal, out_of_fold, probabilities
+from embedkit.auditing.labels import Float32, OutOfFold, Ranking, Rows, deal, out_of_fold, probabilities
 from embedkit.evaluation import mcnemar_test
 from embedkit.results import Effect
 
@@ -56,12 +56,14 @@ def without_copies(
     return _compared("training images that are copies of tested ones", X, y, parts, leaking)
 
 
-def without_suspects(X: Float32, y: Rows, parts: Sequence[tuple[Rows, Rows]], oof: OutOfFold) -> list[Effect]:
+def without_suspects(
+    X: Float32, y: Rows, parts: Sequence[tuple[Rows, Rows]], oof: OutOfFold, ranking: Ranking = "probes"
+) -> list[Effect]:
     """Take suspected labels out of the training rows, or out of the tested ones."""
 
     def suspected(train: Rows, test: Rows) -> Rows:
         classes, codes = np.unique(y[train], return_inverse=True)
-        return train[out_of_fold(X[train], codes).suspects()] if len(classes) > 1 else train[:0]
+        return train[out_of_fold(X[train], codes, ranking=ranking).suspects()] if len(classes) > 1 else train[:0]
 
     effects = _compared("training images suspected by the training rows alone", X, y, parts, suspected)
     tested = np.concatenate([test for _, test in parts])

@@ -18,7 +18,7 @@ from embedkit.auditing.appearance import appearance, outliers
 from embedkit.auditing.copies import copies, listed_pairs
 from embedkit.auditing.effects import parts_of, without_copies, without_suspects
 from embedkit.auditing.groups import imbalance, weak_groups
-from embedkit.auditing.labels import OutOfFold, out_of_fold, reduced
+from embedkit.auditing.labels import OutOfFold, Ranking, out_of_fold, reduced
 from embedkit.auditing.shortcuts import properties, shortcuts
 from embedkit.evaluation import Duplicates
 from embedkit.images import Looks
@@ -54,6 +54,8 @@ class Examination:
     duplicates : Duplicates
         Of the same images.
     random_state : int
+    ranking : {"probes", "wann", "robust", "all"}
+        Whose probabilities doubtful labels are found by.
 
     Attributes
     ----------
@@ -66,8 +68,16 @@ class Examination:
         What could not be looked at.
     """
 
-    def __init__(self, table: FeatureTable, looks: Looks | None, duplicates: Duplicates, random_state: int = 0) -> None:
+    def __init__(
+        self,
+        table: FeatureTable,
+        looks: Looks | None,
+        duplicates: Duplicates,
+        random_state: int = 0,
+        ranking: Ranking = "probes",
+    ) -> None:
         self.table, self.looks, self.random_state = table, looks, random_state
+        self.ranking: Ranking = ranking
         self.notes: list[str] = []
         self.keys, self.X = table.keys, table.X
         self.labels: list[str] | None = None
@@ -89,6 +99,7 @@ class Examination:
                 self.probed,
                 self.labelled.y,
                 [units[row] for row in self.labelled.listed],
+                ranking=ranking,
                 random_state=random_state,
             )
             right, suspected = float(self.oof.right.mean()), len(self.oof.suspects())
@@ -146,7 +157,7 @@ class Examination:
         pairs = [(place[a], place[b]) for a, b, _, _ in self.pairs if a in place and b in place]
         X, y = self.probed, self.labelled.y
         parts = parts_of(y, None if self.split is None else [self.split[row] for row in place])
-        return [*without_copies(X, y, parts, pairs), *without_suspects(X, y, parts, self.oof)]
+        return [*without_copies(X, y, parts, pairs), *without_suspects(X, y, parts, self.oof, self.ranking)]
 
     def _doubtful(self) -> list[Finding]:
         if self.labelled is None or self.oof is None:

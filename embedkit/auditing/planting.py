@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence, Set
 
 import numpy as np
 
-from embedkit.auditing.labels import Float32, Rows, out_of_fold
+from embedkit.auditing.labels import Float32, Ranking, Rows, out_of_fold
 from embedkit.evaluation import DuplicatePair
 from embedkit.results import SelfCheck
 
@@ -17,13 +17,21 @@ WRONG_LABELS, COPIES = 0.05, 0.02
 """Shares of the images that get a wrong label, and of which a copy is planted."""
 
 
-def check_labels(X: Float32, y: Rows, units: Sequence[object] | None = None, *, random_state: int = 0) -> SelfCheck:
+def check_labels(
+    X: Float32,
+    y: Rows,
+    units: Sequence[object] | None = None,
+    *,
+    ranking: Ranking = "probes",
+    random_state: int = 0,
+) -> SelfCheck:
     """Give 5 % of the images another label, drawn from all, and look for them among the 5 % most doubtful.
 
     Labels that were wrong before count as false.
     """
     wrong, rows = planted_labels(y, np.random.default_rng(random_state))
-    named = np.argsort(-out_of_fold(X, wrong, units, random_state=random_state).doubt, kind="stable")[: len(rows)]
+    found = out_of_fold(X, wrong, units, ranking=ranking, random_state=random_state)
+    named = np.argsort(-found.doubt, kind="stable")[: len(rows)]
     return _scored(set(rows.tolist()), set(named.tolist()))
 
 

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from embedkit.backbones.build import build_model
     from embedkit.backbones.devices import available_devices, resolve_device
     from embedkit.backbones.hub import hub_answers
-    from embedkit.backbones.models import ModelInfo, list_models, quiet_timm
+    from embedkit.backbones.models import ModelInfo, licence_of, list_models, quiet_timm
     from embedkit.backbones.network import count_layers
     from embedkit.backbones.shortlisting import ListedModel, shortlist, shortlist_source
 else:
 
     def __getattr__(name: str) -> Any:
-        if name in ("ModelInfo", "list_models"):
+        if name in ("ModelInfo", "licence_of", "list_models"):
             from embedkit.backbones import models
 
             return getattr(models, name)
@@ -82,6 +82,7 @@ __all__ = [
     "hub_answers",
     "is_own",
     "keep_thread_count",
+    "licence_of",
     "list_models",
     "load_backbone",
     "load_backbones",

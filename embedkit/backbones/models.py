@@ -90,6 +90,15 @@ def resolve_model(name: str) -> KnownModel:
     )
 
 
+def licence_of(name: str) -> str | None:
+    """Return the licence of a model's weights as timm states it; None where it does not."""
+    try:
+        said = resolve_model(name).config.get("license")
+    except (UnknownModelError, UsageError, WeightsNotFoundError):
+        return None
+    return said if isinstance(said, str) and said else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
     """What is known of a model without fetching its weights.

@@ -10,6 +10,9 @@ from typing import Any, Literal, Self, cast
 import numpy as np
 import sklearn.base
 from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import OneClassSVM
 
 from embedkit.errors import UsageError
 from embedkit.estimators.arrays import Float64
@@ -21,7 +24,12 @@ from embedkit.estimators.validation import check_is_fitted, checked_features, ch
 from embedkit.estimators.wrapped_classifier import WrappedClassifier
 
 _SHRINKAGE = 0.1
+_BEYOND = 0.1
 _BLOCK_ROWS = 4096
+
+
+Distance = Literal["mahalanobis", "knn", "svm"]
+DISTANCES: tuple[Distance, ...] = ("mahalanobis", "knn", "svm")
 
 
 class UnknownDetector(WrappedClassifier):
@@ -35,10 +43,12 @@ class UnknownDetector(WrappedClassifier):
     Parameters
     ----------
     estimator : classifier
-    distance : {"mahalanobis", "knn"}, default="mahalanobis"
+    distance : {"mahalanobis", "knn", "svm"}, default="mahalanobis"
         Mahalanobis: to the nearest class mean, by the covariance within classes, shrunk by a tenth towards a sphere
         (Lee and others, NeurIPS 2018). knn: one minus the cosine to the k-th nearest row (Sun and others, ICML 2022);
-        the rows are kept in the model.
+        the rows are kept in the model. svm: minus the score of scikit-learn's `OneClassSVM` (a Gaussian kernel, a tenth
+        of the rows beyond its border) on standardised features, classes unseen (Schölkopf and others, Neural
+        Computation 13, 2001).
     n_neighbors : int, default=5
         k of knn.
     calibration : float, default=0.2
@@ -59,13 +69,26 @@ class UnknownDetector(WrappedClassifier):
         Class means, centred and whitened; of Mahalanobis.
     nearest_ : NearestRows
         Of knn.
+    machine_ : Pipeline
+        Of svm.
+
+    Examples
+    --------
+    Around a classifier that always names one class it tells that class from everything else:
+
+    >>> import numpy as np
+    >>> from sklearn.dummy import DummyClassifier
+    >>> X = np.random.default_rng(0).normal(size=(200, 8))
+    >>> fitted = UnknownDetector(DummyClassifier(), distance="knn").fit(X + 3, ["bolt"] * 200)
+    >>> fitted.is_unknown(-X[:5] - 3).tolist()
+    [True, True, True, True, True]
     """
 
     def __init__(
         self,
         estimator: Any,
         *,
-        distance: Literal["mahalanobis", "knn"] = "mahalanobis",
+        distance: Distance = "mahalanobis",
         n_neighbors: int = 5,
         calibration: float = 0.2,
         random_state: Any = 0,
@@ -86,8 +109,8 @@ class UnknownDetector(WrappedClassifier):
         groups : array-like of shape (n_samples,), optional
             Rows of one group are held out together, or not at all.
         """
-        if self.distance not in ("mahalanobis", "knn"):
-            raise UsageError(f"distance={self.distance!r}, expected 'mahalanobis' or 'knn'")
+        if self.distance not in DISTANCES:
+            raise UsageError(f"distance={self.distance!r}, expected one of {', '.join(map(repr, DISTANCES))}")
         features, labels = checked_features_and_labels(self, X, y, reset=True)
         rest, held_out = held_out_rows(labels, self.calibration, self.random_state, groups)
         if self.distance == "knn" and not 1 <= self.n_neighbors <= len(rest):
@@ -96,6 +119,9 @@ class UnknownDetector(WrappedClassifier):
         self.classes_: NDArray[Any] = np.asarray(self.estimator_.classes_)
         if self.distance == "knn":
             self.nearest_ = NearestRows(np.ascontiguousarray(features[rest]), "cosine")
+        elif self.distance == "svm":
+            machine: Any = Pipeline([("scale", StandardScaler()), ("svm", OneClassSVM(nu=_BEYOND))])
+            self.machine_ = machine.fit(features[rest])
         else:
             self._fit_whitening(SufficientStatistics("classes").update(features[rest], labels[rest]))
         self.distances_: Float64 = np.sort(self.distances(features[held_out]))
@@ -108,6 +134,8 @@ class UnknownDetector(WrappedClassifier):
         if self.distance == "knn":
             found, _ = self.nearest_.search(features, self.n_neighbors)
             return np.asarray(found[:, -1], np.float64)
+        if self.distance == "svm":
+            return -np.asarray(self.machine_.decision_function(features), np.float64)
         blocks = [features[start : start + _BLOCK_ROWS] for start in range(0, len(features), _BLOCK_ROWS)]
         return np.concatenate([np.empty(0), *map(self._to_nearest_mean, blocks)])
 

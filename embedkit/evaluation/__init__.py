@@ -35,6 +35,7 @@ from embedkit.evaluation.metrics import (
 from embedkit.evaluation.nearest_images import NearestImages, labels_of_rows
 from embedkit.evaluation.neighbours import nearest
 from embedkit.evaluation.predictions import Float64, Predicted, Targets, joined, predicted_classes, spread
+from embedkit.evaluation.rankings import roc_area
 from embedkit.evaluation.splits import Labels, Rows, Split, final_split, is_test, make_splits
 from embedkit.evaluation.statistics import (
     friedman_test,
@@ -112,6 +113,7 @@ __all__ = [
     "per_image",
     "predicted_classes",
     "rank_groups",
+    "roc_area",
     "spread",
     "tasks_of",
     "validation_rows",

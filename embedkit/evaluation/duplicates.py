@@ -1,9 +1,8 @@
 """The same picture more than once: copies by their digests, near-duplicates by their pixels, and what that flatters.
 
-A near-duplicate is a picture re-encoded, resized or slightly cropped. Where the pixels of `pixels32` are at hand it is
-known by them alone: whether two pictures are one then depends on no network and on no other picture. Where they are
-not, it is known by features: its nearest image is very near, and far nearer than the tenth, which is what different
-pictures of one thing look like.
+A near-duplicate is a picture re-encoded, resized or slightly cropped. It is known by the pixels of `pixels32` alone:
+whether two pictures are one depends on no network and on no other picture. Where there are none, copies byte for byte
+are all that is known, and a note says so.
 
 Layer: evaluation; above feature_rows, registration and the estimators.
 """
@@ -19,7 +18,6 @@ import numpy.typing as npt
 
 from embedkit.estimators import NearestRows
 from embedkit.evaluation.feature_rows import FeatureRows
-from embedkit.evaluation.neighbours import nearest
 from embedkit.evaluation.registration import SIDE, likeness, signatures
 from embedkit.evaluation.splits import Rows, Split, shared_groups
 from embedkit.tables import FeatureTable
@@ -33,25 +31,15 @@ are above it; of pairs of different pictures 1 of 1,151,403 of groceries (the sa
 690,900 of PACS (sketches of guitars).
 """
 
-NEAR_COSINE = 0.93
-NEAR_RATIO = 0.15
-"""By features: least cosine to the nearest image after subtracting the mean, and largest ratio of its distance
-(1 - cosine) to that of the tenth nearest. Found by them are 75 to 100 % of re-encoded pictures, 2 to 70 % of halved and
-25 to 90 % of cropped ones: it depends on the network."""
-
 _NEIGHBOURS = 10
 # Least cosine of signatures of candidates: of pictures cropped by 5 % it is above 0.9, of most by 10 % above 0.8.
 _CANDIDATE_COSINE = 0.8
-# Distances of features that are equal but for rounding in float32: the same picture, however often it is there.
-_SAME = 1e-5
 # Multiplications of a search, a second or two of one core, and pairs to look at: beyond, a sample is compared.
 _BUDGET = 5e10
 _MOST_PAIRS = 50_000
 _LEAST_SAMPLE = 1000
-# Different drawings may have the same histogram.
-_BLIND = "colour-histogram"
 PIXELS = "pixels"
-"""The source of near-duplicates that depends on no network."""
+"""What near-duplicates are found by."""
 _PIXELS = "pixels32"
 # More copies of one picture than this are not paired all with all, but each with the first.
 _MOST_COPIES = 50
@@ -65,7 +53,7 @@ class DuplicatePair(NamedTuple):
     row, other_row : int
         The smaller first.
     similarity : float
-        1 for copies; of near-duplicates the correlation of their details, or the cosine of their features.
+        1 for copies; of near-duplicates the correlation of their details.
     kind : {"exact", "near"}
     """
 
@@ -81,8 +69,8 @@ class Duplicates:
 
     Attributes
     ----------
-    source : str
-        What they were found by: ``"pixels"``, or ``"features of NAME"``.
+    source : {"pixels", ""}
+        What they were looked for by; empty where there were no pixels.
     fingerprint : str
         Of the features that were searched.
     digests : ndarray of shape (n,), S32
@@ -149,8 +137,8 @@ class Leaks:
         Of these.
     shared_groups : int
         Tested images of a group that has training images.
-    source : str
-        What near-duplicates were found by.
+    source : {"pixels", ""}
+        What near-duplicates were looked for by; empty where they were not.
     """
 
     tested: int
@@ -166,7 +154,7 @@ class Leaks:
         return {name: getattr(self, name) for name in names}
 
     def notes(self) -> list[str]:
-        """Say what was found, a line each; nothing where nothing was."""
+        """Say what was found, a line each, and what was not looked for."""
         found: list[str] = []
         if self.copies:
             are = "is" if self.copies == 1 else "are"
@@ -182,10 +170,10 @@ class Leaks:
                 f"{self.near_duplicates} of {images} {looks} like a training image re-encoded, resized or cropped, "
                 f"by {self.source}: the number may flatter"
             )
-        if self.near_duplicates and self.source != PIXELS:
+        if not self.source:
             found.append(
-                f"near-duplicates were looked for by {self.source}, not by pixels: another network may show others; "
-                "with floors, pixels are compared"
+                "near-duplicates were not looked for: that takes the pixels of the floor pixels32; of tested images "
+                "only copies byte for byte are counted"
             )
         if self.shared_groups:
             are = "is" if self.shared_groups == 1 else "are"
@@ -196,18 +184,13 @@ class Leaks:
         return found
 
 
-def find_duplicates(
-    table: FeatureTable, name: str = "", *, thorough: bool = False, random_state: int = 0
-) -> Duplicates:
+def find_duplicates(table: FeatureTable, *, thorough: bool = False, random_state: int = 0) -> Duplicates:
     """Find the near-duplicates among the images of a table.
 
     Parameters
     ----------
     table : FeatureTable
-        Of `pixels32`, which finds them by their pixels; of any other features, which finds fewer, and others with each
-        network. Colour histograms find none.
-    name : str
-        What to call the features.
+        Of `pixels32`; in any other features nothing is looked for, since what is near depends on the network.
     thorough : bool
         Compare all images with all, however long that takes. Else a random sample of a large table is compared with
         all images, rows that do not train before those that do.
@@ -230,14 +213,14 @@ def find_duplicates(
     rows = rows[by_row].astype(np.intp)
     features = FeatureRows(table)
     random = np.random.default_rng(random_state)
-    architecture, width = table.spec.backbone.architecture, table.spec.backbone.width
-    by_pixels = architecture == _PIXELS and width == 3 * SIDE * SIDE
+    by_pixels = table.spec.backbone.architecture == _PIXELS and table.spec.backbone.width == 3 * SIDE * SIDE
     if by_pixels:
         compared, first, second, similarity = _by_pixels(table, features, rows, random, thorough)
     else:
-        compared, first, second, similarity = _by_features(table, features, rows, random, thorough)
+        compared = first = second = np.empty(0, np.intp)
+        similarity = np.empty(0)
     return Duplicates(
-        source=PIXELS if by_pixels else f"features of {name or architecture}",
+        source=PIXELS if by_pixels else "",
         fingerprint=table.spec.fingerprint,
         digests=digests,
         compared=_at(by_row[compared], len(rows)),
@@ -301,27 +284,6 @@ def _by_pixels(
     alike = likeness(_pixels(features.take(rows[wanted])), numbers[:, 0], numbers[:, 1])
     near = alike >= LEAST_LIKENESS
     return compared, pairs[near, 0], pairs[near, 1], alike[near]
-
-
-def _by_features(
-    table: FeatureTable, features: FeatureRows, rows: Rows, random: np.random.Generator, thorough: bool
-) -> _Found:
-    none = np.empty(0, np.intp)
-    if table.spec.backbone.architecture == _BLIND or len(rows) <= _NEIGHBOURS:
-        return none, none, none, np.empty(0)
-    compared = _sample(table, rows, features.shape[1], random, thorough)
-    centre = np.zeros(features.shape[1])
-    for _, X in features.batches(rows):
-        centre += X.sum(axis=0, dtype=np.float64)
-    queries = rows[compared]
-    distances, found = nearest(features, rows, queries, _NEIGHBOURS + 1, (centre / len(rows)).astype(np.float32))
-    is_other = found != queries[:, None]
-    # Its own row is the nearest, but for copies of its features; then it may not be among those found.
-    is_other[is_other.all(axis=1), -1] = False
-    distances, found = (part[is_other].reshape(len(queries), _NEIGHBOURS) for part in (distances, found))
-    apart = (distances <= NEAR_RATIO * distances[:, -1:]) | (distances <= _SAME)
-    query, place = np.nonzero((distances <= 1 - NEAR_COSINE) & apart)
-    return compared, compared[query], np.searchsorted(rows, found[query, place]), 1 - distances[query, place]
 
 
 def _sample(table: FeatureTable, rows: Rows, width: int, random: np.random.Generator, thorough: bool) -> Rows:

@@ -169,7 +169,7 @@ def evaluate(
             shipped = protocol.run(dataclasses.replace(tasks[0], split=every))
         seconds = time.monotonic() - started
         if duplicates is None:
-            duplicates = find_duplicates(table, model, random_state=random_state)
+            duplicates = find_duplicates(table, random_state=random_state)
         leaked = leaks(table, splits, duplicates)
     tested = np.concatenate([split.test for split in splits])
     y = labels.targets[tested]

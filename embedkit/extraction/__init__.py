@@ -15,6 +15,7 @@ from embedkit.extraction.engines import (
     suggest_units,
 )
 from embedkit.extraction.kept import KeptBackbone
+from embedkit.extraction.pixels import PixelRows
 from embedkit.extraction.plan import Plan, PlanFile, check_plan, write_plan
 from embedkit.extraction.recalling import image_digests, recall
 from embedkit.extraction.records import Records, plans_folder
@@ -28,6 +29,7 @@ __all__ = [
     "Cluster",
     "Extraction",
     "KeptBackbone",
+    "PixelRows",
     "Plan",
     "PlanFile",
     "Progress",

@@ -54,7 +54,9 @@ def read_answers(path: str | os.PathLike[str], keys: set[str]) -> dict[str, str]
     for row in rows[1:]:
         if len(row) <= max(place, answer) or not row[answer].strip():
             continue
-        key, label = _undone(row[place], keys), row[answer].strip()
+        key, label = row[place], _undone(row[answer].strip())
+        if key not in keys:
+            key = _undone(key)
         if key not in keys:
             raise LabelsError(f"the answers {file} name {key!r:.200}, which the target does not have")
         if len(label) > _MOST_LABEL or "\0" in label:
@@ -67,6 +69,6 @@ def read_answers(path: str | os.PathLike[str], keys: set[str]) -> dict[str, str]
     return found
 
 
-def _undone(key: str, keys: set[str]) -> str:
-    """Take off the apostrophe that keeps a spreadsheet from taking a name for a formula."""
-    return key[1:] if key not in keys and key[:1] == "'" and key[1:].startswith(FORMULA_STARTS) else key
+def _undone(cell: str) -> str:
+    """Take off the apostrophe that keeps a spreadsheet from taking a cell for a formula."""
+    return cell[1:] if cell[:1] == "'" and cell[1:].startswith(FORMULA_STARTS) else cell

@@ -156,7 +156,7 @@ def _curve(
             "(label_column=...)"
         )
     if duplicates is None:
-        duplicates = find_duplicates(table, model)
+        duplicates = find_duplicates(table)
     bases = [_base(table, seed, folds) for seed in range(seeds)]
     # Of a fold for each seed, the draws hold other test images each time, and what these move is in their spread.
     crossed = table.split is not None and seeds > 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import difflib
 import importlib
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -80,8 +81,11 @@ def checked(estimator: Any, grid: Grid, kind: str) -> tuple[BaseEstimator, Grid]
         raise UsageError(f"estimator {name} does not fit the labels: these are {wanted}")
     unfitted = _base.clone(estimator)
     known = unfitted.get_params()
+    open_ended = any(
+        one.kind is one.VAR_KEYWORD for one in inspect.signature(cast(Any, type(unfitted))).parameters.values()
+    )
     for param, values in grid.items():
-        if param not in known:
+        if param not in known and not open_ended:
             raise UsageError(f"{name} has no parameter {param!r}{_nearest(param, list(known))}")
         if isinstance(cast(object, values), str) or not len(values):
             raise UsageError(f"parameter {param!r} is {values!r}, expected a list of at least one value")
@@ -119,7 +123,7 @@ def run(estimator: BaseEstimator, grid: Grid, task: Task, seed: int, device: str
         return search(steps_for, grid, task, tensors)
     except EmbedkitError:
         raise
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:  # of the network, of a library lacking
         reason = " ".join(str(error).split())
         raise UsageError(f"{type(estimator).__name__} cannot be fitted: {reason}; check its parameters") from error
 

@@ -24,6 +24,7 @@ from embedkit.render.numbers import (
 )
 from embedkit.render.records import as_text, remarks
 from embedkit.render.sentences import sentence
+from embedkit.render.students import card_of
 from embedkit.text import printable
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "as_csv",
     "as_markdown",
     "as_text",
+    "card_of",
     "chosen_text",
     "duration",
     "fact_lines",

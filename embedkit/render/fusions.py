@@ -26,10 +26,15 @@ def fusion_lines(report: FusionReport) -> list[str]:
     return [
         *lines,
         "",
-        f"gains are over {best.model} alone, which is best on the validation rows ({best.selected_on})",
+        f"gains are over {best.model} alone{', which is best on the validation rows' * (len(report.singles) > 1)} "
+        f"({best.selected_on})",
         f"p: McNemar's, corrected by Holm, on {best.reported_on}",
-        said if gaining else f"no fusion gains significantly: take {best.model} alone",
+        said if gaining else f"{_none(report)} significantly: take {best.model} alone",
     ]
+
+
+def _none(report: FusionReport) -> str:
+    return "no fusion gains" if len(report.singles) > 1 else "views gain nothing"
 
 
 def _cells(one: ProbeResult) -> list[str]:

@@ -89,7 +89,8 @@ def domain_lines(gaps: DomainGaps) -> list[str]:
         *table_lines(("left out", *methods), left_out),
         "",
         "% of the target's tested images named right; + and - by a paired test at 5 %: joint and source-only against "
-        "target-only, the others against source-only",
+        "target-only (source-only also by how sure it is), feature-copying against joint, the others against "
+        "source-only",
     ]
 
 
@@ -119,8 +120,8 @@ def _cell(results: Sequence[Reached], method: str) -> str:
     found = next((one for one in results if one.method == method), None)
     if found is None:
         return ""
-    sure = found.p_value is not None and found.p_value < 0.05
-    return f"{100 * found.value:.1f}" + (("+" if (found.difference or 0) > 0 else "-") if sure else "")
+    sign = "-" if found.is_below else "+" if found.differs else ""
+    return f"{100 * found.value:.1f}{sign}"
 
 
 def _harm(one: ClassGap) -> float:

@@ -7,6 +7,7 @@ Layer: render; standard library only.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 _RAW = frozenset({"r2", "pearson", "log_loss", "quadratic_kappa", "kappa"})
@@ -39,7 +40,9 @@ def percent(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write a time as people say it: ``< 1 s``, ``45 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
+    """Write a time as people say it: ``< 1 s``, ``45 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``; ``unknown``."""
+    if not math.isfinite(seconds):
+        return "unknown"
     if 0 < seconds < 1:
         return "< 1 s"
     if seconds < 90:

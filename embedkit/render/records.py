@@ -24,15 +24,19 @@ from embedkit.render.numbers import (
     params_text,
     value_text,
 )
+from embedkit.render.one_class import one_class_lines
 from embedkit.render.selections import layers_lines, selection_lines
 from embedkit.render.sentences import about_scores, best_by_test, recommendation, sentence
 from embedkit.render.statistics import statistics_fit_lines, statistics_lines
+from embedkit.render.students import student_lines
 from embedkit.render.uncertain import conformal_lines
+from embedkit.render.unlabelled import unlabelled_lines
 from embedkit.results import (
     AuditResult,
     Comparison,
     CurveReport,
     DemoResult,
+    DistillResult,
     DomainGaps,
     Explanations,
     ExtractResult,
@@ -44,6 +48,7 @@ from embedkit.results import (
     Gap,
     LabelResult,
     LayersResult,
+    OneClassReport,
     PlanResult,
     PlanStatus,
     Point,
@@ -55,6 +60,7 @@ from embedkit.results import (
     StatisticsFit,
     StatisticsResult,
     UnitStatus,
+    UnlabelledReport,
 )
 from embedkit.text import printable
 
@@ -106,10 +112,16 @@ def as_text(record: Record) -> str:
             lines = explanation_lines(record)
         case LabelResult():
             lines = label_lines(record)
+        case DistillResult():
+            lines = student_lines(record)
         case FineTuneReport():
             lines = ladder_lines(record)
         case FusionReport():
             lines = fusion_lines(record)
+        case OneClassReport():
+            lines = one_class_lines(record)
+        case UnlabelledReport():
+            lines = unlabelled_lines(record)
         case StatisticsResult():
             lines = statistics_lines(record)
         case StatisticsFit():
@@ -221,7 +233,7 @@ def _fit(fitted: FitResult) -> list[str]:
             (metric_title(found.metric), value),
             ("reported on", found.reported_on),
             ("stands for", _STANDS_FOR),
-            ("chosen", params_text(found.params)),
+            ("chosen", params_text(found.params) or None),
             ("chosen on", found.selected_on),
             ("converged", None if found.converged else "no: treat the number with care"),
         ]

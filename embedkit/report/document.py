@@ -17,6 +17,7 @@ from embedkit.report.explained import explained
 from embedkit.report.filling_in import fields_to_fill_in
 from embedkit.report.findings import TITLES, effects, found_of_a_kind, neighbours, self_check
 from embedkit.report.markup import details, lines, section, table, tag, text
+from embedkit.report.methods import between_domains, of_rungs
 from embedkit.report.pictures import Thumbnails
 from embedkit.report.selected import of_layers, selected
 from embedkit.results import (
@@ -24,8 +25,11 @@ from embedkit.results import (
     AuditResult,
     Comparison,
     CurveReport,
+    DomainGaps,
     Explanations,
+    FineTuneReport,
     FitResult,
+    Gap,
     LabelResult,
     LayersResult,
     Predictions,
@@ -203,6 +207,9 @@ _SECTIONS: dict[type[Any], Callable[[Any, Thumbnails], list[str]]] = {
     LabelResult: lambda record, thumbnails: [fields_to_fill_in(record, thumbnails)],
     Selection: lambda found, thumbnails: selected(found),
     LayersResult: lambda found, thumbnails: of_layers(found),
+    Gap: lambda found, thumbnails: [between_domains(found), _as_printed(found)],
+    DomainGaps: lambda found, thumbnails: [between_domains(found), _as_printed(found)],
+    FineTuneReport: lambda found, thumbnails: [of_rungs(found), _as_printed(found)],
 }
 
 
@@ -243,10 +250,15 @@ def command(record: Record) -> str:
     for name in _POSITIONAL:
         words += _listed(asked.pop(name, None))
     for name, value in asked.items():
-        option = f"--{name.replace('_', '-')}"
+        if name == "random_state" and value == 0:
+            continue
+        option = f"--{_OPTIONS.get(name, name).replace('_', '-')}"
         words += [option] if value is True else [word for one in _listed(value) for word in (option, one)]
     return " ".join(shlex.quote(word) for word in words)
 
+
+_OPTIONS = {"pools": "pool", "layers": "layer", "adapters": "adapter"}
+"""What the command line calls some parameters."""
 
 _POSITIONAL = ("target", "targets", "model_file", "source", "queries")
 
@@ -282,6 +294,12 @@ def _contents(body: str) -> str:
         "calibration": "Calibration",
         "curves": "Curves",
         "chosen": "Choices",
+        "candidates": "Candidates",
+        "scores": "Scores",
+        "advice": "What to do next",
+        "layers": "Layers",
+        "ways": "What is named right",
+        "rungs": "Rungs",
         "map": "Map",
         "explained-1": "Explanations",
     }

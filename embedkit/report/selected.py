@@ -6,8 +6,11 @@ Layer: report; above markup.
 from __future__ import annotations
 
 from embedkit.render import interval_text, p_number, percent
-from embedkit.report.markup import lines, section, table, tag, text
+from embedkit.report.charts import curves
+from embedkit.report.markup import section, table, tag, text
 from embedkit.results import LayersResult, Selection
+
+_MOST_DRAWN = 8
 
 
 def selected(record: Selection) -> list[str]:
@@ -34,9 +37,15 @@ def selected(record: Selection) -> list[str]:
     ]
     header = ("candidate", "accuracy", "95 % interval", "images", "passes", "dropped")
     said = tag("p", text(f"It ended because {record.stopped}."), class_="soft")
+    advice = [
+        tag("p", tag("strong", text(f"{one.advice}: ", 600)), text(one.because, 1200))
+        + (tag("pre", text(one.command, 1200)) if one.command else "")
+        for one in record.advice
+    ]
     return [
         section(
             "Candidates",
+            _rounds(record),
             table(
                 header, rows, caption="Ridge probes of training images, in the last round of each", numeric=(1, 3, 4)
             ),
@@ -53,8 +62,27 @@ def selected(record: Selection) -> list[str]:
             ),
             id_="scores",
         ),
-        section("What to do next", lines([f"{one.advice}: {one.because}" for one in record.advice]), id_="advice"),
+        section("What to do next", *advice, id_="advice"),
     ]
+
+
+def _rounds(record: Selection) -> str:
+    """Draw the candidates over the images of their rounds."""
+    shown = record.candidates[:_MOST_DRAWN]
+    series = [
+        (
+            one.name,
+            [found.rows for found in one.rounds],
+            [found.value for found in one.rounds],
+            [found.interval for found in one.rounds],
+            one.dropped is not None,
+        )
+        for one in shown
+        if one.rounds
+    ]
+    more = "" if len(shown) == len(record.candidates) else f", the first {len(shown)} of {len(record.candidates)}"
+    title = f"Accuracy of the candidates{more}; grey were dropped"
+    return curves(series, title=title, across="training images", share=True) if series else ""
 
 
 def of_layers(record: LayersResult) -> list[str]:
@@ -78,5 +106,25 @@ def of_layers(record: LayersResult) -> list[str]:
         together = tag(
             "p", text(f"{' + '.join(one.names)} side by side: {percent(one.value)}, {100 * one.gain:+.1f} points")
         )
-    caption = f"Ridge probes on {record.judged_on}"
-    return [section("Layers", table(header, rows, caption=caption, numeric=(1, 3, 4, 5, 6)), together, id_="layers")]
+    listed = table(header, rows, caption=f"Ridge probes on {record.judged_on}", numeric=(1, 3, 4, 5, 6))
+    return [section("Layers", _depths(record), listed, together, id_="layers")]
+
+
+def _depths(record: LayersResult) -> str:
+    """Draw the layers by their depth, a line a pool; the model's own output is the last point."""
+    depth = 1 + max((one.layer for one in record.layers if one.layer is not None), default=-1)
+    own = [one for one in record.layers if one.layer is None]
+    series = [
+        (
+            pool,
+            [float(depth if one.layer is None else one.layer) for one in found],
+            [one.value for one in found],
+            [one.interval for one in found],
+            False,
+        )
+        for pool in dict.fromkeys(one.pool for one in record.layers if one.layer is not None)
+        for found in [[*(one for one in record.layers if one.layer is not None and one.pool == pool), *own]]
+    ]
+    title = f"Accuracy of the layers of {record.model} by depth"
+    across = f"layer; {depth} is the model's own output"
+    return curves(series, title=title, across=across, share=True, logarithmic=False) if series else ""

@@ -7,6 +7,7 @@ from embedkit.results.audit import KINDS, AuditResult, Effect, Finding, FindingK
 from embedkit.results.comparison import AverageRanks, Comparison, Leaderboard, Pair, Standing
 from embedkit.results.curve import Curve, CurveReport, Point
 from embedkit.results.difference import ChangedRow, ChangedSetting, FeatureDiff, MovedRow
+from embedkit.results.distillation import Agreed, DistillResult, StudentJudged
 from embedkit.results.explanation import Deletion, Explanation, Explanations, Influence
 from embedkit.results.extraction import ExtractResult, Forecast, PlanResult, PlanStatus, Stage, Stages, UnitStatus
 from embedkit.results.finetuning import Attempt, FineTuneReport, RungResult
@@ -15,6 +16,7 @@ from embedkit.results.gap import ClassGap, DomainGaps, Gap, HeldOut, Reached, Ve
 from embedkit.results.labelling import ChosenImage, LabelResult
 from embedkit.results.loading import load_result, result_from
 from embedkit.results.models import Confusion, DemoResult, FitResult, Guess, Prediction, Predictions
+from embedkit.results.one_class import OneClassReport, OneClassResult
 from embedkit.results.plain import as_packed, from_plain, to_plain
 from embedkit.results.probe import Candidate, Param, ProbeReport, ProbeResult, recommended_of
 from embedkit.results.record import Origin, Record, Skipped, Unavailable, html_table
@@ -31,6 +33,7 @@ from embedkit.results.selection import (
     SelectionCandidate,
 )
 from embedkit.results.statistics import Site, StatisticsFit, StatisticsResult
+from embedkit.results.unlabelled import UnlabelledGain, UnlabelledReport
 from embedkit.results.views import EmbeddingMap, ImagePair, NearestTrained
 
 __all__ = [
@@ -59,6 +62,9 @@ __all__ = [
     "FusionReport",
     "Gain",
     "RungResult",
+    "Agreed",
+    "DistillResult",
+    "StudentJudged",
     "FeatureDiff",
     "Influence",
     "ChosenImage",
@@ -85,6 +91,8 @@ __all__ = [
     "LabelResult",
     "Leaderboard",
     "NearestTrained",
+    "OneClassReport",
+    "OneClassResult",
     "Origin",
     "Pair",
     "Param",
@@ -108,6 +116,8 @@ __all__ = [
     "StatisticsFit",
     "StatisticsResult",
     "Unavailable",
+    "UnlabelledGain",
+    "UnlabelledReport",
     "UnitStatus",
     "as_packed",
     "from_plain",

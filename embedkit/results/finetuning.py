@@ -23,9 +23,11 @@ class Attempt:
     rate : float
         Peak learning rate of the classifier.
     alpha : float
-        Share of the tuned weights in the mean with those of the start, the best on the validation rows.
+        Share of the tuned weights in the mean with those of the start: 1 of short trials, of the last one the best on
+        the validation rows.
     accuracy, loss : float
-        On the validation rows, the loss being the mean of -log p.
+        On the validation rows, the loss being the mean of -log p after temperature.
+    epochs : int
     """
 
     depth: int
@@ -33,6 +35,7 @@ class Attempt:
     alpha: float
     accuracy: float
     loss: float
+    epochs: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +45,7 @@ class RungResult:
     Attributes
     ----------
     rung : str
-        ``"frozen"``, ``"head"``, ``"cached"`` or ``"lora"``.
+        ``"frozen"``, ``"head"``, ``"cached"``, ``"lora"``, ``"bias"``, ``"gradual"`` or ``"full"``.
     value : float
         Accuracy on the tested rows, which chose nothing.
     interval : (float, float)
@@ -50,11 +53,13 @@ class RungResult:
     p : float or None
         McNemar's, against the rung below; None of the first.
     validation : float
-        Accuracy on the rows that choose.
+        Accuracy on the rows that choose, of what was kept.
+    validation_loss : float
+        Their mean of -log p after temperature, which decides.
     depth : int
         How many of the last blocks were tuned.
     supported : bool
-        Whether the validation rows support it; if not, the rung is the start that all have.
+        Whether the validation rows support it; if not, the rung is the one below.
     seconds, cpu_seconds : float
         By the wall clock and by the processors; of ``"cached"`` without the maps (`FineTuneReport.prefix_seconds`).
     peak_bytes : int
@@ -70,6 +75,7 @@ class RungResult:
     interval: tuple[float, float]
     p: float | None
     validation: float
+    validation_loss: float = 0.0
     depth: int = 0
     supported: bool = True
     seconds: float = 0.0
@@ -90,7 +96,7 @@ class FineTuneReport(Record):
     rungs : list of RungResult
         From the cheapest up.
     recommended : str
-        The rung that is best on the validation rows; of equals the cheaper.
+        The last rung that the validation rows support over the ones before by their log-loss.
     output : str or None
         The file of weights that was written: of the highest rung that tuned blocks.
     model, data : str

@@ -17,6 +17,7 @@ from embedkit.results.audit import AuditResult
 from embedkit.results.comparison import Comparison
 from embedkit.results.curve import CurveReport
 from embedkit.results.difference import FeatureDiff
+from embedkit.results.distillation import DistillResult
 from embedkit.results.explanation import Explanations
 from embedkit.results.extraction import ExtractResult, Forecast, PlanResult, PlanStatus
 from embedkit.results.finetuning import FineTuneReport
@@ -24,18 +25,21 @@ from embedkit.results.fusion import FusionReport
 from embedkit.results.gap import DomainGaps, Gap
 from embedkit.results.labelling import LabelResult
 from embedkit.results.models import DemoResult, FitResult, Predictions
+from embedkit.results.one_class import OneClassReport
 from embedkit.results.plain import MOST_BYTES
 from embedkit.results.probe import ProbeReport
 from embedkit.results.record import Record
 from embedkit.results.search import SearchResult
 from embedkit.results.selection import LayersResult, Selection
 from embedkit.results.statistics import StatisticsFit, StatisticsResult
+from embedkit.results.unlabelled import UnlabelledReport
 
 _RECORDS: tuple[type[Record], ...] = (
     AuditResult,
     Comparison,
     CurveReport,
     DemoResult,
+    DistillResult,
     DomainGaps,
     Explanations,
     ExtractResult,
@@ -47,6 +51,7 @@ _RECORDS: tuple[type[Record], ...] = (
     FusionReport,
     LayersResult,
     Gap,
+    OneClassReport,
     PlanResult,
     PlanStatus,
     Predictions,
@@ -55,6 +60,7 @@ _RECORDS: tuple[type[Record], ...] = (
     Selection,
     StatisticsFit,
     StatisticsResult,
+    UnlabelledReport,
 )
 
 

@@ -99,7 +99,7 @@ class ScoreVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
-    """What to do next, and the number that says so.
+    """What to do next, or what is not worth doing, and the number that says so.
 
     Attributes
     ----------
@@ -107,11 +107,21 @@ class Advice:
     because : str
     command : str
         Empty where nothing is to be run.
+    about : str
+        ``"model"``, ``"layer"``, ``"choosing"``, ``"fusion"``, ``"labels"``, ``"domain"``, ``"tuning"``, ``"data"`` or
+        ``"classes"``.
+    gain : float or None
+        What it has brought, or is expected to bring, in accuracy, a fraction; None where that was not measured.
+    p_value : float or None
+        Of the paired test behind it.
     """
 
     advice: str
     because: str
     command: str = ""
+    about: str = ""
+    gain: float | None = None
+    p_value: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

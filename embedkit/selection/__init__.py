@@ -16,6 +16,7 @@ from embedkit.selection.distances import (
 from embedkit.selection.gaps import DomainTable, measure_domains, measure_gap
 from embedkit.selection.halving import MOST_ROWS, Estimate, Halving, Standing, estimate_of, halve
 from embedkit.selection.held_out import held_out_rows
+from embedkit.selection.label_gain import LabelGain, gain_of_labels
 from embedkit.selection.label_scores import leep, n_leep, nce
 from embedkit.selection.layer_geometry import effective_rank, separability, variance_shares
 from embedkit.selection.leave_one_out import knn_accuracy, ridge_accuracy
@@ -28,6 +29,7 @@ __all__ = [
     "DomainTable",
     "Estimate",
     "Halving",
+    "LabelGain",
     "MOST_ROWS",
     "Standing",
     "agreement_with",
@@ -37,6 +39,7 @@ __all__ = [
     "effective_rank",
     "estimate_of",
     "frechet_distance",
+    "gain_of_labels",
     "gbc",
     "h_score",
     "halve",

@@ -29,7 +29,7 @@ from embedkit.selection.transfer import (
     predict_across,
     reached,
 )
-from embedkit.selection.verdicts import LEVEL, best_adapter, exchanged_classes, judge_transfer
+from embedkit.selection.verdicts import best_adapter, exchanged_classes, judge_transfer
 from embedkit.tables import FeatureTable
 
 _MOST_MEASURED = 5_000
@@ -89,7 +89,7 @@ def measure_gap(
         notes.append(f"{found.unseen} images of {one.name} are tested images of {other.name}, and not fitted on there")
     if not found.converged:
         notes.append("a probe ran out of iterations")
-    if _lost(results):
+    if next(one for one in results if one.method == SOURCE).is_below:
         notes.append(
             "the label shift is estimated as if images within a class looked alike in both domains; source-only is "
             "below target-only here, so that they do not, and the estimate is not to be believed"
@@ -166,11 +166,6 @@ def measure_domains(
     )
 
 
-def _lost(results: Sequence[Reached]) -> bool:
-    one = next(one for one in results if one.method == SOURCE)
-    return (one.difference or 0.0) < 0 and one.p_value is not None and one.p_value < LEVEL
-
-
 def _recommendation(by: Mapping[str, Reached], adapters: Sequence[str], best: Reached | None) -> str:
     source, own = by[SOURCE], by[TARGET]
     beside = f"probes of all other domains name {100 * source.value:.1f} % right, of its own {100 * own.value:.1f} %"
@@ -193,6 +188,7 @@ def _together(found: Sequence[Predictions]) -> Predictions:
     return Predictions(
         y=np.concatenate([one.y for one in found]),
         named={name: np.concatenate([one.named[name] for one in found]) for name in methods},
+        certain={name: np.concatenate([one.certain[name] for one in found]) for name in found[0].certain},
         adapters=found[0].adapters,
         floors=[name for name in found[0].floors if name in methods],
         unseen=sum(one.unseen for one in found),

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from embedkit.estimators import class_weights, fitted_weights, standardising
 from embedkit.selection.rows import Classes, Floats
 
 Probe = Literal["ridge", "knn"]
@@ -18,8 +19,6 @@ PROBES: tuple[Probe, ...] = ("ridge", "knn")
 REPEATS = 5
 """Of two halves: T. G. Dietterich, Approximate statistical tests for comparing supervised classification learning
 algorithms, Neural Computation 10, 1998. A half holds few near copies of what is judged, where a tenth leaves all."""
-PENALTIES = tuple(float(value) for value in np.logspace(2, -4, 13))
-"""Of ridge, as multiples of the mean eigenvalue of the training rows' Gram matrix, the strongest first."""
 _NEIGHBOURS = (10, 5, 3, 1)
 
 
@@ -100,7 +99,7 @@ def right_of(X: npt.ArrayLike, classes: Classes, folds: Classes, probe: Probe = 
     """
     values = np.asarray(X, np.float64)
     named = np.full(len(values), -1, np.intp)
-    predict = _ridge if probe == "ridge" else _knn
+    predict = name_by_ridge if probe == "ridge" else _knn
     for fold in np.unique(folds):
         test = folds == fold
         known, numbers = np.unique(classes[~test], return_inverse=True)
@@ -111,58 +110,26 @@ def right_of(X: npt.ArrayLike, classes: Classes, folds: Classes, probe: Probe = 
     return named == classes
 
 
-def _ridge(train: Floats, classes: Classes, test: Floats) -> Classes:
-    """Least squares on the classes, all classes weighing alike: else a strong penalty names the commonest only."""
+def name_by_ridge(train: Floats, classes: Classes, test: Floats) -> Classes:
+    """Least squares on the classes, all classes weighing alike: else a strong penalty names the commonest only.
+
+    Parameters
+    ----------
+    train : ndarray of shape (n, d)
+    classes : ndarray of shape (n,)
+        Numbers from 0, each there.
+    test : ndarray of shape (m, d)
+
+    Returns
+    -------
+    ndarray of shape (m,)
+        A number each.
+    """
     weights, targets = class_weights(classes)
     centre, scale = standardising(train, weights)
     rows = (train - centre) / scale * np.sqrt(weights)[:, None]
     coefficients, _ = fitted_weights(rows, targets, weights)
     return ((test - centre) / scale @ coefficients).argmax(axis=1)
-
-
-def class_weights(classes: Classes) -> tuple[Floats, Floats]:
-    """Return weights of rows that make all classes weigh alike, and the weighted, centred marks of the classes."""
-    counts = np.bincount(classes)
-    weights = len(classes) / (len(counts) * counts[classes])
-    return weights, (np.eye(len(counts))[classes] - 1 / len(counts)) * np.sqrt(weights)[:, None]
-
-
-def standardising(rows: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """Return the weighted mean and the standard deviation of each column; what does not vary says nothing."""
-    scale = rows.std(axis=0)
-    scale[scale < 1e-12 * max(float(np.abs(rows).max()), 1e-300)] = np.inf
-    return weights @ rows / len(rows), scale
-
-
-def fitted_weights(rows: Floats, targets: Floats, weights: Floats) -> tuple[Floats, float]:
-    """Return ridge coefficients, with the penalty of the least squared error of rows left out one by one; and that.
-
-    Parameters
-    ----------
-    rows, targets : ndarray of shape (n, d) and (n, k)
-        Centred, each row times the root of its weight.
-    weights : ndarray of shape (n,)
-        They add up to n.
-    """
-    wide = len(rows) <= rows.shape[1]
-    values, vectors = np.linalg.eigh(rows @ rows.T if wide else rows.T @ rows)
-    kept = values > 1e-10 * max(float(values[-1]), 1e-300)
-    values, vectors = values[kept], vectors[:, kept]
-    left = vectors if wide else rows @ vectors / np.sqrt(values)
-    projected, squared = left.T @ targets, np.square(left)
-    unit = float(values.sum()) / len(rows) if len(values) else 1.0
-    best, least = PENALTIES[0], np.inf
-    for penalty in PENALTIES:
-        shrink = values / (values + penalty * unit)
-        residual = targets - left @ (shrink[:, None] * projected)
-        leverage = weights / len(weights) + squared @ shrink
-        error = float(np.square(residual / np.maximum(1 - leverage, 1e-9)[:, None]).sum())
-        if error < least:
-            best, least = penalty, error
-    damped = values + best * unit
-    if wide:
-        return rows.T @ (left @ (projected / damped[:, None])), least
-    return vectors @ ((np.sqrt(values) / damped)[:, None] * projected), least
 
 
 def _knn(train: Floats, classes: Classes, test: Floats) -> Classes:

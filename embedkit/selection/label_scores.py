@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import UsageError
-from embedkit.selection.rows import checked
+from embedkit.selection.rows import checked, sample
+
+_MOST_CLUSTERED = 10_000
 
 Labels = Sequence[Any] | npt.NDArray[Any]
 
@@ -71,9 +73,8 @@ def nce(source: Sequence[Any] | npt.NDArray[Any], y: Labels) -> float:
     Tran et al., Transferability and Hardness of Supervised Classification Tasks, ICCV 2019, arXiv:1908.08142.
     """
     _, named = np.unique(np.asarray(source), return_inverse=True)
-    _, classes = checked(np.zeros((len(named), 1)), y)
-    if len(classes) != len(named):
-        named = named[: len(classes)]
+    column, classes = checked(named[:, None], y)  # of many rows a sample, the same of both
+    named = column[:, 0].astype(np.intp)
     counts = np.zeros((int(classes.max()) + 1, int(named.max()) + 1))
     np.add.at(counts, (classes, named), 1.0)
     joint = counts / counts.sum()
@@ -96,7 +97,7 @@ def n_leep(
     variance : float
         Share of the variance that is kept by PCA before.
     seed : int
-        Starts the mixture.
+        Starts the mixture, and draws the 10,000 rows that it is fitted on where there are more.
 
     Returns
     -------
@@ -117,4 +118,5 @@ def n_leep(
     mixture: Any = GaussianMixture(
         clusters, covariance_type="diag", random_state=seed, reg_covar=1e-6 * float(reduced.var()) + 1e-12
     )
-    return leep(mixture.fit(reduced).predict_proba(reduced), classes)
+    few = reduced if len(reduced) <= _MOST_CLUSTERED else reduced[sample(classes, _MOST_CLUSTERED, seed)]
+    return leep(mixture.fit(few).predict_proba(reduced), classes)

@@ -10,11 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.selection.held_out import REPEATS, class_weights, fitted_weights, folds_of, standardising
-from embedkit.selection.rows import Classes, Floats
-
-_EMPHASES = (0.1, 10.0)
-"""Tried for each block in turn, as multiples of what it has: a penalty of its own is the inverse of its emphasis."""
+from embedkit.estimators import block_ridge
+from embedkit.selection.held_out import REPEATS, folds_of
+from embedkit.selection.rows import Classes
 
 
 def held_out_blocks(
@@ -43,36 +41,7 @@ def held_out_blocks(
             test = folds == fold
             known, numbers = np.unique(classes[~test], return_inverse=True)
             if len(known) > 1 and test.any():
-                said = _predict([X[~test] for X in values], numbers.astype(np.intp), [X[test] for X in values])
-                named[number, test] = known[said] == classes[test]
+                trained = [X[~test] for X in values]
+                scores, _ = block_ridge(trained, numbers.astype(np.intp), [X[test] for X in values])
+                named[number, test] = known[scores.argmax(axis=1)] == classes[test]
     return named.mean(axis=0)
-
-
-def _predict(train: list[Floats], classes: Classes, test: list[Floats]) -> Classes:
-    weights, targets = class_weights(classes)
-    rows: list[Floats] = []
-    others: list[Floats] = []
-    for known, new in zip(train, test, strict=True):
-        centre, scale = standardising(known, weights)
-        block = (known - centre) / scale * np.sqrt(weights)[:, None]
-        length = np.sqrt(max(float(np.square(block).sum()) / len(block), 1e-300))
-        rows.append(block / length)
-        others.append((new - centre) / scale / length)
-    emphases = [1.0] * len(rows)
-    coefficients, least = _fitted(rows, emphases, targets, weights)
-    for place in range(len(rows)):
-        for factor in _EMPHASES:
-            tried = [*emphases]
-            tried[place] *= factor
-            found, error = _fitted(rows, tried, targets, weights)
-            if error < least:
-                emphases, coefficients, least = tried, found, error
-    return (_joined(others, emphases) @ coefficients).argmax(axis=1)
-
-
-def _fitted(rows: list[Floats], emphases: list[float], targets: Floats, weights: Floats) -> tuple[Floats, float]:
-    return fitted_weights(_joined(rows, emphases), targets, weights)
-
-
-def _joined(blocks: list[Floats], emphases: list[float]) -> Floats:
-    return np.concatenate([np.sqrt(emphasis) * X for X, emphasis in zip(blocks, emphases, strict=True)], axis=1)

@@ -21,7 +21,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.estimators import CORAL, LinearTransport, LogisticRegression, SubspaceAlignment
-from embedkit.evaluation import holm_correction, mcnemar_test, share_interval
+from embedkit.evaluation import holm_correction, mcnemar_test, paired_permutation_test, share_interval
 from embedkit.results import Reached
 from embedkit.selection.rows import sample
 
@@ -30,7 +30,7 @@ Names = npt.NDArray[np.str_]
 Rows = npt.NDArray[np.intp]
 Right = npt.NDArray[np.bool_]
 
-SOURCE, TARGET, JOINT, GUESS = "source-only", "target-only", "joint", "guessing"
+SOURCE, TARGET, JOINT, COPIED, GUESS = "source-only", "target-only", "joint", "feature-copying", "guessing"
 IN_TARGET = ", target-only"  # behind the name of a floor
 MOST_FITTED = 10_000
 """Rows of each domain that a probe is fitted on; of more a stratified sample."""
@@ -91,6 +91,8 @@ class Predictions:
         What they are.
     named : dict of str to ndarray of shape (n,), str
         By method.
+    certain : dict of str to ndarray of shape (n,)
+        Probability given to what a row is, by source-only and target-only of as many rows.
     adapters, floors : list of str
         Which of the methods are these.
     unseen : int
@@ -100,6 +102,7 @@ class Predictions:
 
     y: Names
     named: dict[str, Names]
+    certain: dict[str, npt.NDArray[np.float64]]
     adapters: list[str]
     floors: list[str]
     unseen: int
@@ -137,6 +140,7 @@ def predict_across(source: Domain, target: Domain, adapters: Mapping[str, Any]) 
     """
     truth: list[Names] = []
     named: dict[str, list[Names]] = {}
+    certain: dict[str, list[npt.NDArray[np.float64]]] = {SOURCE: [], TARGET: []}
     floors = [name for name in source.floors if name in target.floors]
     unseen, converged, fitted = set[int](), True, dict[bytes, _OfSource]()
     for train, test in target.parts:
@@ -157,23 +161,36 @@ def predict_across(source: Domain, target: Domain, adapters: Mapping[str, Any]) 
         # Each domain weighs as much as the other, however many rows it has.
         weights = np.repeat([len(both) / 2 / len(known), len(both) / 2 / len(y)], [len(known), len(y)])
         joint = _Probe(np.concatenate([source.X[known], target.X[train]]), both, weights)
+        copied = _Copied(source.X[known], target.X[train], both, weights)
         said = {
             SOURCE: of_source.probe.predict(X),
             TARGET: on_target.predict(X),
             JOINT: joint.predict(X),
+            COPIED: copied.predict(X),
             **_aligned(source.X[known], source.y[known], target.X[train], X, adapters),
             GUESS: np.full(len(test), of_source.commonest),
         }
-        converged &= of_source.probe.converged and on_target.converged and joint.converged
+        converged &= all(one.converged for one in (of_source.probe, on_target, joint, copied.probe))
         for name in floors:
             said[name] = of_source.floors[name].predict(target.floors[name][test])
             said[name + IN_TARGET] = _Probe(target.floors[name][train], y).predict(target.floors[name][test])
         truth.append(target.y[test])
+        # More rows make a surer probe: both are held to as many as the smaller one has.
+        as_many = min(len(known), len(train))
+        for method, domain, rows, probe in (
+            (SOURCE, source, known, of_source.probe),
+            (TARGET, target, train, on_target),
+        ):
+            if len(rows) > as_many:
+                rows = _drawn(domain.y, rows, as_many)
+                probe = _Probe(domain.X[rows], domain.y[rows])
+            certain[method].append(probe.certainty(X, target.y[test]))
         for method, labels in said.items():
             named.setdefault(method, []).append(labels)
     return Predictions(
         y=np.concatenate(truth),
         named={method: np.concatenate(labels) for method, labels in named.items()},
+        certain={method: np.concatenate(parts) for method, parts in certain.items()},
         adapters=[*adapters],
         floors=[GUESS, *floors],
         unseen=len(unseen),
@@ -199,11 +216,13 @@ def out_of_fold(domain: Domain) -> tuple[Names, Names]:
 def reached(found: Predictions) -> list[Reached]:
     """Give the accuracy of each method, and a paired test against the method that it has to be held against.
 
-    Adapters and floors are held against source-only, floors of the target and the others against target-only. Several
-    of a kind are corrected together (Holm).
+    Adapters and floors are held against source-only, floors of the target, source-only and joint against target-only,
+    and feature copying against joint. Several of a kind are corrected together (Holm).
     """
     families = [
-        ([SOURCE, JOINT], TARGET),
+        ([SOURCE], TARGET),
+        ([JOINT], TARGET),
+        ([COPIED], JOINT),
         (found.adapters, SOURCE),
         (found.floors, SOURCE),
         ([one + IN_TARGET for one in found.floors if one != GUESS], TARGET),
@@ -211,8 +230,8 @@ def reached(found: Predictions) -> list[Reached]:
     tests: dict[str, tuple[str, float]] = {}
     for methods, against in families:
         p_values = [mcnemar_test(found.right(one), found.right(against)).p_value for one in methods]
-        corrected = p_values if methods == [SOURCE, JOINT] else holm_correction(p_values).tolist()
-        tests |= {one: (against, p) for one, p in zip(methods, corrected, strict=True)}
+        tests |= {one: (against, float(p)) for one, p in zip(methods, holm_correction(p_values), strict=True)}
+    surer = paired_permutation_test(found.certain[SOURCE], found.certain[TARGET])
     results: list[Reached] = []
     for method in found.named:
         right, (against, p) = found.right(method), tests.get(method, ("", None))
@@ -224,6 +243,9 @@ def reached(found: Predictions) -> list[Reached]:
                 against=against,
                 difference=float(right.mean() - found.right(against).mean()) if against else None,
                 p_value=p,
+                certainty=float(found.certain[method].mean()) if method in found.certain else None,
+                certainty_difference=surer.difference if method == SOURCE else None,
+                certainty_p=surer.p_value if method == SOURCE else None,
             )
         )
     return results
@@ -243,8 +265,7 @@ def _aligned(
     if not adapters:
         return {}
     both = np.concatenate([of_source, of_target])
-    mean, deviation = both.mean(axis=0), both.std(axis=0)
-    scale = np.where(deviation > 1e-6 * np.abs(mean) + 1e-12, deviation, np.inf)
+    mean, scale = _mean_and_scale(both)
     kept = min(_COMPONENTS, len(both) - 1, both.shape[1])
     reduction: Any = PCA(kept, svd_solver="randomized", random_state=0)
     reduced: Float32 = reduction.fit_transform((both - mean) / scale)
@@ -267,16 +288,26 @@ def _aligned(
     return named
 
 
+def _mean_and_scale(X: Float32) -> tuple[Float32, Float32]:
+    """Return the mean of columns and their deviation, which is infinite of those that do not vary."""
+    mean, deviation = X.mean(axis=0), X.std(axis=0)
+    return mean, np.where(deviation > 1e-6 * np.abs(mean) + 1e-12, deviation, np.inf).astype(np.float32)
+
+
 def _at_most(y: Names, rows: Rows) -> Rows:
-    if len(rows) <= MOST_FITTED:
-        return rows
-    codes = np.unique(y[rows], return_inverse=True)[1].astype(np.intp)
-    return rows[sample(codes, MOST_FITTED, 0)]
+    return rows if len(rows) <= MOST_FITTED else _drawn(y, rows, MOST_FITTED)
+
+
+def _drawn(y: Names, rows: Rows, number: int) -> Rows:
+    """Draw about so many rows, each class by its share."""
+    return rows[sample(np.unique(y[rows], return_inverse=True)[1].astype(np.intp), number, 0)]
 
 
 class _Probe:
-    def __init__(self, X: Float32, y: Names, weights: npt.NDArray[np.float64] | None = None) -> None:
-        model: Any = LogisticRegression(_C, standardize=True)
+    def __init__(
+        self, X: Float32, y: Names, weights: npt.NDArray[np.float64] | None = None, *, standardize: bool = True
+    ) -> None:
+        model: Any = LogisticRegression(_C, standardize=standardize)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # `converged` says it
             self.fitted: Any = model.fit(X, y, sample_weight=weights)
@@ -284,6 +315,35 @@ class _Probe:
 
     def predict(self, X: Float32) -> Names:
         return cast(Names, self.fitted.predict(X))
+
+    def certainty(self, X: Float32, y: Names) -> npt.NDArray[np.float64]:
+        """Return the probability given to the class of each row; 0 where the probe does not know it."""
+        classes = cast(Names, self.fitted.classes_)
+        place = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
+        probabilities = np.asarray(self.fitted.predict_proba(X), np.float64)[np.arange(len(y)), place]
+        return np.where(classes[place] == y, probabilities, 0.0)
+
+
+class _Copied:
+    """A probe of both domains in which each has weights of its own beside those that they share.
+
+    Rows become (x, x, 0) in the source and (x, 0, x) in the target (Daume, Frustratingly easy domain adaptation, ACL
+    2007), standardised before so that a copy is zero where it is not a domain's own.
+    """
+
+    def __init__(self, of_source: Float32, of_target: Float32, y: Names, weights: npt.NDArray[np.float64]) -> None:
+        self._mean, self._scale = _mean_and_scale(np.concatenate([of_source, of_target]))
+        rows = np.concatenate([self._rows(of_source, own=1), self._rows(of_target, own=2)])
+        self.probe = _Probe(rows, y, weights, standardize=False)
+
+    def predict(self, of_target: Float32) -> Names:
+        return self.probe.predict(self._rows(of_target, own=2))
+
+    def _rows(self, X: Float32, own: int) -> Float32:
+        scaled = (X - self._mean) / self._scale
+        parts = [scaled, np.zeros_like(scaled), np.zeros_like(scaled)]
+        parts[own] = scaled
+        return np.concatenate(parts, axis=1)
 
 
 class _OfSource:

@@ -1,6 +1,6 @@
 """Whether what is learnt in a source holds in a target: one word, and a sentence with the numbers behind it.
 
-In this order, each by a paired test at 5 %:
+In this order, each by a paired test at 5 %; "below" is by either of two, see `Reached.is_below`:
 
     negative         two classes are named as each other: labels mean other things in source and target
     other-backbone   even a probe of the target's own rows is not above the floors
@@ -71,7 +71,8 @@ def judge_transfer(
     by = {one.method: one for one in results}
     own, other, joint = by[TARGET], by[SOURCE], by[JOINT]
     suffering = [one for one in classes if _worse(one)]
-    beside = f"source-only {_percent(other.value)}, target-only {_percent(own.value)} ({_p(other.p_value)})"
+    tested = _p(other.p_value) + _less_sure(other, own)
+    beside = f"source-only {_percent(other.value)}, target-only {_percent(own.value)} ({tested})"
     which = f"; worst: {_listed(suffering)}" if suffering else ""
     if exchanged:
         pairs = ", ".join(
@@ -83,7 +84,7 @@ def judge_transfer(
         )
     floors = [by[name + IN_TARGET] for name in found.floors if name != GUESS]
     for floor in floors:
-        if not (own.value > floor.value and _sure(floor)):
+        if not (own.value > floor.value and floor.differs):
             return "other-backbone", (
                 f"choose another backbone: a probe of the target's own images names {_percent(own.value)} right, and "
                 f"{floor.method.removesuffix(IN_TARGET)} {_percent(floor.value)} ({_p(floor.p_value)}); {beside}"
@@ -95,20 +96,21 @@ def judge_transfer(
             f"guessing {_percent(by[GUESS].value)} ({_p(guess.p_value)})"
         )
     for floor in (by[name] for name in found.floors):
-        if floor.value > other.value and _sure(floor):
+        if floor.value > other.value and floor.differs:
             return "negative", (
                 f"negative transfer: source-only {_percent(other.value)} is below {floor.method} "
                 f"{_percent(floor.value)} ({_p(floor.p_value)}); target-only {_percent(own.value)}{which}"
             )
-    if joint.value < own.value and _sure(joint):
+    if joint.value < own.value and joint.differs:
         return "negative", (
             f"negative transfer: with the source's images beside its own the target falls from {_percent(own.value)} "
             f"to {_percent(joint.value)} ({_p(joint.p_value)}); source-only {_percent(other.value)}{which}"
         )
-    if other.value >= own.value or not _sure(other):
+    if not other.is_below:
         if suffering:
             return "some-classes", (f"negative transfer in some classes: {_listed(suffering)}; of all images {beside}")
-        return "transfers", f"transfers well: {beside}" + ("" if _sure(other) else " are not told apart")
+        alike = "" if other.differs else " are not told apart by what they name"
+        return "transfers", f"transfers well: {beside}{alike}"
     rest = ~np.isin(found.y, [one.name for one in suffering])
     if suffering and 2 * len(suffering) <= len(classes) and rest.any():
         elsewhere = mcnemar_test(found.right(SOURCE)[rest], found.right(TARGET)[rest])
@@ -123,7 +125,7 @@ def judge_transfer(
             f"adapt: as it is there is negative transfer ({beside}); {best.method} lifts source-only to "
             f"{_percent(best.value)} ({_p(best.p_value)}){which}"
         )
-    if joint.value > own.value and _sure(joint):
+    if joint.value > own.value and joint.differs:
         return "adapt", (
             f"adapt: as it is there is negative transfer ({beside}); fitted on both domains a probe names "
             f"{_percent(joint.value)} right ({_p(joint.p_value)} against target-only){which}"
@@ -131,12 +133,20 @@ def judge_transfer(
     return "negative", f"negative transfer: {beside}, and no alignment improves it by a paired test{which}"
 
 
+def _less_sure(one: Reached, own: Reached) -> str:
+    """Say how sure the two are, where only that tells them apart."""
+    if one.differs or not one.is_less_sure:
+        return ""
+    sure, own_sure = _percent(one.certainty or 0.0), _percent(own.certainty or 0.0)
+    return f"; sure of the truth {sure} for {own_sure}, {_p(one.certainty_p)}"
+
+
 def best_adapter(found: Predictions, results: Sequence[Reached]) -> Reached | None:
     """Return the best adapter that improves on source-only and is above guessing, both by a paired test."""
     helping: list[Reached] = []
     for one in (one for one in results if one.method in found.adapters):
         guess = mcnemar_test(found.right(one.method), found.right(GUESS))
-        if (one.difference or 0.0) > 0 and _sure(one) and guess.difference > 0 and guess.p_value < LEVEL:
+        if (one.difference or 0.0) > 0 and one.differs and guess.difference > 0 and guess.p_value < LEVEL:
             helping.append(one)
     return max(helping, key=lambda one: one.value, default=None)
 
@@ -145,10 +155,6 @@ def _worse(one: ClassGap) -> bool:
     if one.p_value is None or one.source_only is None or one.target_only is None:
         return False
     return one.source_only < one.target_only and one.p_value < LEVEL
-
-
-def _sure(one: Reached) -> bool:
-    return one.p_value is not None and one.p_value < LEVEL
 
 
 def _listed(classes: Sequence[ClassGap]) -> str:

@@ -1,23 +1,27 @@
 """What to do after a selection: each advice with the number that says so, and none without one.
 
+That something is not worth doing is an advice, too.
+
 Layer: workflows; shared by select.
 """
 
 from __future__ import annotations
 
-import math
+import shlex
+from collections.abc import Sequence
 
-from embedkit.render import percent
+from embedkit.render import duration, p_text, percent
 from embedkit.results import Advice, ProbeResult, Selection
+from embedkit.workflows.evidence import LEVEL, TRIAL, Evidence, Fused, OtherOutput
 
-_STEEP = 0.02
-"""Accuracy that twice as many images gained, from which on more labels are worth asking for."""
+_STEEP = 0.01
+"""Accuracy that twice as many labels are expected to bring, from which on they are worth asking for."""
 
 _SHIFTED = 0.05
 """How far the tested images may lie below what training images promised."""
 
 
-def advise(found: Selection, target: str) -> list[Advice]:
+def advise(found: Selection, target: str, evidence: Evidence) -> list[Advice]:
     """Say what to do next, by what the selection has measured.
 
     Parameters
@@ -25,57 +29,44 @@ def advise(found: Selection, target: str) -> list[Advice]:
     found : Selection
     target : str
         As commands name it.
+    evidence : Evidence
     """
     chosen = next(one for one in found.candidates if one.name == found.chosen)
+    model = shlex.quote(_model(chosen.model, chosen.weights))
     advice = [
         Advice(
             advice=f"take {found.chosen}, frozen, with a linear classifier",
             because=_lead(found),
             command=found.command,
-        )
+            about="model",
+        ),
+        *_layer(evidence.output, f"embedkit layers {target} --model {model}"),
     ]
-    if chosen.layer is not None:
-        own = next((one for one in found.candidates if one.model == chosen.model and one.layer is None), None)
-        if own is not None:
-            advice.append(
-                Advice(
-                    advice=f"take layer {chosen.layer}, not the model's own output",
-                    because=f"{percent(chosen.value)} on {chosen.rows} training images, and {percent(own.value)} of "
-                    f"the output on {own.rows}; `embedkit layers` tests it against every other",
-                    command=f"embedkit layers {target} --model {chosen.model}={chosen.weights}",
-                )
-            )
     if found.tied and found.expected_regret > 0:
         advice.append(
             Advice(
                 advice="spend no more on choosing, unless tenths of a point matter",
                 because=f"no test tells the chosen one from {', '.join(found.tied)}, and choosing among them is "
                 f"expected to be worth {100 * found.expected_regret:.1f} points; --thorough goes on",
+                about="choosing",
+                gain=found.expected_regret,
             )
         )
-    if len(chosen.rounds) > 1 and chosen.rounds[-1].rows >= 2 * chosen.rounds[-2].rows:
-        before, now = chosen.rounds[-2], chosen.rounds[-1]
-        gained = (now.value - before.value) / math.log2(now.rows / before.rows)
-        if gained >= _STEEP:
-            advice.append(
-                Advice(
-                    advice="label more images",
-                    because=f"probes went from {percent(before.value)} on {before.rows} images to {percent(now.value)} "
-                    f"on {now.rows}, {100 * gained:.1f} points with each doubling",
-                    command=f"embedkit probe {target} --model {chosen.model}={chosen.weights} --fractions 0.25,0.5,1",
-                )
-            )
-    if found.result.interval is not None and found.result.interval[1] < chosen.value - _SHIFTED:
-        advice.append(
-            Advice(
-                advice="look at how the tested images differ from the training images, before anything else",
-                because=f"{percent(found.result.value)} of the tested images are named right, and "
-                f"{percent(chosen.value)} of training images by probes that knew half of them: near copies, or another "
-                "place or time",
-                command=f"embedkit audit {target}",
-            )
-        )
-    return [*advice, *_weak_classes(found.result)]
+    if evidence.fused is not None:
+        advice.append(_fusion(evidence.fused, found, target))
+    return [
+        *advice,
+        *_labels(evidence, f"embedkit probe {target} --model {model} --fractions 0.25,0.5,1"),
+        *_domain(evidence, target, model),
+        *_tuning(evidence, found, f"embedkit finetune {target} --model {model}"),
+        *_shift(found, chosen.value, target),
+        *_weak_classes(found.result),
+    ]
+
+
+def _model(model: str, weights: str) -> str:
+    """Name a model and its weights as --model takes them."""
+    return model if weights == "pretrained" else f"{model}={weights}"
 
 
 def _lead(found: Selection) -> str:
@@ -97,6 +88,184 @@ def _lead(found: Selection) -> str:
     )
 
 
+def _layer(other: OtherOutput | None, command: str) -> list[Advice]:
+    if other is None:
+        return []
+    return [
+        Advice(
+            advice=f"take {other.name}, not the model's own output"
+            if other.better
+            else f"stay with the model's own output: {other.name}, the best of its other layers here, is no gain",
+            because=f"{_points(other.gain)} points against the model's own output on {other.rows} training images, "
+            f"{p_text(other.p_value)}",
+            command=command,
+            about="layer",
+            gain=other.gain,
+            p_value=other.p_value,
+        )
+    ]
+
+
+def _fusion(fused: Fused, found: Selection, target: str) -> Advice:
+    """Advise the chosen one side by side with others, where a test says that they know more together."""
+    by_name = {one.name: one for one in found.candidates}
+    models = [by_name[name] for name in fused.names]
+    said = " ".join(f"--model {shlex.quote(_model(one.model, one.weights))}" for one in models)
+    others = " and ".join(fused.names[1:])
+    helps = fused.gain > 0 and fused.p_value <= LEVEL
+    command = f"embedkit probe {target} {said} --fuse concat" if all(one.layer is None for one in models) else ""
+    if helps:
+        advice = f"take {others} beside it, if {len(fused.names)} passes an image may be spent"
+    elif fused.interval[1] < _STEEP:
+        advice, command = f"take no other backbone beside it: with {others} there is no gain", ""
+    else:
+        advice = f"{fused.rows} images do not tell whether {others} beside it would pay"
+    return Advice(
+        advice=advice,
+        because=f"{_points(fused.gain)} points ({_between(fused.interval)}, {p_text(fused.p_value)}) on {fused.rows} "
+        "training images that all of them have seen",
+        command=command,
+        about="fusion",
+        gain=fused.gain,
+        p_value=fused.p_value,
+    )
+
+
+def _labels(evidence: Evidence, command: str) -> list[Advice]:
+    """Advise more labels where the second half of them has brought something."""
+    gain = evidence.labels
+    if gain is None:
+        return []
+    numbers = (
+        f"ridge probes of half the labels name {percent(gain.half)} of the tested images right, of all {gain.fitted} "
+        f"{percent(gain.whole)} ({_between(gain.interval)}, {p_text(gain.p_value)})"
+    )
+    sure = gain.p_value <= LEVEL and gain.whole > gain.half
+    if sure and gain.expected >= _STEEP:
+        said = f"label more images: twice as many are expected to bring {100 * gain.expected:.1f} points"
+    elif sure:
+        said = f"label more images only if {100 * gain.expected:.1f} points are worth twice as many labels"
+    else:
+        said = "label no more images at random: the second half of the labels brought no gain"
+    return [
+        Advice(
+            advice=said,
+            because=numbers,
+            command=command if sure else "",
+            about="labels",
+            gain=gain.expected if sure else 0.0,
+            p_value=gain.p_value,
+        )
+    ]
+
+
+def _domain(evidence: Evidence, target: str, model: str) -> list[Advice]:
+    """Advise what to do with the source domain, where the target has labels of its own."""
+    gap = evidence.source
+    if gap is None:
+        return []
+    by = {one.method: one for one in gap.reached}
+    source, joint = by["source-only"], by["joint"]
+    helps = (joint.difference or 0.0) > 0 and joint.differs
+    if helps:
+        said = f"fit on the images of {gap.source} beside the target's own"
+    elif gap.verdict == "other-backbone":
+        said = "choose another backbone before a source domain"
+    elif gap.verdict == "transfers":
+        said = f"a classifier of {gap.source} serves here as it is; beside the target's own images it is no gain"
+    elif gap.verdict == "some-classes":
+        said = f"trust a classifier of {gap.source} with the other classes only"
+    else:
+        said = f"keep to the target's own images: those of {gap.source} are no gain"
+    # That an alignment lifts a source counts where the target has no labels.
+    verdict = "" if gap.verdict == "adapt" else f"{gap.evidence}; "
+    return [
+        Advice(
+            advice=said,
+            because=f"{verdict}source-only {percent(source.value)}, target-only {percent(by['target-only'].value)}, "
+            f"fitted on both {percent(joint.value)} ({_p(joint.p_value)} against target-only)",
+            command=f"embedkit gap {shlex.quote(gap.source)} {target} --model {model}",
+            about="domain",
+            gain=joint.difference if helps else source.difference,
+            p_value=joint.p_value if helps else source.p_value,
+        )
+    ]
+
+
+def _tuning(evidence: Evidence, found: Selection, command: str) -> list[Advice]:
+    tuned = evidence.tuned
+    if tuned is not None:
+        gain = tuned.tuned - tuned.frozen
+        helps = gain > 0 and tuned.p_value <= LEVEL
+        return [
+            Advice(
+                advice="tune the last blocks"
+                if helps
+                else "leave the network frozen, as far as a short trial of tuning can say",
+                because=f"its last {tuned.depth} blocks tuned for {TRIAL['epochs']} epochs, "
+                f"{percent(tuned.tuned)} of {tuned.tested} tested images are named right, frozen "
+                f"{percent(tuned.frozen)} ({p_text(tuned.p_value)})"
+                if tuned.depth
+                else f"{TRIAL['epochs']} epochs of its last blocks brought nothing on the validation images; frozen, "
+                f"{percent(tuned.frozen)} of {tuned.tested} tested images are named right",
+                command=f"{command} --weights-output tuned.safetensors" if helps else "",
+                about="tuning",
+                gain=gain,
+                p_value=tuned.p_value,
+            )
+        ]
+    if evidence.trial_seconds is None:
+        return []
+    wrong = 1 - found.result.value
+    if wrong < _STEEP:
+        return [
+            Advice(
+                advice="leave the network frozen",
+                because=f"{percent(wrong)} of {found.result.n_test} tested images are named wrong, which is all "
+                "that there is to gain",
+                about="tuning",
+                gain=wrong,
+            )
+        ]
+    return [
+        Advice(
+            advice="whether tuning the network pays is not known",
+            because=f"{percent(wrong)} of the tested images are named wrong, and a short trial takes "
+            f"up to {duration(evidence.trial_seconds)}, for which there was no --budget",
+            command=command,
+            about="tuning",
+        )
+    ]
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.1f}"
+
+
+def _between(interval: tuple[float, float]) -> str:
+    return f"95 %: {_points(interval[0])} to {_points(interval[1])}"
+
+
+def _p(p_value: float | None) -> str:
+    return "no test" if p_value is None else p_text(p_value)
+
+
+def _shift(found: Selection, promised: float, target: str) -> list[Advice]:
+    interval = found.result.interval
+    if interval is None or interval[1] >= promised - _SHIFTED:
+        return []
+    return [
+        Advice(
+            advice="look at how the tested images differ from the training images, before anything else",
+            because=f"{percent(found.result.value)} of the tested images are named right, and "
+            f"{percent(promised)} of training images by probes that knew half of them: near copies, or another "
+            "place or time",
+            command=f"embedkit audit {target}",
+            about="data",
+        )
+    ]
+
+
 def _weak_classes(result: ProbeResult) -> list[Advice]:
     """Name the classes of which fewer than half are named right, where most others are."""
     if result.rows is None:
@@ -104,11 +273,13 @@ def _weak_classes(result: ProbeResult) -> list[Advice]:
     right: dict[str, list[bool]] = {}
     for true, said in zip(result.rows.y_true.tolist(), result.rows.y_pred.tolist(), strict=True):
         right.setdefault(str(true), []).append(true == said)
-    weak = sorted(
+    weak: Sequence[tuple[float, str, int]] = sorted(
         (sum(marks) / len(marks), name, len(marks)) for name, marks in right.items() if sum(marks) < len(marks) / 2
     )
     if not weak or len(weak) > len(right) / 2:
         return []
     shown = ", ".join(f"{name} ({round(share * count)} of {count})" for share, name, count in weak[:5])
     more = f" and {len(weak) - 5} more" if len(weak) > 5 else ""
-    return [Advice(advice="label more images of the weak classes", because=f"named right: {shown}{more}")]
+    return [
+        Advice(advice="label more images of the weak classes", because=f"named right: {shown}{more}", about="classes")
+    ]

@@ -36,6 +36,7 @@ def audit(
     model: Model = (),
     label_column: str | None = None,
     self_check: bool = False,
+    ranking: auditing.Ranking = "probes",
     output: str | os.PathLike[str] | None = None,
     force: bool = False,
     store: str | os.PathLike[str] | None = None,
@@ -57,6 +58,9 @@ def audit(
     self_check : bool
         Plant wrong labels (5 %) and altered copies (2 %) in a copy of the table, and say how many are found. The copies
         pass the network.
+    ranking : {"probes", "wann", "robust", "all"}
+        Whose out-of-fold probabilities doubtful labels are found by: cheap probes; weighted adaptive neighbours
+        (`AdaptiveNeighborsClassifier`); robust logistic regression (`RobustLogisticRegression`); all, averaged.
     output : path, optional
         A ``.csv`` file of the findings, or a ``.json`` file of the result.
     force : bool
@@ -78,6 +82,8 @@ def audit(
     OutputExistsError
         The output is there, and `force` was not given.
     """
+    if ranking not in auditing.RANKINGS:
+        raise UsageError(f"ranking {ranking!r} is not known; use {', '.join(auditing.RANKINGS)}")
     if output is not None and Path(output).suffix.lower() not in (".csv", ".json"):
         raise UsageError(f"{output} is neither a .csv nor a .json file")
     if output is not None and os.path.lexists(output) and not force:
@@ -90,10 +96,9 @@ def audit(
     named, notes = tables.named[0], list[str]()
     images = _images(opened, named.table, feature_store, notes)
     looks = None if images is None else looks_of(images.images)
-    # Pictures are told by their pixels; where these cannot be had, by the features, which finds fewer.
     pixels = named.table if images is None else _pixels(images, feature_store)
-    duplicates = find_duplicates(pixels, named.name, thorough=True, random_state=random_state)
-    seen = auditing.Examination(named.table, looks, duplicates, random_state)
+    duplicates = find_duplicates(pixels, thorough=True, random_state=random_state)
+    seen = auditing.Examination(named.table, looks, duplicates, random_state, ranking)
     findings = seen.findings()
     result = AuditResult(
         findings=[*findings, *auditing.unreadable(tables.skipped)],
@@ -111,6 +116,7 @@ def audit(
                 "model": model or None,
                 "label_column": label_column,
                 "self_check": self_check or None,
+                "ranking": ranking,
                 "random_state": random_state,
             },
             {data_name(named): [named]},
@@ -147,7 +153,9 @@ def _pixels(images: ImageSource, store: FeatureStore) -> FeatureTable:
 def _self_check(seen: auditing.Examination, images: ImageSource | None, pixels: FeatureTable) -> dict[str, SelfCheck]:
     checks: dict[str, SelfCheck] = {}
     if seen.labelled is not None:
-        checks["label"] = auditing.check_labels(seen.probed, seen.labelled.y, random_state=seen.random_state)
+        checks["label"] = auditing.check_labels(
+            seen.probed, seen.labelled.y, ranking=seen.ranking, random_state=seen.random_state
+        )
     if images is not None and len(pixels):
         random = np.random.default_rng(seen.random_state)
         count = min(len(pixels), max(len(ALTERATIONS), round(auditing.COPIES * len(pixels))))

@@ -19,7 +19,7 @@ from embedkit.extraction import Extraction, Progress, run_many
 from embedkit.images import ImageSource
 from embedkit.render import duration
 from embedkit.specs import canonical_json
-from embedkit.store import FeatureStore
+from embedkit.store import FeatureSet, FeatureStore
 from embedkit.tables import FeatureTable
 from embedkit.workflows.tables import table_in_memory
 from embedkit.workflows.targets import backbone_names
@@ -93,6 +93,7 @@ class Contestants:
         self.fingerprints: dict[str, str] = {}
         self.failures: dict[str, str] = {}
         self._digests: dict[int, bytes] = {}
+        self._sets: dict[str, FeatureSet] = {}
 
     @property
     def networks(self) -> list[str]:
@@ -126,6 +127,19 @@ class Contestants:
         """Return the tables of all candidates of one network, of all images."""
         extractions = self._run([network], np.arange(len(self.images)))
         return {name: table_in_memory(self.images, extraction) for name, extraction in extractions.items()}
+
+    def in_store(self, names: Sequence[str], rows: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+        """Return those of some rows of which the store has the features of all these candidates.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Candidates that were asked for before.
+        rows : ndarray of shape (n,)
+            Of the source, each asked for before.
+        """
+        digests = np.array([np.frombuffer(self._digests[row], np.uint8) for row in rows.tolist()])
+        return rows[np.logical_and.reduce([self._sets[name].contains(digests) for name in names])]
 
     def together(self, rows: npt.NDArray[np.intp], groups: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
         """Join the groups of rows that were asked for before where their images are equal.
@@ -169,7 +183,7 @@ class Contestants:
             )
         )
         for name, one in extractions.items():
-            self.fingerprints[name] = one.resolution.spec.fingerprint
+            self.fingerprints[name], self._sets[name] = one.resolution.spec.fingerprint, one.features
             self.failures.update({part.keys[row]: reason for row, reason in one.failures.items()})
             parameters: Any = one.resolution.provenance.get("parameters")
             self.looked[self.network_of[name]].parameters = parameters if isinstance(parameters, int) else None
@@ -197,6 +211,6 @@ class Contestants:
             several = f"{len(networks)} network{'s' if len(networks) > 1 else ''}"
             raise UsageError(
                 f"the budget is too small for one round: {rows} images through {several} and all images through the "
-                f"chosen one take about {duration(needed)} here, and {duration(max(left, 0.0))} are left; allow more "
+                f"chosen one take {duration(needed)} here, and {duration(max(left, 0.0))} are left; allow more "
                 "by --budget, or name fewer models"
             )

@@ -13,7 +13,7 @@ from typing import Any, cast
 from embedkit.evaluation import Duplicates, find_duplicates
 from embedkit.results import ImagePair
 from embedkit.tables import FeatureTable
-from embedkit.workflows.floors import PSEUDO, recorded_request
+from embedkit.workflows.floors import PSEUDO
 from embedkit.workflows.targets import NamedTable
 
 
@@ -33,25 +33,13 @@ class Search:
     @cached_property
     def found(self) -> Duplicates:
         """The duplicates."""
-        return find_duplicates(
-            self.named.table, self.named.name, thorough=self.thorough, random_state=self.random_state
-        )
+        return find_duplicates(self.named.table, thorough=self.thorough, random_state=self.random_state)
 
 
 def search_for_duplicates(tables: Sequence[NamedTable], *, thorough: bool = False, random_state: int = 0) -> Search:
-    """Choose the table to search for all tables of the same images: the one that holds pixels, if there is one.
-
-    Else the features of a network, a trained one before one with random weights, of several the first by name:
-    whichever others are probed beside it.
-    """
-
-    def preference(named: NamedTable) -> tuple[bool, bool, bool, str]:
-        architecture = named.table.spec.backbone.architecture
-        request = recorded_request(named.table)
-        is_random = request is not None and request.weights == "random"
-        return architecture != PSEUDO[0], architecture in PSEUDO, is_random, named.name
-
-    return Search(named=min(tables, key=preference), thorough=thorough, random_state=random_state)
+    """Choose the table to search for all tables of the same images: the one that holds pixels, if there is one."""
+    pixels = next((one for one in tables if one.table.spec.backbone.architecture == PSEUDO[0]), None)
+    return Search(named=pixels or tables[0], thorough=thorough, random_state=random_state)
 
 
 def image_pairs(data: str, table: FeatureTable, duplicates: Duplicates) -> list[ImagePair]:

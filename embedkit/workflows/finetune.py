@@ -14,21 +14,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embedkit.backbones import FeatureRequest, as_requests
-from embedkit.errors import LabelsError, OutputExistsError, SourceError, UsageError
+from embedkit.errors import LabelsError, OutputExistsError, UsageError
 from embedkit.evaluation import Task, labels_of, mcnemar_test, share_interval, tasks_of, validation_rows
 from embedkit.extraction import Progress
-from embedkit.images import ImageSource
 from embedkit.results import Attempt, FineTuneReport, RungResult
 from embedkit.results import Rows as TestedRows
-from embedkit.store import FeatureStore
 from embedkit.tables import FeatureTable
-from embedkit.workflows.floors import recorded_request
 from embedkit.workflows.origins import data_name, origin_of
 from embedkit.workflows.reading import read_line
-from embedkit.workflows.targets import Target, images_of, open_store, open_target, tables_of
+from embedkit.workflows.targets import images_in_order, open_store, open_target, request_of, tables_of
 
 if TYPE_CHECKING:
-    from embedkit.adaptation import Climbed, Rung, TuningSettings
+    from embedkit.adaptation import Climbed, Rung, Trial, TuningSettings
 
 
 def finetune(
@@ -56,10 +53,11 @@ def finetune(
         A feature file, or a source of images; with one class an image.
     model : str or FeatureRequest, optional
         For a source of images, by default the bundled backbone; not allowed for a feature file. Blocks are tuned of
-        vision transformers of timm's.
-    until : {"frozen", "head", "cached", "lora"}
+        timm's vision transformers and EfficientNets.
+    until : {"frozen", "head", "cached", "lora", "bias", "gradual", "full"}
         The highest rung: the classifier on frozen features; the same trained on by AdamW; the last blocks on cached
-        maps of the blocks before; of these blocks only what LoRA adds.
+        maps of the blocks before; of these blocks only what LoRA adds; their biases alone; one block after the other;
+        the whole network from pixels.
     settings : TuningSettings, optional
         What is tried, and for how long.
     output : path, optional
@@ -91,7 +89,7 @@ def finetune(
     >>> report.recommended  # doctest: +SKIP
     'cached'
     """
-    from embedkit.adaptation import Problem, TuningSettings, climb_ladder, write_weights
+    from embedkit.adaptation import Problem, TuningSettings, check_tunable, climb_ladder, recommended, write_weights
 
     chosen = settings or TuningSettings()
     requests = as_requests(model)
@@ -106,14 +104,14 @@ def finetune(
             f"{opened.name} has labels of the kind {opened.target_type!r}, and tuning takes one class an image: name "
             "a column of classes by --label-column (label_column=...)"
         )
-    if requests:
-        _check_plain(requests[0])
+    asked = requests[0] if requests else request_of(opened)
+    _check_plain(asked)
+    if not (requests and opened.table is not None):  # `tables_of` refuses both together
+        check_tunable(asked, until, chosen)
     tables = tables_of(opened, requests, feature_store, progress=progress)
     named = tables.named[0]
     table = named.table
     task = tasks_of(table, random_state=chosen.random_state, scored=False)[0]
-    request = requests[0] if requests else _recorded(table, opened)
-    _check_plain(request)
     split, labels = task.split, labels_of(table)
     declared = np.zeros(0, np.intp) if table.split is None else validation_rows(table.split.tolist())
     problem = Problem(
@@ -127,8 +125,8 @@ def finetune(
         task.features.take(np.arange(len(table))),
         problem,
         split.test,
-        _aligned(opened, table, feature_store),
-        request,
+        images_in_order(opened, table, feature_store),
+        asked,
         feature_store,
         until=until,
         settings=chosen,
@@ -147,7 +145,7 @@ def finetune(
     data = data_name(named)
     return FineTuneReport(
         rungs=rungs,
-        recommended=max(rungs, key=lambda one: one.validation).rung,  # of equals the cheapest
+        recommended=recommended([one.tuned for one in ladder.rungs]).rung,
         output=written,
         model=named.name,
         data=data,
@@ -200,15 +198,6 @@ def _check_output(output: str | os.PathLike[str], until: str, force: bool) -> No
         raise UsageError(f"the folder {path.absolute().parent} does not exist; create it first")
 
 
-def _recorded(table: FeatureTable, target: Target) -> FeatureRequest:
-    if target.table is None:
-        return FeatureRequest()
-    found = recorded_request(table)
-    if found is None:
-        raise UsageError(f"{target.name} does not say which model it was asked for: name the images and the model")
-    return found
-
-
 def _check_plain(request: FeatureRequest) -> None:
     if request.outputs != ((None, "auto"),):
         raise UsageError(
@@ -217,15 +206,8 @@ def _check_plain(request: FeatureRequest) -> None:
         )
 
 
-def _aligned(target: Target, table: FeatureTable, store: FeatureStore) -> ImageSource:
-    """Return the image of each row of a table."""
-    source = images_of(target, store)
-    places = {key: place for place, key in enumerate(source.keys)}
-    lost = [key for key in table.keys if key not in places]
-    if lost:
-        raise SourceError(f"{source.name} has no image {lost[0]!r} any more; extract it again")
-    images: list[Any] = [source.images[places[key]] for key in table.keys]
-    return ImageSource(name=source.name, keys=list(table.keys), images=images)
+def _attempt(trial: Trial) -> Attempt:
+    return Attempt(**{one.name: getattr(trial, one.name) for one in dataclasses.fields(Attempt)})
 
 
 def _results(climbed: list[Climbed], table: FeatureTable, task: Task) -> list[RungResult]:
@@ -252,14 +234,15 @@ def _results(climbed: list[Climbed], table: FeatureTable, task: Task) -> list[Ru
                 interval=share_interval(int(right.sum()), len(right)),
                 p=None if below is None else mcnemar_test(right, below).p_value,
                 validation=tuned.validation,
+                validation_loss=tuned.kept.loss,
                 depth=tuned.depth,
                 supported=tuned.supported,
                 seconds=tuned.seconds,
                 cpu_seconds=tuned.cpu_seconds,
                 peak_bytes=tuned.peak_bytes,
                 trained_parameters=tuned.parameters,
-                chosen=None if tuned.trial is None else Attempt(**dataclasses.asdict(tuned.trial)),
-                attempts=[Attempt(**dataclasses.asdict(trial)) for trial in tuned.trials],
+                chosen=None if tuned.trial is None else _attempt(tuned.trial),
+                attempts=[_attempt(trial) for trial in tuned.trials],
                 rows=rows,
             )
         )

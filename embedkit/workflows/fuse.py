@@ -13,17 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embedkit.backbones import FeatureRequest, as_requests
-from embedkit.errors import LabelsError, SpecMismatchError, UsageError
+from embedkit.errors import LabelsError, UsageError
 from embedkit.evaluation import ProbeRun, evaluate, holm_correction, mcnemar_test
 from embedkit.extraction import Progress
 from embedkit.probes import run_protocol
 from embedkit.results import FusionReport, Gain, ProbeResult
-from embedkit.tables import FeatureTable
+from embedkit.workflows.aligned import aligned_tables
 from embedkit.workflows.duplicated import search_for_duplicates
 from embedkit.workflows.fit_ticks import FitTicks
 from embedkit.workflows.origins import data_name, origin_of
-from embedkit.workflows.reading import read_line
-from embedkit.workflows.targets import NamedTable, is_feature_file, open_store, open_target, tables_of
 
 if TYPE_CHECKING:
     from embedkit.adaptation import Way
@@ -48,7 +46,7 @@ def fuse(
         The feature files are of the same images, with the same labels and splits.
     model : sequence of str or FeatureRequest, optional
         For a source of images: at least two.
-    ways : sequence of {"concat", "vote", "stack"}
+    ways : sequence of {"concat", "vote", "stack", "ridge"}
         See `embedkit.adaptation.fusion`.
     label_column : str, optional
         The column that holds the labels.
@@ -84,7 +82,12 @@ def fuse(
     unknown = [way for way in asked if way not in WAYS]
     if unknown or not asked:
         raise UsageError(f"fusion {unknown[0] if unknown else '()'!r} is not known; use {', '.join(WAYS)}")
-    named, read = _tables(targets, as_requests(model), label_column, store, progress)
+    named, read = aligned_tables(targets, as_requests(model), label_column, store, progress)
+    if len(named) < 2:
+        raise UsageError(
+            f"{len(named)} backbone is given, and a fusion is of at least two: name several feature files, or a source "
+            "of images and several models"
+        )
     if named[0].table.target_type != "class":
         raise LabelsError(
             f"the labels are of the kind {named[0].table.target_type!r}, and a fusion takes one class an image: name a "
@@ -141,50 +144,3 @@ def _selected(run: ProbeRun) -> float:
 def _without_fingerprint(result: ProbeResult, data: str) -> ProbeResult:
     """Take the fingerprint out: features of a fusion have several, which the origin lists."""
     return dataclasses.replace(result, data=data, fingerprint="")
-
-
-def _tables(
-    targets: Any,
-    requests: list[FeatureRequest],
-    label_column: str | None,
-    store: str | os.PathLike[str] | None,
-    progress: Progress | None,
-) -> tuple[list[NamedTable], list[str]]:
-    listed: list[Any] = [*targets] if isinstance(targets, list | tuple) else []
-    each: list[Any] = listed if listed and all(map(is_feature_file, listed)) else [targets]
-    opened = [open_target(one, label_column=label_column) for one in each]
-    feature_store = open_store(store)
-    found = [tables_of(one, requests, feature_store, progress=progress) for one in opened]
-    named = [one for tables in found for one in tables.named]
-    if len(named) < 2:
-        raise UsageError(
-            f"{len(named)} backbone is given, and a fusion is of at least two: name several feature files, or a source "
-            "of images and several models"
-        )
-    first = named[0]
-    aligned = [first, *(dataclasses.replace(one, table=_aligned(one, first)) for one in named[1:])]
-    return aligned, [read_line(opened[0])]
-
-
-def _aligned(named: NamedTable, first: NamedTable) -> FeatureTable:
-    """Return a table with the rows in the order of the first; they have to be the same images, labels and splits."""
-    table, reference = named.table, first.table
-    places = {key: place for place, key in enumerate(table.keys)}
-    if len(table) != len(reference) or not all(key in places for key in reference.keys):
-        raise SpecMismatchError(
-            f"{named.name} has features of {len(table)} images and {first.name} of {len(reference)}, not all the same: "
-            "extract both from one source",
-            [],
-        )
-    ordered = table[[places[key] for key in reference.keys]]
-    for what in ("digests", "y", "split", "groups"):
-        left, right = getattr(ordered, what), getattr(reference, what)
-        if (left is None) != (right is None) or (left is not None and not np.array_equal(left, right)):
-            raise SpecMismatchError(
-                f"{named.name} and {first.name} differ in the {_SAID[what]} of some rows: extract both from one source",
-                [],
-            )
-    return ordered
-
-
-_SAID = {"digests": "images", "y": "labels", "split": "splits", "groups": "groups"}

@@ -111,6 +111,11 @@ def layers(
     there = np.logical_and.reduce([np.isfinite(X).all(axis=1) for X in features.values()])
     some = some[there]
     features = {name: X[there] for name, X in features.items()}
+    if len(some) and not any(np.ptp(X, axis=0).any() for X in features.values()):
+        raise UsageError(
+            f"the features of all layers are the same for each of {len(some)} images of {opened.name}, so that nothing "
+            "can be chosen by them; look at the images with `embedkit audit`"
+        )
     _, classes = np.unique(rows.classes[some], return_inverse=True)
     groups = np.unique(contestants.together(rows.choosing[some], rows.groups[some]), return_inverse=True)[1]
     judged = _Judged(classes.astype(np.intp), groups.astype(np.intp), random_state)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import UsageError
@@ -22,6 +23,7 @@ from embedkit.probes import quick
 from embedkit.results import RoundEstimate, ScoreVerdict, Selection, SelectionCandidate, Skipped
 from embedkit.selection import (
     MOST_ROWS,
+    DomainTable,
     Estimate,
     Halving,
     agreement_with,
@@ -35,11 +37,22 @@ from embedkit.workflows.advising import advise
 from embedkit.workflows.candidates import Candidates, find_candidates
 from embedkit.workflows.choosing_rows import ChoosingRows, extract_command, target_words, with_split
 from embedkit.workflows.contestants import Contestants
+from embedkit.workflows.evidence import (
+    Evidence,
+    OtherOutput,
+    best_other_output,
+    measured_gap,
+    measured_labels,
+    measured_side_by_side,
+    open_domain,
+    tried_tuning,
+)
 from embedkit.workflows.origins import origin_of
 from embedkit.workflows.reading import summary_of
 from embedkit.workflows.targets import images_of, open_store, open_target
 
 AUTO = "auto"
+OWN_OUTPUT = ((None, "auto"),)
 
 
 def select(
@@ -51,6 +64,7 @@ def select(
     tolerance: float = 1.0,
     thorough: bool = False,
     advice: bool = False,
+    source: Any = None,
     label_column: str | None = None,
     store: str | os.PathLike[str] | None = None,
     random_state: int = 0,
@@ -85,7 +99,10 @@ def select(
     thorough : bool
         Go on until tests have dropped all other networks, or all training images are used.
     advice : bool
-        Say what to do next, each with the number behind it.
+        Say what to do next, and what is not worth doing, each with the number behind it. Where a budget has room for
+        it, a short trial of tuning is made.
+    source : path, or sequence of images, optional
+        Another domain with the same classes: the advice says whether its images or a classifier of it serve here.
     label_column, store, progress
         As in `probe`.
     random_state : int
@@ -121,6 +138,7 @@ def select(
     images = images_of(opened, feature_store)
     with errors_naming(opened.name):
         rows = ChoosingRows.of(images, random_state)
+    domain = None if source is None else open_domain(source, images, label_column, feature_store)
     requests = _requests(models, layers, images, chosen)
     contestants = Contestants(images, requests, feature_store, progress)
     ending = None if budget is None else started + budget
@@ -137,9 +155,10 @@ def select(
             finished=finished or (lambda number, size, left: None),
         )
         scores, scored_on = _scores(contestants, outcome, rows)
-        name, table, chosen_on = _chosen(contestants, outcome, rows)
-        result = quick(table, "logistic", model=name, random_state=random_state).result
-    listed = _listed(contestants, outcome, chosen_on)
+        choice = _chosen(contestants, outcome, rows)
+        name = choice.name
+        result = quick(choice.table, "logistic", model=name, random_state=random_state).result
+    listed = _listed(contestants, outcome, choice.estimates)
     tied = [one.name for one in outcome.standings if one.dropped is None and one.network != outcome.leader]
     found = Selection(
         candidates=sorted(listed, key=lambda one: (one.name != name, -(one.dropped or 10**6), -one.value)),
@@ -166,6 +185,7 @@ def select(
                 "budget": budget,
                 "tolerance": tolerance,
                 "thorough": thorough or None,
+                "source": source,
                 "label_column": label_column,
                 "random_state": random_state,
             },
@@ -174,7 +194,10 @@ def select(
             fingerprints=contestants.fingerprints,
         ),
     )
-    return dataclasses.replace(found, advice=advise(found, target_words(target))) if advice else found
+    if not advice and domain is None:
+        return found
+    evidence = _evidence(contestants, outcome, rows, choice, domain, ending, random_state)
+    return dataclasses.replace(found, advice=advise(found, target_words(target), evidence))
 
 
 def _requests(
@@ -204,10 +227,20 @@ def _requests(
     return requests
 
 
-def _chosen(
-    contestants: Contestants, outcome: Halving, rows: ChoosingRows
-) -> tuple[str, FeatureTable, dict[str, Estimate]]:
-    """Compare the layers of the network on all images that may choose; return the best with its table."""
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Choice:
+    """The output that was chosen of the last network, and what its outputs reached on the images that may choose."""
+
+    name: str
+    table: FeatureTable
+    estimates: dict[str, Estimate]
+    places: npt.NDArray[np.intp]
+    groups: npt.NDArray[np.intp]
+    other: OtherOutput | None
+
+
+def _chosen(contestants: Contestants, outcome: Halving, rows: ChoosingRows) -> _Choice:
+    """Compare the outputs of the network on all images that may choose: its own stays, unless a test says otherwise."""
     tables = contestants.tables(outcome.leader)
     left = [one.name for one in outcome.standings if one.network == outcome.leader and one.dropped is None]
     some = tables[left[0]]
@@ -216,16 +249,68 @@ def _chosen(
     places = [place for place, row in enumerate(rows.choosing.tolist()) if keys[row] in row_of][:MOST_ROWS]
     at = np.array([row_of[keys[row]] for row in rows.choosing[places].tolist()], np.intp)
     groups = contestants.together(rows.choosing[places], rows.groups[places])
+    groups = np.unique(groups, return_inverse=True)[1].astype(np.intp)
+    classes = np.unique(rows.classes[places], return_inverse=True)[1].astype(np.intp)
     estimates: dict[str, Estimate] = {}
+    right: dict[str, npt.NDArray[np.float64]] = {}
     for name in left:
         started = time.monotonic()
-        _, classes = np.unique(rows.classes[places], return_inverse=True)
-        right = held_out_rows(
-            tables[name].X[at], classes.astype(np.intp), np.unique(groups, return_inverse=True)[1].astype(np.intp)
-        )
-        estimates[name] = estimate_of(right, time.monotonic() - started)
+        right[name] = held_out_rows(tables[name].X[at], classes, groups)
+        estimates[name] = estimate_of(right[name], time.monotonic() - started)
     best = max(left, key=lambda name: estimates[name].value)
-    return best, with_split(tables[best], contestants.images, rows), estimates
+    own = next((name for name in left if contestants.requests[name].outputs == OWN_OUTPUT), None)
+    other = None if own is None else best_other_output(right, own)
+    if own is not None:
+        best = other.name if other is not None and other.better else own
+    return _Choice(
+        name=best,
+        table=with_split(tables[best], contestants.images, rows),
+        estimates=estimates,
+        places=np.array(places, np.intp),
+        groups=groups,
+        other=other,
+    )
+
+
+def _evidence(
+    contestants: Contestants,
+    outcome: Halving,
+    rows: ChoosingRows,
+    choice: _Choice,
+    domain: ImageSource | None,
+    ending: float | None,
+    seed: int,
+) -> Evidence:
+    """Measure what else might be done."""
+    images, request = contestants.images, contestants.requests[choice.name]
+    looked = contestants.looked[outcome.leader]
+    tuned, trial_seconds = tried_tuning(
+        images,
+        dataclasses.replace(request, layer=None, pool="auto"),
+        contestants.store,
+        pace=looked.seconds / looked.passes if looked.passes else None,
+        ending=ending,
+        seed=seed,
+        progress=contestants.progress,
+    )
+    return Evidence(
+        output=choice.other,
+        fused=measured_side_by_side(contestants, outcome, rows, choice.places, choice.name, seed),
+        labels=measured_labels(images, choice.table, choice.places, rows, choice.groups, seed),
+        source=None
+        if domain is None
+        else measured_gap(
+            domain,
+            DomainTable(name=images.name, table=choice.table),
+            choice.name,
+            request,
+            contestants.store,
+            seed=seed,
+            progress=contestants.progress,
+        ),
+        tuned=tuned,
+        trial_seconds=trial_seconds,
+    )
 
 
 def _listed(contestants: Contestants, outcome: Halving, full: Mapping[str, Estimate]) -> list[SelectionCandidate]:

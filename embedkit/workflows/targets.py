@@ -182,6 +182,39 @@ def images_of(target: Target, store: FeatureStore) -> ImageSource:
     )
 
 
+def images_in_order(target: Target, table: FeatureTable, store: FeatureStore) -> ImageSource:
+    """Return the image of each row of a table that was made from a target.
+
+    Raises
+    ------
+    SourceError
+        One of them is gone.
+    """
+    source = images_of(target, store)
+    places = {key: place for place, key in enumerate(source.keys)}
+    lost = [key for key in table.keys if key not in places]
+    if lost:
+        raise SourceError(f"{source.name} has no image {lost[0]!r} any more; extract it again")
+    images: list[Any] = [source.images[places[key]] for key in table.keys]
+    return ImageSource(name=source.name, keys=list(table.keys), images=images)
+
+
+def request_of(target: Target) -> FeatureRequest:
+    """Return what the features of a target were asked for; the bundled backbone for images, of which no model is named.
+
+    Raises
+    ------
+    UsageError
+        The feature file does not say.
+    """
+    if target.table is None:
+        return FeatureRequest()
+    found = recorded_request(target.table)
+    if found is None:
+        raise UsageError(f"{target.name} does not say which model it was asked for: name the images and the model")
+    return found
+
+
 def tables_of(
     target: Target,
     requests: Sequence[FeatureRequest],

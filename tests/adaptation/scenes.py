@@ -11,8 +11,9 @@ import numpy as np
 from embedkit import FeatureRequest
 from embedkit.adaptation import Problem
 from embedkit.adaptation.maps import Maps, Prefix, cache_maps
+from embedkit.adaptation.networks import tunable_network
 from embedkit.adaptation.start import LinearHead, fit_head
-from embedkit.adaptation.tail import Tail, vision_transformer
+from embedkit.adaptation.tail import Tail
 from embedkit.adaptation.training import Read
 from embedkit.extraction import run
 from embedkit.images import ImageSource, rows_of
@@ -52,7 +53,9 @@ class Scene:
         self.judged = np.arange(27, 36)
         found = run(self.source, request(), self.store)
         self.X = found.features.get(found.digests).astype(np.float32)
-        self.prefix = Prefix(request=request(), blocks=BLOCKS, depths=depths, views=views, seed=0)
+        self.prefix = Prefix(
+            request=request(), layers={depth: BLOCKS - depth - 1 for depth in depths}, views=views, seed=0
+        )
         self.maps: Maps
         self.maps, self.passes = cache_maps(self.source, self.problem.train, self.prefix, self.store)
 
@@ -63,6 +66,6 @@ class Scene:
         return fit_head(self.X, self.y, self.problem.fit, 0.01, CLASSES)
 
     def tail(self, depth: int) -> Tail:
-        tail = Tail(vision_transformer(request(), CLASSES), depth)
+        tail = Tail(tunable_network(request(), CLASSES), depth)
         tail.set_head(self.head())
         return tail

@@ -12,15 +12,16 @@ import torch
 
 from embedkit import FeatureRequest, FeatureStore, open_source
 from embedkit.adaptation.maps import Prefix, cache_maps
+from embedkit.adaptation.networks import depths_of, tunable_network
 from embedkit.adaptation.start import fit_head
-from embedkit.adaptation.tail import Tail, vision_transformer
+from embedkit.adaptation.tail import Tail
 from embedkit.adaptation.training import Schedule, logits_of, train
 from embedkit.backbones import load_backbone
 from embedkit.errors import AdaptationError
 from embedkit.extraction import run
 from embedkit.images import digest_pixels, to_rgb
 from embedkit.preprocess import Preprocessor
-from tests.adaptation.scenes import BLOCKS, CLASSES, Scene, request
+from tests.adaptation.scenes import ARGS, BLOCKS, CLASSES, MODEL, Scene, request
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def pixels(scene: Scene, view: int) -> np.ndarray:
 def test_training_on_cached_maps_is_training_with_the_prefix_recomputed(scene: Scene) -> None:
     backbone = load_backbone(request())
     images = {view: torch.from_numpy(pixels(scene, view)) for view in range(3)}
-    recomputed = vision_transformer(request(), CLASSES)
+    recomputed = tunable_network(request(), CLASSES).model
 
     def read(rows: np.ndarray, views: np.ndarray | int) -> np.ndarray:
         """Run the blocks before the tuned ones by timm's own methods."""
@@ -78,7 +79,7 @@ def test_training_on_cached_maps_is_training_with_the_prefix_recomputed(scene: S
 
 
 def test_blocks_before_the_tuned_ones_stay_as_they_are(scene: Scene) -> None:
-    before = vision_transformer(request(), CLASSES).state_dict()
+    before = tunable_network(request(), CLASSES).model.state_dict()
     tail = scene.tail(1)
     train(tail, scene.read(1), scene.y, scene.problem.fit, 0, Schedule(rate=1e-2, epochs=1))
     changed = {name for name, one in tail.model.state_dict().items() if not torch.equal(one, before[name])}
@@ -98,7 +99,7 @@ def test_maps_larger_than_the_disk_are_refused_before_a_pass(
 ) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**6, 10**6 - 1000, 1000))
-    prefix = Prefix(request=request(), blocks=BLOCKS, depths=(3,), views=7, seed=0)
+    prefix = Prefix(request=request(), layers={3: 0}, views=7, seed=0)
     with pytest.raises(AdaptationError, match=r"7 views of 27 take .* GB free: take fewer views"):
         cache_maps(scene.source, scene.problem.train, prefix, scene.store)
 
@@ -111,10 +112,20 @@ def test_a_diverging_loss_stops_with_step_rate_and_advice(scene: Scene) -> None:
 
 
 def test_networks_that_cannot_be_taken_apart() -> None:
-    with pytest.raises(AdaptationError, match="is a ResNet, and only the blocks of timm's vision transformers"):
-        vision_transformer(FeatureRequest("test_resnet", "random"), 2)
+    with pytest.raises(AdaptationError, match="is a ResNet, and only blocks of timm's vision transformers"):
+        tunable_network(FeatureRequest("test_resnet", "random"), 2)
     with pytest.raises(AdaptationError, match="4 blocks are to be tuned, expected fewer than the 4"):
-        Tail(vision_transformer(request(), 2), 4)
+        depths_of(tunable_network(request(), 2), (4,))
+    with pytest.raises(AdaptationError, match="5 blocks are to be tuned, and the network has 4"):
+        Tail(tunable_network(request(), 2), 5)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "depths"), [(2, (1,)), (3, (1, 2)), (4, (2,)), (6, (2, 3)), (7, (2, 3)), (12, (2, 6)), (24, (2, 12))]
+)
+def test_depths_that_are_tried_fit_networks_of_any_number_of_blocks(blocks: int, depths: tuple[int, ...]) -> None:
+    small = FeatureRequest(MODEL, "random", model_args={**ARGS, "depth": blocks, "embed_dim": 12})
+    assert depths_of(tunable_network(small, 2), None) == depths
 
 
 def test_on_real_photos_the_start_is_what_a_probe_of_real_weights_says(assets: Path, tmp_path: Path) -> None:
@@ -130,10 +141,10 @@ def test_on_real_photos_the_start_is_what_a_probe_of_real_weights_says(assets: P
     found = run(part, real, store)
     X = found.features.get(found.digests).astype(np.float32)
     head = fit_head(X, y, np.arange(len(part)), 1.0, 3)
-    prefix = Prefix(request=real, blocks=12, depths=(2, 6), views=0, seed=0)
+    prefix = Prefix(request=real, layers={2: 9, 6: 5}, views=0, seed=0)
     maps, _ = cache_maps(part, np.arange(len(part)), prefix, store)
     for depth in (2, 6):
-        tail = Tail(vision_transformer(real, 3), depth)
+        tail = Tail(tunable_network(real, 3), depth)
         tail.set_head(head)
         start = logits_of(tail, lambda rows, _, depth=depth: maps.read(depth, rows), np.arange(len(part)))
         np.testing.assert_allclose(start, head.logits(X), atol=5e-3 * np.abs(start).max())

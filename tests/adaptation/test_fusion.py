@@ -106,12 +106,42 @@ def test_votes_are_the_mean_of_probabilities_and_stacks_learn_out_of_fold(tmp_pa
     assert (stacked.targets == y[test]).mean() > 0.9
 
 
+def test_ridge_has_a_penalty_for_each_block(tmp_path: Path) -> None:
+    """Against kernel ridge regression of scikit-learn with the sum of the kernels, weighted as it says."""
+    from sklearn.kernel_ridge import KernelRidge
+
+    y, left, right = halves()
+    noise = np.random.default_rng(5).normal(size=(ROWS, 300)).astype(np.float32)
+    table = FeatureTable.open(write(tmp_path / "a.h5", left, y, "a"))
+    [task] = tasks_of(table)
+    train, test = task.split.train, task.split.test
+    outcome = fusion_protocol("ridge", [left, noise, right]).run(task)
+    emphases = [outcome.params[f"emphasis_{place}"] for place in (1, 2, 3)]
+    assert emphases[1] < min(emphases[0], emphases[2])
+    drawn = outcome.draws[0]
+    assert (drawn.targets == y[test]).mean() > 0.85
+    assert (np.bincount(y[train]) == len(train) / CLASSES).all()  # so that weights of classes are one
+    kernels = np.zeros((ROWS, ROWS))
+    for block, emphasis in zip((left, noise, right), emphases, strict=True):
+        scaled = StandardScaler().fit(block[train]).transform(block.astype(np.float64))
+        kernels += emphasis * (scaled @ scaled.T) / np.square(scaled[train]).sum() * len(train)
+    marks = np.eye(CLASSES)[y[train]] - 1 / CLASSES
+    unit = np.trace(kernels[np.ix_(train, train)]) / len(train)
+    tried = [
+        KernelRidge(alpha=penalty * unit, kernel="precomputed")
+        .fit(kernels[np.ix_(train, train)], marks)
+        .predict(kernels[np.ix_(test, train)])
+        for penalty in np.logspace(2, -4, 13)
+    ]
+    assert min(np.abs(one - drawn.scores).max() for one in tried) < 1e-6
+
+
 def test_what_cannot_be_fused(tmp_path: Path) -> None:
     y, left, right = halves()
     a = write(tmp_path / "a.h5", left, y, "a")
     with pytest.raises(UsageError, match="1 backbone is given, and a fusion is of at least two"):
         fuse([a])
-    with pytest.raises(UsageError, match="fusion 'mix' is not known; use concat, vote, stack"):
+    with pytest.raises(UsageError, match="fusion 'mix' is not known; use concat, vote, stack, ridge"):
         fuse([a, a], ways=["mix"])  # pyright: ignore[reportArgumentType]
     fewer = write(tmp_path / "fewer.h5", right[:200], y[:200], "b")
     with pytest.raises(SpecMismatchError, match="features of 200 images and a of 240, not all the same"):

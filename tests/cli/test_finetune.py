@@ -64,6 +64,22 @@ def test_bad_input(cli, photos, options, code, said):
     assert "Traceback" not in ran.err
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--model", "test_resnet", "--weights", "random"), "is a ResNet, and only blocks of"),
+        (("--model", "test_efficientnet", "--weights", "random", "--until", "bias"), "leave it out by --skip lora"),
+        ((*MODEL, "--depths", "9"), "expected fewer than the"),
+        ((*MODEL, "--skip", "frozen"), "'frozen' cannot be left out"),
+    ],
+)
+def test_what_cannot_be_tuned_is_refused_before_any_pass(cli, photos, options, said):
+    ran = cli("finetune", "photos/split.csv", *options, "--store", "store")
+    assert ran.code == 1, ran.err
+    assert said in ran.err
+    assert not list(photos.glob("store/features/*"))
+
+
 def test_a_feature_file_has_its_model_and_any_network_its_head(cli, tmp_path):
     make_folder(tmp_path / "photos", {"red": 8, "green": 8})
     ran = cli(
@@ -83,10 +99,11 @@ def test_a_feature_file_has_its_model_and_any_network_its_head(cli, tmp_path):
 def test_tuned_weights_are_weights_for_extract(cli, tmp_path):
     from embedkit import FeatureRequest
     from embedkit.adaptation import write_weights
-    from embedkit.adaptation.tail import Tail, vision_transformer
+    from embedkit.adaptation.networks import tunable_network
+    from embedkit.adaptation.tail import Tail
 
     make_folder(tmp_path / "photos", {"red": 3})
-    tail = Tail(vision_transformer(FeatureRequest("test_vit", "random"), 5), 2)
+    tail = Tail(tunable_network(FeatureRequest("test_vit", "random"), 5), 2)
     tail.load({name: one + 0.01 for name, one in tail.state().items()})
     write_weights(tail, tmp_path / "tuned.safetensors")
     for weights, output in (("random", "frozen.h5"), ("tuned.safetensors", "tuned.h5")):

@@ -44,3 +44,22 @@ def test_bad_input(cli, photos, options, code, said):
     assert ran.code == code, ran.err
     assert said in ran.err
     assert "Traceback" not in ran.err
+
+
+def test_unlabelled_rows_are_used_and_bad_input_is_refused(cli, photos):
+    manifest = photos / "photos/split.csv"
+    header, *rows = manifest.read_text().splitlines()
+    place = header.split(",").index("label")
+    hidden = [row.split(",") for row in rows]
+    for number, row in enumerate(hidden):
+        row[place] = "" if number % 3 == 0 and "train" in row else row[place]
+    (photos / "photos/few.csv").write_text("\n".join([header, *(",".join(row) for row in hidden)]) + "\n")
+    ran = cli("probe", "photos/few.csv", *PSEUDO, "--unlabelled", "--json", "-o", "few.json")
+    assert ran.code == 0, ran.err
+    said = json.loads(ran.out)
+    assert [one["way"] for one in said["gains"]] == ["agreed", "averaged", "self-training", "label-spreading"]
+    assert said["n_unlabelled"] == sum(not row[place] for row in hidden)
+    assert load_result(photos / "few.json").gains[0].p == said["gains"][0]["p"]
+    ran = cli("probe", "photos/split.csv", *PSEUDO, "--unlabelled", "--fuse", "vote")
+    assert ran.code == 2
+    assert "it takes one" in ran.err

@@ -66,7 +66,14 @@ def test_domains_of_a_column(cli, photos, inverted, tmp_path):
     ]
     # Raised from nothing to guessing, coral is no help.
     assert said["recommended"] is None
-    assert {one["method"] for one in said["pooled"]} == {"source-only", "target-only", "joint", "coral", "guessing"}
+    assert {one["method"] for one in said["pooled"]} == {
+        "source-only",
+        "target-only",
+        "joint",
+        "feature-copying",
+        "coral",
+        "guessing",
+    }
 
 
 def test_what_cannot_be_is_one_line(cli):

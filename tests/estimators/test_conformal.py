@@ -125,7 +125,7 @@ def test_distances_are_those_of_the_neighbours():
         UnknownDetector(NearestClassMean(), distance="knn", n_neighbors=500).fit(X, y)
 
 
-@pytest.mark.parametrize("distance", ["mahalanobis", "knn"])
+@pytest.mark.parametrize("distance", ["mahalanobis", "knn", "svm"])
 def test_false_alarms_are_as_rare_as_stated_and_strangers_are_found(distance):
     alarms, found = [], []
     for seed in range(100):
@@ -157,5 +157,5 @@ def test_what_is_no_share_is_refused(share):
         ConformalClassifier(NearestClassMean()).fit(X, y).predict_set(X, share)
     with pytest.raises(UsageError, match="between 0 and 1"):
         UnknownDetector(NearestClassMean()).fit(X, y).is_unknown(X, share)
-    with pytest.raises(UsageError, match="'mahalanobis' or 'knn'"):
+    with pytest.raises(UsageError, match="one of 'mahalanobis', 'knn', 'svm'"):
         UnknownDetector(NearestClassMean(), distance="far").fit(X, y)

@@ -10,9 +10,11 @@ from PIL import Image
 
 from embedkit.results import (
     KINDS,
+    Advice,
     AuditResult,
     AverageRanks,
     Candidate,
+    ChosenImage,
     Comparison,
     Curve,
     CurveReport,
@@ -22,9 +24,13 @@ from embedkit.results import (
     Explanation,
     Explanations,
     Finding,
+    Gap,
     Hit,
     Hits,
     Influence,
+    LabelResult,
+    LayerOutput,
+    LayersResult,
     Leaderboard,
     NearestTrained,
     Origin,
@@ -32,8 +38,13 @@ from embedkit.results import (
     Point,
     ProbeReport,
     ProbeResult,
+    Reached,
+    RoundEstimate,
     Rows,
+    ScoreVerdict,
     SearchResult,
+    Selection,
+    SelectionCandidate,
     SelfCheck,
     Skipped,
     Standing,
@@ -227,6 +238,100 @@ def make_audit(name: str = "cat/1.jpg") -> AuditResult:
 def make_search(name: str = "cat/1.jpg") -> SearchResult:
     hits = [Hit("cat/2.jpg", name, 0.9), Hit(name, ["a", name], 0.5), Hit("x.jpg", 1.5, 0.4), Hit("y.jpg", None, 0.1)]
     return SearchResult(results=[Hits(name, hits, True), Hits("new.jpg", hits)], model="some_net")
+
+
+def make_label(keys: list[str]) -> LabelResult:
+    chosen = [ChosenImage(key, f"typical of {place} images") for place, key in enumerate(keys)]
+    return LabelResult(
+        chosen=chosen, model="some_net", labelled=0, unlabelled=len(keys), classes=["cat", "dog"], strategy="typical"
+    )
+
+
+def make_selection(name: str = "some_net") -> Selection:
+    def candidate(model: str, values: list[float], dropped: int | None = None) -> SelectionCandidate:
+        rounds = [
+            RoundEstimate(rows=96 * 2**place, value=value, interval=(value - 0.1, value + 0.1))
+            for place, value in enumerate(values)
+        ]
+        return SelectionCandidate(
+            name=model,
+            model=model,
+            weights="pretrained",
+            layer=None,
+            pool="auto",
+            rows=rounds[-1].rows,
+            forward_passes=200,
+            seconds=1.0,
+            value=values[-1],
+            interval=rounds[-1].interval,
+            dropped=dropped,
+            reason="" if dropped is None else f"far behind {name}",
+            rounds=rounds,
+        )
+
+    return Selection(
+        candidates=[candidate(name, [0.7, 0.8]), candidate("other_net", [0.4], dropped=1)],
+        chosen=name,
+        expected_regret=0.0,
+        stopped="one network is left",
+        tolerance=0.01,
+        images=300,
+        cost_share=0.3,
+        scores={"parc": ScoreVerdict(tau=1.0, regret=0.0, top3=True, values={name: 0.2}, seconds=0.1)},
+        scored_on=96,
+        result=make_result(),
+        command=f"embedkit extract photos --model {name}",
+        advice=[Advice(advice=f"take {name}", because="80 % are named right", command="embedkit extract <photos>")],
+    )
+
+
+def make_layers(name: str = "some_net") -> LayersResult:
+    layers = [
+        LayerOutput(
+            name=f"{name} layer {layer}",
+            layer=layer,
+            pool="auto",
+            width=8,
+            value=value,
+            interval=(value - 0.1, value + 0.1),
+            effective_rank=3.0,
+            spectrum=[0.5, 0.3],
+            separability=0.5,
+            p_value=None if layer is None else 0.2,
+        )
+        for layer, value in ((0, 0.4), (1, 0.7), (None, 0.8))
+    ]
+    return LayersResult(
+        model=name,
+        layers=layers,
+        recommended=layers[-1].name,
+        reason="no layer is better",
+        cka=[[1.0] * 3] * 3,
+        judged_on="100 training images",
+        command="embedkit extract",
+    )
+
+
+def make_gap(name: str = "photos") -> Gap:
+    shared = {"against": "target-only", "difference": -0.1, "p_value": 0.01}
+    return Gap(
+        source=name,
+        target="sketches",
+        model="some_net",
+        source_rows=100,
+        target_rows=100,
+        classes=[],
+        distances={"proxy-a": 1.5},
+        null={"proxy-a": 0.1},
+        p_values={"proxy-a": 0.005},
+        reached=[
+            Reached(method="source-only", value=0.7, interval=(0.6, 0.8), **shared),
+            Reached(method="target-only", value=0.8, interval=(0.7, 0.9)),
+            Reached(method="guessing", value=0.1, interval=(0.05, 0.2), **{**shared, "against": "source-only"}),
+        ],
+        verdict="negative",
+        evidence=f"negative transfer from {name}",
+    )
 
 
 def jpeg(colour: tuple[int, int, int], side: int = 72) -> bytes:

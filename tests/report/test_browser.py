@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from embedkit.labelling import read_answers
 from embedkit.report import page
 from tests.report.samples import (
     HOSTILE,
@@ -19,6 +21,7 @@ from tests.report.samples import (
     make_comparison,
     make_curves,
     make_explanations,
+    make_label,
     make_probe,
     make_search,
     thumbnails_of,
@@ -54,7 +57,7 @@ def look(path, tmp_path, *options):
     )
     console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     record = re.search(r'data-found="([^"]*)"', done.stdout).group(1)
-    return json.loads(record.replace("&quot;", '"').replace("&amp;", "&")), console
+    return json.loads(html.unescape(record)), console
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -62,12 +65,12 @@ def look(path, tmp_path, *options):
 def test_no_error_no_request_and_readable_by_everybody(tmp_path, scheme, width):
     report = make_probe()
     keys = [*report.results[0].rows.keys[:40], "cat/1.jpg", "cat/2.jpg"]
-    html = page(
+    written = page(
         [report, make_comparison(), make_curves(), make_explanations(), make_audit(), make_search()],
         thumbnails_of(keys),
     )
     path = tmp_path / "page.html"
-    path.write_text(html.replace("</body>", CHECK + "</body>"), encoding="utf-8")
+    path.write_text(written.replace("</body>", CHECK + "</body>"), encoding="utf-8")
     dark = ["--blink-settings=preferredColorScheme=0"] if scheme == "dark" else []
     # A window is at least some 500 pixels wide: narrower ones are had by the size of a device.
     seen, console = look(path, tmp_path, f"--window-size={width},900", *dark)
@@ -75,6 +78,33 @@ def test_no_error_no_request_and_readable_by_everybody(tmp_path, scheme, width):
     assert seen["requests"] == []
     assert seen["found"] == []
     assert seen["sorted"] == "ascending"
+
+
+FILL_IN = """<script>
+const fields = [...document.querySelectorAll("input[data-key]")];
+["cat", " say \\"cat\\", or dog ", "", "=1+1"].forEach((value, place) => { fields[place].value = value; });
+let text = null;
+window.Blob = class extends Blob { constructor(parts, options) { super(parts, options); text = parts.join(""); } };
+HTMLAnchorElement.prototype.click = function () {
+  const found = { name: this.download, text, link: this.href.slice(0, 5) };
+  document.documentElement.setAttribute("data-found", JSON.stringify(found));
+};
+document.getElementById("save-answers").click();
+</script>"""
+
+
+def test_the_button_saves_answers_that_label_reads(tmp_path):
+    """What is typed into the fields comes out of `--answers` as it was typed, odd names and texts too."""
+    keys = ["cat/1.jpg", 'odd, "name".jpg', "left open.jpg", "=formula.jpg"]
+    path = tmp_path / "label.html"
+    written = page([make_label(keys)], thumbnails_of(keys))
+    path.write_text(written.replace("</body>", FILL_IN + "</body>"), encoding="utf-8")
+    seen, console = look(path, tmp_path)
+    assert console == []
+    assert (seen["name"], seen["link"]) == ("answers.csv", "blob:")
+    (tmp_path / "answers.csv").write_text(seen["text"], encoding="utf-8", newline="")
+    answers = read_answers(tmp_path / "answers.csv", set(keys))
+    assert answers == {keys[0]: "cat", keys[1]: 'say "cat", or dog', keys[3]: "=1+1"}
 
 
 def test_it_prints(tmp_path):
@@ -93,8 +123,8 @@ def test_hostile_names_do_nothing(tmp_path):
     report = make_probe(HOSTILE, n=200)
     path = tmp_path / "page.html"
     records = [make(name) for make in (make_explanations, make_audit, make_search) for name in HOSTILE]
-    html = page([report, *records], thumbnails_of(report.results[0].rows.keys[:20]))
-    path.write_text(html.replace("</body>", CHECK + "</body>"), encoding="utf-8")
+    written = page([report, *records], thumbnails_of(report.results[0].rows.keys[:20]))
+    path.write_text(written.replace("</body>", CHECK + "</body>"), encoding="utf-8")
     seen, console = look(path, tmp_path)
     assert console == []
     assert seen["title"] == "photos"

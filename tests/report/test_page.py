@@ -15,9 +15,12 @@ from tests.report.samples import (
     HOSTILE,
     make_comparison,
     make_curves,
+    make_gap,
+    make_layers,
     make_probe,
     make_result,
     make_rows,
+    make_selection,
     thumbnails_of,
 )
 
@@ -58,7 +61,11 @@ def outline(html: str) -> Outline:
     return parser
 
 
-@pytest.mark.parametrize("record", [make_probe(), make_comparison(), make_curves()], ids=lambda one: one.kind)
+@pytest.mark.parametrize(
+    "record",
+    [make_probe(), make_comparison(), make_curves(), make_selection(), make_layers(), make_gap()],
+    ids=lambda one: one.kind,
+)
 def test_a_page_is_whole_in_itself(record):
     found = outline(page([record]))
     for tag, attributes in found.elements:
@@ -93,6 +100,25 @@ def test_what_pages_of_comparisons_and_curves_say():
     assert "photos: a is best by quick (accuracy 80.0 %), the nearest being b (p = 0.02, corrected)" in said
     assert "Friedman p = 0.05" in said
     assert "1 photo a class gives 40 %, 16 photos a class give 80 %" in said
+
+
+def test_what_pages_of_selections_layers_and_gaps_draw():
+    said = " ".join(outline(page([make_selection()])).text)
+    for word in ("some_net, 192: 80", "take some_net: ", "80 % are named right", "embedkit extract <photos>"):
+        assert word in said
+    found = outline(page([make_layers()]))
+    assert [a["class"] for tag, a in found.elements if tag == "circle"] == ["dot series-1"] * 3
+    assert "layer; 2 is the model's own output" in " ".join(found.text)
+    found = outline(page([make_gap()]))
+    assert [a["class"] for tag, a in found.elements if tag == "circle"] == ["mark", "mark", "mark muted"]
+    assert "Negative transfer from photos" in " ".join(found.text)
+
+
+@pytest.mark.parametrize("make", [make_selection, make_layers, make_gap], ids=lambda make: make.__name__)
+def test_hostile_names_of_models_and_domains_stay_text(make):
+    html = page([make("<script>x</script>\u202e")])
+    assert [tag for tag, _ in outline(html).elements].count("script") == 1
+    assert "\u202e" not in html
 
 
 def test_hostile_names_stay_text():

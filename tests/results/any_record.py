@@ -25,11 +25,15 @@ from embedkit.results import (
     Gain,
     LayerOutput,
     LayersResult,
+    OneClassReport,
+    OneClassResult,
     ProbeReport,
     ProbeResult,
     Record,
     Rows,
     Stages,
+    UnlabelledGain,
+    UnlabelledReport,
 )
 
 RECORDS = [one for one in vars(results).values() if isinstance(one, type) and Record in one.__bases__]
@@ -140,6 +144,12 @@ def any_of(kind: Any) -> st.SearchStrategy[Any]:
         special = {"worst": NUMBERS, "mean": NUMBERS}
     if kind is LayersResult:
         special = {"layers": st.lists(any_of(LayerOutput), min_size=2, max_size=2), "cka": st.just([[1.0, 0.5]] * 2)}
+    if kind is OneClassReport:
+        special = {"results": st.lists(any_of(OneClassResult), min_size=1, max_size=2)}
+    if kind is UnlabelledReport:
+        two = {"min_size": 2, "max_size": 2}
+        kinds = {"labelled": ProbeResult, "used": ProbeResult, "gains": UnlabelledGain}
+        special = {name: st.lists(any_of(one), **two) for name, one in kinds.items()}
     if kind is FusionReport:
         return fusions()
     if kind is Deletion:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import sys
+
 import numpy as np
 import pytest
 
@@ -91,6 +94,51 @@ def test_a_shift_of_all_images_is_undone_by_an_adapter():
     assert moved.verdict == "adapt", moved.evidence
     by = by_method(moved.reached)
     assert max(by[name].value for name in default_adapters()) > by["source-only"].value + 0.2
+
+
+@pytest.fixture
+def wide(monkeypatch):
+    """As many features as a probe needs to be sure."""
+    monkeypatch.setattr(sys.modules[__name__], "WIDTH", 256)
+
+
+def nearly_another_class(X, apart=9):
+    means = apart * np.random.default_rng(99).normal(size=(len(CLASSES), WIDTH)) / np.sqrt(WIDTH)
+    return X + 0.4 * (np.roll(means, -1, axis=0) - means)[np.arange(len(X)) % len(CLASSES)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.usefixtures("wide")
+def test_a_loss_that_few_namings_show_is_seen_by_how_sure_a_probe_is(seed):
+    source = domain("one", seed=seed, apart=9, move=nearly_another_class)
+    gap = measure_gap(source, domain("other", seed=50 + seed, apart=9), model="m", adapters={})
+    one = by_method(gap.reached)["source-only"]
+    assert one.certainty_difference < -0.1
+    assert gap.verdict == "negative", gap.evidence
+    assert one.differs or "sure of the truth" in gap.evidence
+    # Of four, McNemar's test sees one.
+    assert one.differs == (seed == 2)
+
+
+@pytest.mark.usefixtures("wide")
+def test_to_be_less_sure_and_right_all_the_same_is_no_loss():
+    source = domain("one", seed=0, apart=12, move=functools.partial(nearly_another_class, apart=12))
+    gap = measure_gap(source, domain("other", seed=50, apart=12), model="m", adapters={})
+    assert by_method(gap.reached)["source-only"].is_less_sure
+    assert gap.verdict == "transfers"
+    assert "sure of the truth" in gap.evidence
+
+
+@pytest.mark.parametrize("a_class", [8, 40])
+@pytest.mark.usefixtures("wide")
+def test_without_a_gap_no_size_of_the_source_makes_one(a_class):
+    """Few images make an unsure probe, which has to be held against one of as few."""
+    found = [
+        measure_gap(source, domain("other", seed=50 + seed, apart=9), model="m", adapters={})
+        for seed in range(4)
+        for source in [domain("one", a_class=a_class, seed=seed, apart=9)]
+    ]
+    assert not any(by_method(one.reached)["source-only"].is_below for one in found)
 
 
 def test_one_class_that_is_somewhere_else_is_named():
@@ -239,3 +287,35 @@ def test_classes_of_one_image_are_left_out_and_said():
     gap = measured(domain("one", seed=1, labels=rare), domain("other", seed=2))
     assert [one.name for one in gap.classes] == ["ant", "bee", "cat", "dog"]
     assert any("elk" in note for note in gap.notes)
+
+
+def test_copied_features_are_those_of_easy_adaptation_and_keep_what_the_domains_do_not_share():
+    one, other = domain("one", seed=1, labels=swapped, a_class=40), domain("other", seed=2, a_class=40)
+    found = by_method(measured(one, other).reached)
+    assert found["feature-copying"].against == "joint"
+    assert found["feature-copying"].difference == pytest.approx(
+        found["feature-copying"].value - found["joint"].value, abs=1e-12
+    )
+    assert found["feature-copying"].difference > 0
+    assert found["feature-copying"].p_value < 0.05
+
+
+def test_copied_features_by_scikit_learn():
+    from sklearn.linear_model import LogisticRegression
+
+    from embedkit.selection.transfer import COPIED, Domain, predict_across
+
+    draws = np.random.default_rng(3)
+    X, y = draws.normal(size=(90, 4)).astype(np.float32), np.array(CLASSES)[np.arange(90) % 3]
+    X[:, 0] += np.arange(90) % 3
+    digests = draws.integers(0, 256, (90, 32), dtype=np.uint8)
+    source = Domain(name="a", X=X[:30], y=y[:30], digests=digests[:30], train=np.arange(30), parts=[])
+    parts = [(np.arange(30), np.arange(30, 60))]
+    target = Domain(name="b", X=X[30:], y=y[30:], digests=digests[30:], train=np.arange(30), parts=parts)
+    fitted, tested = X[:60], X[60:]
+    scaled, asked = ((rows - fitted.mean(0)) / fitted.std(0) for rows in (fitted, tested))
+    none = np.zeros((30, 4))
+    rows = np.block([[scaled[:30], scaled[:30], none], [scaled[30:], none, scaled[30:]]])
+    expected = LogisticRegression(C=0.01, tol=1e-8, max_iter=1000).fit(rows, y[:60])
+    named = predict_across(source, target, {}).named[COPIED]
+    assert (named == expected.predict(np.hstack([asked, none, asked]))).all()

@@ -16,6 +16,7 @@ from sklearn.model_selection import LeaveOneOut, cross_val_predict
 
 from embedkit import selection
 from embedkit.errors import UsageError
+from embedkit.selection import label_scores
 from embedkit.selection import rows as checks
 
 ON_FEATURES = [
@@ -180,6 +181,17 @@ def test_large_tables_are_sampled_by_class(monkeypatch):
     values, classes = checks.checked(X, y)
     assert len(values) == len(classes) == 51
     assert np.bincount(classes).tolist() == [17, 17, 17]
+    # Rows of both arguments are the same sample.
+    y = np.random.default_rng(0).permutation(y)
+    assert selection.nce(y, y) == pytest.approx(0)
+    assert selection.leep(np.eye(3)[y], y) == pytest.approx(0)
+
+
+def test_the_mixture_of_n_leep_is_fitted_on_some_rows_of_large_tables(monkeypatch):
+    X, y = sets(n=600, apart=4.0)
+    whole = selection.n_leep(X, y, components=3)
+    monkeypatch.setattr(label_scores, "_MOST_CLUSTERED", 150)
+    assert selection.n_leep(X, y, components=3) == pytest.approx(whole, abs=0.1)
 
 
 @pytest.mark.parametrize("classes", [2, 7])

@@ -25,9 +25,14 @@ def _sets(checked: Checked) -> None:
 
 def _unknowns(checked: Checked) -> None:
     _ascending(checked, "distances_")
-    checked.is_one_of("distance", ("mahalanobis", "knn"))
+    checked.is_one_of("distance", ("mahalanobis", "knn", "svm"))
     if checked.attributes["distance"] == "mahalanobis":
         checked.has({"center_": floats("n"), "whitening_": floats("n n"), "means_": floats("k n")})
+        return
+    if checked.attributes["distance"] == "svm":
+        machine = checked.attributes.get("machine_")
+        if getattr(machine, "n_features_in_", None) != checked.n or not hasattr(machine, "decision_function"):
+            raise checked.misfit("machine_", "of other features", f"a machine of {checked.n} features")
         return
     shape: Any = getattr(getattr(checked.attributes.get("nearest_"), "_rows", None), "shape", ())
     if len(shape) != 2 or shape[1] != checked.n:

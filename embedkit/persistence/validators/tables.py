@@ -185,6 +185,15 @@ def _own_neighbors(checked: Checked) -> None:
     checked.array("_targets", wholes("s", low=0, high=checked.letters["k"] - 1))
 
 
+def _adaptive_neighbors(checked: Checked) -> None:
+    shape: Any = getattr(getattr(checked.attributes.get("_nearest"), "_rows", None), "shape", ())
+    if len(shape) != 2 or shape[1] != checked.n:
+        raise checked.misfit("_nearest", "of other features", f"rows of {checked.n} features")
+    checked.letters["s"] = shape[0]
+    checked.array("_targets", wholes("s", low=0, high=checked.letters["k"] - 1))
+    checked.has({"neighbors_": wholes("s", low=1), "reliability_": floats("s", low=0)})
+
+
 def _streaming_ridge(checked: Checked) -> None:
     checked.has({"coefs_": floats("a t n"), "intercepts_": floats("a t"), "alphas_": floats("a", low=0)})
     checked.has({"coef_": floats("t n", "n", optional=True), "intercept_": floats("t", "", optional=True)})
@@ -294,6 +303,9 @@ TABLES: dict[str, Validator] = {
     "embedkit.estimators.logistic.LogisticRegression": _LINEAR,
     "embedkit.estimators.logistic_path.LogisticRegressionPath": _LINEAR,
     "embedkit.estimators.nearest_rows.NearestRows": _nearest_rows,
+    "embedkit.estimators.pointwise.PointwiseAugmentation": fields({}),
+    "embedkit.estimators.adaptive_neighbors.AdaptiveNeighborsClassifier": fields({}, _adaptive_neighbors),
+    "embedkit.estimators.robust_logistic.RobustLogisticRegression": _LINEAR,
     "embedkit.estimators.neighbors.KNeighborsClassifier": fields({}, _own_neighbors),
     "embedkit.estimators.neighbors.NearestClassMean": fields({"class_means_": floats("k n"), "mean_": floats("n")}),
     "embedkit.estimators.streaming_lda.StreamingLDA": fields(

@@ -1,0 +1,208 @@
+"""What a teacher says of images and their views, and a student that is taught it.
+
+Layer: workflows; imports everything below, never click.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from embedkit.backbones import FeatureRequest
+from embedkit.errors import AdaptationError
+from embedkit.extraction import PixelRows, Progress, Resolution, Tick, run
+from embedkit.specs import FeatureSpec, canonical_json
+from embedkit.store import FeatureStore
+from embedkit.workflows.lesson_images import LessonImages
+from embedkit.workflows.student_task import Classifier
+
+if TYPE_CHECKING:
+    from embedkit.adaptation import DistillSettings, Lesson
+
+_SHOWN_TO_SET = 512
+"""Images on which the batch norms of a start in a wider network are set."""
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class TaughtFeatures:
+    """What the teacher says: features of the images, then of each view; and what that took."""
+
+    features: list[Any]
+    resolution: Resolution
+    fingerprints: list[str]
+    passes: int
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class MadeStudent:
+    """A student, and what making it took, as `DistillResult` says it."""
+
+    student: Any
+    epochs: int
+    batch_size: int
+    losses: list[float]
+    passes: int
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+    checkpoint: Path
+
+
+def ask_teacher(
+    images: LessonImages,
+    teacher: FeatureRequest,
+    classifier: Classifier | None,
+    settings: DistillSettings,
+    store: FeatureStore,
+    progress: Progress | None,
+) -> tuple[LessonImages, TaughtFeatures]:
+    """Ask the teacher, or the store, about each image and view."""
+    found = run(images.source, teacher, store, progress=progress)
+    if classifier is not None:
+        classifier.check(found.resolution.spec)
+    images = images.without(found.failures)
+    extractions = [found]
+    for view in range(1, settings.views + 1):
+        parts = teacher.overrides.given() | {"view": view, "view_seed": settings.random_state}
+        viewed = run(images.source, dataclasses.replace(teacher, preprocess=parts), store, progress=progress)
+        if viewed.failures:
+            row, reason = next(iter(viewed.failures.items()))
+            raise AdaptationError(f"{images.source.keys[row]} gives no features in view {view}: {reason}")
+        extractions.append(viewed)
+    return images, TaughtFeatures(
+        features=[one.features.get(images.digests).astype(np.float32) for one in extractions],
+        resolution=found.resolution,
+        fingerprints=[one.features.fingerprint for one in extractions],
+        passes=sum(one.forward_passes for one in extractions),
+    )
+
+
+def lesson_of(
+    images: LessonImages,
+    taught: TaughtFeatures,
+    classifier: Classifier | None,
+    settings: DistillSettings,
+    *,
+    labels: bool,
+) -> Lesson:
+    """Return what is taught: features, and the probabilities of a classifier or the labels."""
+    from embedkit.adaptation import Lesson, normalised, one_hot
+
+    targets = normalised(taught.features)
+    if classifier is not None:
+        chances = np.stack([classifier.chances(one) for one in taught.features])
+        return Lesson(targets=targets, classes=chances.shape[-1], chances=chances)
+    if not labels:
+        return Lesson(targets=targets)
+    names = sorted(set(images.labels) - {""})
+    places = {name: code for code, name in enumerate(names)}
+    codes = np.array([places.get(label, -1) for label in images.labels], np.intp)
+    return Lesson(targets=targets, classes=len(names), chances=one_hot(codes, len(names), settings.views))
+
+
+def teach_student(
+    images: LessonImages,
+    taught: TaughtFeatures,
+    lesson: Lesson,
+    student: FeatureRequest,
+    spec: FeatureSpec,
+    wider: FeatureRequest | None,
+    settings: DistillSettings,
+    store: FeatureStore,
+    progress: Progress | None,
+) -> MadeStudent:
+    """Teach a student, from where an interrupted run left off.
+
+    Parameters
+    ----------
+    images : LessonImages
+    taught : TaughtFeatures
+    lesson : Lesson
+    student : FeatureRequest
+        With the weights that it starts from.
+    spec : FeatureSpec
+        How the student takes images.
+    wider : FeatureRequest or None
+    settings : DistillSettings
+    store : FeatureStore
+        In whose memo folder the checkpoint lies.
+    progress : callable or None
+    """
+    from embedkit.adaptation import Peak, build_student, teach
+
+    views = [
+        dataclasses.replace(spec.preprocess, view=view, view_seed=settings.random_state if view else 0)
+        for view in range(settings.views + 1)
+    ]
+    peak = Peak()
+    pixels = PixelRows(images.source, spec.decode, views)
+    shown = np.arange(len(images.source))[:: max(1, len(images.source) // _SHOWN_TO_SET)][:_SHOWN_TO_SET]
+    make = functools.partial(
+        build_student,
+        student,
+        spec.preprocess.mean,
+        spec.preprocess.std,
+        spec.preprocess.input_size,
+        outputs=lesson.targets.shape[-1],
+        classes=lesson.classes,
+        seed=settings.random_state,
+        wider=wider,
+        pixels=None if wider is None else pixels.read(shown, np.zeros(len(shown), np.intp)),
+    )
+    of = canonical_json(
+        {
+            "teacher": taught.fingerprints,
+            "images": hashlib.sha256(images.digests.tobytes()).hexdigest(),
+            "pixels": dataclasses.asdict(spec.preprocess),
+            "decode": dataclasses.asdict(spec.decode),
+        }
+    )
+    name = hashlib.sha256(canonical_json([of, str(student.model), dataclasses.asdict(settings)]).encode()).hexdigest()
+    checkpoint = store.memo_folder / f"distill-{name[:16]}.pt"
+    began, cpu_began = time.monotonic(), time.process_time()
+    step = _Epochs(settings.epochs, progress)
+    made, run_of = teach(make, pixels.read, lesson, settings, checkpoint=checkpoint, of=of, step=step)
+    return MadeStudent(
+        student=made,
+        epochs=run_of.epochs,
+        batch_size=run_of.batch_size,
+        losses=run_of.losses,
+        passes=run_of.passes,
+        seconds=time.monotonic() - began,
+        cpu_seconds=time.process_time() - cpu_began,
+        peak_bytes=peak.read(),
+        checkpoint=checkpoint,
+    )
+
+
+def check_start(student: FeatureRequest, spec: FeatureSpec, wider: FeatureRequest | None) -> None:
+    """Build a student and throw it away: what it cannot be is said before the teacher is asked.
+
+    Raises
+    ------
+    AdaptationError
+        It gives no vector an image, or the wider network is of another family.
+    """
+    from embedkit.adaptation import build_student
+
+    known = spec.preprocess
+    blank = np.zeros((2, *known.input_size, 3), np.uint8)
+    build_student(student, known.mean, known.std, known.input_size, outputs=1, wider=wider, pixels=blank)
+
+
+class _Epochs:
+    """Counts epochs, in the terms of progress."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self._total, self._done, self._progress = total, 0, progress
+
+    def __call__(self) -> None:
+        self._done += 1
+        if self._progress is not None:
+            self._progress(Tick(self._total, min(self._done, self._total), 0, 0, of="fits"))

@@ -1,0 +1,191 @@
+"""Teaching a student: what it learns, what stops it, and that a kill changes nothing."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from embedkit import DistillSettings, FeatureRequest
+from embedkit.adaptation import Lesson, Student, Taught, build_student, normalised, one_hot, teach
+from embedkit.adaptation.lessons import Rows
+from embedkit.errors import AdaptationError, UsageError
+
+ROOT = Path(__file__).resolve().parents[2]
+MEAN, STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+IMAGES, VIEWS, WIDTH, SIDE = 24, 1, 8, 32
+SETTINGS = DistillSettings(epochs=4, views=VIEWS, batch_size=8)
+
+draws = np.random.default_rng(3)
+PIXELS = draws.integers(0, 256, (VIEWS + 1, IMAGES, SIDE, SIDE, 3), dtype=np.uint8)
+# What a teacher says is a function of what it sees, so that there is something to learn.
+FEATURES = PIXELS.reshape(VIEWS + 1, IMAGES, -1)[..., :: SIDE * SIDE * 3 // WIDTH][..., :WIDTH].astype(np.float32)
+CODES = np.arange(IMAGES) % 3
+
+
+def read(rows: Rows, views: Rows) -> np.ndarray:
+    return PIXELS[views, rows]
+
+
+def lesson(classes: int = 0) -> Lesson:
+    chances = one_hot(np.where(CODES < 2, CODES, -1), classes, VIEWS) if classes else None
+    return Lesson(targets=normalised(list(FEATURES)), classes=classes, chances=chances)
+
+
+def make(classes: int = 0) -> Student:
+    request = FeatureRequest("test_resnet", "random")
+    return build_student(request, MEAN, STD, (SIDE, SIDE), outputs=WIDTH, classes=classes)
+
+
+def run(checkpoint: Path | None = None) -> tuple[Student, Taught]:
+    pause = float(os.environ.get("PAUSE", "0"))
+    return teach(make, read, lesson(), SETTINGS, checkpoint=checkpoint, of="pixels", step=lambda: time.sleep(pause))
+
+
+def tensors(student: Student) -> dict[str, np.ndarray]:
+    return {name: value.numpy().copy() for name, value in student.changing()}
+
+
+def test_targets_have_the_mean_and_deviation_of_all_views_together() -> None:
+    features = [draws.normal(3, 2, (50, 4)).astype(np.float32), draws.normal(5, 1, (50, 4)).astype(np.float32)]
+    features[0][:, 3] = features[1][:, 3] = 7.0
+    found = normalised(features)
+    columns = np.concatenate(features).astype(np.float64)
+    expected = (columns - columns.mean(0)) / np.where(columns.std(0) > 0, columns.std(0), 1)
+    np.testing.assert_allclose(found.reshape(100, 4), expected, atol=1e-5)
+    assert not found[..., 3].any()  # a column that never varies says nothing
+
+
+def test_the_loss_is_that_of_the_formulas() -> None:
+    settings = DistillSettings(epochs=1, views=VIEWS, batch_size=IMAGES, rate=1e-9)
+    _, taught = teach(functools.partial(make, 2), read, lesson(2), settings)
+    start, rng = make(2), np.random.default_rng([0, 0])
+    start.train()
+    order, views = rng.permutation(IMAGES), rng.integers(0, VIEWS + 1, IMAGES)
+    mirrored = rng.random(1) < 0.5
+    pixels = PIXELS[views[order], order]
+    with torch.no_grad():
+        outputs = start(pixels[:, :, ::-1] if mirrored[0] else pixels)
+    said, logits = (part.numpy().astype(np.float64) for part in outputs)
+    wanted = lesson().targets[views[order], order].astype(np.float64)
+    said, wanted = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in (said, wanted))
+    known = CODES[order] < 2
+    surprise = np.log(np.exp(logits).sum(1)) - logits[np.arange(IMAGES), np.minimum(CODES[order], 1)]
+    expected = 1 - (said * wanted).sum(1).mean() + 10 * ((said @ said.T - wanted @ wanted.T) ** 2).mean()
+    assert taught.losses[0] == pytest.approx(expected + surprise[known].mean(), rel=1e-4)
+
+
+def test_killed_while_it_is_taught(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "student.pt"
+    whole, told = run()
+    code = (
+        f"import sys; sys.path[:0] = [{str(ROOT)!r}]\nfrom pathlib import Path\n"
+        f"from tests.adaptation.test_distilling import run\nrun(Path({str(checkpoint)!r}))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PAUSE": "60"}, cwd=ROOT)
+    for _ in range(1200):
+        if checkpoint.exists() or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    assert process.poll() is None, "it ended before it could be killed"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    resumed, taught = run(checkpoint)
+    assert taught.passes < told.passes, "it began anew"
+    assert taught.losses == told.losses
+    assert told.losses[-1] < told.losses[0]
+    expected = tensors(whole)
+    assert all(np.array_equal(one, expected[name]) for name, one in tensors(resumed).items())
+
+
+def test_a_checkpoint_of_another_lesson_or_a_damaged_one_is_not_taken_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoint = tmp_path / "student.pt"
+    _, first = run(checkpoint)
+    other = DistillSettings(epochs=4, views=VIEWS, batch_size=8, rate=1e-3)
+    _, second = teach(make, read, lesson(), other, checkpoint=checkpoint, of="pixels")
+    assert second.passes == first.passes
+    assert second.losses != first.losses
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    _, third = run(checkpoint)
+    assert third.losses == first.losses
+    assert "distillation begins anew" in caplog.text
+
+
+def test_a_diverging_loss_says_step_rate_and_what_to_do() -> None:
+    with pytest.raises(AdaptationError, match=r"in step \d+ of 12, at a rate of 1e\+30: .* take a smaller rate"):
+        teach(make, read, lesson(), DistillSettings(epochs=4, views=VIEWS, batch_size=8, rate=1e30))
+
+
+def test_a_batch_that_memory_does_not_hold_is_halved(caplog: pytest.LogCaptureFixture) -> None:
+    def scarce(most: int, rows: Rows, views: Rows) -> np.ndarray:
+        if len(rows) > most:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.")
+        return read(rows, views)
+
+    settings = DistillSettings(epochs=1, views=VIEWS, batch_size=24)
+    _, taught = teach(make, functools.partial(scarce, 12), lesson(), settings)
+    _, small = teach(make, read, lesson(), DistillSettings(epochs=1, views=VIEWS, batch_size=12))
+    assert (taught.batch_size, taught.losses) == (12, small.losses)
+    assert "out of memory: the batch size is now 12" in caplog.text
+    with pytest.raises(AdaptationError, match="no memory to teach with 12 images at once"):
+        teach(make, functools.partial(scarce, 8), lesson(), settings)
+
+
+def test_settings_out_of_range() -> None:
+    for wrong in ({"epochs": 0}, {"batch_size": 1}, {"rate": 0.0}, {"relational": -1.0}, {"views": -1}):
+        with pytest.raises(UsageError, match=f"{next(iter(wrong))} is "):
+            DistillSettings(**wrong)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_network_narrowed_to_its_own_width_is_that_network() -> None:
+    pixels = draws.integers(0, 256, (64, 64, 64, 3), dtype=np.uint8)
+    wide = FeatureRequest("mobilenetv2_035", "random")
+    given = {"outputs": 4, "wider": wide, "pixels": pixels}
+    same = build_student(wide, MEAN, STD, (64, 64), **given)
+    plain = build_student(wide, MEAN, STD, (64, 64), outputs=4)
+    with torch.inference_mode():
+        ours, theirs = (one.network.eval()(one.normalised(pixels)).numpy().ravel() for one in (same, plain))
+    assert np.corrcoef(ours, theirs)[0, 1] > 0.99
+
+
+def test_each_channel_of_a_narrowed_network_varies_as_in_the_wider_one() -> None:
+    pixels = draws.integers(0, 256, (64, 64, 64, 3), dtype=np.uint8)
+    wide, narrow = FeatureRequest("mobilenetv2_050", "random"), FeatureRequest("mobilenetv2_035", "random")
+    few = build_student(narrow, MEAN, STD, (64, 64), outputs=4, wider=wide, pixels=pixels)
+    many = build_student(wide, MEAN, STD, (64, 64), outputs=4)
+    seen: list[np.ndarray] = []
+    for one in (few, many):
+        name = "blocks.1.0.bn3"  # of a bottleneck that no activation follows
+        norm = one.network.get_submodule(name)
+        hook = norm.register_forward_hook(lambda _part, _inputs, output: seen.append(output.detach().numpy()))
+        with torch.inference_mode():
+            one.network.eval()(one.normalised(pixels))
+        hook.remove()
+    places = np.linspace(0, seen[1].shape[1] - 1, seen[0].shape[1]).round().astype(int)
+    narrowed, chosen = seen[0], seen[1][:, places]
+    np.testing.assert_allclose(narrowed.mean((0, 2, 3)), chosen.mean((0, 2, 3)), atol=0.05)
+    np.testing.assert_allclose(narrowed.std((0, 2, 3)), chosen.std((0, 2, 3)), rtol=0.05, atol=1e-3)
+
+
+def test_a_network_of_another_family_is_no_start() -> None:
+    pixels = np.zeros((8, SIDE, SIDE, 3), np.uint8)
+    with pytest.raises(AdaptationError, match="test_resnet cannot start from mobilenetv2_050"):
+        build_student(
+            FeatureRequest("test_resnet", "random"),
+            MEAN,
+            STD,
+            (SIDE, SIDE),
+            outputs=4,
+            wider=FeatureRequest("mobilenetv2_050", "random"),
+            pixels=pixels,
+        )
