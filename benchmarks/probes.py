@@ -265,7 +265,7 @@ def compare_mapping(report: Report, name: str, X: Rows, y: Labels, rounds: int) 
         f"{name}: 45 values x 6 fits, every model mapped back, of the processor",
         ours,
         theirs,
-        predicted=7.7 / (7.7 - 3.4),
+        expected=7.7 / (7.7 - 3.4),
     )
 
 
