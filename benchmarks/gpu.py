@@ -99,7 +99,7 @@ def cores() -> int:
 
 def cuda_tests() -> str:
     """Run the tests that need CUDA; return pytest's last line."""
-    command = [sys.executable, "-m", "pytest", "-n", "0", "-q", "-k", "cuda or device", *TESTS]
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-q", "-m", "cuda", *TESTS]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent)
     return (done.stdout.strip().splitlines() or done.stderr.strip().splitlines() or ["no pytest"])[-1]
 

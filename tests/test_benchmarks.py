@@ -34,27 +34,12 @@ def test_the_page_has_every_result_and_no_broken_table():
 
 
 def test_the_benchmark_of_gpus_runs_without_one(tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.gpu",
-        "--device",
-        "cpu",
-        "--quick",
-        "--images",
-        "24",
-        "--sleep",
-        "0.05",
-    ]
-    done = subprocess.run(
-        [*command, "--sleep", "0.05", "--output", str(tmp_path / "gpu.json")],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-    )
+    file = tmp_path / "gpu.json"
+    command = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--quick", "--images", "24"]
+    command += ["--sleep", "0.05", "--output", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    record = json.loads((tmp_path / "gpu.json").read_text())
+    record = json.loads(file.read_text())
     measured, asleep = record["rows"]
     assert {"decode", "eager", "ours", "loop", "tuned loop", "of_the_least", "bottleneck"} <= set(measured)
     assert measured["bottleneck"] in ("decode", "eager")

@@ -87,7 +87,7 @@ _BACKBONE_OPTIONS = [
         "--device",
         default="auto",
         show_default=True,
-        help="auto, cpu, cuda or cuda:0; `extract` takes several: cuda:0,cuda:1.",
+        help="auto, cpu, cuda, cuda:0, mps or xpu; `extract` takes several: cuda:0,cuda:1.",
     ),
     click.option(
         "--resize",

@@ -14,8 +14,10 @@ DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfl
 
 
 def available_devices() -> list[str]:
-    """Return ``["cpu"]`` and every visible CUDA device as ``"cuda:<index>"``."""
-    return ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    """Return ``["cpu"]``, every visible CUDA device as ``"cuda:<index>"``, and ``"mps"`` and ``"xpu:<index>"``."""
+    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    mps = ["mps"] if torch.backends.mps.is_available() else []
+    return ["cpu", *cuda, *mps, *(f"xpu:{index}" for index in range(torch.xpu.device_count()))]
 
 
 def resolve_device(name: str) -> str:
@@ -24,7 +26,9 @@ def resolve_device(name: str) -> str:
     Parameters
     ----------
     name : str
-        ``"auto"`` (the first CUDA device, else the CPU), ``"cpu"``, ``"cuda"`` (the first one) or ``"cuda:<index>"``.
+        ``"auto"`` (the first CUDA device, else the CPU), ``"cpu"``, ``"cuda"`` or ``"xpu"`` (the first one),
+        ``"cuda:<index>"``, ``"xpu:<index>"`` or ``"mps"``. Apple's and Intel's are only taken when they are named: how
+        fast they are has not been measured.
 
     Raises
     ------
@@ -33,8 +37,8 @@ def resolve_device(name: str) -> str:
     """
     there = available_devices()
     if name == "auto":
-        return there[1] if len(there) > 1 else "cpu"
-    wanted = "cuda:0" if name == "cuda" else name
+        return next((device for device in there if device.startswith("cuda")), "cpu")
+    wanted = f"{name}:0" if name in ("cuda", "xpu") else name
     if wanted not in there:
         raise DeviceError(f"device {name!r} is not available, there is {', '.join(there)}: name one of them, or 'auto'")
     return wanted
@@ -45,6 +49,8 @@ def available_precisions(device: str) -> list[Precision]:
     if device == "cpu":
         return ["fp32", "bf16"]  # many layers have no half-precision kernel on CPUs
     precisions: list[Precision] = ["fp32", "fp16"]
+    if not device.startswith("cuda"):
+        return [*precisions, "bf16"] if device.startswith("xpu") else precisions
     if torch.cuda.is_bf16_supported(including_emulation=False):
         precisions.append("bf16")
     return precisions

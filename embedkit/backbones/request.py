@@ -65,7 +65,7 @@ class FeatureRequest:
     engine : str
         ``"auto"``, ``"torch"`` or ``"openvino"``.
     device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:<index>"``.
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:<index>"``; ``"mps"``, ``"xpu"`` or ``"xpu:<index>"`` (unmeasured).
     preprocess : PreprocessOverrides or mapping, optional
         What replaces parts of the model's own preprocessing; a mapping has the fields of `PreprocessOverrides`.
     resize : {"fast", "exact"}

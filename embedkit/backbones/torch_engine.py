@@ -56,7 +56,9 @@ class TorchEngine:
         """
         try:
             with torch.inference_mode():
-                return self._on_cuda(pixels) if self._device.type == "cuda" else self._on_cpu(pixels)
+                if self._device.type == "cuda":
+                    return self._on_cuda(pixels)
+                return self._on_cpu(pixels) if self._device.type == "cpu" else self._elsewhere(pixels)
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise MemoryError(str(error).splitlines()[0]) from error
@@ -67,6 +69,11 @@ class TorchEngine:
 
     def _on_cpu(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         return self.module(_as_tensor(pixels).contiguous(memory_format=torch.channels_last)).numpy()
+
+    def _elsewhere(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Copy, run and copy back, on a device whose streams and pinned memory nobody here has measured."""
+        images = _as_tensor(pixels).to(self._device).contiguous(memory_format=torch.channels_last)
+        return self.module(images).cpu().numpy()
 
     def _on_cuda(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Copy, run and copy back on the calling thread's own stream, so that threads overlap."""

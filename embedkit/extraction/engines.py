@@ -26,7 +26,7 @@ from embedkit.extraction.units import DEATHS, UnitResult
 
 Cluster = Literal["ray", "dask"]
 
-_DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
+_DEVICE = re.compile(r"auto|cpu|mps|(cuda|xpu)(:[0-9]+)?")
 
 # A unit may lose so many workers: those before it is done carefully, those that die along with the children that find
 # out what kills them, and some that were killed by others.
