@@ -1,6 +1,6 @@
 """What `gap` says of faults that are planted between two halves of the photographs of PACS.
 
-    python -m benchmarks.gap_planted PACS.h5 --images FOLDER [--seeds 2] [--json OUT]
+    python -m benchmarks.gap_planted PACS.h5 --images FOLDER [--seeds 2] [--first-seed 0] [--json OUT]
 
 swapped    the labels of dogs and horses are exchanged in the source
 mixed      the labels of dogs and horses are dealt anew among them in the source
@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("file")
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--first-seed", type=int, default=0, help="Seeds 0 to 23 settled the rule.")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     whole = FeatureTable.open(asked.file)
@@ -58,7 +59,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as store:
         inverted = np.asarray(table.embedder(store=store).transform(negatives))
     found: list[dict[str, Any]] = []
-    for seed in range(asked.seeds):
+    for seed in range(asked.first_seed, asked.first_seed + asked.seeds):
         rng = np.random.default_rng(seed)
         one, other = np.array_split(rng.permutation(len(X)), 2)
         swapped = np.where(y == "dog", "horse", np.where(y == "horse", "dog", y))

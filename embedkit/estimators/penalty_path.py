@@ -225,12 +225,12 @@ class PenaltyPath(LinearClassifier):
         """Score each value of the path on held-out rows, in ascending order of C.
 
         `rows` are the same in the coordinates of the path, where a model needs no mapping; a callable that scores is
-        given models of the features, as its author expects.
+        given models of the features, as its author expects. Features that do not vary have no coordinates.
         """
         name_or_callable = "accuracy" if self.scoring is None else self.scoring
         scorer = cast(Callable[..., float], cast(Any, sklearn.metrics).get_scorer(name_or_callable))
         given = {} if weights is None else {"sample_weight": weights}
-        if rows is None or not isinstance(name_or_callable, str):
+        if rows is None or not rows.shape[1] or not isinstance(name_or_callable, str):
             held_out, model_of = features, path.model
         else:
             held_out, model_of = rows, path.reduced_model
