@@ -2,7 +2,7 @@
 PYTHON ?= $(shell python3 -c 'import ruff, pyright, importlinter, pytest' 2>/dev/null && echo python3 || echo .venv/bin/python)
 ENVIRONMENT := $(if $(filter .venv/%, $(PYTHON)),.venv/installed)
 
-.PHONY: help lint format test check faults fuzz pages
+.PHONY: help lint format test check faults fuzz pages benchmarks
 
 help: ## show this help
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
@@ -24,6 +24,9 @@ check: lint test ## what CI runs
 
 faults: $(ENVIRONMENT) ## the long fault runs of the store: kills, full disks, flipped bits (about five minutes)
 	$(PYTHON) -m benchmarks.store_faults
+
+benchmarks: $(ENVIRONMENT) ## all benchmarks, what got slower since the stored results, and docs/benchmarks.md (hours)
+	$(PYTHON) -m benchmarks.all
 
 ASSETS ?= $(or $(EMBEDKIT_TEST_ASSETS),../shared)
 pages: $(ENVIRONMENT) ## the pages of two real data sets, for the documentation (docs/pages, not committed)

@@ -38,6 +38,17 @@ class Network:
         """Whether it is more than a function of NumPy's."""
         return self.jobs[0].spec.backbone.weights != "none"
 
+    @property
+    def on_device(self) -> bool:
+        """Whether something else than the cores of this machine computes."""
+        if not self.needs_torch:
+            return False
+        if self._backbones is not None:
+            return self._backbones[0].device != "cpu"
+        from embedkit.backbones import resolve_device
+
+        return resolve_device(self.jobs[0].request.device) != "cpu"
+
     def loaded(self) -> list[Backbone]:
         """Return one backbone a job, from memory or from its weights."""
         if self._backbones is None:

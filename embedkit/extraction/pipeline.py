@@ -66,6 +66,18 @@ def in_blocks(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
         yield block
 
 
+_LARGEST_TASK = 16
+
+
+def task_size(images: int, threads: int, ahead: int) -> int:
+    """Return how many images a task reads or decodes: the more, the less Python it costs to hand over an image.
+
+    Few enough that, with `ahead` images waiting or under way, all threads have a task and another one waits for each,
+    and that they end at about the same time.
+    """
+    return max(1, min(_LARGEST_TASK, ahead // (2 * threads), images // (8 * threads)))
+
+
 _CARRIED = Budget(2 << 30)
 """Encoded bytes that wait to be decoded, and keep the threads from reading them twice."""
 

@@ -39,6 +39,7 @@ from embedkit.extraction.pipeline import (
     in_blocks,
     prefetch,
     prepare,
+    task_size,
 )
 from embedkit.extraction.report import Extraction, Progress, Tick
 from embedkit.extraction.resolution import Resolution, by_network, resolve, resolve_together
@@ -51,8 +52,6 @@ from embedkit.store import FeatureStore
 # Rows that are identified, looked up and claimed together: large enough to make a claim cheap, small enough that the
 # encoded bytes of two blocks are nothing beside a network.
 _BLOCK = 64
-
-_LARGEST_TASK = 16
 
 # Threads that read from URLs: they wait for answers and keep no core busy. More would not find work within two blocks.
 _REMOTE_READERS = 64
@@ -165,6 +164,7 @@ class _Pass:
         self.threads = _threads()
         self.readers = max(self.threads, _REMOTE_READERS) if source.is_remote else self.threads
         self.side_by_side = self.threads
+        self.on_device = False
         self.stopwatch = Stopwatch()
         self.stages: Stages | None = None
 
@@ -259,7 +259,7 @@ class _Pass:
             with self.stopwatch.timed("commit"):
                 for job in self.jobs:
                     job.writer.commit()
-        self.stages = self.stopwatch.read_off(self.threads, self.readers, on_device=self.side_by_side != self.threads)
+        self.stages = self.stopwatch.read_off(self.threads, self.readers, on_device=self.on_device)
         for job in self.jobs:
             job.settle_twins()
         self._tick()
@@ -268,7 +268,7 @@ class _Pass:
         rows: list[int] = np.flatnonzero(np.any([job.pending for job in self.jobs], axis=0)).tolist()
         working = [network for network in self.networks if any(job.pending.any() for job in network.jobs)]
         with self._reading(executor) as readers:
-            size = _task_size(len(rows), self.threads)
+            size = task_size(len(rows), self.threads, 2 * _BLOCK)
             read_at_once = 1 if self.source.is_remote else size
             identified = itertools.chain.from_iterable(
                 prefetch(readers, self._identify, in_blocks(rows, read_at_once), ahead=2 * _BLOCK // read_at_once)
@@ -356,22 +356,23 @@ class _Pass:
     ) -> Iterator[tuple[Batch, list[Features]]]:
         """Run the networks, in order of the batches.
 
-        On a CPU passes run side by side in the threads that also decode, one core each; a GPU has one pass under way
-        and one waiting.
+        On a CPU passes run side by side in the threads that also decode, one core each; a GPU has one under way and one
+        waiting, in threads of their own: in the pool they would wait behind the images that are to be decoded.
         """
         first = next(batches, None)
         if first is None:
             return
         with contextlib.ExitStack() as stack:
             ahead = self.threads
-            torch_networks = [network for network in networks if network.needs_torch]
-            if torch_networks:  # else no torch is loaded
-                from embedkit.backbones import keep_thread_count, resolve_device
+            if any(network.needs_torch for network in networks):  # else no torch is loaded
+                from embedkit.backbones import keep_thread_count
 
                 stack.enter_context(keep_thread_count())
-                if any(resolve_device(one.jobs[0].request.device) != "cpu" for one in torch_networks):
-                    ahead = 1
-                    self.side_by_side = 2
+            self.on_device = any(network.on_device for network in networks)
+            if self.on_device:
+                ahead = 1
+                self.side_by_side = 2
+                executor = stack.enter_context(ThreadPoolExecutor(2, thread_name_prefix="embedkit-device"))
             run = functools.partial(run_batch, images=len(self.source))
             for batch, features, seconds in prefetch(executor, run, itertools.chain([first], batches), ahead):
                 batch.network.images += len(batch.images)
@@ -386,14 +387,6 @@ class _Pass:
                 for counts in zip(*((job.done, job.cache_hits, len(job.failures)) for job in self.jobs), strict=True)
             )
             self.progress(Tick(len(self.source.keys) * len(self.jobs), done, found, failed))
-
-
-def _task_size(rows: int, threads: int) -> int:
-    """Return how many images a task reads or decodes: more, and handing tasks over costs less an image.
-
-    Few enough that all threads have one under way and one waiting, and that they end at about the same time.
-    """
-    return max(1, min(_LARGEST_TASK, 2 * _BLOCK // (2 * threads), rows // (8 * threads)))
 
 
 def _threads() -> int:

@@ -250,10 +250,15 @@ def command(record: Record) -> str:
     for name in _POSITIONAL:
         words += _listed(asked.pop(name, None))
     for name, value in asked.items():
-        option = f"--{name.replace('_', '-')}"
+        if name == "random_state" and value == 0:
+            continue
+        option = f"--{_OPTIONS.get(name, name).replace('_', '-')}"
         words += [option] if value is True else [word for one in _listed(value) for word in (option, one)]
     return " ".join(shlex.quote(word) for word in words)
 
+
+_OPTIONS = {"pools": "pool", "layers": "layer", "adapters": "adapter"}
+"""What the command line calls some parameters."""
 
 _POSITIONAL = ("target", "targets", "model_file", "source", "queries")
 

@@ -41,14 +41,15 @@ def of_rungs(record: FineTuneReport) -> str:
 
 
 def _marks(results: Sequence[Reached]) -> list[Mark]:
-    """Grey is what a way has to beat."""
-    own = {"source-only", "target-only", "joint", "feature-copying"}
+    """Floors and guessing are grey: what a way has to beat."""
+    in_target = ", target-only"
+    floors = {one.method.removesuffix(in_target) for one in results if one.method.endswith(in_target)}
     return [
         Mark(
             name=one.method,
             value=one.value,
             interval=one.interval,
-            muted=one.method not in own and one.against != "source-only" or one.method == "guessing",
+            muted=one.method == "guessing" or one.method.removesuffix(in_target) in floors,
             said=percent(one.value) + ("" if one.p_value is None else f", {p_text(one.p_value)}"),
         )
         for one in results

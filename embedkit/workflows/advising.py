@@ -160,29 +160,33 @@ def _labels(evidence: Evidence, command: str) -> list[Advice]:
 
 
 def _domain(evidence: Evidence, target: str, model: str) -> list[Advice]:
-    """Advise what to do with the source domain, by the verdict of `gap`."""
+    """Advise what to do with the source domain, where the target has labels of its own."""
     gap = evidence.source
     if gap is None:
         return []
     by = {one.method: one for one in gap.reached}
-    joint, source = by["joint"], by["source-only"]
-    gained = joint.difference or 0.0
-    helps = gained > 0 and joint.p_value is not None and joint.p_value <= LEVEL
-    numbers = f"{gap.evidence}; fitted on both {percent(joint.value)} ({_p(joint.p_value)} against target-only)"
-    said = {
-        "transfers": f"a classifier of {gap.source} serves here as it is",
-        "some-classes": f"take a classifier of {gap.source} for the other classes only, and label these here",
-        "adapt": f"adapt what {gap.source} teaches before it is used here",
-        "other-backbone": "choose another backbone before a source",
-        "negative": f"keep to the target's own images: {gap.source} does harm here, or no good",
-    }[gap.verdict]
+    source, joint = by["source-only"], by["joint"]
+    helps = (joint.difference or 0.0) > 0 and joint.differs
+    if helps:
+        said = f"fit on the images of {gap.source} beside the target's own"
+    elif gap.verdict == "other-backbone":
+        said = "choose another backbone before a source domain"
+    elif gap.verdict == "transfers":
+        said = f"a classifier of {gap.source} serves here as it is; beside the target's own images it is no gain"
+    elif gap.verdict == "some-classes":
+        said = f"trust a classifier of {gap.source} with the other classes only"
+    else:
+        said = f"keep to the target's own images: those of {gap.source} are no gain"
+    # That an alignment lifts a source counts where the target has no labels.
+    verdict = "" if gap.verdict == "adapt" else f"{gap.evidence}; "
     return [
         Advice(
-            advice=f"{said}; fit on both domains" if helps else said,
-            because=numbers,
+            advice=said,
+            because=f"{verdict}source-only {percent(source.value)}, target-only {percent(by['target-only'].value)}, "
+            f"fitted on both {percent(joint.value)} ({_p(joint.p_value)} against target-only)",
             command=f"embedkit gap {shlex.quote(gap.source)} {target} --model {model}",
             about="domain",
-            gain=gained if helps else source.difference,
+            gain=joint.difference if helps else source.difference,
             p_value=joint.p_value if helps else source.p_value,
         )
     ]
@@ -212,10 +216,21 @@ def _tuning(evidence: Evidence, found: Selection, command: str) -> list[Advice]:
         ]
     if evidence.trial_seconds is None:
         return []
+    wrong = 1 - found.result.value
+    if wrong < _STEEP:
+        return [
+            Advice(
+                advice="leave the network frozen",
+                because=f"{percent(wrong)} of {found.result.n_test} tested images are named wrong, which is all "
+                "that there is to gain",
+                about="tuning",
+                gain=wrong,
+            )
+        ]
     return [
         Advice(
             advice="whether tuning the network pays is not known",
-            because=f"{percent(1 - found.result.value)} of the tested images are named wrong, and a short trial takes "
+            because=f"{percent(wrong)} of the tested images are named wrong, and a short trial takes "
             f"up to {duration(evidence.trial_seconds)}, for which there was no --budget",
             command=command,
             about="tuning",

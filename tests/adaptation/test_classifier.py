@@ -66,6 +66,20 @@ def test_tuned_blocks_are_kept_with_the_classifier(tmp_path: Any, monkeypatch: p
     np.testing.assert_array_equal(again.predict_proba(list(source.images)), tuned.predict_proba(list(source.images)))
 
 
+def test_a_whole_network_predicts_from_pixels(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "is_better", lambda tried, than: True)
+    monkeypatch.setattr(steps, "_supports", lambda best, start, trials: True)
+    source, y = pictures(18)
+    images = list(source.images)
+    only = classifier(tmp_path, until="full", skip=("head", "cached", "lora", "bias", "gradual"), epochs=1)
+    only.fit(images, y)
+    assert (only.rung_, only.depth_) == ("full", ARGS["depth"])
+    assert "patch_embed.proj.weight" in only.state_
+    again = pickle.loads(pickle.dumps(only))
+    np.testing.assert_array_equal(again.predict_proba(images), only.predict_proba(images))
+    assert clone(only).get_params() == only.get_params()
+
+
 def test_where_nothing_gains_the_start_stays(tmp_path: Any) -> None:
     scene = Scene(tmp_path, depths=(1,), views=0)
     settings = TuningSettings(depths=(1,), rates=(1e-9,), epochs=1, trial_epochs=1, views=0)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedkit.errors import UnreadableImageError
-from embedkit.extraction import pipeline, runner
+from embedkit.extraction import pipeline
 from embedkit.files import Budget
 from embedkit.images import ArchiveMember
 from embedkit.preprocess import Preprocessor
@@ -76,12 +76,12 @@ def test_pixels_are_held_while_they_are_resized(photo, monkeypatch):
     assert budget._held == 0
 
 
-@given(rows=st.integers(1, 10_000), threads=st.integers(1, 64))
-def test_a_task_is_small_enough_to_keep_all_threads_busy(rows, threads):
-    size = runner._task_size(rows, threads)
+@given(images=st.integers(1, 10_000), threads=st.integers(1, 64))
+def test_a_task_is_small_enough_to_keep_all_threads_busy(images, threads):
+    size = pipeline.task_size(images, threads, 128)
     assert 1 <= size <= 16
     # One under way and one waiting for each thread, within the images that may be ahead; and several turns in all.
-    assert size == 1 or (2 * threads * size <= 2 * runner._BLOCK and 8 * threads * size <= rows)
+    assert size == 1 or (2 * threads * size <= 128 and 8 * threads * size <= images)
 
 
 @given(st.lists(st.integers()), st.integers(1, 9))

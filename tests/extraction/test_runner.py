@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedkit.backbones import FeatureRequest
+from embedkit.backbones import FeatureRequest, load_backbone
+from embedkit.backbones.batching import BatchRunner
 from embedkit.errors import StoreWriteError
 from embedkit.extraction import run
 from embedkit.images import open_source, rows_of
@@ -64,6 +66,33 @@ def passes():
     handle = torch.nn.modules.module.register_module_forward_hook(hook)
     yield seen
     handle.remove()
+
+
+def test_passes_of_a_device_do_not_wait_behind_images_to_be_decoded(folder, store):
+    """A device that sleeps, as a GPU computes: beside the cores, in threads that decode nothing."""
+    backbone = load_backbone(REQUEST, batch_size=4)
+    there: list[str] = []
+
+    class Sleeps:
+        module = None
+
+        def __call__(self, pixels):
+            there.append(threading.current_thread().name)
+            time.sleep(0.01)
+            return backbone.runner.engine(pixels)
+
+    device = replace(backbone, runner=BatchRunner(Sleeps(), 4, fixed=True), device="asleep")
+    done = run(open_source(folder), REQUEST, store, backbone=device)
+    assert done.forward_passes == 11
+    assert done.stages is not None
+    assert done.stages.on_device
+    assert len(there) == 3
+    assert all(name.startswith("embedkit-device") for name in there)
+    alone = FeatureStore(store.path.with_name("alone"))
+    expected = run(open_source(folder), REQUEST, alone, backbone=backbone)
+    np.testing.assert_array_equal(done.features.get(done.digests), expected.features.get(expected.digests))
+    assert expected.stages is not None
+    assert not expected.stages.on_device
 
 
 def test_each_image_passes_once_then_never(folder, store, passes):

@@ -150,6 +150,7 @@ CLASSIFIERS: list[Any] = [
     own.LogisticRegressionPath(Cs=[0.1, 1.0], cv=2),
     own.NearestClassMean(),
     own.ConformalClassifier(LogisticRegression(), calibration=0.4),
+    own.PointwiseAugmentation(own.LogisticRegression(), copies=1),
     own.StreamingLDA(shrinkage=0.5),
     own.StreamingRidgeClassifier(),
     own.StreamingRidgeClassifier(by_class=True),

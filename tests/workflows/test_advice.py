@@ -91,7 +91,7 @@ def test_a_source_that_serves_and_one_that_does_not(sides, store, tmp_path, plan
         assert "serves here as it is" in advice.advice
         assert "transfers well" in advice.because
     else:
-        assert "does harm here" in advice.advice
+        assert "keep to the target's own images" in advice.advice
         assert "left-soft and right-soft (60 of 60 images) are named as each other" in advice.because
         assert advice.gain == -1
     assert advice.command.startswith("embedkit gap ")
@@ -143,7 +143,7 @@ def test_a_class_that_was_not_trained_is_named_wrong():
 @pytest.mark.assets
 def test_tuning_is_tried_where_the_budget_has_room_and_else_said_to_be_unknown(assets, store, tmp_path):
     rows = rows_of(assets / "data/grocery/split.csv")
-    labels = sorted({row["label"] for row in rows})[::27]
+    labels = sorted({row["label"] for row in rows if "Milk" in row["label"]})[:5]  # alike enough for mistakes
     kept = []
     for label in labels:
         for split, number in (("train", 6), ("test", 2)):

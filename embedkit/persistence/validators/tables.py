@@ -303,6 +303,7 @@ TABLES: dict[str, Validator] = {
     "embedkit.estimators.logistic.LogisticRegression": _LINEAR,
     "embedkit.estimators.logistic_path.LogisticRegressionPath": _LINEAR,
     "embedkit.estimators.nearest_rows.NearestRows": _nearest_rows,
+    "embedkit.estimators.pointwise.PointwiseAugmentation": fields({}),
     "embedkit.estimators.adaptive_neighbors.AdaptiveNeighborsClassifier": fields({}, _adaptive_neighbors),
     "embedkit.estimators.robust_logistic.RobustLogisticRegression": _LINEAR,
     "embedkit.estimators.neighbors.KNeighborsClassifier": fields({}, _own_neighbors),
