@@ -99,13 +99,14 @@ def main() -> None:
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--labels", action="store_true", help="wrong labels alone; the rest of --json stays")
+    parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
     known = asked.labels and asked.json and asked.json.exists()
     measured: dict[str, Any] = json.loads(asked.json.read_text()) if known else {}
-    for data in SETS:
+    for data in asked.sets.split(","):
         for model in asked.models.split(","):
             file = table_of(asked.assets, data, model, asked.store, asked.store)
             found = measured.setdefault(f"{data}, {model}", {})
