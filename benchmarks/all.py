@@ -70,7 +70,7 @@ def main() -> None:
                 continue
             failed += [] if benchmark(name) else [name]
     PAGE.write_text(page())
-    print(f"{PAGE.name} written from {len(list(RESULTS.glob('*.json')))} files", flush=True)
+    print(f"{PAGE.name} written", flush=True)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 
