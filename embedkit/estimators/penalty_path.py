@@ -174,14 +174,18 @@ class PenaltyPath(LinearClassifier):
         models = [self._path.model(at) for at in self._position.tolist()]
         return np.stack([coef for coef, _ in models]), np.stack([intercept for _, intercept in models])
 
+    def kept_attributes(self) -> dict[str, Any]:
+        """Give what a file keeps: the models of the features, not the coordinates that they were fitted in."""
+        return self._without_coordinates(vars(self))
+
     def __getstate__(self) -> dict[str, Any]:
-        """Keep the models of the features, not the coordinates that they were fitted in."""
-        state = dict(cast(dict[str, Any], super().__getstate__()))
-        if "_path" in state:
-            state |= {"coefs_": self.coefs_, "intercepts_": self.intercepts_}
-            for name in ("_path", "_position", "_whole_path"):
-                state.pop(name, None)
-        return state
+        return self._without_coordinates(cast(dict[str, Any], super().__getstate__()))
+
+    def _without_coordinates(self, state: dict[str, Any]) -> dict[str, Any]:
+        if "_path" not in state:
+            return state
+        state = {name: value for name, value in state.items() if name not in ("_path", "_position", "_whole_path")}
+        return state | {"coefs_": self.coefs_, "intercepts_": self.intercepts_}
 
     def _coefficients(self, index: int) -> tuple[Floats, Floats]:
         if "coefs_" in vars(self):

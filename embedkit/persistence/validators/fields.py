@@ -28,8 +28,9 @@ class MisfitError(ValueError):
 
 
 def attributes_of(one: object) -> dict[str, Any]:
-    """Return the attributes of an object, by name."""
-    return vars(one)
+    """Return the attributes of an object that a file holds, by name."""
+    kept = getattr(type(one), "kept_attributes", None)  # of the class: an object's own come from the file
+    return vars(one) if kept is None else kept(one)
 
 
 @dataclass(frozen=True, slots=True)
