@@ -172,8 +172,8 @@ class Leaks:
             )
         if not self.source:
             found.append(
-                "near-duplicates were not looked for: that takes the pixels of the floor pixels32; of tested images "
-                "only copies byte for byte are counted"
+                "near-duplicates were not looked for, which takes the pixels of the images: `embedkit audit` does, and "
+                "`embedkit probe` with its floors; here only copies byte for byte are counted"
             )
         if self.shared_groups:
             are = "is" if self.shared_groups == 1 else "are"
