@@ -32,6 +32,12 @@ def passes(store: str) -> int:
     return sum(map(int, log.read_text().split())) if log.exists() else 0
 
 
+def stop_counting() -> None:
+    """Leave the networks of this process alone: what follows may trace one, which no hook must decide by its values."""
+    global _log
+    _log = None
+
+
 def _count_in(store: Any) -> None:
     global _log
     _log = Path(store) / "passes.txt"

@@ -20,12 +20,18 @@ from sklearn.preprocessing import StandardScaler
 
 from embedkit import FeatureStore, ImageEmbedder
 from tests.blocked import blocking
-from tests.counting import CountingEmbedder, passes
+from tests.counting import CountingEmbedder, passes, stop_counting
 from tests.photos import MODEL, make_folder
 from tests.workers import fresh_workers  # noqa: F401
 
 DISTINCT = 20
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def counted_here_alone():
+    yield
+    stop_counting()
 
 
 @pytest.fixture
