@@ -12,7 +12,6 @@ Layer: adaptation. Imports torch and timm; loaded when something is distilled.
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import math
 from collections.abc import Callable
@@ -28,10 +27,10 @@ from timm.scheduler import create_scheduler_v2  # pyright: ignore[reportPrivateI
 from torch import Tensor
 from torch.nn import functional
 
+from embedkit.adaptation.checkpoints import held_in, keep
 from embedkit.adaptation.lessons import DistillSettings, Lesson, Rows
 from embedkit.adaptation.student import Student
 from embedkit.errors import AdaptationError
-from embedkit.files import write_small
 from embedkit.specs import canonical_json
 
 _log = logging.getLogger("embedkit")
@@ -222,29 +221,19 @@ def _key(student: Student, lesson: Lesson, settings: DistillSettings, of: str) -
 
 def _keep(taught: Taught, student: Student, optimizer: torch.optim.Optimizer, path: Path, key: str) -> None:
     held = {
-        "key": key,
         "epochs": taught.epochs,
         "losses": taught.losses,
         "student": dict(student.changing()),
         "optimizer": optimizer.state_dict(),
     }
-    buffer = io.BytesIO()
-    torch.save(held, buffer)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_small(path, buffer.getbuffer())
+    keep(path, key, held)
 
 
 def _resume(student: Student, optimizer: torch.optim.Optimizer, path: Path | None, key: str) -> Taught:
     """Take up what a run of the same kept; whatever else is there is not looked at."""
-    if path is None or not path.exists():
+    held = held_in(path, key)
+    if held is None:
         return Taught()
-    try:
-        held: dict[str, Any] = torch.load(path, weights_only=True)  # pyright: ignore[reportUnknownMemberType]
-        if held["key"] != key:
-            return Taught()
-        optimizer.load_state_dict(held["optimizer"])
-        student.load_state_dict(held["student"])
-    except Exception as error:  # the unpickler raises anything over a damaged file
-        _log.warning("%s cannot be understood (%s): distillation begins anew", path, type(error).__name__)
-        return Taught()
+    optimizer.load_state_dict(held["optimizer"])
+    student.load_state_dict(held["student"])
     return Taught(epochs=int(held["epochs"]), losses=[*held["losses"]])

@@ -9,7 +9,6 @@ Layer: adaptation. Imports torch and timm; loaded when something is tuned.
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import math
 from collections.abc import Callable
@@ -25,11 +24,11 @@ from timm.optim import create_optimizer_v2  # pyright: ignore[reportPrivateImpor
 from timm.scheduler import create_scheduler_v2  # pyright: ignore[reportPrivateImportUsage]
 from torch import Tensor
 
+from embedkit.adaptation.checkpoints import held_in, keep
 from embedkit.adaptation.maps import Rows
 from embedkit.adaptation.memory import memory_ended
 from embedkit.adaptation.tail import State, Tail
 from embedkit.errors import AdaptationError
-from embedkit.files import write_small
 from embedkit.specs import canonical_json
 
 _log = logging.getLogger("embedkit")
@@ -285,34 +284,23 @@ def _key(
 
 def _keep(trained: Trained, tail: Tail, optimizer: torch.optim.Optimizer, path: Path, key: str) -> None:
     held = {
-        "key": key,
         "epochs": trained.epochs,
         "losses": trained.losses,
         "scores": [list(pair) for pair in trained.scores],
         "state": {name: one.detach() for name, one in tail.trained()},
         "optimizer": optimizer.state_dict(),
     }
-    buffer = io.BytesIO()
-    torch.save(held, buffer)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_small(path, buffer.getbuffer())
+    keep(path, key, held)
 
 
 def _resume(tail: Tail, optimizer: torch.optim.Optimizer, path: Path | None, key: str) -> Trained:
     """Take up what a run of the same kept; whatever else is there is not looked at."""
-    fresh = Trained(state={})
-    if path is None or not path.exists():
-        return fresh
-    try:
-        held: dict[str, Any] = torch.load(path, weights_only=True)  # pyright: ignore[reportUnknownMemberType]
-        if held["key"] != key:
-            return fresh
-        optimizer.load_state_dict(held["optimizer"])
-        with torch.no_grad():
-            for name, one in tail.trained():
-                one.copy_(held["state"][name])
-    except Exception as error:  # the unpickler raises anything over a damaged file
-        _log.warning("%s cannot be understood (%s): tuning begins anew", path, type(error).__name__)
-        return fresh
+    held = held_in(path, key)
+    if held is None:
+        return Trained(state={})
+    optimizer.load_state_dict(held["optimizer"])
+    with torch.no_grad():
+        for name, one in tail.trained():
+            one.copy_(held["state"][name])
     scores = [(float(a), float(b)) for a, b in held["scores"]]
     return Trained(state={}, epochs=int(held["epochs"]), losses=[*held["losses"]], scores=scores)

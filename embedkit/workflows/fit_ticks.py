@@ -29,4 +29,4 @@ class FitTicks:
 
     def _tell(self) -> None:
         if self._progress is not None:
-            self._progress(Tick(self._total, self._done, 0, 0, of="fits"))
+            self._progress(Tick(self._total, min(self._done, self._total), 0, 0, of="fits"))

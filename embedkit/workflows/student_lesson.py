@@ -16,9 +16,10 @@ import numpy as np
 
 from embedkit.backbones import FeatureRequest
 from embedkit.errors import AdaptationError
-from embedkit.extraction import PixelRows, Progress, Resolution, Tick, run
+from embedkit.extraction import PixelRows, Progress, Resolution, run
 from embedkit.specs import FeatureSpec, canonical_json
 from embedkit.store import FeatureStore
+from embedkit.workflows.fit_ticks import FitTicks
 from embedkit.workflows.lesson_images import LessonImages
 from embedkit.workflows.student_task import Classifier
 
@@ -166,7 +167,7 @@ def teach_student(
     name = hashlib.sha256(canonical_json([of, str(student.model), dataclasses.asdict(settings)]).encode()).hexdigest()
     checkpoint = store.memo_folder / f"distill-{name[:16]}.pt"
     began, cpu_began = time.monotonic(), time.process_time()
-    step = _Epochs(settings.epochs, progress)
+    step = FitTicks(settings.epochs, progress).done
     made, run_of = teach(make, pixels.read, lesson, settings, checkpoint=checkpoint, of=of, step=step)
     return MadeStudent(
         student=made,
@@ -194,15 +195,3 @@ def check_start(student: FeatureRequest, spec: FeatureSpec, wider: FeatureReques
     known = spec.preprocess
     blank = np.zeros((2, *known.input_size, 3), np.uint8)
     build_student(student, known.mean, known.std, known.input_size, outputs=1, wider=wider, pixels=blank)
-
-
-class _Epochs:
-    """Counts epochs, in the terms of progress."""
-
-    def __init__(self, total: int, progress: Progress | None) -> None:
-        self._total, self._done, self._progress = total, 0, progress
-
-    def __call__(self) -> None:
-        self._done += 1
-        if self._progress is not None:
-            self._progress(Tick(self._total, min(self._done, self._total), 0, 0, of="fits"))

@@ -118,7 +118,7 @@ def test_a_checkpoint_of_another_lesson_or_a_damaged_one_is_not_taken_up(
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     _, third = run(checkpoint)
     assert third.losses == first.losses
-    assert "distillation begins anew" in caplog.text
+    assert "training begins anew" in caplog.text
 
 
 def test_a_diverging_loss_says_step_rate_and_what_to_do() -> None:

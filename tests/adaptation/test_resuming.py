@@ -70,4 +70,4 @@ def test_a_checkpoint_of_something_else_or_a_damaged_one_is_not_taken_up(
     assert losses(1e-2, checkpoint) == losses(1e-2, None) != losses(1e-3, None)
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     assert losses(1e-2, checkpoint) == losses(1e-2, None)
-    assert "tuning begins anew" in caplog.text
+    assert "training begins anew" in caplog.text
