@@ -29,6 +29,11 @@ Features = Callable[[Sequence[str], npt.NDArray[np.intp]], Mapping[str, npt.NDAr
 MOST_ROWS = 4096
 """That a round looks at: more tell apart what differs by less than a point, and fits of them take long."""
 
+_LEAST_GROWTH = 1.25
+"""Of the rows from one round to the next: fewer more would hardly say anything new."""
+
+_SPENT = "a further round would have cost more than was to be spent on choosing"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
@@ -111,7 +116,7 @@ def halve(
     thorough: bool = False,
     first: int = FIRST_ROWS,
     seed: int = 0,
-    may_go_on: Callable[[Sequence[str], int], bool] = lambda networks, rows: True,
+    affordable: Callable[[Sequence[str], int], int] = lambda networks, rows: rows,
     finished: Callable[[int, int, list[str]], None] = lambda number, rows, left: None,
 ) -> Halving:
     """Drop candidates until one network is left, or choosing among those left is worth less than the tolerance.
@@ -136,8 +141,9 @@ def halve(
     first : int
         Rows of the first round.
     seed : int
-    may_go_on : callable, optional
-        Asked before each further round, with the networks and the rows that it would take.
+    affordable : callable, optional
+        Asked before each further round, with the networks and the rows that it would add; returns how many of these
+        it may.
     finished : callable, optional
         Told after each round its number, its rows, and the networks left.
 
@@ -153,11 +159,12 @@ def halve(
     standings = {name: Standing(name=name, network=network) for name, network in candidates.items()}
     tests = (len(standings) - 1) * len(sizes)
     leader, regret, stopped, used = next(iter(candidates.values())), 1.0, "", 0
-    for number, size in enumerate(sizes, 1):
+    for number, planned in enumerate(sizes, 1):
         alive = [one for one in standings.values() if one.dropped is None]
         networks = list(dict.fromkeys(one.network for one in alive))
-        if number > 1 and not may_go_on(networks, size - used):
-            stopped = "the next round would not have fitted into the budget"
+        size = planned if number == 1 else used + affordable(networks, planned - used)
+        if size < _LEAST_GROWTH * used:
+            stopped = _SPENT
             break
         rows, used = order[:size], size
         given = features(networks, rows)
@@ -198,7 +205,7 @@ def halve(
         standings=list(standings.values()),
         leader=leader,
         regret=regret,
-        stopped=stopped or "all images that may choose are used",
+        stopped=stopped or ("all images that may choose are used" if used == sizes[-1] else _SPENT),
         rows=order[:used],
         first=min(sizes[0], used),
     )

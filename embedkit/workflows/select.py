@@ -20,17 +20,15 @@ from embedkit.evaluation import errors_naming
 from embedkit.extraction import Progress
 from embedkit.images import ImageSource
 from embedkit.probes import quick
-from embedkit.results import RoundEstimate, ScoreVerdict, Selection, SelectionCandidate, Skipped
+from embedkit.results import RoundEstimate, Selection, SelectionCandidate, Skipped
 from embedkit.selection import (
     MOST_ROWS,
     DomainTable,
     Estimate,
     Halving,
-    agreement_with,
     estimate_of,
     halve,
     held_out_rows,
-    score_all,
 )
 from embedkit.tables import FeatureTable
 from embedkit.workflows.advising import advise
@@ -47,12 +45,15 @@ from embedkit.workflows.evidence import (
     open_domain,
     tried_tuning,
 )
+from embedkit.workflows.judged_scores import judged_scores
 from embedkit.workflows.origins import origin_of
 from embedkit.workflows.reading import summary_of
 from embedkit.workflows.targets import images_of, open_store, open_target
 
 AUTO = "auto"
 OWN_OUTPUT = ((None, "auto"),)
+QUARTER = 0.25
+"""Of the passes of running all networks in full: what choosing and the last network's pass take at most together."""
 
 
 def select(
@@ -151,10 +152,12 @@ def select(
             tolerance=tolerance / 100,
             thorough=thorough,
             seed=random_state,
-            may_go_on=lambda networks, more: contestants.fits(networks, more, ending),
+            affordable=lambda networks, more: contestants.affordable(
+                networks, more, ending=ending, share=None if thorough else QUARTER
+            ),
             finished=finished or (lambda number, size, left: None),
         )
-        scores, scored_on = _scores(contestants, outcome, rows)
+        scores, scored_on = judged_scores(contestants, outcome, rows)
         choice = _chosen(contestants, outcome, rows)
         name = choice.name
         result = quick(choice.table, "logistic", model=name, random_state=random_state).result
@@ -339,41 +342,3 @@ def _listed(contestants: Contestants, outcome: Halving, full: Mapping[str, Estim
             )
         )
     return listed
-
-
-def _scores(contestants: Contestants, outcome: Halving, rows: ChoosingRows) -> tuple[dict[str, ScoreVerdict], int]:
-    """Judge every score by the probes, on the images that all candidates have seen."""
-    first = outcome.rows[: outcome.first]
-    features = contestants.features(contestants.networks, rows.choosing[first])
-    there = np.logical_and.reduce([np.isfinite(X).all(axis=1) for X in features.values()])
-    truth = {one.name: one.estimates[0].value for one in outcome.standings}
-    found = score_all({name: X[there] for name, X in features.items()}, rows.classes[first][there])
-    found |= {name: (values, 0.0) for name, values in _static(contestants).items() if len(values) > 1}
-    verdicts: dict[str, ScoreVerdict] = {}
-    for name, (values, seconds) in found.items():
-        if values:
-            judged = agreement_with(values, truth)
-            verdicts[name] = ScoreVerdict(
-                tau=judged.tau, regret=judged.regret, top3=judged.top3, values=values, seconds=seconds
-            )
-    return verdicts, int(there.sum())
-
-
-def _static(contestants: Contestants) -> dict[str, dict[str, float]]:
-    """Return what is known of the candidates without any image: timm's published accuracy, and their size."""
-    from embedkit.backbones import shortlist  # it imports timm
-
-    published = {one.name: one.top1 for one in shortlist() if one.top1 is not None}
-    published |= {name.partition(".")[0]: top1 for name, top1 in published.items()}
-    accuracy: dict[str, float] = {}
-    parameters: dict[str, float] = {}
-    for name, request in contestants.requests.items():
-        if request.layer is not None:
-            continue  # what is published is of the whole network
-        known = published.get(cast(str, request.model))
-        if known is not None and request.weights in ("pretrained", "bundled"):
-            accuracy[name] = known
-        count = contestants.looked[contestants.network_of[name]].parameters
-        if count is not None:
-            parameters[name] = float(count)
-    return {"published_accuracy": accuracy, "parameters": parameters}
