@@ -46,6 +46,9 @@ _HOPELESS = 0.1
 
 LAYERS = (None, -1, -2)
 
+PROBED: dict[str, Any] = {"by knn": "knn", "by logistic": "logistic"}
+"""Other judges of the rounds beside the default; all are judged by logistic regression in the end."""
+
 
 def networks(assets: Path, data: str = "") -> dict[str, FeatureRequest]:
     """Return the candidates; on CIFAR-10 no random ones: whether these are dropped is seen on the other sets."""
@@ -189,7 +192,8 @@ def measure(options: argparse.Namespace, data: str, folder: Path, known: dict[st
 
     runs: dict[str, list[dict[str, Any]]] = {}
     requests = list(networks(options.assets, data).values())
-    for mode, count in (("default", options.seeds), ("thorough", options.thorough_seeds)):
+    counts = {"default": options.seeds, "thorough": options.thorough_seeds, **dict.fromkeys(PROBED, options.probed_seeds)}
+    for mode, count in counts.items():
         runs[mode] = []
         for seed in range(count):
             found = select(
@@ -197,6 +201,7 @@ def measure(options: argparse.Namespace, data: str, folder: Path, known: dict[st
                 requests,
                 layers=[layer for layer in LAYERS if layer is not None],
                 thorough=mode == "thorough",
+                probe=PROBED.get(mode, "ridge"),
                 store=options.store,
                 random_state=seed,
             )
@@ -270,6 +275,7 @@ def main() -> None:
     parser.add_argument("--data", default="grocery,pacs,cifar10_wds")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--thorough-seeds", type=int, default=3)
+    parser.add_argument("--probed-seeds", type=int, default=10)
     parser.add_argument("--splits", type=int, default=20)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

@@ -82,15 +82,16 @@ def own_classifier(request: FeatureRequest) -> OwnClassifier | None:
         pixels = torch.randint(
             256, (1, 3, *preprocess.input_size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
         )
-        given = [
+        modules = [
             FrozenFeatures(model, mean=preprocess.mean, std=preprocess.std, taps=[Tap()])
             for model in (whole.model, alone.model)
         ]
         with torch.inference_mode():
-            logits, features = (module(pixels) for module in given)
+            logits, features = (module(pixels) for module in modules)
             if features.shape[1] != linear.in_features or not torch.allclose(
                 linear(features), logits, rtol=1e-3, atol=1e-3
             ):
                 return None
-        bias = torch.zeros(linear.out_features) if linear.bias is None else linear.bias
-        return OwnClassifier(linear.weight.detach().float().numpy(), bias.detach().float().numpy())
+        given: Any = linear.bias
+        bias = torch.zeros(linear.out_features) if given is None else given.detach().float()
+        return OwnClassifier(linear.weight.detach().float().numpy(), bias.numpy())

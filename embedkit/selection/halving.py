@@ -19,7 +19,7 @@ import numpy.typing as npt
 from embedkit.errors import LabelsError, UsageError
 from embedkit.evaluation import share_interval
 from embedkit.selection.elimination import beaten, expected_regret
-from embedkit.selection.held_out import held_out_rows
+from embedkit.selection.held_out import Probe, held_out_rows
 from embedkit.selection.row_order import FIRST_ROWS, round_sizes, row_order
 from embedkit.selection.rows import Classes
 
@@ -113,6 +113,7 @@ def halve(
     groups: Callable[[npt.NDArray[np.intp]], Classes],
     *,
     tolerance: float = 0.01,
+    probe: Probe = "ridge",
     thorough: bool = False,
     first: int = FIRST_ROWS,
     seed: int = 0,
@@ -136,6 +137,8 @@ def halve(
         Called after that, for the number of each row's group: rows of one are never on both sides of a fit.
     tolerance : float
         A fraction of accuracy.
+    probe : {"ridge", "knn", "logistic"}
+        What judges the candidates: see `held_out_rows`.
     thorough : bool
         Go on until tests have dropped all other networks, or all rows are used.
     first : int
@@ -179,7 +182,7 @@ def halve(
                 "chosen by them; look at the images with `embedkit audit`"
             )
         together = np.unique(groups(rows), return_inverse=True)[1].astype(np.intp)
-        right = np.stack([_judged(one, given[one.name][there], numbers, together, seed) for one in alive])
+        right = np.stack([_judged(one, given[one.name][there], numbers, together, probe, seed) for one in alive])
         means = right.mean(axis=1)
         best = int(np.argmax(means))
         for one, (is_beaten, gap) in zip(alive, beaten(right, best, tolerance=tolerance, tests=tests), strict=True):
@@ -212,11 +215,11 @@ def halve(
 
 
 def _judged(
-    one: Standing, X: npt.NDArray[np.float32], classes: Classes, groups: Classes, seed: int
+    one: Standing, X: npt.NDArray[np.float32], classes: Classes, groups: Classes, probe: Probe, seed: int
 ) -> npt.NDArray[np.float64]:
     """Return how often each row is named right, and note the estimate."""
     started = time.monotonic()
-    right = held_out_rows(X, classes, groups, seed=seed)
+    right = held_out_rows(X, classes, groups, probe=probe, seed=seed)
     one.estimates.append(estimate_of(right, time.monotonic() - started))
     return right
 

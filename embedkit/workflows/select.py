@@ -23,9 +23,11 @@ from embedkit.probes import quick
 from embedkit.results import RoundEstimate, Selection, SelectionCandidate, Skipped
 from embedkit.selection import (
     MOST_ROWS,
+    PROBES,
     DomainTable,
     Estimate,
     Halving,
+    Probe,
     estimate_of,
     halve,
     held_out_rows,
@@ -63,6 +65,7 @@ def select(
     layers: Sequence[int] = (),
     budget: float | None = None,
     tolerance: float = 1.0,
+    probe: Probe = "ridge",
     thorough: bool = False,
     advice: bool = False,
     source: Any = None,
@@ -81,7 +84,8 @@ def select(
     tolerance. That network passes all images, its layers are compared on all training images, and the chosen one is
     reported by a full ``quick`` on the tested images, which choose nothing.
 
-    Probes are ridge regressions on the classes, five times in two halves: fitted on one half, judged on the other.
+    Probes are fitted on one half of the images and judged on the other, five times. At most a quarter of the passes of
+    running all is taken, where one round and the last network's own pass leave room, unless `thorough` is asked for.
     Features come through the store, so that `extract` and `probe` go on where this leaves off.
 
     Parameters
@@ -97,6 +101,9 @@ def select(
         Seconds that all of it may take; the full pass of the chosen network is put aside first.
     tolerance : float
         Points of accuracy, above 0, that the choice may be behind the best.
+    probe : {"ridge", "knn", "logistic"}
+        What judges the candidates: ridge regression on the classes, the nearest images, or logistic regression. The
+        chosen one is reported by nearest images where these judged, else by logistic regression.
     thorough : bool
         Go on until tests have dropped all other networks, or all training images are used.
     advice : bool
@@ -135,6 +142,8 @@ def select(
         raise UsageError(f"tolerance={tolerance}, expected points of accuracy above 0 and below 100")
     if budget is not None and not budget > 0:
         raise UsageError(f"budget={budget}, expected seconds above 0")
+    if probe not in PROBES:
+        raise UsageError(f"probe is {probe!r}, expected {', '.join(PROBES)}")
     feature_store, opened = open_store(store), open_target(target, label_column=label_column)
     images = images_of(opened, feature_store)
     with errors_naming(opened.name):
@@ -150,6 +159,7 @@ def select(
             lambda networks, some: contestants.features(networks, rows.choosing[some], ending),
             lambda some: contestants.together(rows.choosing[some], rows.groups[some]),
             tolerance=tolerance / 100,
+            probe=probe,
             thorough=thorough,
             seed=random_state,
             affordable=lambda networks, more: contestants.affordable(
@@ -158,9 +168,11 @@ def select(
             finished=finished or (lambda number, size, left: None),
         )
         scores, scored_on = judged_scores(contestants, outcome, rows)
-        choice = _chosen(contestants, outcome, rows)
+        choice = _chosen(contestants, outcome, rows, probe)
         name = choice.name
-        result = quick(choice.table, "logistic", model=name, random_state=random_state).result
+        result = quick(
+            choice.table, "knn" if probe == "knn" else "logistic", model=name, random_state=random_state
+        ).result
     listed = _listed(contestants, outcome, choice.estimates)
     tied = [one.name for one in outcome.standings if one.dropped is None and one.network != outcome.leader]
     found = Selection(
@@ -170,6 +182,7 @@ def select(
         expected_regret=outcome.regret,
         stopped=outcome.stopped,
         tolerance=tolerance / 100,
+        probe=probe,
         images=len(images),
         cost_share=contestants.looked_at() / (len(images) * len(contestants.networks)),
         scores=scores,
@@ -187,6 +200,7 @@ def select(
                 "layers": list(layers) or None,
                 "budget": budget,
                 "tolerance": tolerance,
+                "probe": probe,
                 "thorough": thorough or None,
                 "source": source,
                 "label_column": label_column,
@@ -242,7 +256,7 @@ class _Choice:
     other: OtherOutput | None
 
 
-def _chosen(contestants: Contestants, outcome: Halving, rows: ChoosingRows) -> _Choice:
+def _chosen(contestants: Contestants, outcome: Halving, rows: ChoosingRows, probe: Probe) -> _Choice:
     """Compare the outputs of the network on all images that may choose: its own stays, unless a test says otherwise."""
     tables = contestants.tables(outcome.leader)
     left = [one.name for one in outcome.standings if one.network == outcome.leader and one.dropped is None]
@@ -258,7 +272,7 @@ def _chosen(contestants: Contestants, outcome: Halving, rows: ChoosingRows) -> _
     right: dict[str, npt.NDArray[np.float64]] = {}
     for name in left:
         started = time.monotonic()
-        right[name] = held_out_rows(tables[name].X[at], classes, groups)
+        right[name] = held_out_rows(tables[name].X[at], classes, groups, probe=probe)
         estimates[name] = estimate_of(right[name], time.monotonic() - started)
     best = max(left, key=lambda name: estimates[name].value)
     own = next((name for name in left if contestants.requests[name].outputs == OWN_OUTPUT), None)
