@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 
 from embedkit import FeatureRequest, FeatureTable, Selection, extract_several, select
+from embedkit.backbones import own_classifier
 from embedkit.evaluation import mcnemar_test
 from embedkit.probes import quick
 from embedkit.selection import agreement_with, held_out_rows, score_all
@@ -192,7 +193,11 @@ def measure(options: argparse.Namespace, data: str, folder: Path, known: dict[st
 
     runs: dict[str, list[dict[str, Any]]] = {}
     requests = list(networks(options.assets, data).values())
-    counts = {"default": options.seeds, "thorough": options.thorough_seeds, **dict.fromkeys(PROBED, options.probed_seeds)}
+    counts = {
+        "default": options.seeds,
+        "thorough": options.thorough_seeds,
+        **dict.fromkeys(PROBED, options.probed_seeds),
+    }
     for mode, count in counts.items():
         runs[mode] = []
         for seed in range(count):
@@ -218,13 +223,16 @@ def measure(options: argparse.Namespace, data: str, folder: Path, known: dict[st
             last = runs[mode][-1]
             behind = [round(100 * one, 1) for one in (last["regret"], last["expected_regret"]) if one is not None]
             print(data, mode, seed, last["chosen"], f"{last['cost']:.3f}", *behind, flush=True)
+    known_classes = {key_of(str(one.model), str(one.weights), None): own_classifier(one) for one in requests}
+    own_classes = {name: one.probabilities(features[name]) for name, one in known_classes.items() if one is not None}
     scores = {
         name: {
             **dataclasses.asdict(agreement_with(given, values)),
-            "seconds": seconds / len(features),
-            "probe_fits": seconds / len(features) / probe_seconds,
+            "candidates": len(given),
+            "seconds": seconds / len(given),
+            "probe_fits": seconds / len(given) / probe_seconds,
         }
-        for name, (given, seconds) in score_all(features, classes).items()
+        for name, (given, seconds) in score_all(features, classes, own_classes).items()
     }
     scores["probes of the rounds"] = {**dataclasses.asdict(agreement_with(full, values)), "seconds": probe_seconds}
     return {
