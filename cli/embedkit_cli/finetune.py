@@ -77,6 +77,14 @@ _PLAIN: dict[str, Any] = {
 @click.option("--weight-decay", type=float, default=0.05, show_default=True)
 @click.option("--epochs", type=int, default=15, show_default=True, help="Of the tuning that is kept.")
 @click.option("--trial-epochs", type=int, default=5, show_default=True, help="Of each trial.")
+@click.option("--mixup", type=float, default=0.0, metavar="ALPHA", help="Mix two images: 0.2.  [default: none]")
+@click.option(
+    "--ema-decay",
+    type=float,
+    default=0.0,
+    metavar="D",
+    help="Keep the mean of the weights over the steps: 0.99.  [default: the last]",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True)
 @click.option(
@@ -99,6 +107,8 @@ def command(
     weight_decay: float,
     epochs: int,
     trial_epochs: int,
+    mixup: float,
+    ema_decay: float,
     seed: int,
     precision: Any,
     weights_output: str | None,
@@ -142,6 +152,8 @@ def command(
         weight_decay=weight_decay,
         epochs=epochs,
         trial_epochs=trial_epochs,
+        mixup=mixup,
+        ema_decay=ema_decay,
         views=views,
         precision=precision,
         random_state=seed,

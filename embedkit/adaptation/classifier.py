@@ -46,7 +46,9 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         As of `ImageEmbedder`.
     until : {"frozen", "head", "cached", "lora", "bias", "gradual", "full"}, default="cached"
         The highest rung of the ladder that is tried.
-    depths, skip, rates, weight_decay, epochs, trial_epochs, views, batch_size, rank, precision, random_state
+    depths, skip, rates, weight_decay, epochs, trial_epochs, views, batch_size
+        As of `TuningSettings`.
+    mixup, ema_decay, rank, precision, random_state
         As of `TuningSettings`.
     store : path, optional
         The folder of the feature store, which keeps the output of the blocks before the tuned ones.
@@ -90,6 +92,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         trial_epochs: int = 5,
         views: int = 4,
         batch_size: int = 64,
+        mixup: float = 0.0,
+        ema_decay: float = 0.0,
         rank: int = 8,
         precision: Literal["auto", "fp32", "bf16"] = "auto",
         random_state: int = 0,
@@ -109,6 +113,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         self.trial_epochs = trial_epochs
         self.views = views
         self.batch_size = batch_size
+        self.mixup = mixup
+        self.ema_decay = ema_decay
         self.rank = rank
         self.precision: Literal["auto", "fp32", "bf16"] = precision
         self.random_state = random_state

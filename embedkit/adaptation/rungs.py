@@ -343,6 +343,8 @@ def _schedule(settings: TuningSettings, way: _Way, rate: float, epochs: int, bf1
         layer_decay=way.layer_decay,
         gradual=way.gradual,
         batch_size=settings.batch_size,
+        mixup=settings.mixup,
+        ema_decay=settings.ema_decay,
         bf16=bf16,
         seed=settings.random_state,
     )

@@ -38,6 +38,11 @@ class TuningSettings:
     views : int
         Random views beside each training image, kept in the store.
     batch_size : int
+    mixup : float
+        Two images of a batch become one, with shares drawn from Beta(mixup, mixup); 0: none do.
+    ema_decay : float
+        At least 0, below 1: the mean of the weights over the steps is kept, of which each step weighs 1 - ema_decay; 0:
+        the last weights.
     rank : int
         Of what ``"lora"`` adds to each weight of the tuned blocks.
     precision : {"auto", "fp32", "bf16"}
@@ -58,6 +63,8 @@ class TuningSettings:
     trial_epochs: int = 5
     views: int = 4
     batch_size: int = 64
+    mixup: float = 0.0
+    ema_decay: float = 0.0
     rank: int = 8
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     random_state: int = 0
@@ -80,6 +87,10 @@ class TuningSettings:
         for name, values in (("rates", self.rates), ("weight_decay", (self.weight_decay,))):
             if not all(math.isfinite(value) and value >= 0 for value in values) or (name == "rates" and 0 in values):
                 raise UsageError(f"{name} is {getattr(self, name)}, expected a number above 0")
+        if not (math.isfinite(self.mixup) and self.mixup >= 0):
+            raise UsageError(f"mixup is {self.mixup!r}, expected a number of at least 0, such as 0.2")
+        if not 0 <= self.ema_decay < 1:
+            raise UsageError(f"ema_decay is {self.ema_decay!r}, expected a number from 0 to below 1, such as 0.99")
         if self.precision not in ("auto", "fp32", "bf16"):
             raise UsageError(f"precision is {self.precision!r}, expected auto, fp32 or bf16")
 

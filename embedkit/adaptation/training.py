@@ -22,6 +22,7 @@ import numpy.typing as npt
 import torch
 from timm.optim import create_optimizer_v2  # pyright: ignore[reportPrivateImportUsage]
 from timm.scheduler import create_scheduler_v2  # pyright: ignore[reportPrivateImportUsage]
+from timm.utils import ModelEmaV3  # pyright: ignore[reportPrivateImportUsage]
 from torch import Tensor
 
 from embedkit.adaptation.checkpoints import held_in, keep
@@ -55,6 +56,12 @@ class Schedule:
     gradual : bool
         One block after the other begins to learn, the last first, over the first half of the epochs (Howard, Ruder
         2018, arXiv:1801.06146).
+    mixup : float
+        Two images of a batch become one, with shares drawn from Beta(mixup, mixup), and so do their classes: of pixels
+        as in Zhang et al. 2018 (arXiv:1710.09412), of maps as in Verma et al. 2019 (arXiv:1806.05236). 0: none do.
+    ema_decay : float
+        What is kept is the mean of the weights over the steps, each step weighing 1 - ema_decay; at first more, as
+        timm's ModelEmaV3 warms up. 0: the last weights.
     warm_up : float
         Share of the steps.
     clip : float
@@ -71,6 +78,8 @@ class Schedule:
     gradual: bool = False
     smoothing: float = 0.1
     batch_size: int = 64
+    mixup: float = 0.0
+    ema_decay: float = 0.0
     warm_up: float = 0.1
     clip: float = 1.0
     bf16: bool = False
@@ -154,7 +163,8 @@ def train(
         updates_per_epoch=updates,
     )[0]
     key = _key(tail, y, rows, views, schedule, select, of)
-    trained = _resume(tail, optimizer, checkpoint, key)
+    mean: Any = ModelEmaV3(tail.model, schedule.ema_decay, use_warmup=True) if schedule.ema_decay else None
+    trained = _resume(tail, optimizer, mean, checkpoint, key)
     parameters = [one for _, one in tail.trained()]
     room = _Room(schedule.batch_size)
     for epoch in range(trained.epochs, schedule.epochs):
@@ -169,6 +179,10 @@ def train(
             span = slice(number * schedule.batch_size, (number + 1) * schedule.batch_size)
             maps = torch.from_numpy(read(order[span], drawn[span])).float()  # pyright: ignore[reportUnknownMemberType]
             targets = torch.from_numpy(y[order[span]])  # pyright: ignore[reportUnknownMemberType]
+            if schedule.mixup:
+                share = float(draws.beta(schedule.mixup, schedule.mixup))
+                targets = torch.nn.functional.one_hot(targets, tail.head.out_features).float()
+                maps, targets = (share * one + (1 - share) * one.flip(0) for one in (maps, targets))
             optimizer.zero_grad(set_to_none=True)
             value = room.of(lambda most, maps=maps, targets=targets: _gradient(tail, maps, targets, schedule, most))
             if not math.isfinite(value):
@@ -178,15 +192,19 @@ def train(
                 )
             torch.nn.utils.clip_grad_norm_(parameters, schedule.clip)
             optimizer.step()
+            if mean is not None:
+                mean.update(tail.model, step=epoch * updates + number)
             total += value * len(maps)
         trained.epochs = epoch + 1
         trained.losses.append(total / len(rows))
         if select is not None:
             trained.scores.append(score(logits_of(tail, read, select, bf16=schedule.bf16), y[select]))
         if checkpoint is not None:
-            _keep(trained, tail, optimizer, checkpoint, key)
+            _keep(trained, tail, optimizer, mean, checkpoint, key)
         if step is not None:
             step()
+    if mean is not None:
+        _take_over(tail, _trained_of(mean.module, tail))
     trained.state = tail.state()
     return trained
 
@@ -282,25 +300,37 @@ def _key(
     return digest.hexdigest()
 
 
-def _keep(trained: Trained, tail: Tail, optimizer: torch.optim.Optimizer, path: Path, key: str) -> None:
+def _keep(trained: Trained, tail: Tail, optimizer: torch.optim.Optimizer, mean: Any, path: Path, key: str) -> None:
     held = {
         "epochs": trained.epochs,
         "losses": trained.losses,
         "scores": [list(pair) for pair in trained.scores],
         "state": {name: one.detach() for name, one in tail.trained()},
+        "mean": {} if mean is None else _trained_of(mean.module, tail),
         "optimizer": optimizer.state_dict(),
     }
     keep(path, key, held)
 
 
-def _resume(tail: Tail, optimizer: torch.optim.Optimizer, path: Path | None, key: str) -> Trained:
+def _resume(tail: Tail, optimizer: torch.optim.Optimizer, mean: Any, path: Path | None, key: str) -> Trained:
     """Take up what a run of the same kept; whatever else is there is not looked at."""
     held = held_in(path, key)
     if held is None:
         return Trained(state={})
     optimizer.load_state_dict(held["optimizer"])
-    with torch.no_grad():
-        for name, one in tail.trained():
-            one.copy_(held["state"][name])
+    _take_over(tail, held["state"])
+    for name, one in held["mean"].items():
+        mean.module.get_parameter(name).data.copy_(one)
     scores = [(float(a), float(b)) for a, b in held["scores"]]
     return Trained(state={}, epochs=int(held["epochs"]), losses=[*held["losses"]], scores=scores)
+
+
+def _trained_of(model: Any, tail: Tail) -> dict[str, Tensor]:
+    """Return of another copy of the network the tensors that are trained here."""
+    return {name: model.get_parameter(name).detach() for name, _ in tail.trained()}
+
+
+def _take_over(tail: Tail, tensors: dict[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, one in tail.trained():
+            one.copy_(tensors[name])
