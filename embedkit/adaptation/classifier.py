@@ -225,7 +225,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             found = _extracted(source, prefix.requests(0)[0], store)
             maps = Maps(found.digests, {self.depth_: [found.features]})
             read = functools.partial(maps.read, self.depth_)
-        return logits_of(tail, read, rows, bf16=in_bf16(self._settings()))
+        return logits_of(tail, read, rows, bf16=in_bf16(self._settings(), tail.device.type))
 
     def _built(self) -> Tail:
         """Return the tuned network, built when it is first needed."""
@@ -233,8 +233,10 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         if tail is None:
             from embedkit.adaptation.networks import tunable_network
             from embedkit.adaptation.tail import Tail
+            from embedkit.backbones import resolve_device  # it imports torch
 
             tail = Tail(tunable_network(self._request(), len(self.classes_)), self.depth_)
+            tail.to(resolve_device(self._request().device))
             tail.load(self.state_)
             self._tail = tail
         return tail

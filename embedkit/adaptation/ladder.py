@@ -167,6 +167,7 @@ def climb_ladder(
     from embedkit.adaptation.networks import classifier_alone, depths_of, tunable_network
     from embedkit.adaptation.tail import Tail
     from embedkit.adaptation.training import logits_of
+    from embedkit.backbones import resolve_device  # it imports torch
 
     of_maps: dict[int, Any] = {}
     of_pixels: dict[int, Any] = {}
@@ -197,7 +198,7 @@ def climb_ladder(
         head = rung == "head"
         tail = Tail(
             classifier_alone(X.shape[1], problem.classes) if head else tunable_network(request, problem.classes)
-        )
+        ).to(resolve_device(request.device))
         of = hashlib.sha256(X.tobytes()).hexdigest() if head else f"{named} rank {chosen.rank}"
         folder = store.memo_folder / f"finetune-{_short(f'{rung} {of}', problem)}"
         tuned = steps.climb(
@@ -215,7 +216,7 @@ def climb_ladder(
         )
         logits = rungs[-1].logits
         if tuned.supported:
-            logits = logits_of(tail, reads[rung][tuned.depth], judged, bf16=steps.in_bf16(chosen))
+            logits = logits_of(tail, reads[rung][tuned.depth], judged, bf16=steps.in_bf16(chosen, tail.device.type))
             found.tail = found.tail if head else tail
         standing = tuned if tuned.supported else standing
         rungs.append(Climbed(tuned=tuned, logits=logits))
@@ -238,7 +239,7 @@ def write_weights(tail: Tail, path: str | os.PathLike[str], *, force: bool = Fal
     target = Path(path)
     if target.exists() and not force:
         raise OutputExistsError(f"{target} exists; name another file, or use --force (force=True) to replace it")
-    tensors = {name: one.detach().contiguous() for name, one in tail.model.state_dict().items()}
+    tensors = {name: one.detach().cpu().contiguous() for name, one in tail.model.state_dict().items()}
     commit_to(target, [safetensors.torch.save(tensors)], sealed=False)
     return target
 

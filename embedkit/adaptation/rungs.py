@@ -190,7 +190,7 @@ def climb(
         Every trial diverged.
     """
     began, cpu_began, peak = time.monotonic(), time.process_time(), Peak()
-    bf16 = in_bf16(settings)
+    bf16 = in_bf16(settings, tail.device.type)
     way = _WAYS.get(rung, _Way())
     notes: list[str] = []
     trials: list[Trial] = []
@@ -300,10 +300,12 @@ def mixed(start: State, tuned: State, alpha: float) -> State:
     return {name: ((1 - alpha) * start[name] + alpha * tuned[name]).astype(np.float32) for name in start}
 
 
-def in_bf16(settings: TuningSettings) -> bool:
-    """Whether products are computed in bfloat16: where that is asked for, or the processors have it."""
+def in_bf16(settings: TuningSettings, device: str) -> bool:
+    """Whether products are computed in bfloat16: where that is asked for, or a device of this type has it."""
     if settings.precision != "auto":
         return settings.precision == "bf16"
+    if device != "cpu":
+        return device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     try:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     except (AttributeError, RuntimeError):

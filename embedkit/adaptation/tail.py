@@ -89,6 +89,11 @@ class Tail(nn.Module):
             one.grad = None
 
     @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.head.weight.device
+
+    @property
     def whole(self) -> bool:
         """Whether the whole network is trained, from pixels."""
         return 0 < self.depth == len(self.network.blocks)
@@ -123,7 +128,7 @@ class Tail(nn.Module):
         Tensor (n, classes)
         """
         features = self.features(entering)
-        with torch.autocast("cpu", enabled=False):  # logits in bf16 would tie
+        with torch.autocast(self.device.type, enabled=False):  # logits in bf16 would tie
             return self.head(features.float())
 
     def features(self, entering: Tensor) -> Tensor:
@@ -136,7 +141,7 @@ class Tail(nn.Module):
         """Return copies of the tensors that training changes, by their names in timm's state dict, LoRA merged."""
         with torch.no_grad():
             named = {name.replace(_INSIDE, ".weight"): name for name, _ in self.trained() if not name.endswith(".A")}
-            return {name: self._tensor(name).detach().numpy().copy() for name in named}
+            return {name: self._tensor(name).detach().cpu().numpy().copy() for name in named}
 
     def load(self, state: State) -> None:
         """Replace tensors by their names in timm's state dict."""
@@ -161,5 +166,5 @@ class Tail(nn.Module):
 
     def linear_head(self) -> LinearHead:
         """Return a copy of the classifier."""
-        weight, bias = (one.detach().numpy().copy() for one in (self.head.weight, self.head.bias))
+        weight, bias = (one.detach().cpu().numpy().copy() for one in (self.head.weight, self.head.bias))
         return LinearHead(weight=weight, bias=bias)

@@ -177,8 +177,8 @@ def train(
         for number in range(updates):
             scheduler.step_update(epoch * updates + number)
             span = slice(number * schedule.batch_size, (number + 1) * schedule.batch_size)
-            maps = torch.from_numpy(read(order[span], drawn[span])).float()  # pyright: ignore[reportUnknownMemberType]
-            targets = torch.from_numpy(y[order[span]])  # pyright: ignore[reportUnknownMemberType]
+            maps = _on(tail, read(order[span], drawn[span])).float()
+            targets = _on(tail, y[order[span]])
             if schedule.mixup:
                 share = float(draws.beta(schedule.mixup, schedule.mixup))
                 targets = torch.nn.functional.one_hot(targets, tail.head.out_features).float()
@@ -213,7 +213,7 @@ def logits_of(tail: Tail, read: Read, rows: Rows, *, bf16: bool = False) -> npt.
     """Return the logits of rows, of the images themselves, (n, classes)."""
     found: list[npt.NDArray[np.float32]] = []
     room = _Room(_PREDICTED_AT_ONCE)
-    with torch.inference_mode(), _precision(bf16):
+    with torch.inference_mode(), _precision(tail, bf16):
         start = 0
         while start < len(rows):
             found.append(room.of(lambda most, start=start: _forward(tail, read, rows[start : start + most])))
@@ -222,8 +222,12 @@ def logits_of(tail: Tail, read: Read, rows: Rows, *, bf16: bool = False) -> npt.
 
 
 def _forward(tail: Tail, read: Read, rows: Rows) -> npt.NDArray[np.float32]:
-    maps = torch.from_numpy(read(rows, 0))  # pyright: ignore[reportUnknownMemberType]
-    return tail(maps.float()).float().numpy()
+    return tail(_on(tail, read(rows, 0)).float()).float().cpu().numpy()
+
+
+def _on(tail: Tail, values: npt.NDArray[Any]) -> Tensor:
+    """Bring rows to where a tail computes, in the width that they are kept in."""
+    return torch.from_numpy(values).to(tail.device)  # pyright: ignore[reportUnknownMemberType]
 
 
 def _gradient(tail: Tail, maps: Tensor, targets: Tensor, schedule: Schedule, most: int) -> float:
@@ -232,7 +236,7 @@ def _gradient(tail: Tail, maps: Tensor, targets: Tensor, schedule: Schedule, mos
     total = 0.0
     for start in range(0, len(maps), most):
         some, wanted = maps[start : start + most], targets[start : start + most]
-        with _precision(schedule.bf16):
+        with _precision(tail, schedule.bf16):
             logits = tail(some)
         loss = torch.nn.functional.cross_entropy(logits.float(), wanted, label_smoothing=schedule.smoothing)
         loss = loss * (len(some) / len(maps))
@@ -275,8 +279,8 @@ def score(logits: npt.NDArray[np.float32], y: npt.NDArray[np.intp]) -> tuple[flo
     return float((logits.argmax(axis=1) == y).mean()), float(losses.mean())
 
 
-def _precision(bf16: bool) -> Any:
-    return torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext()
+def _precision(tail: Tail, bf16: bool) -> Any:
+    return torch.autocast(tail.device.type, torch.bfloat16) if bf16 else nullcontext()
 
 
 def _key(
@@ -296,7 +300,7 @@ def _key(
         digest.update(np.ascontiguousarray(values, np.int64).tobytes() + b";")
     for name, value in sorted(tail.state().items()):
         digest.update(name.encode() + value.tobytes())
-    digest.update(torch.__version__.encode())
+    digest.update(f"{torch.__version__} {tail.device.type}".encode())
     return digest.hexdigest()
 
 
