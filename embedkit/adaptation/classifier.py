@@ -46,7 +46,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         As of `ImageEmbedder`.
     until : {"frozen", "head", "cached", "lora", "bias", "gradual", "full"}, default="cached"
         The highest rung of the ladder that is tried.
-    depths, skip, rates, weight_decay, epochs, trial_epochs, views, batch_size
+    depths, skip, rates, weight_decays, epochs, trial_epochs, patience, batch_norm, views, batch_size
         As of `TuningSettings`.
     mixup, ema_decay, rank, precision, random_state
         As of `TuningSettings`.
@@ -87,9 +87,11 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         depths: Sequence[int] | None = None,
         skip: Sequence[Rung] = (),
         rates: Sequence[float] = (3e-4, 1e-3),
-        weight_decay: float = 0.05,
+        weight_decays: Sequence[float] = (0.05, 0.3),
         epochs: int = 15,
         trial_epochs: int = 5,
+        patience: int = 5,
+        batch_norm: Literal["eval", "train"] = "eval",
         views: int = 4,
         batch_size: int = 64,
         mixup: float = 0.0,
@@ -108,9 +110,11 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         self.depths = depths
         self.skip = skip
         self.rates = rates
-        self.weight_decay = weight_decay
+        self.weight_decays = weight_decays
         self.epochs = epochs
         self.trial_epochs = trial_epochs
+        self.patience = patience
+        self.batch_norm: Literal["eval", "train"] = batch_norm
         self.views = views
         self.batch_size = batch_size
         self.mixup = mixup
@@ -213,8 +217,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             features = found.features.get(found.digests).astype(np.float32)
             weight, bias = self.head_
             return features @ weight.T + bias
-        from embedkit.adaptation.rungs import in_bf16
         from embedkit.adaptation.training import logits_of
+        from embedkit.adaptation.ways import in_bf16
 
         tail, rows = self._built(), np.arange(len(source))
         layer = tail.network.layers.get(self.depth_, 0)
@@ -243,7 +247,9 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
 
     def _settings(self) -> TuningSettings:
         parts: dict[str, Any] = {name: getattr(self, name) for name in TuningSettings.__slots__}
-        parts |= {name: tuple(parts[name]) for name in ("depths", "rates", "skip") if parts[name] is not None}
+        parts |= {
+            name: tuple(parts[name]) for name in ("depths", "rates", "weight_decays", "skip") if parts[name] is not None
+        }
         return TuningSettings(**parts)
 
     def _request(self) -> FeatureRequest:

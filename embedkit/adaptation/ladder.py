@@ -164,9 +164,10 @@ def climb_ladder(
     if len(asked) == 1:
         return found
     from embedkit.adaptation import rungs as steps
-    from embedkit.adaptation.networks import classifier_alone, depths_of, tunable_network
+    from embedkit.adaptation.networks import check_statistics, classifier_alone, depths_of, tunable_network
     from embedkit.adaptation.tail import Tail
     from embedkit.adaptation.training import logits_of
+    from embedkit.adaptation.ways import epochs_of, in_bf16
     from embedkit.backbones import resolve_device  # it imports torch
 
     of_maps: dict[int, Any] = {}
@@ -174,6 +175,8 @@ def climb_ladder(
     named = ""
     if set(asked) - set(_OF_CLASSIFIER):
         network = tunable_network(request, problem.classes)
+        if chosen.batch_norm == "train":
+            check_statistics(network, request.model)
         depths = depths_of(network, chosen.depths)
         prefix = Prefix(
             request=request,
@@ -192,7 +195,7 @@ def climb_ladder(
             named = named or pixels.fingerprint
     reads = {rung: of_pixels if rung == "full" else of_maps for rung in asked[1:]}
     reads["head"] = {0: _Features(X)}
-    tell = _Epochs(sum(steps.epochs_of(len(reads[rung]), chosen) for rung in asked[1:]), progress)
+    tell = _Epochs(sum(epochs_of(len(reads[rung]), chosen) for rung in asked[1:]), progress)
     standing = rungs[0].tuned
     for rung in asked[1:]:
         head = rung == "head"
@@ -216,7 +219,7 @@ def climb_ladder(
         )
         logits = rungs[-1].logits
         if tuned.supported:
-            logits = logits_of(tail, reads[rung][tuned.depth], judged, bf16=steps.in_bf16(chosen, tail.device.type))
+            logits = logits_of(tail, reads[rung][tuned.depth], judged, bf16=in_bf16(chosen, tail.device.type))
             found.tail = found.tail if head else tail
         standing = tuned if tuned.supported else standing
         rungs.append(Climbed(tuned=tuned, logits=logits))

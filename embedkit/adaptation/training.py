@@ -11,11 +11,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +62,13 @@ class Schedule:
     ema_decay : float
         What is kept is the mean of the weights over the steps, each step weighing 1 - ema_decay; at first more, as
         timm's ModelEmaV3 warms up. 0: the last weights.
+    patience : int
+        Epochs without a smaller loss of the selection rows after which training stops, and the best epoch counts; 0: it
+        does not stop.
+    last : int
+        Stop after this epoch of the schedule; 0: after all.
+    batch_norm : {"eval", "train"}
+        Whether batch norms of the tuned blocks keep their statistics.
     warm_up : float
         Share of the steps.
     clip : float
@@ -80,6 +87,9 @@ class Schedule:
     batch_size: int = 64
     mixup: float = 0.0
     ema_decay: float = 0.0
+    patience: int = 0
+    last: int = 0
+    batch_norm: Literal["eval", "train"] = "eval"
     warm_up: float = 0.1
     clip: float = 1.0
     bf16: bool = False
@@ -99,12 +109,18 @@ class Trained:
         Mean of each epoch.
     scores : list of (float, float)
         After each epoch: accuracy on the selection rows, and mean log-loss; empty where there are none.
+    best : int
+        The epoch of the least log-loss; 0 where there are no selection rows.
+    stopped : bool
+        Whether training stopped there.
     """
 
     state: State
     epochs: int = 0
     losses: list[float] = field(default_factory=list[float])
     scores: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
+    best: int = 0
+    stopped: bool = False
 
 
 def train(
@@ -134,7 +150,7 @@ def train(
     views : int
     schedule : Schedule
     select : ndarray of intp, optional
-        Rows to look at after each epoch.
+        Rows to look at after each epoch; by them training stops where the schedule has a patience.
     checkpoint : Path, optional
         Where to keep what a resumed run goes on from.
     of : str
@@ -164,10 +180,13 @@ def train(
     )[0]
     key = _key(tail, y, rows, views, schedule, select, of)
     mean: Any = ModelEmaV3(tail.model, schedule.ema_decay, use_warmup=True) if schedule.ema_decay else None
-    trained = _resume(tail, optimizer, mean, checkpoint, key)
+    trained, best = _resume(tail, optimizer, mean, checkpoint, key)
     parameters = [one for _, one in tail.trained()]
     room = _Room(schedule.batch_size)
-    for epoch in range(trained.epochs, schedule.epochs):
+    for epoch in range(trained.epochs, schedule.last or schedule.epochs):
+        if trained.stopped:
+            break
+        tail.learn_statistics(schedule.batch_norm == "train")
         draws = np.random.default_rng([schedule.seed, epoch])
         order = draws.permutation(rows)
         drawn = draws.integers(0, views + 1, len(order))
@@ -197,14 +216,21 @@ def train(
             total += value * len(maps)
         trained.epochs = epoch + 1
         trained.losses.append(total / len(rows))
+        tail.learn_statistics(False)
         if select is not None:
-            trained.scores.append(score(logits_of(tail, read, select, bf16=schedule.bf16), y[select]))
+            with _averaged(tail, mean):
+                trained.scores.append(score(logits_of(tail, read, select, bf16=schedule.bf16), y[select]))
+                if trained.scores[-1][1] == min(loss for _, loss in trained.scores):
+                    trained.best, best = epoch + 1, _held(tail)
+            trained.stopped = 0 < schedule.patience <= epoch + 1 - trained.best
         if checkpoint is not None:
-            _keep(trained, tail, optimizer, mean, checkpoint, key)
+            _keep(trained, tail, optimizer, mean, best, checkpoint, key)
         if step is not None:
             step()
-    if mean is not None:
-        _take_over(tail, _trained_of(mean.module, tail))
+    if trained.stopped:
+        tail.take(best)
+    elif mean is not None:
+        tail.take(_held(tail, mean.module))
     trained.state = tail.state()
     return trained
 
@@ -304,37 +330,60 @@ def _key(
     return digest.hexdigest()
 
 
-def _keep(trained: Trained, tail: Tail, optimizer: torch.optim.Optimizer, mean: Any, path: Path, key: str) -> None:
+@contextmanager
+def _averaged(tail: Tail, mean: Any) -> Generator[None]:
+    """Give a tail the mean of the weights over the steps for a while, where there is one."""
+    if mean is None:
+        yield
+        return
+    live = _held(tail)
+    tail.take(_held(tail, mean.module))
+    try:
+        yield
+    finally:
+        tail.take(live)
+
+
+def _held(tail: Tail, model: Any = None) -> dict[str, Tensor]:
+    """Return copies of what training changes, of a tail's own network or of another copy of it."""
+    return {name: one.detach().clone() for name, one in tail.learnt(model)}
+
+
+def _keep(
+    trained: Trained,
+    tail: Tail,
+    optimizer: torch.optim.Optimizer,
+    mean: Any,
+    best: dict[str, Tensor],
+    path: Path,
+    key: str,
+) -> None:
     held = {
         "epochs": trained.epochs,
         "losses": trained.losses,
         "scores": [list(pair) for pair in trained.scores],
-        "state": {name: one.detach() for name, one in tail.trained()},
-        "mean": {} if mean is None else _trained_of(mean.module, tail),
+        "best": trained.best,
+        "stopped": trained.stopped,
+        "state": _held(tail),
+        "state of the best": best,
+        "mean": {} if mean is None else _held(tail, mean.module),
         "optimizer": optimizer.state_dict(),
     }
     keep(path, key, held)
 
 
-def _resume(tail: Tail, optimizer: torch.optim.Optimizer, mean: Any, path: Path | None, key: str) -> Trained:
-    """Take up what a run of the same kept; whatever else is there is not looked at."""
+def _resume(
+    tail: Tail, optimizer: torch.optim.Optimizer, mean: Any, path: Path | None, key: str
+) -> tuple[Trained, dict[str, Tensor]]:
+    """Take up what a run of the same kept, and the state of its best epoch; whatever else is there is not looked at."""
     held = held_in(path, key)
     if held is None:
-        return Trained(state={})
+        return Trained(state={}), {}
     optimizer.load_state_dict(held["optimizer"])
-    _take_over(tail, held["state"])
-    for name, one in held["mean"].items():
-        mean.module.get_parameter(name).data.copy_(one)
-    scores = [(float(a), float(b)) for a, b in held["scores"]]
-    return Trained(state={}, epochs=int(held["epochs"]), losses=[*held["losses"]], scores=scores)
-
-
-def _trained_of(model: Any, tail: Tail) -> dict[str, Tensor]:
-    """Return of another copy of the network the tensors that are trained here."""
-    return {name: model.get_parameter(name).detach() for name, _ in tail.trained()}
-
-
-def _take_over(tail: Tail, tensors: dict[str, Tensor]) -> None:
-    with torch.no_grad():
-        for name, one in tail.trained():
-            one.copy_(tensors[name])
+    tail.take(held["state"])
+    if mean is not None:
+        tail.take(held["mean"], mean.module)
+    trained = Trained(state={}, epochs=int(held["epochs"]), losses=[*held["losses"]])
+    trained.scores = [(float(a), float(b)) for a, b in held["scores"]]
+    trained.best, trained.stopped = int(held["best"]), bool(held["stopped"])
+    return trained, held["state of the best"]
