@@ -8,7 +8,14 @@ from typing import Any, TypeVar, cast
 import click
 
 from embedkit_cli.help import Command
-from embedkit_cli.options import drop_option, read_options, requests_beside, result_options, target_from
+from embedkit_cli.options import (
+    drop_option,
+    one_model_option,
+    read_options,
+    requests_beside,
+    result_options,
+    target_from,
+)
 from embedkit_cli.output import check_outputs, finish
 from embedkit_cli.progress import ProgressBar
 
@@ -45,7 +52,7 @@ _PLAIN: dict[str, Any] = {
 
 @click.command("finetune", cls=Command, first=("--model", "--until", "--views", "--depths", "--weights-output"))
 @click.argument("targets", type=click.Path(), nargs=-1, required=True, metavar="TARGET...")
-@click.option("--model", "models", multiple=True, metavar="NAME", help="For a source of images.")
+@one_model_option("For a source of images.")
 @click.option(
     "--weights",
     default="pretrained",
@@ -113,7 +120,7 @@ _PLAIN: dict[str, Any] = {
 @read_options
 def command(
     targets: tuple[str, ...],
-    models: tuple[str, ...],
+    model: str | None,
     weights: str,
     until: Any,
     skip: str,
@@ -157,12 +164,10 @@ def command(
     from embedkit import TuningSettings, finetune
 
     check_outputs(weights_output, output, page, force=force)
-    if len(models) > 1:
-        raise click.UsageError(f"{len(models)} models are named; a ladder is of one")
     target, label_column = target_from(
         targets, label_column=label_column, layout=layout, target_type=target_type, image_column=image_column
     )
-    requests = requests_beside(models, {**_PLAIN, "weights": weights})
+    requests = requests_beside((model,) if model else (), {**_PLAIN, "weights": weights})
     settings = TuningSettings(
         depths=depths,
         skip=cast(Any, tuple(one for one in skip.split(",") if one)),

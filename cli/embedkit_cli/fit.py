@@ -12,6 +12,7 @@ from embedkit_cli.options import (
     backbone_options,
     drop_option,
     estimator_device_option,
+    one_model_option,
     read_options,
     requests_beside,
     result_options,
@@ -23,7 +24,7 @@ from embedkit_cli.progress import ProgressBar
 
 @click.command("fit", cls=Command, first=("--model", "--estimator", "--output", "--report", "--force"))
 @click.argument("targets", type=click.Path(), nargs=-1, required=True, metavar="TARGET...")
-@click.option("--model", metavar="NAME", help="For a source of images.")
+@one_model_option("For a source of images.")
 @backbone_options
 @click.option(
     "--estimator",

@@ -7,7 +7,15 @@ from typing import Any
 import click
 
 from embedkit_cli.help import Command
-from embedkit_cli.options import backbone_options, read_options, requests_beside, result_options, target_from
+from embedkit_cli.options import (
+    backbone_options,
+    drop_option,
+    one_model_option,
+    read_options,
+    requests_beside,
+    result_options,
+    target_from,
+)
 from embedkit_cli.output import check_outputs, finish
 from embedkit_cli.progress import ProgressBar
 
@@ -18,7 +26,7 @@ from embedkit_cli.progress import ProgressBar
 @click.option(
     "--domain-column", metavar="C", help="The column of SOURCE that holds its domains: all pairs, without TARGET."
 )
-@click.option("--model", metavar="NAME", help="For images; by default that of the feature file beside them.")
+@one_model_option("For images; by default that of the feature file beside them.")
 @backbone_options
 @click.option(
     "--adapter",
@@ -32,6 +40,7 @@ from embedkit_cli.progress import ProgressBar
 @click.option("--folds", type=int, default=5, show_default=True, help="For a domain without splits.")
 @click.option("-o", "--output", type=click.Path(), metavar="R.json", help="Save the result.")
 @result_options
+@drop_option
 @read_options
 def command(
     source: str,
@@ -44,6 +53,7 @@ def command(
     output: str | None,
     page: str | None,
     force: bool,
+    drop_unlabelled: bool,
     label_column: str | None,
     layout: str | None,
     target_type: str | None,
@@ -79,6 +89,7 @@ def command(
         model=requests[0] if requests else None,
         adapters=adapters or None,
         label_column=None if listed else label_column,
+        drop_unlabelled=drop_unlabelled,
         floors=not no_floors,
         folds=folds,
         store=store,

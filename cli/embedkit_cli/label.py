@@ -7,7 +7,14 @@ from typing import Any
 import click
 
 from embedkit_cli.help import Command
-from embedkit_cli.options import backbone_options, read_options, requests_beside, result_options, target_from
+from embedkit_cli.options import (
+    backbone_options,
+    one_model_option,
+    read_options,
+    requests_beside,
+    result_options,
+    target_from,
+)
 from embedkit_cli.output import check_outputs, finish
 from embedkit_cli.progress import ProgressBar
 
@@ -23,7 +30,7 @@ from embedkit_cli.progress import ProgressBar
     metavar="FILE.csv",
     help="Labels that were filled in: columns path and label; repeat.",
 )
-@click.option("--model", metavar="NAME", help="For a source of images.")
+@one_model_option("For a source of images.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of every random choice.")
 @backbone_options
 @result_options

@@ -7,18 +7,27 @@ from typing import Any
 import click
 
 from embedkit_cli.help import Command
-from embedkit_cli.options import backbone_options, read_options, requests_from, result_options, target_from
+from embedkit_cli.options import (
+    backbone_options,
+    drop_option,
+    one_model_option,
+    read_options,
+    requests_from,
+    result_options,
+    target_from,
+)
 from embedkit_cli.output import check_outputs, finish
 from embedkit_cli.progress import ProgressBar
 
 
 @click.command("layers", cls=Command, first=("--model", "--pool", "--output"))
 @click.argument("targets", type=click.Path(), nargs=-1, required=True, metavar="TARGET...")
-@click.option("--model", metavar="NAME", help="By default the bundled backbone; NAME=FILE names its weights.")
+@one_model_option("By default the bundled backbone; NAME=FILE names its weights.")
 @backbone_options
 @click.option("--no-concatenation", is_flag=True, help="Do not judge the best layers side by side.")
 @click.option("-o", "--output", type=click.Path(), metavar="FILE.json", help="Save the whole result.")
 @result_options
+@drop_option
 @read_options
 def command(
     targets: tuple[str, ...],
@@ -27,6 +36,7 @@ def command(
     output: str | None,
     page: str | None,
     force: bool,
+    drop_unlabelled: bool,
     label_column: str | None,
     layout: str | None,
     target_type: str | None,
@@ -61,6 +71,7 @@ def command(
         pools=(pool,),
         concatenate=not no_concatenation,
         label_column=label_column,
+        drop_unlabelled=drop_unlabelled,
         store=store,
         progress=ProgressBar(),
     )

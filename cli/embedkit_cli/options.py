@@ -157,6 +157,20 @@ def weights_of(model: str | None, weights: str) -> tuple[str | None, str]:
     return (name, own) if found else (model, weights)
 
 
+def _only_one(ctx: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> str | None:
+    """Refuse a second one, which click would let stand for the first without a word."""
+    if len(given) > 1:
+        raise click.BadParameter(
+            f"{', '.join(given)} are {len(given)} models, and {ctx.command.name} takes one; run it for each"
+        )
+    return given[0] if given else None
+
+
+def one_model_option(said: str) -> Callable[[_Command], _Command]:
+    """Return the --model of a command that takes one."""
+    return click.option("--model", multiple=True, callback=_only_one, metavar="NAME", help=said)
+
+
 store_option = click.option(
     "--store", type=click.Path(), metavar="DIR", help="The feature store; by default the user's, or EMBEDKIT_STORE."
 )

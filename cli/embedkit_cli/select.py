@@ -9,6 +9,7 @@ import click
 from embedkit_cli.help import Command
 from embedkit_cli.options import (
     backbone_options,
+    drop_option,
     duration_option,
     read_options,
     requests_from,
@@ -57,6 +58,7 @@ from embedkit_cli.progress import ProgressBar
 )
 @click.option("-o", "--output", type=click.Path(), metavar="FILE.json", help="Save the whole result.")
 @result_options
+@drop_option
 @read_options
 def command(
     targets: tuple[str, ...],
@@ -70,6 +72,7 @@ def command(
     output: str | None,
     page: str | None,
     force: bool,
+    drop_unlabelled: bool,
     label_column: str | None,
     layout: str | None,
     target_type: str | None,
@@ -111,6 +114,7 @@ def command(
         advice=advice,
         source=source,
         label_column=label_column,
+        drop_unlabelled=drop_unlabelled,
         store=store,
         progress=ProgressBar(),
         chosen=say_candidates,

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from embedkit_cli.help import Command
-from embedkit_cli.options import backbone_options, read_options, requests_beside, target_from
+from embedkit_cli.options import backbone_options, one_model_option, read_options, requests_beside, target_from
 from embedkit_cli.output import check_outputs, finish
 from embedkit_cli.progress import ProgressBar
 
@@ -15,7 +15,7 @@ from embedkit_cli.progress import ProgressBar
 @click.command("stats", cls=Command, first=("--output", "--model", "--fourier", "--gamma", "--force"))
 @click.argument("targets", type=click.Path(), nargs=-1, required=True, metavar="TARGET...")
 @click.option("-o", "--output", type=click.Path(), required=True, metavar="SITE.stats", help="The file to write.")
-@click.option("--model", metavar="NAME", help="For a source of images.")
+@one_model_option("For a source of images.")
 @click.option(
     "--fourier", type=click.IntRange(min=1), metavar="N", help="Go through N random Fourier features: a kernel."
 )

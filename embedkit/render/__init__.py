@@ -23,11 +23,13 @@ from embedkit.render.numbers import (
     value_text,
 )
 from embedkit.render.records import as_text, remarks
+from embedkit.render.selections import SCORE_NAMES, scores_explained, top3_text
 from embedkit.render.sentences import sentence
 from embedkit.render.students import card_of
 from embedkit.text import printable
 
 __all__ = [
+    "SCORE_NAMES",
     "advice",
     "as_csv",
     "as_markdown",
@@ -50,7 +52,9 @@ __all__ = [
     "printable",
     "rank_text",
     "remarks",
+    "scores_explained",
     "sentence",
     "table_lines",
+    "top3_text",
     "value_text",
 ]

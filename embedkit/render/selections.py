@@ -7,8 +7,27 @@ from __future__ import annotations
 
 from embedkit.render.layout import table_lines
 from embedkit.render.numbers import duration, interval_text, p_text, percent
-from embedkit.results import LayersResult, Selection, SelectionCandidate
+from embedkit.results import LayersResult, ScoreVerdict, Selection, SelectionCandidate
 from embedkit.text import printable
+
+TOP = 3
+"""So many first choices of a score are looked at for a hit."""
+
+SCORE_NAMES = {
+    "log_me": "LogME",
+    "h_score": "H-score",
+    "shrinkage_h_score": "H-score, shrunk",
+    "n_leep": "N-LEEP",
+    "transrate": "TransRate",
+    "gbc": "GBC",
+    "parc": "PARC",
+    "knn_accuracy": "kNN, leave one out",
+    "ridge_accuracy": "ridge, leave one out",
+    "leep": "LEEP",
+    "nce": "NCE",
+    "published_accuracy": "published accuracy",
+}
+"""As papers and the documentation call them; in Python and JSON they bear the names of the functions."""
 
 _SHARES = 3
 """Principal components whose shares of the variance are printed."""
@@ -21,8 +40,8 @@ def selection_lines(record: Selection) -> list[str]:
     lines = [
         f"chosen: {record.chosen}, {percent(result.value)} ({interval_text(result.metric, result.interval)}) of "
         f"{result.n_test} tested images by {result.estimator}; they chose nothing",
-        f"cost:   {cost} of the images of all networks in full; {sum(passes.values())} forward passes now, the others "
-        "were in the store",
+        f"cost:   {cost} of the images of all networks in full; {sum(passes.values())} forward passes now, what "
+        "else was needed was in the store",
         f"end:    {record.stopped} (expected regret {_points(record.expected_regret)}, tolerance "
         f"{_points(record.tolerance)})",
     ]
@@ -59,17 +78,38 @@ def _row(one: SelectionCandidate) -> list[str]:
 def _scores(record: Selection) -> list[str]:
     rows = [
         (
-            name,
+            printable(SCORE_NAMES.get(name, name)),
             "" if one.tau is None else f"{one.tau:.2f}",
             _points(one.regret),
-            "yes" if one.top3 else "no",
+            top3_text(one),
             f"{len(one.values)} of {len(record.candidates)}",
         )
         for name, one in record.scores.items()
     ]
     header = ("score", "weighted tau", "regret", "top-3 hit", "candidates")
     said = f"how well scores predict the ranking of the probes on the {record.scored_on} images that all have seen:"
-    return [said, *table_lines(header, rows)]
+    return [said, *table_lines(header, rows), *scores_explained(record)]
+
+
+def top3_text(one: ScoreVerdict) -> str:
+    """Write whether the best was among the first three; nothing where there are no more than three."""
+    return ("yes" if one.top3 else "no") if len(one.values) > TOP else ""
+
+
+def scores_explained(record: Selection) -> list[str]:
+    """Say what the columns of the scores mean, and why some are of fewer candidates."""
+    lines = [
+        "they decide nothing; weighted tau: 1 ranks alike, 0 is chance, -1 the other way round, empty: all are alike; "
+        "regret: how far the first choice of the score is behind the best; both among the candidates that have one"
+    ]
+    if any(len(one.values) > TOP for one in record.scores.values()):
+        lines.append("top-3 hit: whether the best is among the first three of the score")
+    if any(len(one.values) < len(record.candidates) for one in record.scores.values()):
+        lines.append(
+            "fewer candidates: LEEP and NCE need what a network's own classifier says, which layers and random weights "
+            "have not; published accuracy and parameters are of whole networks"
+        )
+    return lines
 
 
 def layers_lines(record: LayersResult) -> list[str]:

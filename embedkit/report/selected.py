@@ -5,7 +5,7 @@ Layer: report; above markup.
 
 from __future__ import annotations
 
-from embedkit.render import interval_text, p_number, percent
+from embedkit.render import SCORE_NAMES, interval_text, p_number, percent, scores_explained, top3_text
 from embedkit.report.charts import curves
 from embedkit.report.markup import section, table, tag, text
 from embedkit.results import LayersResult, Selection
@@ -28,10 +28,11 @@ def selected(record: Selection) -> list[str]:
     ]
     scores = [
         [
-            text(name),
+            text(SCORE_NAMES.get(name, name)),
             "" if one.tau is None else f"{one.tau:.2f}",
             f"{100 * one.regret:.1f}",
-            "yes" if one.top3 else "no",
+            top3_text(one),
+            f"{len(one.values)} of {len(record.candidates)}",
         ]
         for name, one in record.scores.items()
     ]
@@ -58,11 +59,12 @@ def selected(record: Selection) -> list[str]:
         section(
             "What scores would have chosen",
             table(
-                ("score", "weighted tau", "regret in points", "top-3 hit"),
+                ("score", "weighted tau", "regret in points", "top-3 hit", "candidates"),
                 scores,
                 caption=f"Judged by the probes on the {record.scored_on} images that all have seen",
                 numeric=(1, 2),
             ),
+            *(tag("p", text(line, 400), class_="soft") for line in scores_explained(record)),
             id_="scores",
         ),
         section("What to do next", *advice, id_="advice"),

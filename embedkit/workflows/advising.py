@@ -12,10 +12,14 @@ from collections.abc import Sequence
 
 from embedkit.render import duration, p_text, percent
 from embedkit.results import Advice, ProbeResult, Selection
+from embedkit.selection import ALL_USED
 from embedkit.workflows.evidence import LEVEL, TRIAL, Evidence, Fused, OtherOutput
 
 _STEEP = 0.01
 """Accuracy that twice as many labels are expected to bring, from which on they are worth asking for."""
+
+_CLASSIFIERS = {"logistic": "a linear classifier", "knn": "its nearest images (knn)"}
+"""By what the chosen one was reported."""
 
 _SHIFTED = 0.05
 """How far the tested images may lie below what training images promised."""
@@ -33,9 +37,10 @@ def advise(found: Selection, target: str, evidence: Evidence) -> list[Advice]:
     """
     chosen = next(one for one in found.candidates if one.name == found.chosen)
     model = shlex.quote(_model(chosen.model, chosen.weights))
+    by = found.result.estimator
     advice = [
         Advice(
-            advice=f"take {found.chosen}, frozen, with a linear classifier",
+            advice=f"take {found.chosen}, frozen, with {_CLASSIFIERS.get(by, by)}",
             because=_lead(found),
             command=found.command,
             about="model",
@@ -43,15 +48,7 @@ def advise(found: Selection, target: str, evidence: Evidence) -> list[Advice]:
         *_layer(evidence.output, f"embedkit layers {target} --model {model}"),
     ]
     if found.tied and found.expected_regret > 0:
-        advice.append(
-            Advice(
-                advice="spend no more on choosing, unless tenths of a point matter",
-                because=f"no test tells the chosen one from {', '.join(found.tied)}, and choosing among them is "
-                f"expected to be worth {100 * found.expected_regret:.1f} points; --thorough goes on",
-                about="choosing",
-                gain=found.expected_regret,
-            )
-        )
+        advice.append(_choosing(found, thorough=evidence.thorough))
     if evidence.fused is not None:
         advice.append(_fusion(evidence.fused, found, target))
     return [
@@ -85,6 +82,25 @@ def _lead(found: Selection) -> str:
     return (
         f"{tested}; on {theirs.rows} training images {percent(mine.value)} against {percent(theirs.value)} of the next "
         f"network, at {percent(found.cost_share)} of the cost of running all"
+    )
+
+
+def _choosing(found: Selection, *, thorough: bool) -> Advice:
+    """Say what a further choice among those that no test tells apart is worth, and whether there is any to be had."""
+    if found.expected_regret <= found.tolerance:
+        advice = "spend no more on choosing, unless tenths of a point matter"
+    else:
+        advice = "do not take the choice for settled"
+    if found.stopped == ALL_USED:
+        more = "all images that may choose are used, so that only more labelled images would tell"
+    else:
+        more = "a larger --budget goes on" if thorough else "--thorough goes on"
+    return Advice(
+        advice=advice,
+        because=f"no test tells the chosen one from {', '.join(found.tied)}, and choosing among them is expected to be "
+        f"worth {100 * found.expected_regret:.1f} points; {more}",
+        about="choosing",
+        gain=found.expected_regret,
     )
 
 
@@ -232,7 +248,8 @@ def _tuning(evidence: Evidence, found: Selection, command: str) -> list[Advice]:
         Advice(
             advice="whether tuning the network pays is not known",
             because=f"{percent(wrong)} of the tested images are named wrong, and a short trial takes "
-            f"up to {duration(evidence.trial_seconds)}, for which there was no --budget",
+            f"up to {duration(evidence.trial_seconds)}, for which "
+            + ("the --budget left no room" if evidence.budgeted else "there was no --budget"),
             command=command,
             about="tuning",
         )

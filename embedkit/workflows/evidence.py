@@ -140,7 +140,11 @@ class Evidence:
         From a source domain to the target.
     tuned : Tuned or None
     trial_seconds : float or None
-        What the trial would take, where there was no budget for it.
+        What the trial would take, where there was no budget for it, or too small a one.
+    budgeted : bool
+        Whether there was a budget at all.
+    thorough : bool
+        Whether choosing was to go on as far as it can.
     """
 
     output: OtherOutput | None = None
@@ -149,6 +153,8 @@ class Evidence:
     source: Gap | None = None
     tuned: Tuned | None = None
     trial_seconds: float | None = None
+    budgeted: bool = False
+    thorough: bool = False
 
 
 def best_other_output(right: dict[str, npt.NDArray[np.float64]], own: str) -> OtherOutput | None:

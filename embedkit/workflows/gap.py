@@ -35,6 +35,7 @@ def gap(
     model: str | FeatureRequest | None = None,
     adapters: Mapping[str, Any] | Sequence[str] | None = None,
     label_column: str | None = None,
+    drop_unlabelled: bool = False,
     floors: bool = True,
     folds: int = 5,
     store: str | os.PathLike[str] | None = None,
@@ -60,6 +61,8 @@ def gap(
         None are tried where it is empty.
     label_column : str, optional
         The column that holds the labels.
+    drop_unlabelled : bool
+        Leave out rows without a label, and say how many.
     floors : bool
         Probe raw pixels, colour histograms and random weights beside, where the images can be had.
     folds : int
@@ -96,6 +99,7 @@ def gap(
         "model": model,
         "adapters": sorted(tried) if adapters is not None else None,
         "label_column": label_column,
+        "drop_unlabelled": drop_unlabelled or None,
         "floors": None if floors else False,
         "folds": folds,
         "random_state": random_state,
@@ -104,7 +108,7 @@ def gap(
     if domain_column is not None:
         if target is not None:
             raise UsageError("a domain column parts one target into domains; leave the second one, or the column, out")
-        opened = open_target(source, label_column=label_column)
+        opened = open_target(source, label_column=label_column, drop_unlabelled=drop_unlabelled)
         tables = tables_of(opened, as_requests(model or ()), feature_store, floors=floors, progress=progress)
         domains = _parted(tables, domain_column, opened.name)
         ticks = FitTicks(len(domains) * (len(domains) - 1), progress)
@@ -126,7 +130,9 @@ def gap(
         raise UsageError(
             "a gap is between a source and a target; name a second one, or the column of domains (--domain-column)"
         )
-    opened_both = [open_target(one, label_column=label_column) for one in (source, target)]
+    opened_both = [
+        open_target(one, label_column=label_column, drop_unlabelled=drop_unlabelled) for one in (source, target)
+    ]
     both = _tables_of_one_kind(opened_both, model, feature_store, floors, progress)
     titles = _titles(opened_both)
     one, other = (_whole(tables, title) for tables, title in zip(both, titles, strict=True))

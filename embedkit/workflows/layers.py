@@ -32,7 +32,7 @@ from embedkit.workflows.choosing_rows import ChoosingRows, extract_command
 from embedkit.workflows.contestants import Contestants
 from embedkit.workflows.floors import PSEUDO
 from embedkit.workflows.origins import origin_of
-from embedkit.workflows.reading import summary_of
+from embedkit.workflows.reading import read_line
 from embedkit.workflows.targets import images_of, open_store, open_target
 
 _LEVEL = 0.05
@@ -51,6 +51,7 @@ def layers(
     pools: Sequence[Pool] = ("auto",),
     concatenate: bool = True,
     label_column: str | None = None,
+    drop_unlabelled: bool = False,
     store: str | os.PathLike[str] | None = None,
     random_state: int = 0,
     progress: Progress | None = None,
@@ -70,7 +71,7 @@ def layers(
         How each layer becomes one vector; each is tried.
     concatenate : bool
         Also judge the best layers side by side.
-    label_column, store, progress
+    label_column, drop_unlabelled, store, progress
         As in `probe`.
     random_state : int
         Seed of every random choice.
@@ -93,7 +94,10 @@ def layers(
         raise UsageError(f"{request.model} is no network and has no layers; name a model of timm's")
     if not pools or len(set(pools)) < len(pools):
         raise UsageError(f"pools are {list(pools)}, expected distinct ones, at least one")
-    feature_store, opened = open_store(store), open_target(target, label_column=label_column)
+    feature_store, opened = (
+        open_store(store),
+        open_target(target, label_column=label_column, drop_unlabelled=drop_unlabelled),
+    )
     images = images_of(opened, feature_store)
     with errors_naming(opened.name):
         rows = ChoosingRows.of(images, random_state)
@@ -137,7 +141,7 @@ def layers(
         judged_on=f"{len(some)} training images",
         command=extract_command(target, contestants.requests[recommended]),
         skipped=[Skipped(*item) for item in sorted(contestants.failures.items())],
-        read=[summary_of(opened).line()],
+        read=[read_line(opened)],
         notes=rows.notes,
         origin=origin_of(
             "layers",
@@ -146,6 +150,7 @@ def layers(
                 "model": model,
                 "pools": list(pools),
                 "label_column": label_column,
+                "drop_unlabelled": drop_unlabelled or None,
                 "random_state": random_state,
             },
             seeds=[random_state],

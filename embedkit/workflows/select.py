@@ -49,7 +49,7 @@ from embedkit.workflows.evidence import (
 )
 from embedkit.workflows.judged_scores import judged_scores
 from embedkit.workflows.origins import origin_of
-from embedkit.workflows.reading import summary_of
+from embedkit.workflows.reading import read_line
 from embedkit.workflows.targets import images_of, open_store, open_target
 
 AUTO = "auto"
@@ -70,6 +70,7 @@ def select(
     advice: bool = False,
     source: Any = None,
     label_column: str | None = None,
+    drop_unlabelled: bool = False,
     store: str | os.PathLike[str] | None = None,
     random_state: int = 0,
     progress: Progress | None = None,
@@ -111,7 +112,7 @@ def select(
         it, a short trial of tuning is made.
     source : path, or sequence of images, optional
         Another domain with the same classes: the advice says whether its images or a classifier of it serve here.
-    label_column, store, progress
+    label_column, drop_unlabelled, store, progress
         As in `probe`.
     random_state : int
         Seed of every random choice.
@@ -144,7 +145,10 @@ def select(
         raise UsageError(f"budget={budget}, expected seconds above 0")
     if probe not in PROBES:
         raise UsageError(f"probe is {probe!r}, expected {', '.join(PROBES)}")
-    feature_store, opened = open_store(store), open_target(target, label_column=label_column)
+    feature_store, opened = (
+        open_store(store),
+        open_target(target, label_column=label_column, drop_unlabelled=drop_unlabelled),
+    )
     images = images_of(opened, feature_store)
     with errors_naming(opened.name):
         rows = ChoosingRows.of(images, random_state)
@@ -190,7 +194,7 @@ def select(
         result=dataclasses.replace(result, data=os.path.basename(images.name.rstrip(os.sep)) or images.name),
         command=extract_command(target, contestants.requests[name]),
         skipped=[Skipped(*item) for item in sorted(contestants.failures.items())],
-        read=[summary_of(opened).line()],
+        read=[read_line(opened)],
         notes=list(dict.fromkeys([*rows.notes, *result.notes])),
         origin=origin_of(
             "select",
@@ -204,6 +208,7 @@ def select(
                 "thorough": thorough or None,
                 "source": source,
                 "label_column": label_column,
+                "drop_unlabelled": drop_unlabelled or None,
                 "random_state": random_state,
             },
             seeds=[random_state],
@@ -213,7 +218,7 @@ def select(
     )
     if not advice and domain is None:
         return found
-    evidence = _evidence(contestants, outcome, rows, choice, domain, ending, random_state)
+    evidence = _evidence(contestants, outcome, rows, choice, domain, ending, random_state, thorough)
     return dataclasses.replace(found, advice=advise(found, target_words(target), evidence))
 
 
@@ -297,6 +302,7 @@ def _evidence(
     domain: ImageSource | None,
     ending: float | None,
     seed: int,
+    thorough: bool,
 ) -> Evidence:
     """Measure what else might be done."""
     images, request = contestants.images, contestants.requests[choice.name]
@@ -327,6 +333,8 @@ def _evidence(
         ),
         tuned=tuned,
         trial_seconds=trial_seconds,
+        budgeted=ending is not None,
+        thorough=thorough,
     )
 
 

@@ -42,6 +42,9 @@ def test_a_selection_is_printed_saved_and_gone_on_with(cli, photos, tmp_path):
         (["select", "photos/split.csv", "--model", "pixels32", "--tolerance", "0", "--layer", "1"], "tolerance"),
         (["layers", "photos/split.csv", "--layer", "2"], "leave --layer out"),
         (["layers", "photos/split.csv", "--model", "pixels32"], "has no layers"),
+        (["layers", "photos/split.csv", "--model", "pixels32", "--model", "test_vit"], "layers takes one"),
+        (["gap", "photos", "photos", "--model", "pixels32", "--model", "test_vit"], "gap takes one"),
+        (["fit", "photos", "--model", "pixels32", "--model", "test_vit", "-o", "m.skops"], "fit takes one"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(cli, photos, arguments, said):
@@ -49,3 +52,21 @@ def test_what_cannot_be_done_is_one_line(cli, photos, arguments, said):
     assert ran.code in (1, 2)
     assert said in ran.err
     assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize("command", ["select", "layers"])
+def test_rows_without_a_label_are_left_out_as_the_error_says(cli, photos, command):
+    rows = photos.read_text().splitlines()
+    column = rows[0].split(",").index("label")
+    cells = rows[1].split(",")
+    cells[column] = ""
+    photos.write_text("\n".join([rows[0], ",".join(cells), *rows[2:]]) + "\n")
+    several = ("--model", "pixels32", "--model", "colour-histogram")
+    models = several if command == "select" else ("--model", "test_efficientnet", "--weights", "random")
+    ran = cli(command, photos, *models)
+    assert ran.code == 1
+    assert "1 of 36 rows have no label" in ran.err
+    assert "--drop-unlabelled" in ran.err
+    ran = cli(command, photos, *models, "--drop-unlabelled")
+    assert ran.code == 0, ran.err
+    assert "1 rows without a label are left out" in ran.err + ran.out
