@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,12 @@ from PIL import Image, ImageOps
 
 from embedkit import FeatureRequest, select
 from embedkit.errors import LabelsError
-from embedkit.selection import LabelGain, gain_of_labels
+from embedkit.render import as_text
+from embedkit.selection import ALL_USED, LabelGain, gain_of_labels
+from embedkit.workflows.advising import advise
+from embedkit.workflows.evidence import Evidence
 from tests.photos import make_manifest
+from tests.report.samples import make_selection
 
 PSEUDO = ("colour-histogram", "pixels32")
 CLASSES = {"left-soft": (0, 20), "right-soft": (1, 20), "left-hard": (0, 90), "right-hard": (1, 90)}
@@ -103,6 +108,53 @@ def test_a_source_of_other_classes_is_refused_before_anything_is_computed(manife
         select(manifest, PSEUDO, store=tmp_path / "empty", source=other)
     assert "\n" not in str(raised.value)
     assert not any((tmp_path / "empty").rglob("*.h5"))
+
+
+@pytest.mark.parametrize(
+    ("regret", "stopped", "thorough", "said", "because"),
+    [
+        (0.002, "it is worth less", False, "spend no more on choosing", "--thorough goes on"),
+        (0.002, ALL_USED, False, "spend no more on choosing", "only more labelled images would tell"),
+        (0.014, ALL_USED, False, "do not take the choice for settled", "only more labelled images would tell"),
+        (0.014, "it cost too much", True, "do not take the choice for settled", "a larger --budget goes on"),
+    ],
+)
+def test_whether_to_go_on_choosing_is_said_by_what_is_left_to_gain_and_to_use(regret, stopped, thorough, said, because):
+    found = dataclasses.replace(make_selection(), tied=["other_net"], expected_regret=regret, stopped=stopped)
+    advice = advised(dataclasses.replace(found, advice=advise(found, "photos", Evidence(thorough=thorough))))
+    assert advice["choosing"].advice.startswith(said)
+    assert advice["choosing"].because.endswith(because)
+
+
+def test_the_classifier_of_the_advice_is_the_one_whose_number_is_shown():
+    found = make_selection()
+    assert found.result.estimator == "logistic"
+    assert advise(found, "photos", Evidence())[0].advice.endswith("with a linear classifier")
+    found = dataclasses.replace(found, result=dataclasses.replace(found.result, estimator="knn"))
+    assert "nearest images" in advise(found, "photos", Evidence())[0].advice
+
+
+def test_a_budget_that_left_no_room_for_a_trial_is_not_called_none():
+    found = make_selection()
+    without = {one.about: one for one in advise(found, "photos", Evidence(trial_seconds=60.0))}
+    within = {one.about: one for one in advise(found, "photos", Evidence(trial_seconds=60.0, budgeted=True))}
+    assert "there was no --budget" in without["tuning"].because
+    assert "the --budget left no room" in within["tuning"].because
+
+
+def test_scores_are_explained_and_a_hit_among_three_is_not_counted():
+    found = make_selection()
+    few = as_text(found)
+    assert "top-3 hit: whether" not in few
+    assert "1 of 2" in few
+    assert "fewer candidates: LEEP and NCE" in few
+    values = {f"net {number}": float(number) for number in range(4)}
+    verdict = dataclasses.replace(found.scores["parc"], values=values)
+    many = as_text(dataclasses.replace(found, scores={"log_me": verdict}))
+    assert "top-3 hit: whether" in many
+    assert "LogME" in many
+    assert " yes " in many
+    assert " yes " not in few
 
 
 def sample(n: int, apart: float, seed: int = 0):
