@@ -87,6 +87,11 @@ def rungs_of(until: Rung, settings: TuningSettings) -> tuple[Rung, ...]:
     """Return the rungs that are climbed."""
     if until not in RUNGS:
         raise UsageError(f"rung {until!r} is not known, expected {', '.join(RUNGS)}")
+    if until in settings.skip:
+        raise UsageError(
+            f"{until} is the highest rung and is left out, too: name another one by --until (until=...), or leave "
+            f"--skip {until} out"
+        )
     return tuple(one for one in RUNGS[: RUNGS.index(until) + 1] if one not in settings.skip)
 
 
@@ -106,9 +111,13 @@ def check_tunable(request: FeatureRequest, until: Rung, settings: TuningSettings
     network = tunable_network(dataclasses.replace(request, weights="random"), 2)
     depths = depths_of(network, settings.depths)
     if "lora" in rungs_of(until, settings) and not all(any(linears(network.blocks[-depth:])) for depth in depths):
+        instead = (
+            "name another rung by --until (until=...)"
+            if until == "lora"
+            else 'leave it out by --skip lora (skip=("lora",))'
+        )
         raise AdaptationError(
-            f"LoRA is added to linear layers, and the blocks of {type(network.model).__name__} have none: leave it out "
-            'by --skip lora (skip=("lora",))'
+            f"LoRA is added to linear layers, and the blocks of {type(network.model).__name__} have none: {instead}"
         )
 
 

@@ -14,7 +14,7 @@ from embedkit.selection.distances import (
     shifted_shares,
 )
 from embedkit.selection.gaps import DomainTable, measure_domains, measure_gap
-from embedkit.selection.halving import ALL_USED, MOST_ROWS, Estimate, Halving, Standing, estimate_of, halve
+from embedkit.selection.halving import MOST_ROWS, Estimate, Halving, Standing, estimate_of, halve
 from embedkit.selection.held_out import PROBES, Probe, held_out_rows
 from embedkit.selection.label_gain import LabelGain, gain_of_labels
 from embedkit.selection.label_scores import leep, n_leep, nce
@@ -25,7 +25,6 @@ from embedkit.selection.transfer import default_adapters
 from embedkit.selection.transferability import gbc, h_score, log_me, parc, shrinkage_h_score, transrate
 
 __all__ = [
-    "ALL_USED",
     "Agreement",
     "DomainTable",
     "Estimate",

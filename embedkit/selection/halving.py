@@ -32,7 +32,6 @@ MOST_ROWS = 4096
 _LEAST_GROWTH = 1.25
 """Of the rows from one round to the next: fewer more would hardly say anything new."""
 
-ALL_USED = "all images that may choose are used"
 _SPENT = "a further round would have cost more than was to be spent on choosing"
 
 
@@ -209,7 +208,7 @@ def halve(
         standings=list(standings.values()),
         leader=leader,
         regret=regret,
-        stopped=stopped or (ALL_USED if used == sizes[-1] else _SPENT),
+        stopped=stopped or ("all images that may choose are used" if used == sizes[-1] else _SPENT),
         rows=order[:used],
         first=min(sizes[0], used),
     )

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 from embedkit.render import duration, p_text, percent
 from embedkit.results import Advice, ProbeResult, Selection
-from embedkit.selection import ALL_USED
 from embedkit.workflows.evidence import LEVEL, TRIAL, Evidence, Fused, OtherOutput
 
 _STEEP = 0.01
@@ -48,7 +47,7 @@ def advise(found: Selection, target: str, evidence: Evidence) -> list[Advice]:
         *_layer(evidence.output, f"embedkit layers {target} --model {model}"),
     ]
     if found.tied and found.expected_regret > 0:
-        advice.append(_choosing(found, thorough=evidence.thorough))
+        advice.append(_choosing(found, all_used=evidence.all_used, thorough=evidence.thorough))
     if evidence.fused is not None:
         advice.append(_fusion(evidence.fused, found, target))
     return [
@@ -85,13 +84,13 @@ def _lead(found: Selection) -> str:
     )
 
 
-def _choosing(found: Selection, *, thorough: bool) -> Advice:
+def _choosing(found: Selection, *, all_used: bool, thorough: bool) -> Advice:
     """Say what a further choice among those that no test tells apart is worth, and whether there is any to be had."""
     if found.expected_regret <= found.tolerance:
         advice = "spend no more on choosing, unless tenths of a point matter"
     else:
         advice = "do not take the choice for settled"
-    if found.stopped == ALL_USED:
+    if all_used:
         more = "all images that may choose are used, so that only more labelled images would tell"
     else:
         more = "a larger --budget goes on" if thorough else "--thorough goes on"

@@ -143,6 +143,8 @@ class Evidence:
         What the trial would take, where there was no budget for it, or too small a one.
     budgeted : bool
         Whether there was a budget at all.
+    all_used : bool
+        Whether the last round took all images that may choose.
     thorough : bool
         Whether choosing was to go on as far as it can.
     """
@@ -154,6 +156,7 @@ class Evidence:
     tuned: Tuned | None = None
     trial_seconds: float | None = None
     budgeted: bool = False
+    all_used: bool = False
     thorough: bool = False
 
 

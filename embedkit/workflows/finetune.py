@@ -15,7 +15,7 @@ import numpy as np
 
 from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import LabelsError, OutputExistsError, UsageError
-from embedkit.evaluation import Task, labels_of, mcnemar_test, share_interval, tasks_of, validation_rows
+from embedkit.evaluation import Task, errors_naming, labels_of, mcnemar_test, share_interval, tasks_of, validation_rows
 from embedkit.extraction import Progress
 from embedkit.results import Attempt, FineTuneReport, RungResult
 from embedkit.results import Rows as TestedRows
@@ -111,7 +111,8 @@ def finetune(
     tables = tables_of(opened, requests, feature_store, progress=progress)
     named = tables.named[0]
     table = named.table
-    task = tasks_of(table, random_state=chosen.random_state, scored=False)[0]
+    with errors_naming(opened.name):
+        task = tasks_of(table, random_state=chosen.random_state, scored=False)[0]
     split, labels = task.split, labels_of(table)
     declared = np.zeros(0, np.intp) if table.split is None else validation_rows(table.split.tolist())
     problem = Problem(

@@ -334,6 +334,7 @@ def _evidence(
         tuned=tuned,
         trial_seconds=trial_seconds,
         budgeted=ending is not None,
+        all_used=len(outcome.rows) >= min(len(rows.choosing), MOST_ROWS),
         thorough=thorough,
     )
 

@@ -69,6 +69,8 @@ def test_bad_input(cli, photos, options, code, said):
     [
         (("--model", "test_resnet", "--weights", "random"), "is a ResNet, and only blocks of"),
         (("--model", "test_efficientnet", "--weights", "random", "--until", "bias"), "leave it out by --skip lora"),
+        (("--model", "test_efficientnet", "--weights", "random", "--until", "lora"), "name another rung by --until"),
+        ((*MODEL, "--until", "head", "--skip", "head"), "head is the highest rung and is left out, too"),
         ((*MODEL, "--depths", "9"), "expected fewer than the"),
         ((*MODEL, "--skip", "frozen"), "'frozen' cannot be left out"),
     ],

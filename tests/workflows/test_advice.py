@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from embedkit import FeatureRequest, select
 from embedkit.errors import LabelsError
 from embedkit.render import as_text
-from embedkit.selection import ALL_USED, LabelGain, gain_of_labels
+from embedkit.selection import LabelGain, gain_of_labels
 from embedkit.workflows.advising import advise
 from embedkit.workflows.evidence import Evidence
 from tests.photos import make_manifest
@@ -111,17 +111,18 @@ def test_a_source_of_other_classes_is_refused_before_anything_is_computed(manife
 
 
 @pytest.mark.parametrize(
-    ("regret", "stopped", "thorough", "said", "because"),
+    ("regret", "all_used", "thorough", "said", "because"),
     [
-        (0.002, "it is worth less", False, "spend no more on choosing", "--thorough goes on"),
-        (0.002, ALL_USED, False, "spend no more on choosing", "only more labelled images would tell"),
-        (0.014, ALL_USED, False, "do not take the choice for settled", "only more labelled images would tell"),
-        (0.014, "it cost too much", True, "do not take the choice for settled", "a larger --budget goes on"),
+        (0.002, False, False, "spend no more on choosing", "--thorough goes on"),
+        (0.002, True, False, "spend no more on choosing", "only more labelled images would tell"),
+        (0.014, True, False, "do not take the choice for settled", "only more labelled images would tell"),
+        (0.014, False, True, "do not take the choice for settled", "a larger --budget goes on"),
     ],
 )
-def test_whether_to_go_on_choosing_is_said_by_what_is_left_to_gain_and_to_use(regret, stopped, thorough, said, because):
-    found = dataclasses.replace(make_selection(), tied=["other_net"], expected_regret=regret, stopped=stopped)
-    advice = advised(dataclasses.replace(found, advice=advise(found, "photos", Evidence(thorough=thorough))))
+def test_whether_to_go_on_choosing_is_said_by_what_is_left_to_gain(regret, all_used, thorough, said, because):
+    found = dataclasses.replace(make_selection(), tied=["other_net"], expected_regret=regret)
+    evidence = Evidence(all_used=all_used, thorough=thorough)
+    advice = advised(dataclasses.replace(found, advice=advise(found, "photos", evidence)))
     assert advice["choosing"].advice.startswith(said)
     assert advice["choosing"].because.endswith(because)
 
