@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from embedkit import compare, curve, load_result, open_source, probe
+from embedkit import compare, curve, gap, load_result, open_source, probe
 from embedkit.errors import LabelsError
 from tests.probes.samples import blobs, table_of
 
@@ -50,6 +50,7 @@ def test_every_command_says_how_many(file, tmp_path):
     said = [
         compare([file], floors=False, **options).notes,
         curve(file, shots=[2], floors=False, **options).notes,
+        gap(file, file.with_name("known.h5"), floors=False, **options).read,
     ]
     assert all(sum("24 rows without a label are left out" in one for one in lines) == 1 for lines in said)
 
