@@ -133,11 +133,12 @@ def measure(network: str, precision: str, paths: list[str], folder: Path, option
 def decode_alone(backbone: Backbone, paths: list[str]) -> float:
     """Read, identify, decode and resize, in a thread a core."""
     recipe = pipeline.Recipe(DecodeSpec(decoder="simplejpeg", scale=2), backbone.preprocess)
+    pixels = backbone.new_pixels(min(len(paths), 8 * cores()))
 
     def one(item: tuple[int, str]) -> None:
         found = pipeline.identify(*item)
         assert isinstance(found, pipeline.Identified)
-        pipeline.prepare(found, [recipe])
+        pipeline.prepare(found, [(recipe, pixels[item[0] % len(pixels)])])
 
     with ThreadPoolExecutor(cores()) as pool:
         return rate(lambda: list(pool.map(one, enumerate(paths), chunksize=8)), len(paths))

@@ -9,7 +9,7 @@ import functools
 import itertools
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import TypeVar, cast
@@ -109,11 +109,10 @@ class Identified:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """An image as a network eats it: uint8 pixels of shape (3, height, width), not normalised."""
+    """An image whose pixels have their place in a batch."""
 
     row: int
     digest: bytes
-    pixels: npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +160,22 @@ class Recipe:
 Pixels = npt.NDArray[np.uint8]
 
 
-def prepare(identified: Identified, recipes: Iterable[Recipe]) -> dict[Recipe, Pixels | ImageError]:
+def prepare(identified: Identified, places: Sequence[tuple[Recipe, Pixels]]) -> list[ImageError | None]:
     """Bring one image to the size of each network's input, decoding it once for all that take the same RGB pixels.
 
+    Parameters
+    ----------
+    identified : Identified
+    places : sequence of (Recipe, ndarray)
+        How the pixels are wanted, and where they are written: uint8 (3, height, width), not normalised.
+
+    Returns
+    -------
+    list of ImageError or None
+        For each place, why nothing of use is there.
+
+    Notes
+    -----
     A JPEG may be decoded at a reduced scale where the input is small. What a spec gives must not depend on which
     networks run beside it, so only networks that ask for the same scale share a decoded image.
     """
@@ -172,8 +184,8 @@ def prepare(identified: Identified, recipes: Iterable[Recipe]) -> dict[Recipe, P
         try:
             image = _read_again(identified) if again else identified.image
         except ImageError as error:
-            return dict.fromkeys(recipes, error)
-        return _prepare(image, identified.digest, recipes)
+            return [error] * len(places)
+        return _prepare(image, identified.digest, places)
 
 
 def _read_again(identified: Identified) -> bytes:
@@ -183,20 +195,31 @@ def _read_again(identified: Identified) -> bytes:
     return data
 
 
-def _prepare(image: ImageRef, digest: bytes, recipes: Iterable[Recipe]) -> dict[Recipe, Pixels | ImageError]:
+def _prepare(image: ImageRef, digest: bytes, places: Sequence[tuple[Recipe, Pixels]]) -> list[ImageError | None]:
     decoded: list[_Decoded] = []
-    prepared: dict[Recipe, Pixels | ImageError] = {}
-    for recipe in recipes:
-        preprocessor = recipe.preprocessor
-        try:
-            found = next((one for one in decoded if one.serves(recipe.decode, preprocessor)), None)
-            if found is None:
-                found = _decode(image, recipe.decode, preprocessor)
-                decoded.append(found)
-            prepared[recipe] = preprocessor(found.rgb, digest)
-        except ImageError as error:
-            prepared[recipe] = error
-    return prepared
+    made: dict[Recipe, Pixels | ImageError] = {}
+    errors: list[ImageError | None] = []
+    for recipe, place in places:
+        done = made.get(recipe)
+        if done is None:
+            try:
+                done = recipe.preprocessor(_rgb(image, recipe, decoded), digest, place)
+            except ImageError as error:
+                done = error
+            made[recipe] = done
+        elif not isinstance(done, ImageError):
+            place[:] = done
+        errors.append(done if isinstance(done, ImageError) else None)
+    return errors
+
+
+def _rgb(image: ImageRef, recipe: Recipe, decoded: list[_Decoded]) -> Pixels:
+    """Take an image as it was decoded for another recipe, or decode it."""
+    found = next((one for one in decoded if one.serves(recipe.decode, recipe.preprocessor)), None)
+    if found is None:
+        found = _decode(image, recipe.decode, recipe.preprocessor)
+        decoded.append(found)
+    return found.rgb
 
 
 @dataclass(frozen=True, slots=True)

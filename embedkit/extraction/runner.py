@@ -32,9 +32,6 @@ from embedkit.extraction.network import Batch, Network, run_batch
 from embedkit.extraction.pipeline import (
     Failed,
     Identified,
-    Pixels,
-    Ready,
-    Recipe,
     identify,
     in_blocks,
     prefetch,
@@ -143,10 +140,10 @@ def run_many(
 
 @dataclass(frozen=True, slots=True)
 class _Claimed:
-    """An image and the jobs that wait for it."""
+    """An image and its place in a batch of each network that has a job waiting for it."""
 
     image: Identified
-    jobs: list[Job]
+    places: list[tuple[Batch, int]]
 
 
 class _Pass:
@@ -276,7 +273,7 @@ class _Pass:
             prepared = prefetch(
                 executor, self._prepare, in_blocks(self._claim(identified), size), ahead=2 * _BLOCK // size
             )
-            batches = self._batches(itertools.chain.from_iterable(prepared))
+            batches = _batches(itertools.chain.from_iterable(prepared))
             for batch, features in self._forward(batches, working, executor):
                 for job, computed in zip(batch.network.jobs, features, strict=True):
                     mine = [place for place, jobs in enumerate(batch.jobs) if job in jobs]
@@ -304,6 +301,7 @@ class _Pass:
 
     def _claim(self, identified: Iterable[Identified | Failed]) -> Iterator[_Claimed]:
         """Let pass what this pass has to compute for some job; settle or set aside everything else."""
+        filling: dict[Network, Batch] = {}
         for block in in_blocks(identified, _BLOCK):
             images: list[Identified] = []
             for item in block:
@@ -322,34 +320,28 @@ class _Pass:
                     wanted.setdefault(item.row, []).append(job)
             for item in images:
                 if item.row in wanted:
-                    yield _Claimed(item, wanted[item.row])
+                    yield _Claimed(item, self._place(item, wanted[item.row], filling))
             self._tick()
 
-    def _prepare(self, block: list[_Claimed]) -> list[tuple[_Claimed, dict[Recipe, Pixels | ImageError]]]:
+    def _place(self, image: Identified, waiting: list[Job], filling: dict[Network, Batch]) -> list[tuple[Batch, int]]:
+        """Give an image its place in a batch of each network whose jobs wait for it."""
+        places: list[tuple[Batch, int]] = []
+        for network in self.networks:
+            jobs = [job for job in waiting if job in network.jobs]
+            if not jobs:
+                continue
+            batch = filling.get(network)
+            if batch is None or batch.is_full:
+                batch = filling[network] = network.new_batch(len(self.source))
+            places.append((batch, batch.place(image, jobs)))
+        return places
+
+    def _prepare(self, block: list[_Claimed]) -> list[tuple[_Claimed, list[ImageError | None]]]:
         with self.stopwatch.timed("decode"):
-            return [(claimed, prepare(claimed.image, self._recipes(claimed))) for claimed in block]
-
-    def _recipes(self, claimed: _Claimed) -> set[Recipe]:
-        return {network.recipe for network in self.networks if any(job in network.jobs for job in claimed.jobs)}
-
-    def _batches(self, prepared: Iterable[tuple[_Claimed, dict[Recipe, Pixels | ImageError]]]) -> Iterator[Batch]:
-        filling = [Batch(network, [], []) for network in self.networks]
-        for claimed, made in prepared:
-            for place, network in enumerate(self.networks):
-                jobs = [job for job in claimed.jobs if job in network.jobs]
-                if not jobs:
-                    continue
-                pixels = made[network.recipe]
-                if isinstance(pixels, ImageError):
-                    for job in jobs:
-                        job.drop(claimed.image.row, claimed.image.digest, pixels)
-                    continue
-                filling[place].images.append(Ready(claimed.image.row, claimed.image.digest, pixels))
-                filling[place].jobs.append(jobs)
-                if len(filling[place].images) == network.loaded()[0].batch_size:
-                    yield filling[place]
-                    filling[place] = Batch(network, [], [])
-        yield from (batch for batch in filling if batch.images)
+            return [
+                (claimed, prepare(claimed.image, [(one.network.recipe, one.pixels[at]) for one, at in claimed.places]))
+                for claimed in block
+            ]
 
     def _forward(
         self, batches: Iterator[Batch], networks: Sequence[Network], executor: Executor
@@ -387,6 +379,21 @@ class _Pass:
                 for counts in zip(*((job.done, job.cache_hits, len(job.failures)) for job in self.jobs), strict=True)
             )
             self.progress(Tick(len(self.source.keys) * len(self.jobs), done, found, failed))
+
+
+def _batches(prepared: Iterable[tuple[_Claimed, list[ImageError | None]]]) -> Iterator[Batch]:
+    """Yield batches, each when the last of its images was decoded; of images that are none, say so to their jobs."""
+    unfinished: dict[Network, Batch] = {}
+    for claimed, errors in prepared:
+        for (batch, place), error in zip(claimed.places, errors, strict=True):
+            unfinished[batch.network] = batch
+            if error is not None:
+                batch.failed.add(place)
+                for job in batch.jobs[place]:
+                    job.drop(claimed.image.row, claimed.image.digest, error)
+            if place == len(batch.pixels) - 1:
+                yield unfinished.pop(batch.network)
+    yield from unfinished.values()
 
 
 def _threads() -> int:
