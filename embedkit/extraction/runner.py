@@ -20,7 +20,7 @@ import os
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -138,8 +138,7 @@ def run_many(
     return _Pass(source, store, progress, batch_size).execute(requests, resolved, rehash)
 
 
-@dataclass(frozen=True, slots=True)
-class _Claimed:
+class _Claimed(NamedTuple):
     """An image and its place in a batch of each network that has a job waiting for it."""
 
     image: Identified
