@@ -46,9 +46,9 @@ from embedkit.images import ImageSource, StatMemo
 from embedkit.results import Stages
 from embedkit.store import FeatureStore
 
-# Rows that are identified, looked up and claimed together: large enough to make a claim cheap, small enough that the
-# encoded bytes of two blocks are nothing beside a network.
-_BLOCK = 64
+# Rows that are identified, looked up and claimed together, at least, and for each of many threads: large enough to make
+# a claim cheap, small enough that the encoded bytes of two blocks are nothing beside a network.
+_BLOCK, _BLOCK_A_THREAD = 64, 16
 
 # Threads that read from URLs: they wait for answers and keep no core busy. More would not find work within two blocks.
 _REMOTE_READERS = 64
@@ -159,6 +159,7 @@ class _Pass:
         self.batch_size = batch_size
         self.threads = _threads()
         self.readers = max(self.threads, _REMOTE_READERS) if source.is_remote else self.threads
+        self.block = max(_BLOCK, _BLOCK_A_THREAD * self.threads)
         self.side_by_side = self.threads
         self.on_device = False
         self.stopwatch = Stopwatch()
@@ -264,14 +265,13 @@ class _Pass:
         rows: list[int] = np.flatnonzero(np.any([job.pending for job in self.jobs], axis=0)).tolist()
         working = [network for network in self.networks if any(job.pending.any() for job in network.jobs)]
         with self._reading(executor) as readers:
-            size = task_size(len(rows), self.threads, 2 * _BLOCK)
+            ahead = 2 * self.block
+            size = task_size(len(rows), self.threads, ahead)
             read_at_once = 1 if self.source.is_remote else size
             identified = itertools.chain.from_iterable(
-                prefetch(readers, self._identify, in_blocks(rows, read_at_once), ahead=2 * _BLOCK // read_at_once)
+                prefetch(readers, self._identify, in_blocks(rows, read_at_once), ahead // read_at_once)
             )
-            prepared = prefetch(
-                executor, self._prepare, in_blocks(self._claim(identified), size), ahead=2 * _BLOCK // size
-            )
+            prepared = prefetch(executor, self._prepare, in_blocks(self._claim(identified), size), ahead // size)
             batches = _batches(itertools.chain.from_iterable(prepared))
             for batch, features in self._forward(batches, working, executor):
                 for job, computed in zip(batch.network.jobs, features, strict=True):
@@ -301,7 +301,7 @@ class _Pass:
     def _claim(self, identified: Iterable[Identified | Failed]) -> Iterator[_Claimed]:
         """Let pass what this pass has to compute for some job; settle or set aside everything else."""
         filling: dict[Network, Batch] = {}
-        for block in in_blocks(identified, _BLOCK):
+        for block in in_blocks(identified, self.block):
             images: list[Identified] = []
             for item in block:
                 if isinstance(item, Failed):

@@ -108,6 +108,7 @@ def test_pinned_batches_are_copied_once_and_others_are_pinned_first(cuda):
 
 def test_a_run_writes_pixels_into_a_few_pinned_batches_that_are_used_again(cuda, tmp_path, monkeypatch):
     monkeypatch.setattr("embedkit.extraction.runner._BLOCK", 4)  # images ahead: eight in each stage
+    monkeypatch.setattr("embedkit.extraction.runner._BLOCK_A_THREAD", 1)
     folder = make_folder(tmp_path / "photos", {"red": 40, "green": 40})
     (folder / "red" / "broken.jpg").write_bytes(b"\xff\xd8\xff no image")
     (folder / "red" / "000.png").write_bytes((folder / "red" / "001.png").read_bytes()[:200])
