@@ -67,6 +67,7 @@ class Work:
         self.pixels = np.ndarray((PLACES, side, side, 3), np.uint8, buffer).transpose(0, 3, 1, 2)
 
     def __call__(self, task: Task) -> list[bytes]:
+        """Decode each image to its place; return the digests."""
         start, paths = task
         digests: list[bytes] = []
         for number, path in enumerate(paths, start):
@@ -211,10 +212,7 @@ def beside(call: Callable[[], Any]) -> bool:
 
 
 def under_lock(kind: str, paths: list[str], side: int, rounds: int) -> dict[str, Any]:
-    """Take the processor time of images, and of what they wait for without the lock: reading, hashing, decoding, resizing.
-
-    The images are decoded in one thread, so that nothing waits.
-    """
+    """Take the processor time of images in one thread, and of reading, hashing, decoding and resizing them alone."""
     work, contents = Work(side, bytearray(PLACES * side * side * 3)), [Path(path).read_bytes() for path in paths]
     preprocessor = Preprocessor(work.recipe.preprocess)
 
