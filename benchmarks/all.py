@@ -45,7 +45,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "store": (_OUTPUT, "--repeats 3"),
     "probes": (_OUTPUT, "--quick"),
     "selection": (_OF_ASSETS, "--data pacs --networks tf_efficientnet_lite0,mobilenetv2_100 --seeds 1 --splits 1"),
-    "audit": (_OF_ASSETS, "--sets pacs --models mobilenetv2_100 --seeds 1 --labels"),
+    "audit": (_OF_ASSETS, "--sets pacs --models mobilenetv2_100 --seeds 2 --labels"),
     "search": (_JSON, "--rows 20000 --repeats 2"),
     "finetune": (_OF_ASSETS, "--steps 1"),
     "coverage": (_OUTPUT, "--sizes 50 --kinds classes,shares --minutes 0.5"),
