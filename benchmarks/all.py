@@ -39,18 +39,16 @@ NOISE = 1.5
 ASSETS = Path(os.environ.get("EMBEDKIT_TEST_ASSETS", Path(__file__).parent.parent.parent / "shared"))
 
 _OUTPUT, _JSON = "--output {file}", "--json {file}"
+_ONE_SEED = "--seeds 1 --thorough-seeds 1 --probed-seeds 1 --splits 1"
 _OF_ASSETS = f"--assets {{assets}} --store {{store}} {_JSON}"
 COMMANDS: dict[str, tuple[str, str]] = {
     "extraction": (_OUTPUT, "--quick"),
     "store": (_OUTPUT, "--repeats 3"),
     "probes": (_OUTPUT, "--quick"),
-    "selection": (
-        _OF_ASSETS,
-        "--data pacs --networks tf_efficientnet_lite0,mobilenetv2_100 --seeds 1 --thorough-seeds 1 --probed-seeds 1 --splits 1",
-    ),
+    "selection": (_OF_ASSETS, f"--data pacs --networks tf_efficientnet_lite0,mobilenetv2_100 {_ONE_SEED}"),
     "audit": (_OF_ASSETS, "--sets pacs --models mobilenetv2_100 --seeds 2 --labels"),
     "search": (_JSON, "--rows 20000 --repeats 2"),
-    "finetune": (_OF_ASSETS, "--steps 1"),
+    "finetune": (_OF_ASSETS, "--quick"),
     "coverage": (_OUTPUT, "--sizes 50 --kinds values,shares --minutes 0.2"),
     "store_faults": (_OUTPUT, "--short"),
     "host_path": (_OUTPUT, "--images 1000 --rounds 2"),
