@@ -77,7 +77,7 @@ def test_a_small_run_leaves_the_stored_results_alone(tmp_path):
 
 
 def options_of_gpu(seconds=100.0):
-    return argparse.Namespace(device="cpu", batch=4, quick=True, until=time.monotonic() + seconds)
+    return argparse.Namespace(device="cpu", batch=4, quick=True, precision="fp32", until=time.monotonic() + seconds)
 
 
 def test_a_step_that_fails_is_entered_and_the_rest_goes_on(monkeypatch, tmp_path):
