@@ -37,6 +37,8 @@ class DistillSettings:
         Weight of how alike the images of a batch are, beside each image's own features.
     task : float
         Weight of the classes, where there are any.
+    coarse : float
+        Share of images that the student sees at a lower resolution, drawn; the teacher's features are of the sharp one.
     random_state : int
 
     Raises
@@ -52,6 +54,7 @@ class DistillSettings:
     batch_size: int = 64
     relational: float = 10.0
     task: float = 1.0
+    coarse: float = 0.5
     random_state: int = 0
 
     def __post_init__(self) -> None:
@@ -63,6 +66,8 @@ class DistillSettings:
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0 or (name == "rate" and not value):
                 raise UsageError(f"{name} is {value!r}, expected a number {'above' if name == 'rate' else 'from'} 0")
+        if not 0 <= self.coarse <= 1:
+            raise UsageError(f"coarse is {self.coarse!r}, expected a share of images, from 0 to 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,8 +26,8 @@ from embedkit.workflows.student_task import Classifier
 if TYPE_CHECKING:
     from embedkit.adaptation import DistillSettings, Lesson
 
-_SHOWN_TO_SET = 512
-"""Images on which the batch norms of a start in a wider network are set."""
+_SHOWN_PIXELS = 1 << 24
+"""Of images and views by which a start in a wider network is chosen: what that needs of memory grows with them."""
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -143,7 +143,6 @@ def teach_student(
     ]
     peak = Peak()
     pixels = PixelRows(images.source, spec.decode, views)
-    shown = np.arange(len(images.source))[:: max(1, len(images.source) // _SHOWN_TO_SET)][:_SHOWN_TO_SET]
     make = functools.partial(
         build_student,
         student,
@@ -154,7 +153,7 @@ def teach_student(
         classes=lesson.classes,
         seed=settings.random_state,
         wider=wider,
-        pixels=None if wider is None else pixels.read(shown, np.zeros(len(shown), np.intp)),
+        pixels=None if wider is None else _shown(pixels, len(images.source), spec, settings),
     )
     of = canonical_json(
         {
@@ -182,6 +181,17 @@ def teach_student(
     )
 
 
+def _shown(pixels: PixelRows, images: int, spec: FeatureSpec, settings: DistillSettings) -> Any:
+    """Return some images, each as itself or as one of its views, as sharp as the student will see them."""
+    from embedkit.adaptation import coarsened
+
+    draws = np.random.default_rng(settings.random_state)
+    height, width = spec.preprocess.input_size
+    many = min(max(1, _SHOWN_PIXELS // (height * width)), images * (settings.views + 1))
+    taken = draws.permutation(images * (settings.views + 1))[:many]
+    return coarsened(pixels.read(taken % images, taken // images), settings.coarse, draws)
+
+
 def check_start(student: FeatureRequest, spec: FeatureSpec, wider: FeatureRequest | None) -> None:
     """Build a student and throw it away: what it cannot be is said before the teacher is asked.
 
@@ -193,5 +203,4 @@ def check_start(student: FeatureRequest, spec: FeatureSpec, wider: FeatureReques
     from embedkit.adaptation import build_student
 
     known = spec.preprocess
-    blank = np.zeros((2, *known.input_size, 3), np.uint8)
-    build_student(student, known.mean, known.std, known.input_size, outputs=1, wider=wider, pixels=blank)
+    build_student(student, known.mean, known.std, known.input_size, outputs=1, wider=wider)
