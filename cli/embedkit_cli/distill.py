@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 @click.option(
     "--coarse",
     type=float,
-    default=0.5,
+    default=0.3,
     show_default=True,
     metavar="SHARE",
     help="Of images shown to the student at a lower resolution.",

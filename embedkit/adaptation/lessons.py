@@ -54,7 +54,7 @@ class DistillSettings:
     batch_size: int = 64
     relational: float = 10.0
     task: float = 1.0
-    coarse: float = 0.5
+    coarse: float = 0.3
     random_state: int = 0
 
     def __post_init__(self) -> None:

@@ -6,7 +6,6 @@ Layer: workflows; imports everything below, never click.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import time
 from pathlib import Path
@@ -53,6 +52,7 @@ class MadeStudent:
     cpu_seconds: float
     peak_bytes: int
     checkpoint: Path
+    start: Path | None
 
 
 def ask_teacher(
@@ -135,7 +135,7 @@ def teach_student(
         In whose memo folder the checkpoint lies.
     progress : callable or None
     """
-    from embedkit.adaptation import Peak, build_student, teach
+    from embedkit.adaptation import Peak, Student, build_student, teach, write_student
 
     views = [
         dataclasses.replace(spec.preprocess, view=view, view_seed=settings.random_state if view else 0)
@@ -143,18 +143,7 @@ def teach_student(
     ]
     peak = Peak()
     pixels = PixelRows(images.source, spec.decode, views)
-    make = functools.partial(
-        build_student,
-        student,
-        spec.preprocess.mean,
-        spec.preprocess.std,
-        spec.preprocess.input_size,
-        outputs=lesson.targets.shape[-1],
-        classes=lesson.classes,
-        seed=settings.random_state,
-        wider=wider,
-        pixels=None if wider is None else _shown(pixels, len(images.source), spec, settings),
-    )
+    shown = None if wider is None else _shown(pixels, len(images.source), spec, settings)
     of = canonical_json(
         {
             "teacher": taught.fingerprints,
@@ -165,6 +154,24 @@ def teach_student(
     )
     name = hashlib.sha256(canonical_json([of, str(student.model), dataclasses.asdict(settings)]).encode()).hexdigest()
     checkpoint = store.memo_folder / f"distill-{name[:16]}.pt"
+    start = checkpoint.with_suffix(".safetensors")
+
+    def make() -> Student:
+        made = build_student(
+            student,
+            spec.preprocess.mean,
+            spec.preprocess.std,
+            spec.preprocess.input_size,
+            outputs=lesson.targets.shape[-1],
+            classes=lesson.classes,
+            seed=settings.random_state,
+            wider=wider,
+            pixels=shown,
+        )
+        if made.trained:
+            write_student(made, start)
+        return made
+
     began, cpu_began = time.monotonic(), time.process_time()
     step = FitTicks(settings.epochs, progress).done
     made, run_of = teach(make, pixels.read, lesson, settings, checkpoint=checkpoint, of=of, step=step)
@@ -178,6 +185,7 @@ def teach_student(
         cpu_seconds=time.process_time() - cpu_began,
         peak_bytes=peak.read(),
         checkpoint=checkpoint,
+        start=start if made.trained else None,
     )
 
 
