@@ -25,7 +25,7 @@ from embedkit.workflows.student_task import Classifier
 if TYPE_CHECKING:
     from embedkit.adaptation import DistillSettings, Lesson
 
-_SHOWN_PIXELS = 1 << 24
+_SHOWN_PIXELS = 1 << 23
 """Of images and views by which a start in a wider network is chosen: what that needs of memory grows with them."""
 
 
