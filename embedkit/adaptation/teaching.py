@@ -130,14 +130,15 @@ def _teach(
     count = lesson.targets.shape[1]
     size = min(settings.batch_size, count)
     updates = max(1, count // size)  # the rest of an epoch is left for another: batch norms want whole batches
-    optimizer = create_optimizer_v2(student, opt="adamw", lr=settings.rate, weight_decay=settings.weight_decay)
+    rate = settings.peak_rate(trained=student.trained)
+    optimizer = create_optimizer_v2(student, opt="adamw", lr=rate, weight_decay=settings.weight_decay)
     steps = updates * settings.epochs
     scheduler = cast(Any, create_scheduler_v2)(
         optimizer,
         sched="cosine",
         num_epochs=settings.epochs,
         warmup_epochs=max(1, round(_WARM_UP * settings.epochs)) if settings.epochs > 1 else 0,
-        warmup_lr=settings.rate / 100,
+        warmup_lr=rate / 100,
         min_lr=0.0,
         step_on_epochs=False,
         updates_per_epoch=updates,
@@ -171,7 +172,7 @@ def _teach(
             if not math.isfinite(value) or not math.isfinite(norm):
                 raise AdaptationError(
                     f"the loss is {value:g} and its gradient {norm:g} in step {epoch * updates + number + 1} of "
-                    f"{steps}, at a rate of {settings.rate:g}: distillation diverges, take a smaller rate"
+                    f"{steps}, at a rate of {rate:g}: distillation diverges, take a smaller rate"
                 )
             optimizer.step()
             total += value

@@ -119,6 +119,8 @@ def distill(
     _check_pair(pupil, taught_by)
     if start is not None and pupil.weights != "random":
         raise UsageError("the student starts from its own weights, or as a part of a wider network: leave one out")
+    trained = start is not None or pupil.weights != "random"
+    chosen = dataclasses.replace(chosen, rate=chosen.peak_rate(trained=trained))
     feature_store = open_store(store)
     judged = open_judged(as_targets(evaluate), classifier)
     lesson_images = open_lesson(

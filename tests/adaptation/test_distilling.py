@@ -162,6 +162,16 @@ def test_a_batch_that_memory_does_not_hold_is_halved(caplog: pytest.LogCaptureFi
         teach(make, functools.partial(scarce, 8), lesson(), settings)
 
 
+def test_trained_weights_are_taught_at_a_smaller_rate_unless_one_is_named() -> None:
+    assert DistillSettings().peak_rate(trained=True) < DistillSettings().peak_rate(trained=False)
+    assert (
+        DistillSettings(rate=0.5).peak_rate(trained=True) == DistillSettings(rate=0.5).peak_rate(trained=False) == 0.5
+    )
+    named = DistillSettings(epochs=1, views=VIEWS, batch_size=8, rate=DistillSettings().peak_rate(trained=True))
+    _, by_default = teach(make, read, lesson(), DistillSettings(epochs=1, views=VIEWS, batch_size=8))
+    assert by_default.losses == teach(make, read, lesson(), named)[1].losses
+
+
 def test_settings_out_of_range() -> None:
     for wrong in (
         {"epochs": 0},
