@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 
 from embedkit import FeatureRequest, FeatureTable, Selection, extract_several, select
+from embedkit.backbones import own_classifier
 from embedkit.evaluation import mcnemar_test
 from embedkit.probes import quick
 from embedkit.selection import agreement_with, held_out_rows, score_all
@@ -45,6 +46,9 @@ _HOPELESS = 0.1
 """Behind the best by test: what is further is not judged on other splits."""
 
 LAYERS = (None, -1, -2)
+
+PROBED: dict[str, Any] = {"by knn": "knn", "by logistic": "logistic"}
+"""Other judges of the rounds beside the default; all are judged by logistic regression in the end."""
 
 
 def networks(assets: Path, data: str = "") -> dict[str, FeatureRequest]:
@@ -189,7 +193,12 @@ def measure(options: argparse.Namespace, data: str, folder: Path, known: dict[st
 
     runs: dict[str, list[dict[str, Any]]] = {}
     requests = list(networks(options.assets, data).values())
-    for mode, count in (("default", options.seeds), ("thorough", options.thorough_seeds)):
+    counts = {
+        "default": options.seeds,
+        "thorough": options.thorough_seeds,
+        **dict.fromkeys(PROBED, options.probed_seeds),
+    }
+    for mode, count in counts.items():
         runs[mode] = []
         for seed in range(count):
             found = select(
@@ -197,6 +206,7 @@ def measure(options: argparse.Namespace, data: str, folder: Path, known: dict[st
                 requests,
                 layers=[layer for layer in LAYERS if layer is not None],
                 thorough=mode == "thorough",
+                probe=PROBED.get(mode, "ridge"),
                 store=options.store,
                 random_state=seed,
             )
@@ -213,13 +223,16 @@ def measure(options: argparse.Namespace, data: str, folder: Path, known: dict[st
             last = runs[mode][-1]
             behind = [round(100 * one, 1) for one in (last["regret"], last["expected_regret"]) if one is not None]
             print(data, mode, seed, last["chosen"], f"{last['cost']:.3f}", *behind, flush=True)
+    known_classes = {key_of(str(one.model), str(one.weights), None): own_classifier(one) for one in requests}
+    own_classes = {name: one.probabilities(features[name]) for name, one in known_classes.items() if one is not None}
     scores = {
         name: {
             **dataclasses.asdict(agreement_with(given, values)),
-            "seconds": seconds / len(features),
-            "probe_fits": seconds / len(features) / probe_seconds,
+            "candidates": len(given),
+            "seconds": seconds / len(given),
+            "probe_fits": seconds / len(given) / probe_seconds,
         }
-        for name, (given, seconds) in score_all(features, classes).items()
+        for name, (given, seconds) in score_all(features, classes, own_classes).items()
     }
     scores["probes of the rounds"] = {**dataclasses.asdict(agreement_with(full, values)), "seconds": probe_seconds}
     return {
@@ -270,6 +283,7 @@ def main() -> None:
     parser.add_argument("--data", default="grocery,pacs,cifar10_wds")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--thorough-seeds", type=int, default=3)
+    parser.add_argument("--probed-seeds", type=int, default=10)
     parser.add_argument("--splits", type=int, default=20)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

@@ -74,9 +74,34 @@ _PLAIN: dict[str, Any] = {
     "--rates", default="3e-4,1e-3", show_default=True, metavar="R,S", callback=_several(float), help="Rates to try."
 )
 @click.option("--rank", type=int, default=8, show_default=True, help="Of lora.")
-@click.option("--weight-decay", type=float, default=0.05, show_default=True)
+@click.option(
+    "--weight-decays",
+    default="0.05,0.3",
+    show_default=True,
+    metavar="D,E",
+    callback=_several(float),
+    help="Weight decays to try, the first with each rate, the others at the best.",
+)
 @click.option("--epochs", type=int, default=15, show_default=True, help="Of the tuning that is kept.")
 @click.option("--trial-epochs", type=int, default=5, show_default=True, help="Of each trial.")
+@click.option(
+    "--patience", type=int, default=5, show_default=True, help="Epochs without gain that stop a trial; 0: none do."
+)
+@click.option(
+    "--batch-norm",
+    type=click.Choice(["eval", "train"]),
+    default="eval",
+    show_default=True,
+    help="Whether batch norms of the tuned blocks keep their statistics.",
+)
+@click.option("--mixup", type=float, default=0.0, metavar="ALPHA", help="Mix two images: 0.2.  [default: none]")
+@click.option(
+    "--ema-decay",
+    type=float,
+    default=0.0,
+    metavar="D",
+    help="Keep the mean of the weights over the steps: 0.99.  [default: the last]",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True)
 @click.option(
@@ -96,9 +121,13 @@ def command(
     depths: tuple[int, ...] | None,
     rates: tuple[float, ...],
     rank: int,
-    weight_decay: float,
+    weight_decays: tuple[float, ...],
     epochs: int,
     trial_epochs: int,
+    patience: int,
+    batch_norm: Any,
+    mixup: float,
+    ema_decay: float,
     seed: int,
     precision: Any,
     weights_output: str | None,
@@ -139,9 +168,13 @@ def command(
         skip=cast(Any, tuple(one for one in skip.split(",") if one)),
         rates=rates,
         rank=rank,
-        weight_decay=weight_decay,
+        weight_decays=weight_decays,
         epochs=epochs,
         trial_epochs=trial_epochs,
+        patience=patience,
+        batch_norm=batch_norm,
+        mixup=mixup,
+        ema_decay=ema_decay,
         views=views,
         precision=precision,
         random_state=seed,

@@ -40,6 +40,13 @@ from embedkit_cli.progress import ProgressBar
     metavar="POINTS",
     help="Points of accuracy that the choice may be behind the best.",
 )
+@click.option(
+    "--probe",
+    type=click.Choice(["ridge", "knn", "logistic"]),
+    default="ridge",
+    show_default=True,
+    help="What judges the candidates: take the classifier that you will use.",
+)
 @click.option("--thorough", is_flag=True, help="Go on until tests have dropped all others, or all images are used.")
 @click.option("--advise", "advice", is_flag=True, help="Say what to do next, with the number behind each advice.")
 @click.option(
@@ -56,6 +63,7 @@ def command(
     models: tuple[str, ...],
     budget: float | None,
     tolerance: float,
+    probe: Any,
     thorough: bool,
     advice: bool,
     source: str | None,
@@ -98,6 +106,7 @@ def command(
         layers=layers,
         budget=budget,
         tolerance=tolerance,
+        probe=probe,
         thorough=thorough,
         advice=advice,
         source=source,

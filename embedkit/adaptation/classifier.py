@@ -46,7 +46,9 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         As of `ImageEmbedder`.
     until : {"frozen", "head", "cached", "lora", "bias", "gradual", "full"}, default="cached"
         The highest rung of the ladder that is tried.
-    depths, skip, rates, weight_decay, epochs, trial_epochs, views, batch_size, rank, precision, random_state
+    depths, skip, rates, weight_decays, epochs, trial_epochs, patience, batch_norm, views, batch_size
+        As of `TuningSettings`.
+    mixup, ema_decay, rank, precision, random_state
         As of `TuningSettings`.
     store : path, optional
         The folder of the feature store, which keeps the output of the blocks before the tuned ones.
@@ -85,11 +87,15 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         depths: Sequence[int] | None = None,
         skip: Sequence[Rung] = (),
         rates: Sequence[float] = (3e-4, 1e-3),
-        weight_decay: float = 0.05,
+        weight_decays: Sequence[float] = (0.05, 0.3),
         epochs: int = 15,
         trial_epochs: int = 5,
+        patience: int = 5,
+        batch_norm: Literal["eval", "train"] = "eval",
         views: int = 4,
         batch_size: int = 64,
+        mixup: float = 0.0,
+        ema_decay: float = 0.0,
         rank: int = 8,
         precision: Literal["auto", "fp32", "bf16"] = "auto",
         random_state: int = 0,
@@ -104,11 +110,15 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         self.depths = depths
         self.skip = skip
         self.rates = rates
-        self.weight_decay = weight_decay
+        self.weight_decays = weight_decays
         self.epochs = epochs
         self.trial_epochs = trial_epochs
+        self.patience = patience
+        self.batch_norm: Literal["eval", "train"] = batch_norm
         self.views = views
         self.batch_size = batch_size
+        self.mixup = mixup
+        self.ema_decay = ema_decay
         self.rank = rank
         self.precision: Literal["auto", "fp32", "bf16"] = precision
         self.random_state = random_state
@@ -207,8 +217,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             features = found.features.get(found.digests).astype(np.float32)
             weight, bias = self.head_
             return features @ weight.T + bias
-        from embedkit.adaptation.rungs import in_bf16
         from embedkit.adaptation.training import logits_of
+        from embedkit.adaptation.ways import in_bf16
 
         tail, rows = self._built(), np.arange(len(source))
         layer = tail.network.layers.get(self.depth_, 0)
@@ -219,7 +229,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             found = _extracted(source, prefix.requests(0)[0], store)
             maps = Maps(found.digests, {self.depth_: [found.features]})
             read = functools.partial(maps.read, self.depth_)
-        return logits_of(tail, read, rows, bf16=in_bf16(self._settings()))
+        return logits_of(tail, read, rows, bf16=in_bf16(self._settings(), tail.device.type))
 
     def _built(self) -> Tail:
         """Return the tuned network, built when it is first needed."""
@@ -227,15 +237,19 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         if tail is None:
             from embedkit.adaptation.networks import tunable_network
             from embedkit.adaptation.tail import Tail
+            from embedkit.backbones import resolve_device  # it imports torch
 
             tail = Tail(tunable_network(self._request(), len(self.classes_)), self.depth_)
+            tail.to(resolve_device(self._request().device))
             tail.load(self.state_)
             self._tail = tail
         return tail
 
     def _settings(self) -> TuningSettings:
         parts: dict[str, Any] = {name: getattr(self, name) for name in TuningSettings.__slots__}
-        parts |= {name: tuple(parts[name]) for name in ("depths", "rates", "skip") if parts[name] is not None}
+        parts |= {
+            name: tuple(parts[name]) for name in ("depths", "rates", "weight_decays", "skip") if parts[name] is not None
+        }
         return TuningSettings(**parts)
 
     def _request(self) -> FeatureRequest:

@@ -29,10 +29,13 @@ class Trial:
     ----------
     depth : int
         How many of the last blocks were tuned.
-    rate : float
+    rate, weight_decay : float
     epochs : int
+        Of the schedule.
     alpha : float
         Share of the tuned weights.
+    stopped_at : int
+        The epoch that was best, where the validation rows stopped training early; else 0.
     accuracy, loss : float
         The loss is the mean of -log p, after temperature.
     right, losses : ndarray (n_compared,)
@@ -41,12 +44,14 @@ class Trial:
 
     depth: int
     rate: float
+    weight_decay: float
     epochs: int
     alpha: float
     accuracy: float
     loss: float
     right: npt.NDArray[np.bool_] = field(compare=False, repr=False)
     losses: npt.NDArray[np.float64] = field(compare=False, repr=False)
+    stopped_at: int = 0
 
 
 def judged(
@@ -55,8 +60,10 @@ def judged(
     *,
     depth: int = 0,
     rate: float = 0.0,
+    weight_decay: float = 0.0,
     epochs: int = 0,
     alpha: float = 0.0,
+    stopped_at: int = 0,
 ) -> Trial:
     """Say of the logits of the validation rows how good they are."""
     losses = calibrated_losses(logits, y)
@@ -64,8 +71,10 @@ def judged(
     return Trial(
         depth=depth,
         rate=rate,
+        weight_decay=weight_decay,
         epochs=epochs,
         alpha=alpha,
+        stopped_at=stopped_at,
         accuracy=float(right.mean()),
         loss=float(losses.mean()),
         right=right,

@@ -164,15 +164,19 @@ def climb_ladder(
     if len(asked) == 1:
         return found
     from embedkit.adaptation import rungs as steps
-    from embedkit.adaptation.networks import classifier_alone, depths_of, tunable_network
+    from embedkit.adaptation.networks import check_statistics, classifier_alone, depths_of, tunable_network
     from embedkit.adaptation.tail import Tail
     from embedkit.adaptation.training import logits_of
+    from embedkit.adaptation.ways import epochs_of, in_bf16
+    from embedkit.backbones import resolve_device  # it imports torch
 
     of_maps: dict[int, Any] = {}
     of_pixels: dict[int, Any] = {}
     named = ""
     if set(asked) - set(_OF_CLASSIFIER):
         network = tunable_network(request, problem.classes)
+        if chosen.batch_norm == "train":
+            check_statistics(network, request.model)
         depths = depths_of(network, chosen.depths)
         prefix = Prefix(
             request=request,
@@ -191,13 +195,13 @@ def climb_ladder(
             named = named or pixels.fingerprint
     reads = {rung: of_pixels if rung == "full" else of_maps for rung in asked[1:]}
     reads["head"] = {0: _Features(X)}
-    tell = _Epochs(sum(steps.epochs_of(len(reads[rung]), chosen) for rung in asked[1:]), progress)
+    tell = _Epochs(sum(epochs_of(len(reads[rung]), chosen) for rung in asked[1:]), progress)
     standing = rungs[0].tuned
     for rung in asked[1:]:
         head = rung == "head"
         tail = Tail(
             classifier_alone(X.shape[1], problem.classes) if head else tunable_network(request, problem.classes)
-        )
+        ).to(resolve_device(request.device))
         of = hashlib.sha256(X.tobytes()).hexdigest() if head else f"{named} rank {chosen.rank}"
         folder = store.memo_folder / f"finetune-{_short(f'{rung} {of}', problem)}"
         tuned = steps.climb(
@@ -215,7 +219,7 @@ def climb_ladder(
         )
         logits = rungs[-1].logits
         if tuned.supported:
-            logits = logits_of(tail, reads[rung][tuned.depth], judged, bf16=steps.in_bf16(chosen))
+            logits = logits_of(tail, reads[rung][tuned.depth], judged, bf16=in_bf16(chosen, tail.device.type))
             found.tail = found.tail if head else tail
         standing = tuned if tuned.supported else standing
         rungs.append(Climbed(tuned=tuned, logits=logits))
@@ -238,7 +242,7 @@ def write_weights(tail: Tail, path: str | os.PathLike[str], *, force: bool = Fal
     target = Path(path)
     if target.exists() and not force:
         raise OutputExistsError(f"{target} exists; name another file, or use --force (force=True) to replace it")
-    tensors = {name: one.detach().contiguous() for name, one in tail.model.state_dict().items()}
+    tensors = {name: one.detach().cpu().contiguous() for name, one in tail.model.state_dict().items()}
     commit_to(target, [safetensors.torch.save(tensors)], sealed=False)
     return target
 

@@ -52,7 +52,7 @@ def add_low_rank(blocks: Iterable[nn.Module], rank: int) -> list[nn.Parameter]:
     trained: list[nn.Parameter] = []
     for number, layer in enumerate(linears(blocks)):
         rows, columns = layer.weight.shape
-        product = LowRank(rows, columns, min(rank, rows, columns), number)
+        product = LowRank(rows, columns, min(rank, rows, columns), number).to(layer.weight.device)
         parametrize.register_parametrization(layer, "weight", product)
         trained += [product.A, product.B]
     return trained

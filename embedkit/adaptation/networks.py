@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 import torch
@@ -150,6 +151,32 @@ def tunable_network(request: FeatureRequest, classes: int) -> Apart:
         "transformers (vit_*, deit_*) and EfficientNets (tf_efficientnet_*, mobilenetv2_*) are tuned; `--until head` "
         "works with any model"
     )
+
+
+def batch_norms(model: nn.Module, parts: Iterable[nn.Module]) -> Iterator[tuple[str, nn.BatchNorm2d]]:
+    """Yield the batch norms of some parts of a network by their names in it."""
+    within = {id(one) for part in parts for one in part.modules()}
+    for name, one in cast(Iterable[tuple[str, nn.Module]], model.named_modules()):
+        if isinstance(one, nn.BatchNorm2d) and id(one) in within:
+            yield name, one
+
+
+def check_statistics(network: Apart, name: str | None) -> None:
+    """Refuse to let batch norms learn that there are not, or that hold no statistics of images.
+
+    Raises
+    ------
+    AdaptationError
+        Their means are zero and their variances all alike: they were folded into the weights before them.
+    """
+    norms: list[Any] = [one for _, one in batch_norms(network.model, [network.model])]
+    if not norms:
+        raise AdaptationError(f"{name} has no batch norms that could learn: leave --batch-norm (batch_norm) at eval")
+    if all(not one.running_mean.any() and not torch.diff(one.running_var).any() for one in norms):
+        raise AdaptationError(
+            f"the batch norms of {name} hold no statistics of images, they were folded into the weights before them: "
+            "normalised by each batch it would be another network; leave --batch-norm (batch_norm) at eval"
+        )
 
 
 def depths_of(network: Apart, asked: tuple[int, ...] | None) -> tuple[int, ...]:

@@ -25,15 +25,15 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from embedkit.adaptation.judging import Trial, is_better, judged
 from embedkit.adaptation.maps import Rows
 from embedkit.adaptation.memory import Peak
 from embedkit.adaptation.settings import Rung, TuningSettings
 from embedkit.adaptation.start import LinearHead
-from embedkit.adaptation.tail import Part, State, Tail
-from embedkit.adaptation.training import Read, Schedule, logits_of, train
+from embedkit.adaptation.tail import State, Tail
+from embedkit.adaptation.training import Read, Trained, logits_of, train
+from embedkit.adaptation.ways import WAYS, Tuning, Way, checkpoint_of, epochs_kept, in_bf16, schedule_of, tuning_of
 from embedkit.errors import AdaptationError
 
 ALPHAS = (1.0, 0.75, 0.5, 0.25, 0.0)
@@ -70,23 +70,6 @@ class Problem:
     def compared(self) -> Rows:
         """Rows that trials are compared on."""
         return np.concatenate([self.select, self.beside])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Way:
-    """How the blocks of a rung are tuned."""
-
-    part: Part = "all"
-    low_rank: bool = False
-    gradual: bool = False
-    layer_decay: float = 0.8
-
-
-_WAYS: dict[Rung, _Way] = {
-    "lora": _Way(low_rank=True),
-    "bias": _Way(part="bias"),
-    "gradual": _Way(gradual=True, layer_decay=0.65),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +165,7 @@ def climb(
     checkpoints : Path, optional
         A folder.
     step : callable, optional
-        Called after each epoch; `epochs_of` says how many there are.
+        Called after each epoch; `embedkit.adaptation.ways.epochs_of` says how many there are.
 
     Raises
     ------
@@ -190,49 +173,56 @@ def climb(
         Every trial diverged.
     """
     began, cpu_began, peak = time.monotonic(), time.process_time(), Peak()
-    bf16 = in_bf16(settings)
-    way = _WAYS.get(rung, _Way())
+    bf16 = in_bf16(settings, tail.device.type)
+    way = WAYS.get(rung, Way())
     notes: list[str] = []
     trials: list[Trial] = []
 
-    def tried(depth: int, rate: float, epochs: int) -> list[Trial]:
+    def tried(way_of: Tuning, epochs: int) -> list[Trial]:
         """Train on the rows of the trials; return what was tuned, and its means with the start, which comes last."""
-        frozen = _at_start(tail, depth, way, settings, heads[0])
+        read = reads[way_of.depth]
+        frozen = _at_start(tail, way_of.depth, way, settings, heads[0])
         try:
             trained = train(
                 tail,
-                reads[depth],
+                read,
                 problem.y,
                 problem.fit,
                 views,
-                _schedule(settings, way, rate, epochs, bf16),
-                checkpoint=_file(checkpoints, rung, depth, rate, f"trial-{epochs}"),
+                schedule_of(settings, way, way_of, epochs, bf16),
+                select=problem.compared,
+                checkpoint=checkpoint_of(checkpoints, rung, way_of, f"trial-{epochs}"),
                 of=of,
                 step=step,
             )
-            return _weigh(tail, reads[depth], problem, frozen, trained.state, (depth, rate, epochs), bf16)
+            return _weigh(tail, read, problem, frozen, trained, (way_of, epochs), bf16)
         finally:
             tail.load(frozen)  # the next depth may leave these blocks as they are
 
-    depths = sorted(reads)
-    waiting = [(depths[0], rate) for rate in settings.rates]
     shorts: list[list[Trial]] = []
-    while waiting:
-        depth, rate = waiting.pop(0)
-        try:
-            shorts.append(tried(depth, rate, min(settings.trial_epochs, settings.epochs)))
-        except AdaptationError as error:
-            notes.append(f"{_said(depth, rate)}: {error}")
-        if shorts and not waiting and depth == depths[0]:
-            waiting = [(deeper, _least(shorts)[0].rate) for deeper in depths[1:]]
-    if not shorts:
+
+    def try_all(several: Sequence[Tuning]) -> None:
+        for one in several:
+            try:
+                shorts.append(tried(one, min(settings.trial_epochs, settings.epochs)))
+            except AdaptationError as error:
+                notes.append(f"{one}: {error}")
+
+    depths, decays = sorted(reads), settings.weight_decays
+    try_all([Tuning(depths[0], rate, decays[0]) for rate in settings.rates])
+    if shorts:
+        rate = _least(shorts)[0].rate
+        try_all([Tuning(depths[0], rate, decay) for decay in decays[1:]])
+        decay = _least(shorts)[0].weight_decay
+        try_all([Tuning(deeper, rate, decay) for deeper in depths[1:]])
+    else:
         raise AdaptationError(f"nothing was learned: {'; '.join(notes)}")
     trials += [means[0] for means in shorts]
     means = _least(shorts)
     chosen, supported = _supported(means, len(shorts))
     if not supported and settings.trial_epochs < settings.epochs:
         # Too short a trial is behind the start where the whole tuning may be ahead of it.
-        means = tried(means[0].depth, means[0].rate, settings.epochs)
+        means = tried(tuning_of(means[0]), settings.epochs)
         chosen, supported = _supported(means, len(shorts) + 1)
     trials.append(chosen)
     frozen = _at_start(tail, chosen.depth, way, settings, heads[1])
@@ -244,8 +234,8 @@ def climb(
             problem.y,
             problem.train,
             views,
-            _schedule(settings, way, chosen.rate, settings.epochs, bf16),
-            checkpoint=_file(checkpoints, rung, chosen.depth, chosen.rate, "kept"),
+            schedule_of(settings, way, tuning_of(chosen), settings.epochs, bf16, last=epochs_kept(chosen, settings)),
+            checkpoint=checkpoint_of(checkpoints, rung, tuning_of(chosen), "kept"),
             of=of,
             step=step,
         )
@@ -274,11 +264,6 @@ def climb(
     )
 
 
-def epochs_of(depths: int, settings: TuningSettings) -> int:
-    """Count the most epochs of a rung of so many depths: of short trials, of a whole one, and of what is kept."""
-    return (len(settings.rates) + depths - 1) * settings.trial_epochs + 2 * settings.epochs
-
-
 def _least(trials: Sequence[list[Trial]]) -> list[Trial]:
     """Return the trial whose tuned weights themselves have the least loss."""
     return min(trials, key=lambda means: means[0].loss)
@@ -300,18 +285,10 @@ def mixed(start: State, tuned: State, alpha: float) -> State:
     return {name: ((1 - alpha) * start[name] + alpha * tuned[name]).astype(np.float32) for name in start}
 
 
-def in_bf16(settings: TuningSettings) -> bool:
-    """Whether products are computed in bfloat16: where that is asked for, or the processors have it."""
-    if settings.precision != "auto":
-        return settings.precision == "bf16"
-    try:
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    except (AttributeError, RuntimeError):
-        return False
-
-
-def _at_start(tail: Tail, depth: int, way: _Way, settings: TuningSettings, head: LinearHead) -> State:
-    tail.set_depth(depth, settings.rank if way.low_rank else 0, way.part)
+def _at_start(tail: Tail, depth: int, way: Way, settings: TuningSettings, head: LinearHead) -> State:
+    tail.set_depth(
+        depth, settings.rank if way.low_rank else 0, way.part, statistics=depth > 0 and settings.batch_norm == "train"
+    )
     tail.set_head(head)
     return tail.state()
 
@@ -321,36 +298,27 @@ def _weigh(
     read: Read,
     problem: Problem,
     start: State,
-    tuned: State,
-    of: tuple[int, float, int],
+    trained: Trained,
+    what: tuple[Tuning, int],
     bf16: bool,
 ) -> list[Trial]:
     """Return what the validation rows say of what was tuned, and of its means with the start, which comes last."""
+    of, epochs = what
     found: list[Trial] = []
     for alpha in ALPHAS:
-        tail.load(mixed(start, tuned, alpha))
+        tail.load(mixed(start, trained.state, alpha))
         logits = logits_of(tail, read, problem.compared, bf16=bf16)
         y = problem.y[problem.compared]
-        found.append(judged(logits, y, depth=of[0], rate=of[1], epochs=of[2], alpha=alpha))
+        found.append(
+            judged(
+                logits,
+                y,
+                depth=of.depth,
+                rate=of.rate,
+                weight_decay=of.weight_decay,
+                epochs=epochs,
+                alpha=alpha,
+                stopped_at=trained.best if trained.stopped else 0,
+            )
+        )
     return found
-
-
-def _schedule(settings: TuningSettings, way: _Way, rate: float, epochs: int, bf16: bool) -> Schedule:
-    return Schedule(
-        rate=rate,
-        epochs=epochs,
-        weight_decay=settings.weight_decay,
-        layer_decay=way.layer_decay,
-        gradual=way.gradual,
-        batch_size=settings.batch_size,
-        bf16=bf16,
-        seed=settings.random_state,
-    )
-
-
-def _file(folder: Path | None, rung: Rung, depth: int, rate: float, what: str) -> Path | None:
-    return None if folder is None else folder / f"finetune-{rung}-{what}-{depth}-{rate:g}.pt"
-
-
-def _said(depth: int, rate: float) -> str:
-    return f"{depth} blocks at {rate:g}" if depth else f"the classifier at {rate:g}"

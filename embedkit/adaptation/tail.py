@@ -5,7 +5,7 @@ Layer: adaptation. Imports torch and timm; loaded when something is tuned.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from embedkit.adaptation.lowrank import add_low_rank, merge_low_rank, set_weight
-from embedkit.adaptation.networks import Apart
+from embedkit.adaptation.networks import Apart, batch_norms
 from embedkit.adaptation.start import LinearHead
 from embedkit.errors import AdaptationError
 
+_STATISTICS = ("running_mean", "running_var")
 _INSIDE = ".parametrizations.weight.0.B"
 
 State = dict[str, npt.NDArray[np.float32]]
@@ -50,7 +51,7 @@ class Tail(nn.Module):
         self.set_depth(depth)
         self.eval()
 
-    def set_depth(self, depth: int, rank: int = 0, part: Part = "all") -> None:
+    def set_depth(self, depth: int, rank: int = 0, part: Part = "all", *, statistics: bool = False) -> None:
         """Choose what is trained beside the classifier.
 
         Parameters
@@ -61,6 +62,8 @@ class Tail(nn.Module):
             Of what may be added to each of their weights; 0: they themselves change.
         part : {"all", "bias"}
             Which of their tensors, where `rank` is 0.
+        statistics : bool
+            Batch norms of these blocks learn theirs.
 
         Raises
         ------
@@ -78,6 +81,7 @@ class Tail(nn.Module):
         else:
             self._chosen = [one for name, one in self._parts() if part == "all" or name.endswith("bias")]
         self._chosen += [*self.head.parameters()]
+        self._norms = [name for name, _ in batch_norms(self.model, self._tuned())] if statistics else []
         self.thaw(depth)
 
     def thaw(self, count: int) -> None:
@@ -89,6 +93,11 @@ class Tail(nn.Module):
             one.grad = None
 
     @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.head.weight.device
+
+    @property
     def whole(self) -> bool:
         """Whether the whole network is trained, from pixels."""
         return 0 < self.depth == len(self.network.blocks)
@@ -97,17 +106,45 @@ class Tail(nn.Module):
         """Make what LoRA has learnt part of the weights themselves."""
         merge_low_rank(self.network.blocks)
 
-    def _parts(self) -> Iterator[tuple[str, nn.Parameter]]:
+    def _tuned(self) -> list[nn.Module]:
         if self.whole:
-            yield from self.model.named_parameters()
-        elif self.depth:
-            for part in (*self.network.blocks[-self.depth :], *self.network.after()):
-                yield from part.named_parameters()
+            return [self.model]
+        return [*self.network.blocks[-self.depth :], *self.network.after()] if self.depth else []
+
+    def _parts(self) -> Iterator[tuple[str, nn.Parameter]]:
+        for part in self._tuned():
+            yield from part.named_parameters()
 
     def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield the parameters that are trained, by their names in the module as it is."""
         chosen = {id(parameter) for parameter in self._chosen}
         yield from ((name, one) for name, one in self.model.named_parameters() if id(one) in chosen)
+
+    def learnt(self, model: Any = None) -> Iterator[tuple[str, Tensor]]:
+        """Yield all that training changes: what is trained, and the statistics of batch norms that learn.
+
+        Parameters
+        ----------
+        model : nn.Module, optional
+            Another copy of the network, whose tensors are yielded.
+        """
+        whole = self.model if model is None else model
+        for name, _ in self.trained():
+            yield name, whole.get_parameter(name)
+        for name in self._norms:
+            for statistic in _STATISTICS:
+                yield f"{name}.{statistic}", whole.get_buffer(f"{name}.{statistic}")
+
+    def take(self, tensors: Mapping[str, Tensor], model: Any = None) -> None:
+        """Replace what training changes, in the network or in another copy of it."""
+        with torch.no_grad():
+            for name, one in self.learnt(model):
+                one.copy_(tensors[name])
+
+    def learn_statistics(self, learn: bool) -> None:
+        """Let the batch norms that learn normalise by each batch, or by what they have learnt."""
+        for name in self._norms:
+            self.model.get_submodule(name).train(learn)
 
     def forward(self, entering: Tensor) -> Tensor:
         """Compute logits.
@@ -123,7 +160,7 @@ class Tail(nn.Module):
         Tensor (n, classes)
         """
         features = self.features(entering)
-        with torch.autocast("cpu", enabled=False):  # logits in bf16 would tie
+        with torch.autocast(self.device.type, enabled=False):  # logits in bf16 would tie
             return self.head(features.float())
 
     def features(self, entering: Tensor) -> Tensor:
@@ -136,7 +173,8 @@ class Tail(nn.Module):
         """Return copies of the tensors that training changes, by their names in timm's state dict, LoRA merged."""
         with torch.no_grad():
             named = {name.replace(_INSIDE, ".weight"): name for name, _ in self.trained() if not name.endswith(".A")}
-            return {name: self._tensor(name).detach().numpy().copy() for name in named}
+            named |= {f"{norm}.{statistic}": "" for norm in self._norms for statistic in _STATISTICS}
+            return {name: self._tensor(name).detach().cpu().numpy().copy() for name in named}
 
     def load(self, state: State) -> None:
         """Replace tensors by their names in timm's state dict."""
@@ -147,7 +185,7 @@ class Tail(nn.Module):
                 if last == "weight":
                     set_weight(self.model.get_submodule(path), tensor)
                 else:
-                    self.model.get_parameter(name).copy_(tensor)
+                    self._tensor(name).copy_(tensor)
 
     def _tensor(self, name: str) -> Tensor:
         path, _, last = name.rpartition(".")
@@ -161,5 +199,5 @@ class Tail(nn.Module):
 
     def linear_head(self) -> LinearHead:
         """Return a copy of the classifier."""
-        weight, bias = (one.detach().numpy().copy() for one in (self.head.weight, self.head.bias))
+        weight, bias = (one.detach().cpu().numpy().copy() for one in (self.head.weight, self.head.bias))
         return LinearHead(weight=weight, bias=bias)

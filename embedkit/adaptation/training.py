@@ -11,17 +11,18 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from timm.optim import create_optimizer_v2  # pyright: ignore[reportPrivateImportUsage]
 from timm.scheduler import create_scheduler_v2  # pyright: ignore[reportPrivateImportUsage]
+from timm.utils import ModelEmaV3  # pyright: ignore[reportPrivateImportUsage]
 from torch import Tensor
 
 from embedkit.adaptation.checkpoints import held_in, keep
@@ -55,6 +56,19 @@ class Schedule:
     gradual : bool
         One block after the other begins to learn, the last first, over the first half of the epochs (Howard, Ruder
         2018, arXiv:1801.06146).
+    mixup : float
+        Two images of a batch become one, with shares drawn from Beta(mixup, mixup), and so do their classes: of pixels
+        as in Zhang et al. 2018 (arXiv:1710.09412), of maps as in Verma et al. 2019 (arXiv:1806.05236). 0: none do.
+    ema_decay : float
+        What is kept is the mean of the weights over the steps, each step weighing 1 - ema_decay; at first more, as
+        timm's ModelEmaV3 warms up. 0: the last weights.
+    patience : int
+        Epochs without a smaller loss of the selection rows after which training stops, and the best epoch counts; 0: it
+        does not stop.
+    last : int
+        Stop after this epoch of the schedule; 0: after all.
+    batch_norm : {"eval", "train"}
+        Whether batch norms of the tuned blocks keep their statistics.
     warm_up : float
         Share of the steps.
     clip : float
@@ -71,6 +85,11 @@ class Schedule:
     gradual: bool = False
     smoothing: float = 0.1
     batch_size: int = 64
+    mixup: float = 0.0
+    ema_decay: float = 0.0
+    patience: int = 0
+    last: int = 0
+    batch_norm: Literal["eval", "train"] = "eval"
     warm_up: float = 0.1
     clip: float = 1.0
     bf16: bool = False
@@ -90,12 +109,18 @@ class Trained:
         Mean of each epoch.
     scores : list of (float, float)
         After each epoch: accuracy on the selection rows, and mean log-loss; empty where there are none.
+    best : int
+        The epoch of the least log-loss; 0 where there are no selection rows.
+    stopped : bool
+        Whether training stopped there.
     """
 
     state: State
     epochs: int = 0
     losses: list[float] = field(default_factory=list[float])
     scores: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
+    best: int = 0
+    stopped: bool = False
 
 
 def train(
@@ -125,7 +150,7 @@ def train(
     views : int
     schedule : Schedule
     select : ndarray of intp, optional
-        Rows to look at after each epoch.
+        Rows to look at after each epoch; by them training stops where the schedule has a patience.
     checkpoint : Path, optional
         Where to keep what a resumed run goes on from.
     of : str
@@ -154,10 +179,14 @@ def train(
         updates_per_epoch=updates,
     )[0]
     key = _key(tail, y, rows, views, schedule, select, of)
-    trained = _resume(tail, optimizer, checkpoint, key)
+    mean: Any = ModelEmaV3(tail.model, schedule.ema_decay, use_warmup=True) if schedule.ema_decay else None
+    trained, best = _resume(tail, optimizer, mean, checkpoint, key)
     parameters = [one for _, one in tail.trained()]
     room = _Room(schedule.batch_size)
-    for epoch in range(trained.epochs, schedule.epochs):
+    for epoch in range(trained.epochs, schedule.last or schedule.epochs):
+        if trained.stopped:
+            break
+        tail.learn_statistics(schedule.batch_norm == "train")
         draws = np.random.default_rng([schedule.seed, epoch])
         order = draws.permutation(rows)
         drawn = draws.integers(0, views + 1, len(order))
@@ -167,8 +196,12 @@ def train(
         for number in range(updates):
             scheduler.step_update(epoch * updates + number)
             span = slice(number * schedule.batch_size, (number + 1) * schedule.batch_size)
-            maps = torch.from_numpy(read(order[span], drawn[span])).float()  # pyright: ignore[reportUnknownMemberType]
-            targets = torch.from_numpy(y[order[span]])  # pyright: ignore[reportUnknownMemberType]
+            maps = _on(tail, read(order[span], drawn[span])).float()
+            targets = _on(tail, y[order[span]])
+            if schedule.mixup:
+                share = float(draws.beta(schedule.mixup, schedule.mixup))
+                targets = torch.nn.functional.one_hot(targets, tail.head.out_features).float()
+                maps, targets = (share * one + (1 - share) * one.flip(0) for one in (maps, targets))
             optimizer.zero_grad(set_to_none=True)
             value = room.of(lambda most, maps=maps, targets=targets: _gradient(tail, maps, targets, schedule, most))
             if not math.isfinite(value):
@@ -178,15 +211,26 @@ def train(
                 )
             torch.nn.utils.clip_grad_norm_(parameters, schedule.clip)
             optimizer.step()
+            if mean is not None:
+                mean.update(tail.model, step=epoch * updates + number)
             total += value * len(maps)
         trained.epochs = epoch + 1
         trained.losses.append(total / len(rows))
+        tail.learn_statistics(False)
         if select is not None:
-            trained.scores.append(score(logits_of(tail, read, select, bf16=schedule.bf16), y[select]))
+            with _averaged(tail, mean):
+                trained.scores.append(score(logits_of(tail, read, select, bf16=schedule.bf16), y[select]))
+                if trained.scores[-1][1] == min(loss for _, loss in trained.scores):
+                    trained.best, best = epoch + 1, _held(tail)
+            trained.stopped = 0 < schedule.patience <= epoch + 1 - trained.best
         if checkpoint is not None:
-            _keep(trained, tail, optimizer, checkpoint, key)
+            _keep(trained, tail, optimizer, mean, best, checkpoint, key)
         if step is not None:
             step()
+    if trained.stopped:
+        tail.take(best)
+    elif mean is not None:
+        tail.take(_held(tail, mean.module))
     trained.state = tail.state()
     return trained
 
@@ -195,7 +239,7 @@ def logits_of(tail: Tail, read: Read, rows: Rows, *, bf16: bool = False) -> npt.
     """Return the logits of rows, of the images themselves, (n, classes)."""
     found: list[npt.NDArray[np.float32]] = []
     room = _Room(_PREDICTED_AT_ONCE)
-    with torch.inference_mode(), _precision(bf16):
+    with torch.inference_mode(), _precision(tail, bf16):
         start = 0
         while start < len(rows):
             found.append(room.of(lambda most, start=start: _forward(tail, read, rows[start : start + most])))
@@ -204,8 +248,12 @@ def logits_of(tail: Tail, read: Read, rows: Rows, *, bf16: bool = False) -> npt.
 
 
 def _forward(tail: Tail, read: Read, rows: Rows) -> npt.NDArray[np.float32]:
-    maps = torch.from_numpy(read(rows, 0))  # pyright: ignore[reportUnknownMemberType]
-    return tail(maps.float()).float().numpy()
+    return tail(_on(tail, read(rows, 0)).float()).float().cpu().numpy()
+
+
+def _on(tail: Tail, values: npt.NDArray[Any]) -> Tensor:
+    """Bring rows to where a tail computes, in the width that they are kept in."""
+    return torch.from_numpy(values).to(tail.device)  # pyright: ignore[reportUnknownMemberType]
 
 
 def _gradient(tail: Tail, maps: Tensor, targets: Tensor, schedule: Schedule, most: int) -> float:
@@ -214,7 +262,7 @@ def _gradient(tail: Tail, maps: Tensor, targets: Tensor, schedule: Schedule, mos
     total = 0.0
     for start in range(0, len(maps), most):
         some, wanted = maps[start : start + most], targets[start : start + most]
-        with _precision(schedule.bf16):
+        with _precision(tail, schedule.bf16):
             logits = tail(some)
         loss = torch.nn.functional.cross_entropy(logits.float(), wanted, label_smoothing=schedule.smoothing)
         loss = loss * (len(some) / len(maps))
@@ -257,8 +305,8 @@ def score(logits: npt.NDArray[np.float32], y: npt.NDArray[np.intp]) -> tuple[flo
     return float((logits.argmax(axis=1) == y).mean()), float(losses.mean())
 
 
-def _precision(bf16: bool) -> Any:
-    return torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext()
+def _precision(tail: Tail, bf16: bool) -> Any:
+    return torch.autocast(tail.device.type, torch.bfloat16) if bf16 else nullcontext()
 
 
 def _key(
@@ -278,29 +326,64 @@ def _key(
         digest.update(np.ascontiguousarray(values, np.int64).tobytes() + b";")
     for name, value in sorted(tail.state().items()):
         digest.update(name.encode() + value.tobytes())
-    digest.update(torch.__version__.encode())
+    digest.update(f"{torch.__version__} {tail.device.type}".encode())
     return digest.hexdigest()
 
 
-def _keep(trained: Trained, tail: Tail, optimizer: torch.optim.Optimizer, path: Path, key: str) -> None:
+@contextmanager
+def _averaged(tail: Tail, mean: Any) -> Generator[None]:
+    """Give a tail the mean of the weights over the steps for a while, where there is one."""
+    if mean is None:
+        yield
+        return
+    live = _held(tail)
+    tail.take(_held(tail, mean.module))
+    try:
+        yield
+    finally:
+        tail.take(live)
+
+
+def _held(tail: Tail, model: Any = None) -> dict[str, Tensor]:
+    """Return copies of what training changes, of a tail's own network or of another copy of it."""
+    return {name: one.detach().clone() for name, one in tail.learnt(model)}
+
+
+def _keep(
+    trained: Trained,
+    tail: Tail,
+    optimizer: torch.optim.Optimizer,
+    mean: Any,
+    best: dict[str, Tensor],
+    path: Path,
+    key: str,
+) -> None:
     held = {
         "epochs": trained.epochs,
         "losses": trained.losses,
         "scores": [list(pair) for pair in trained.scores],
-        "state": {name: one.detach() for name, one in tail.trained()},
+        "best": trained.best,
+        "stopped": trained.stopped,
+        "state": _held(tail),
+        "state of the best": best,
+        "mean": {} if mean is None else _held(tail, mean.module),
         "optimizer": optimizer.state_dict(),
     }
     keep(path, key, held)
 
 
-def _resume(tail: Tail, optimizer: torch.optim.Optimizer, path: Path | None, key: str) -> Trained:
-    """Take up what a run of the same kept; whatever else is there is not looked at."""
+def _resume(
+    tail: Tail, optimizer: torch.optim.Optimizer, mean: Any, path: Path | None, key: str
+) -> tuple[Trained, dict[str, Tensor]]:
+    """Take up what a run of the same kept, and the state of its best epoch; whatever else is there is not looked at."""
     held = held_in(path, key)
     if held is None:
-        return Trained(state={})
+        return Trained(state={}), {}
     optimizer.load_state_dict(held["optimizer"])
-    with torch.no_grad():
-        for name, one in tail.trained():
-            one.copy_(held["state"][name])
-    scores = [(float(a), float(b)) for a, b in held["scores"]]
-    return Trained(state={}, epochs=int(held["epochs"]), losses=[*held["losses"]], scores=scores)
+    tail.take(held["state"])
+    if mean is not None:
+        tail.take(held["mean"], mean.module)
+    trained = Trained(state={}, epochs=int(held["epochs"]), losses=[*held["losses"]])
+    trained.scores = [(float(a), float(b)) for a, b in held["scores"]]
+    trained.best, trained.stopped = int(held["best"]), bool(held["stopped"])
+    return trained, held["state of the best"]

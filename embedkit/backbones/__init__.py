@@ -25,6 +25,7 @@ from embedkit.backbones.weights_file import check_weights_file
 
 if TYPE_CHECKING:
     from embedkit.backbones.build import build_model
+    from embedkit.backbones.classes import own_classifier
     from embedkit.backbones.devices import available_devices, resolve_device
     from embedkit.backbones.hub import hub_answers
     from embedkit.backbones.models import ModelInfo, licence_of, list_models, quiet_timm
@@ -41,6 +42,10 @@ else:
             from embedkit.backbones import build
 
             return build.build_model
+        if name == "own_classifier":
+            from embedkit.backbones import classes
+
+            return classes.own_classifier
         if name == "quiet_timm":
             from embedkit.backbones import models
 
@@ -86,6 +91,7 @@ __all__ = [
     "list_models",
     "load_backbone",
     "load_backbones",
+    "own_classifier",
     "own_names_in",
     "positions_of",
     "quiet_timm",

@@ -55,10 +55,16 @@ class Built:
     note: str
 
 
-def build_model(request: FeatureRequest) -> Built:
+def build_model(request: FeatureRequest, *, classifier: bool = False) -> Built:
     """Create the model that a request names, with the weights it names.
 
     Draws from torch's global generator, and seeds it for random weights: the caller forks it.
+
+    Parameters
+    ----------
+    request : FeatureRequest
+    classifier : bool
+        Keep the classifier that the weights hold.
 
     Raises
     ------
@@ -91,7 +97,7 @@ def build_model(request: FeatureRequest) -> Built:
         files = (file,)
         model = _with_weights(known, arguments, file, weights)
 
-    if getattr(model, "num_classes", 0):
+    if getattr(model, "num_classes", 0) and not classifier:
         cast(Any, model).reset_classifier(0)
     config = dict(cast(Mapping[str, Any], getattr(model, "pretrained_cfg", None) or {}))
     return Built(

@@ -30,7 +30,10 @@ def selection_lines(record: Selection) -> list[str]:
         lines.append(f"not told apart from it by a test: {', '.join(map(printable, record.tied))}")
     header = ("candidate", "accuracy", "95 % interval", "images", "passes", "time", "dropped")
     lines += ["", *table_lines(header, map(_row, record.candidates)), ""]
-    lines.append("accuracy: of ridge probes on training images, fitted on one half and judged on the other, five times")
+    lines.append(
+        f"accuracy: of {printable(record.probe)} probes on training images, fitted on one half and judged on the "
+        "other, five times"
+    )
     several = any(len(one.rounds) > 1 for one in record.candidates)
     if several:
         lines.append("more images make a better probe: numbers of one size compare (--json: all rounds)")

@@ -128,7 +128,12 @@ def curves(
             drawn.append(
                 tag("circle", tag("title", text(said)), cx=x(size), cy=y(value), r=3.5, class_=f"dot {class_}")
             )
-        drawn.append(tag("text", text(name, 26), x=x(found[-1]) + 9, y=heights[place], class_=f"label {class_}"))
+        # Names stand in the margin: beside a series that ends early, one would lie on the lines of the others.
+        margin = width - right + 9
+        if x(found[-1]) + 9 < margin:
+            ends = f"{x(found[-1]) + 5:.1f},{y(values[-1]):.1f} {margin - 3:.1f},{heights[place] - 4:.1f}"
+            drawn.append(tag("polyline", points=ends, class_="leader"))
+        drawn.append(tag("text", text(name, 26), x=float(margin), y=heights[place], class_=f"label {class_}"))
     return _figure(title, width, height, drawn)
 
 

@@ -47,7 +47,10 @@ def selected(record: Selection) -> list[str]:
             "Candidates",
             _rounds(record),
             table(
-                header, rows, caption="Ridge probes of training images, in the last round of each", numeric=(1, 3, 4)
+                header,
+                rows,
+                caption=f"Probes of training images ({record.probe}), in the last round of each",
+                numeric=(1, 3, 4),
             ),
             said,
             id_="candidates",

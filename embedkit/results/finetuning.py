@@ -28,6 +28,10 @@ class Attempt:
     accuracy, loss : float
         On the validation rows, the loss being the mean of -log p after temperature.
     epochs : int
+        Of the schedule.
+    weight_decay : float
+    stopped_at : int
+        The epoch that was best, where the validation rows stopped training early; else 0.
     """
 
     depth: int
@@ -36,6 +40,8 @@ class Attempt:
     accuracy: float
     loss: float
     epochs: int = 0
+    weight_decay: float = 0.0
+    stopped_at: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -142,6 +142,8 @@ class Selection(Record):
     stopped : str
         Why there was no further round.
     tolerance : float
+    probe : str
+        What judged the candidates: ``"ridge"``, ``"knn"`` or ``"logistic"``.
     images : int
         Of the target.
     cost_share : float
@@ -165,6 +167,7 @@ class Selection(Record):
     expected_regret: float
     stopped: str
     tolerance: float
+    probe: str = "ridge"
     images: int
     cost_share: float
     scores: dict[str, ScoreVerdict]

@@ -15,7 +15,7 @@ from embedkit.selection.distances import (
 )
 from embedkit.selection.gaps import DomainTable, measure_domains, measure_gap
 from embedkit.selection.halving import MOST_ROWS, Estimate, Halving, Standing, estimate_of, halve
-from embedkit.selection.held_out import held_out_rows
+from embedkit.selection.held_out import PROBES, Probe, held_out_rows
 from embedkit.selection.label_gain import LabelGain, gain_of_labels
 from embedkit.selection.label_scores import leep, n_leep, nce
 from embedkit.selection.layer_geometry import effective_rank, separability, variance_shares
@@ -31,6 +31,8 @@ __all__ = [
     "Halving",
     "LabelGain",
     "MOST_ROWS",
+    "PROBES",
+    "Probe",
     "Standing",
     "agreement_with",
     "coral_distance",

@@ -14,9 +14,14 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.selection.label_scores import n_leep
+from embedkit.selection.label_scores import leep, n_leep, nce
 from embedkit.selection.leave_one_out import knn_accuracy, ridge_accuracy
 from embedkit.selection.transferability import gbc, h_score, log_me, parc, shrinkage_h_score, transrate
+
+
+def _nce(probabilities: npt.NDArray[Any], y: npt.NDArray[Any]) -> float:
+    return nce(probabilities.argmax(axis=1), y)
+
 
 SCORES: dict[str, Callable[..., float]] = {
     "log_me": log_me,
@@ -30,6 +35,8 @@ SCORES: dict[str, Callable[..., float]] = {
     "ridge_accuracy": ridge_accuracy,
 }
 """Those that need features and labels alone; LEEP and NCE need what the network says of its own classes."""
+
+_OF_OWN_CLASSES: dict[str, Callable[..., float]] = {"leep": leep, "nce": _nce}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +91,9 @@ def agreement_with(numbers: Mapping[str, float], truth: Mapping[str, float]) -> 
 
 
 def score_all(
-    features: Mapping[str, npt.NDArray[Any]], y: npt.NDArray[Any]
+    features: Mapping[str, npt.NDArray[Any]],
+    y: npt.NDArray[Any],
+    own_classes: Mapping[str, npt.NDArray[Any]] | None = None,
 ) -> dict[str, tuple[dict[str, float], float]]:
     """Compute every score of every candidate.
 
@@ -93,18 +102,26 @@ def score_all(
     features : mapping of str to ndarray of shape (n, d)
         Of each candidate, on the same rows.
     y : ndarray of shape (n,)
+    own_classes : mapping of str to ndarray of shape (n, k), optional
+        Of the candidates that have a classifier of their own, its probabilities: LEEP and NCE are of them alone.
 
     Returns
     -------
     dict of str to (dict of str to float, float)
         Each score's values by candidate, without those that are not finite, and the seconds they took.
     """
-    found: dict[str, tuple[dict[str, float], float]] = {}
-    for name, score in SCORES.items():
-        started = time.monotonic()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a mixture that does not settle in few rows is a score like any other
-            values = {candidate: float(score(X, y)) for candidate, X in features.items()}
-        finite = {candidate: value for candidate, value in values.items() if np.isfinite(value)}
-        found[name] = finite, time.monotonic() - started
+    found = {name: _scored(score, features, y) for name, score in SCORES.items()}
+    if own_classes:
+        found |= {name: _scored(score, own_classes, y) for name, score in _OF_OWN_CLASSES.items()}
     return found
+
+
+def _scored(
+    score: Callable[..., float], given: Mapping[str, npt.NDArray[Any]], y: npt.NDArray[Any]
+) -> tuple[dict[str, float], float]:
+    started = time.monotonic()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a mixture that does not settle in few rows is a score like any other
+        values = {candidate: float(score(X, y)) for candidate, X in given.items()}
+    finite = {candidate: value for candidate, value in values.items() if np.isfinite(value)}
+    return finite, time.monotonic() - started

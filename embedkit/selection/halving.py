@@ -19,7 +19,7 @@ import numpy.typing as npt
 from embedkit.errors import LabelsError, UsageError
 from embedkit.evaluation import share_interval
 from embedkit.selection.elimination import beaten, expected_regret
-from embedkit.selection.held_out import held_out_rows
+from embedkit.selection.held_out import Probe, held_out_rows
 from embedkit.selection.row_order import FIRST_ROWS, round_sizes, row_order
 from embedkit.selection.rows import Classes
 
@@ -28,6 +28,11 @@ Features = Callable[[Sequence[str], npt.NDArray[np.intp]], Mapping[str, npt.NDAr
 
 MOST_ROWS = 4096
 """That a round looks at: more tell apart what differs by less than a point, and fits of them take long."""
+
+_LEAST_GROWTH = 1.25
+"""Of the rows from one round to the next: fewer more would hardly say anything new."""
+
+_SPENT = "a further round would have cost more than was to be spent on choosing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,10 +113,11 @@ def halve(
     groups: Callable[[npt.NDArray[np.intp]], Classes],
     *,
     tolerance: float = 0.01,
+    probe: Probe = "ridge",
     thorough: bool = False,
     first: int = FIRST_ROWS,
     seed: int = 0,
-    may_go_on: Callable[[Sequence[str], int], bool] = lambda networks, rows: True,
+    affordable: Callable[[Sequence[str], int], int] = lambda networks, rows: rows,
     finished: Callable[[int, int, list[str]], None] = lambda number, rows, left: None,
 ) -> Halving:
     """Drop candidates until one network is left, or choosing among those left is worth less than the tolerance.
@@ -131,13 +137,16 @@ def halve(
         Called after that, for the number of each row's group: rows of one are never on both sides of a fit.
     tolerance : float
         A fraction of accuracy.
+    probe : {"ridge", "knn", "logistic"}
+        What judges the candidates: see `held_out_rows`.
     thorough : bool
         Go on until tests have dropped all other networks, or all rows are used.
     first : int
         Rows of the first round.
     seed : int
-    may_go_on : callable, optional
-        Asked before each further round, with the networks and the rows that it would take.
+    affordable : callable, optional
+        Asked before each further round, with the networks and the rows that it would add; returns how many of these
+        it may.
     finished : callable, optional
         Told after each round its number, its rows, and the networks left.
 
@@ -153,11 +162,12 @@ def halve(
     standings = {name: Standing(name=name, network=network) for name, network in candidates.items()}
     tests = (len(standings) - 1) * len(sizes)
     leader, regret, stopped, used = next(iter(candidates.values())), 1.0, "", 0
-    for number, size in enumerate(sizes, 1):
+    for number, planned in enumerate(sizes, 1):
         alive = [one for one in standings.values() if one.dropped is None]
         networks = list(dict.fromkeys(one.network for one in alive))
-        if number > 1 and not may_go_on(networks, size - used):
-            stopped = "the next round would not have fitted into the budget"
+        size = planned if number == 1 else used + affordable(networks, planned - used)
+        if size < _LEAST_GROWTH * used:
+            stopped = _SPENT
             break
         rows, used = order[:size], size
         given = features(networks, rows)
@@ -172,7 +182,7 @@ def halve(
                 "chosen by them; look at the images with `embedkit audit`"
             )
         together = np.unique(groups(rows), return_inverse=True)[1].astype(np.intp)
-        right = np.stack([_judged(one, given[one.name][there], numbers, together, seed) for one in alive])
+        right = np.stack([_judged(one, given[one.name][there], numbers, together, probe, seed) for one in alive])
         means = right.mean(axis=1)
         best = int(np.argmax(means))
         for one, (is_beaten, gap) in zip(alive, beaten(right, best, tolerance=tolerance, tests=tests), strict=True):
@@ -198,18 +208,18 @@ def halve(
         standings=list(standings.values()),
         leader=leader,
         regret=regret,
-        stopped=stopped or "all images that may choose are used",
+        stopped=stopped or ("all images that may choose are used" if used == sizes[-1] else _SPENT),
         rows=order[:used],
         first=min(sizes[0], used),
     )
 
 
 def _judged(
-    one: Standing, X: npt.NDArray[np.float32], classes: Classes, groups: Classes, seed: int
+    one: Standing, X: npt.NDArray[np.float32], classes: Classes, groups: Classes, probe: Probe, seed: int
 ) -> npt.NDArray[np.float64]:
     """Return how often each row is named right, and note the estimate."""
     started = time.monotonic()
-    right = held_out_rows(X, classes, groups, seed=seed)
+    right = held_out_rows(X, classes, groups, probe=probe, seed=seed)
     one.estimates.append(estimate_of(right, time.monotonic() - started))
     return right
 

@@ -1,10 +1,11 @@
 """Cheap probes of few rows: each row is predicted by fits that have not seen it, nor chosen a penalty on it.
 
-Layer: selection; above rows. NumPy only.
+Layer: selection; above rows. NumPy; scikit-learn where logistic regression is asked for.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -13,13 +14,17 @@ import numpy.typing as npt
 from embedkit.estimators import class_weights, fitted_weights, standardising
 from embedkit.selection.rows import Classes, Floats
 
-Probe = Literal["ridge", "knn"]
-PROBES: tuple[Probe, ...] = ("ridge", "knn")
+Probe = Literal["ridge", "knn", "logistic"]
+PROBES: tuple[Probe, ...] = ("ridge", "knn", "logistic")
 
 REPEATS = 5
 """Of two halves: T. G. Dietterich, Approximate statistical tests for comparing supervised classification learning
 algorithms, Neural Computation 10, 1998. A half holds few near copies of what is judged, where a tenth leaves all."""
 _NEIGHBOURS = (10, 5, 3, 1)
+
+_LOGISTIC_C = 100.0
+"""Of features that are standardised and divided by the root of their number. From 10 on, PACS and groceries changed by
+tenths of a point of accuracy on 96 rows; 1 lost 3 points of regret on groceries."""
 
 
 def folds_of(classes: Classes, groups: Classes, *, folds: int = 2, seed: int = 0) -> Classes:
@@ -68,7 +73,7 @@ def held_out_rows(
     X : array-like of shape (n, d)
     classes, groups : ndarray of shape (n,)
         As in `folds_of`.
-    probe : {"ridge", "knn"}
+    probe : {"ridge", "knn", "logistic"}
     seed : int
 
     Returns
@@ -90,8 +95,9 @@ def right_of(X: npt.ArrayLike, classes: Classes, folds: Classes, probe: Probe = 
     X : array-like of shape (n, d)
     classes : ndarray of shape (n,)
     folds : ndarray of shape (n,)
-    probe : {"ridge", "knn"}
-        Ridge regression on the classes, of standardised features; the vote of the nearest by cosine.
+    probe : {"ridge", "knn", "logistic"}
+        Ridge regression on the classes, of standardised features; the vote of the nearest by cosine; logistic
+        regression of standardised features, whose penalty is the same for all.
 
     Returns
     -------
@@ -99,7 +105,7 @@ def right_of(X: npt.ArrayLike, classes: Classes, folds: Classes, probe: Probe = 
     """
     values = np.asarray(X, np.float64)
     named = np.full(len(values), -1, np.intp)
-    predict = name_by_ridge if probe == "ridge" else _knn
+    predict = _NAMED_BY[probe]
     for fold in np.unique(folds):
         test = folds == fold
         known, numbers = np.unique(classes[~test], return_inverse=True)
@@ -142,6 +148,22 @@ def _knn(train: Floats, classes: Classes, test: Floats) -> Classes:
     scores = [float((_vote(classes[near[:, :k]]) == classes).mean()) for k in counts]
     k = counts[int(np.argmax(scores))]
     return _vote(classes[np.argsort(-(test @ train.T), axis=1, kind="stable")[:, :k]])
+
+
+def _logistic(train: Floats, classes: Classes, test: Floats) -> Classes:
+    from embedkit.estimators import LogisticRegression
+
+    centre, scale = standardising(train, np.ones(len(train)))
+    scale = scale * np.sqrt(train.shape[1])
+    fitted = LogisticRegression(C=_LOGISTIC_C, tol=1e-3).fit((train - centre) / scale, classes)
+    return fitted.predict((test - centre) / scale)
+
+
+_NAMED_BY: dict[Probe, Callable[[Floats, Classes, Floats], Classes]] = {
+    "ridge": name_by_ridge,
+    "knn": _knn,
+    "logistic": _logistic,
+}
 
 
 def _vote(others: Classes) -> Classes:

@@ -5,6 +5,7 @@ Layer: workflows; shared by select and layers.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -159,9 +160,32 @@ class Contestants:
                 joined[joined == joined[place]] = first
         return joined
 
-    def fits(self, networks: Sequence[str], more: int, ending: float | None) -> bool:
-        """Say whether so many more images of some networks, and then all of one, can be had until `ending`."""
-        return ending is None or time.monotonic() + self._expected(networks, more) <= ending
+    def affordable(self, networks: Sequence[str], more: int, *, ending: float | None, share: float | None) -> int:
+        """Return how many more images of some networks can be had, up to `more`, before all images of one of them.
+
+        Parameters
+        ----------
+        networks : sequence of str
+            At least two, which have seen the same images.
+        more : int
+        ending : float, optional
+            All of it may last until then.
+        share : float, optional
+            Of the passes of running all networks in full, which all of it may take; counts where one round and one
+            network in full have left room.
+        """
+        found = more
+        if ending is not None:
+            pace = self._expected(networks, 1) - self._expected(networks, 0)
+            left = ending - time.monotonic() - self._expected(networks, 0)
+            found = min(found, math.floor(left / pace)) if pace > 0 else found if left >= 0 else 0
+        if share is not None:
+            whole = len(self.images) * len(self.networks)
+            last = len(self.images) - len(self.looked[networks[0]].rows)
+            left = share * whole - self.looked_at() - last
+            if left >= 0:
+                found = min(found, math.floor(left / (len(networks) - 1)))
+        return max(found, 0)
 
     def looked_at(self) -> int:
         """Count images that networks were asked for, each once a network."""

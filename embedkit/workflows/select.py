@@ -20,17 +20,17 @@ from embedkit.evaluation import errors_naming
 from embedkit.extraction import Progress
 from embedkit.images import ImageSource
 from embedkit.probes import quick
-from embedkit.results import RoundEstimate, ScoreVerdict, Selection, SelectionCandidate, Skipped
+from embedkit.results import RoundEstimate, Selection, SelectionCandidate, Skipped
 from embedkit.selection import (
     MOST_ROWS,
+    PROBES,
     DomainTable,
     Estimate,
     Halving,
-    agreement_with,
+    Probe,
     estimate_of,
     halve,
     held_out_rows,
-    score_all,
 )
 from embedkit.tables import FeatureTable
 from embedkit.workflows.advising import advise
@@ -47,12 +47,15 @@ from embedkit.workflows.evidence import (
     open_domain,
     tried_tuning,
 )
+from embedkit.workflows.judged_scores import judged_scores
 from embedkit.workflows.origins import origin_of
 from embedkit.workflows.reading import summary_of
 from embedkit.workflows.targets import images_of, open_store, open_target
 
 AUTO = "auto"
 OWN_OUTPUT = ((None, "auto"),)
+QUARTER = 0.25
+"""Of the passes of running all networks in full: what choosing and the last network's pass take at most together."""
 
 
 def select(
@@ -62,6 +65,7 @@ def select(
     layers: Sequence[int] = (),
     budget: float | None = None,
     tolerance: float = 1.0,
+    probe: Probe = "ridge",
     thorough: bool = False,
     advice: bool = False,
     source: Any = None,
@@ -80,7 +84,8 @@ def select(
     tolerance. That network passes all images, its layers are compared on all training images, and the chosen one is
     reported by a full ``quick`` on the tested images, which choose nothing.
 
-    Probes are ridge regressions on the classes, five times in two halves: fitted on one half, judged on the other.
+    Probes are fitted on one half of the images and judged on the other, five times. At most a quarter of the passes of
+    running all is taken, where one round and the last network's own pass leave room, unless `thorough` is asked for.
     Features come through the store, so that `extract` and `probe` go on where this leaves off.
 
     Parameters
@@ -96,6 +101,9 @@ def select(
         Seconds that all of it may take; the full pass of the chosen network is put aside first.
     tolerance : float
         Points of accuracy, above 0, that the choice may be behind the best.
+    probe : {"ridge", "knn", "logistic"}
+        What judges the candidates: ridge regression on the classes, the nearest images, or logistic regression. The
+        chosen one is reported by nearest images where these judged, else by logistic regression.
     thorough : bool
         Go on until tests have dropped all other networks, or all training images are used.
     advice : bool
@@ -134,6 +142,8 @@ def select(
         raise UsageError(f"tolerance={tolerance}, expected points of accuracy above 0 and below 100")
     if budget is not None and not budget > 0:
         raise UsageError(f"budget={budget}, expected seconds above 0")
+    if probe not in PROBES:
+        raise UsageError(f"probe is {probe!r}, expected {', '.join(PROBES)}")
     feature_store, opened = open_store(store), open_target(target, label_column=label_column)
     images = images_of(opened, feature_store)
     with errors_naming(opened.name):
@@ -149,15 +159,20 @@ def select(
             lambda networks, some: contestants.features(networks, rows.choosing[some], ending),
             lambda some: contestants.together(rows.choosing[some], rows.groups[some]),
             tolerance=tolerance / 100,
+            probe=probe,
             thorough=thorough,
             seed=random_state,
-            may_go_on=lambda networks, more: contestants.fits(networks, more, ending),
+            affordable=lambda networks, more: contestants.affordable(
+                networks, more, ending=ending, share=None if thorough else QUARTER
+            ),
             finished=finished or (lambda number, size, left: None),
         )
-        scores, scored_on = _scores(contestants, outcome, rows)
-        choice = _chosen(contestants, outcome, rows)
+        scores, scored_on = judged_scores(contestants, outcome, rows)
+        choice = _chosen(contestants, outcome, rows, probe)
         name = choice.name
-        result = quick(choice.table, "logistic", model=name, random_state=random_state).result
+        result = quick(
+            choice.table, "knn" if probe == "knn" else "logistic", model=name, random_state=random_state
+        ).result
     listed = _listed(contestants, outcome, choice.estimates)
     tied = [one.name for one in outcome.standings if one.dropped is None and one.network != outcome.leader]
     found = Selection(
@@ -167,6 +182,7 @@ def select(
         expected_regret=outcome.regret,
         stopped=outcome.stopped,
         tolerance=tolerance / 100,
+        probe=probe,
         images=len(images),
         cost_share=contestants.looked_at() / (len(images) * len(contestants.networks)),
         scores=scores,
@@ -184,6 +200,7 @@ def select(
                 "layers": list(layers) or None,
                 "budget": budget,
                 "tolerance": tolerance,
+                "probe": probe,
                 "thorough": thorough or None,
                 "source": source,
                 "label_column": label_column,
@@ -239,7 +256,7 @@ class _Choice:
     other: OtherOutput | None
 
 
-def _chosen(contestants: Contestants, outcome: Halving, rows: ChoosingRows) -> _Choice:
+def _chosen(contestants: Contestants, outcome: Halving, rows: ChoosingRows, probe: Probe) -> _Choice:
     """Compare the outputs of the network on all images that may choose: its own stays, unless a test says otherwise."""
     tables = contestants.tables(outcome.leader)
     left = [one.name for one in outcome.standings if one.network == outcome.leader and one.dropped is None]
@@ -255,7 +272,7 @@ def _chosen(contestants: Contestants, outcome: Halving, rows: ChoosingRows) -> _
     right: dict[str, npt.NDArray[np.float64]] = {}
     for name in left:
         started = time.monotonic()
-        right[name] = held_out_rows(tables[name].X[at], classes, groups)
+        right[name] = held_out_rows(tables[name].X[at], classes, groups, probe=probe)
         estimates[name] = estimate_of(right[name], time.monotonic() - started)
     best = max(left, key=lambda name: estimates[name].value)
     own = next((name for name in left if contestants.requests[name].outputs == OWN_OUTPUT), None)
@@ -339,41 +356,3 @@ def _listed(contestants: Contestants, outcome: Halving, full: Mapping[str, Estim
             )
         )
     return listed
-
-
-def _scores(contestants: Contestants, outcome: Halving, rows: ChoosingRows) -> tuple[dict[str, ScoreVerdict], int]:
-    """Judge every score by the probes, on the images that all candidates have seen."""
-    first = outcome.rows[: outcome.first]
-    features = contestants.features(contestants.networks, rows.choosing[first])
-    there = np.logical_and.reduce([np.isfinite(X).all(axis=1) for X in features.values()])
-    truth = {one.name: one.estimates[0].value for one in outcome.standings}
-    found = score_all({name: X[there] for name, X in features.items()}, rows.classes[first][there])
-    found |= {name: (values, 0.0) for name, values in _static(contestants).items() if len(values) > 1}
-    verdicts: dict[str, ScoreVerdict] = {}
-    for name, (values, seconds) in found.items():
-        if values:
-            judged = agreement_with(values, truth)
-            verdicts[name] = ScoreVerdict(
-                tau=judged.tau, regret=judged.regret, top3=judged.top3, values=values, seconds=seconds
-            )
-    return verdicts, int(there.sum())
-
-
-def _static(contestants: Contestants) -> dict[str, dict[str, float]]:
-    """Return what is known of the candidates without any image: timm's published accuracy, and their size."""
-    from embedkit.backbones import shortlist  # it imports timm
-
-    published = {one.name: one.top1 for one in shortlist() if one.top1 is not None}
-    published |= {name.partition(".")[0]: top1 for name, top1 in published.items()}
-    accuracy: dict[str, float] = {}
-    parameters: dict[str, float] = {}
-    for name, request in contestants.requests.items():
-        if request.layer is not None:
-            continue  # what is published is of the whole network
-        known = published.get(cast(str, request.model))
-        if known is not None and request.weights in ("pretrained", "bundled"):
-            accuracy[name] = known
-        count = contestants.looked[contestants.network_of[name]].parameters
-        if count is not None:
-            parameters[name] = float(count)
-    return {"published_accuracy": accuracy, "parameters": parameters}

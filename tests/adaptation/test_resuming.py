@@ -16,7 +16,7 @@ from embedkit.adaptation.training import Schedule, Trained, train
 from tests.adaptation.scenes import Scene
 
 ROOT = Path(__file__).resolve().parents[2]
-SCHEDULE = Schedule(rate=1e-3, epochs=6, batch_size=4)
+SCHEDULE = Schedule(rate=1e-3, epochs=6, batch_size=4, mixup=0.2, ema_decay=0.9)
 
 
 def run(folder: Path, checkpoint: Path | None) -> Trained:

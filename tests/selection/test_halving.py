@@ -162,6 +162,30 @@ def test_equal_candidates_cost_nothing_to_choose_from_and_are_never_dropped_for_
     assert set(expected_regret(right, ["a", "b", "b"], np.arange(50)).values()) == {0.0}
 
 
+def test_a_round_takes_as_many_rows_as_may_be_spent_and_none_of_hardly_more():
+    y = np.arange(200) % 4
+    same = features(y, 1.0)
+    both = {"one": same, "other": same + 1e-3 * features(y, 0.0, seed=1)}
+    for allowed, sizes in ((200, [20, 40, 80, 200]), (12, [20, 32, 44, 56]), (4, [20])):
+        seen: list[int] = []
+
+        def some(networks, rows, seen=seen):
+            seen.append(len(rows))
+            return {name: both[name][rows] for name in networks}
+
+        found = halve(
+            {"one": "one", "other": "other"},
+            y,
+            some,
+            lambda rows: rows,
+            first=20,
+            thorough=True,
+            affordable=lambda networks, more, allowed=allowed: min(more, allowed),
+        )
+        assert seen == sizes
+        assert ("cost more than was to be spent" in found.stopped) == (allowed < 200)
+
+
 def test_rows_that_cannot_be_read_are_left_out():
     y = np.arange(60) % 3
     X = features(y, 1.5)

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from embedkit import FeatureRequest, extract, layers, load_result, select
 from embedkit.errors import LabelsError, ProbeError, UsageError
@@ -61,6 +64,43 @@ def test_the_weak_pass_fewer_images(selection):
     assert selection.cost_share == pytest.approx((160 + 96) / (2 * 160))
     assert selection.result.n_test == 40
     assert selection.result.value > 0.9
+
+
+@pytest.mark.parametrize("probe", ["knn", "logistic"])
+def test_other_probes_judge(manifest, store, probe):
+    found = select(manifest, PSEUDO, probe=probe, store=store)
+    assert found.chosen == "pixels32"
+    assert found.probe == probe
+    assert found.result.estimator == ("knn" if probe == "knn" else "logistic")
+    assert f"accuracy: of {probe} probes" in as_text(found)
+    with pytest.raises(UsageError, match="probe is 'svm', expected ridge, knn, logistic"):
+        select(manifest, PSEUDO, probe="svm", store=store)
+
+
+def test_own_classes_are_scored_and_a_quarter_is_not_exceeded(store, tmp_path):
+    """Seven networks of one kind: what tells them apart is chance, so that only the share ends it."""
+    many = make_manifest(tmp_path / "many", {"red": 450, "blue": 450}, test=10)
+    rows = rows_of(many)
+    for place, row in enumerate(rows):
+        row["label"] = "ab"[place % 2]
+    with many.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    torch.manual_seed(0)
+    models = []
+    for number in range(7):
+        file = tmp_path / f"test_vit.{number}.safetensors"
+        save_file(timm.create_model("test_vit", num_classes=5).state_dict(), file)
+        models.append(
+            FeatureRequest("test_vit", file, preprocess={"input_size": (32, 32)}, model_args={"img_size": 32})
+        )
+    found = select(many, models, tolerance=0.001, store=store)
+    assert 0.23 < found.cost_share <= 0.25
+    assert "cost more than was to be spent" in found.stopped
+    assert {"leep", "nce"} <= set(found.scores)
+    assert len(found.scores["leep"].values) == 7
+    assert all(-0.8 < value <= 0 for value in found.scores["leep"].values.values())
 
 
 def test_extract_goes_on_where_it_was_left(selection, manifest, store):
