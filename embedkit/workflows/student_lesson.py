@@ -173,7 +173,7 @@ def teach_student(
         return made
 
     began, cpu_began = time.monotonic(), time.process_time()
-    step = FitTicks(settings.epochs, progress).done
+    step = FitTicks(settings.epochs, progress, "epochs").done
     made, run_of = teach(make, pixels.read, lesson, settings, checkpoint=checkpoint, of=of, step=step)
     return MadeStudent(
         student=made,
