@@ -130,7 +130,8 @@ def _loss(model: Any, X: npt.NDArray[np.float32], targets: Rows) -> float:
     """Give the mean loss of rows: of logistic regression -log p, of support vector machines the squared hinge."""
     rows = np.arange(len(targets))
     if hasattr(model, "predict_proba"):
-        return float(-np.log(np.maximum(model.predict_proba(X)[rows, targets], 1e-300)).mean())
+        of_truth = np.asarray(model.predict_proba(X)[rows, targets], np.float64)  # in float32 they can be 0
+        return float(-np.log(np.maximum(of_truth, 1e-300)).mean())
     scores = np.asarray(model.decision_function(X), np.float64)
     scores = np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores
     signs = -np.ones_like(scores)

@@ -139,7 +139,7 @@ def finetune(
         progress=progress,
     )
     rungs = _results(ladder.rungs, table, task)
-    notes = [*_split_notes(split.notes, len(problem.beside)), *ladder.notes, *_losses(rungs)]
+    notes = [*_split_notes(split.notes, len(problem.beside)), *_said_once(ladder.notes), *_losses(rungs)]
     written: str | None = None
     if output is not None and ladder.tail is not None:
         written = str(write_weights(ladder.tail, output, force=force))
@@ -181,6 +181,17 @@ def finetune(
             seeds=[chosen.random_state],
         ),
     )
+
+
+def _said_once(notes: Sequence[str]) -> list[str]:
+    """Say what holds of several rungs in one sentence, the rungs before it."""
+    from embedkit.adaptation import RUNGS
+
+    rungs_of: dict[str, list[str]] = {}
+    for note in notes:
+        rung, _, said = note.partition(": ")
+        rungs_of.setdefault(said if rung in RUNGS else note, []).extend([rung] if rung in RUNGS else [])
+    return [f"{', '.join(rungs)}: {said}" if rungs else said for said, rungs in rungs_of.items()]
 
 
 def _split_notes(notes: Sequence[str], beside: int) -> list[str]:

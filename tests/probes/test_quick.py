@@ -393,3 +393,15 @@ def test_estimators_that_do_not_suit(estimator, labels, words):
     head = {"classes": ["p", "q"]} if isinstance(labels, np.ndarray) and labels.ndim == 2 else {}
     with pytest.raises(UsageError, match=words):
         quick(table_of(np.eye(2), labels, **head), estimator, model="m")
+
+
+def test_a_validation_row_of_which_a_fit_is_surely_wrong_has_a_finite_loss():
+    """Its probability is 0 in float32; warnings are errors here."""
+    X, y = blobs(rows=30)
+    split = np.array(["train", "val", "test"])[np.arange(len(y)) % 3]
+    row = int(np.flatnonzero(split == "val")[0])
+    other = int(np.flatnonzero(y != y[row])[0])
+    X = X.astype(np.float32)
+    X[row] = X.mean(axis=0) + 1e4 * (X[other] - X.mean(axis=0))
+    run = quick(table_of(X, y, split=split.tolist()), "logistic", model="net")
+    assert run.result.n_test == 30
