@@ -52,7 +52,7 @@ class Agreement:
         How far the candidate with the greatest number is behind the best, in accuracy; of several that share the
         number the mean.
     top3 : bool
-        Whether the best is among the three greatest numbers.
+        Whether the best, or one of several that are equally good, is among the three greatest numbers.
     """
 
     tau: float | None
@@ -86,7 +86,7 @@ def agreement_with(numbers: Mapping[str, float], truth: Mapping[str, float]) -> 
     return Agreement(
         tau=tau if tau is None or np.isfinite(tau) else None,
         regret=float(true[best] - picked.mean()),
-        top3=bool((claimed > claimed[best]).sum() < 3),
+        top3=bool((claimed > claimed[true == true[best]].max()).sum() < 3),
     )
 
 

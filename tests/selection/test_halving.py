@@ -226,3 +226,10 @@ def test_blocks_side_by_side_use_both_and_ignore_noise():
     noisy = [features(y, 1.0), 1e3 * rng.normal(size=(120, 200))]
     joined = held_out_rows(np.concatenate(noisy, axis=1), y, groups).mean()
     assert held_out_blocks(noisy, y, groups).mean() > joined + 0.05
+
+
+def test_of_several_best_one_among_the_first_three_is_a_hit():
+    truth = {"a": 0.9, "b": 0.9, "c": 0.5, "d": 0.4, "e": 0.3}
+    numbers = {"a": 1.0, "b": 5.0, "c": 4.0, "d": 3.0, "e": 2.0}
+    assert agreement_with(numbers, truth).top3
+    assert not agreement_with(numbers, truth | {"b": 0.8}).top3
