@@ -1,13 +1,17 @@
 """All benchmarks that a machine can run, one after another; a page of their results; and what got slower.
 
-    python -m benchmarks.all                     an hour on two cores: `make benchmarks`
+    python -m benchmarks.all                     hours on two cores: `make benchmarks`
+    python -m benchmarks.all --quick             each at a small size, ten minutes in all: to see that it runs
     python -m benchmarks.all --only store,gpu    some of them
     python -m benchmarks.all --page              only write docs/benchmarks.md from benchmarks/results
 
-Each is a process of its own that writes benchmarks/results/NAME.json. `machine.json` beside them says where each ran,
-and how busy the machine was. Numbers of one name, in the last stored results and the new ones, are compared: seconds
+Each is a process of its own that writes NAME.json into --output, benchmarks/results where nothing else is said, and
+benchmarks.md besides (docs/benchmarks.md for benchmarks/results). `machine.json` there says where each ran, and how
+busy the machine was. Numbers of one name, in the last results of that folder and the new ones, are compared: seconds
 and images a second further apart than `NOISE` are listed as slower, and nothing is if the machine is another one.
 OPENBLAS_CORETYPE makes BLAS take kernels for another processor: it is unset here, which is said.
+
+Those that need photos or weights take them from --assets; those that need features, from --store, which is filled.
 """
 
 from __future__ import annotations
@@ -19,34 +23,41 @@ import platform
 import re
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
-MACHINES = RESULTS / "machine.json"
+MACHINES = "machine.json"
 
 NOISE = 1.5
 """Factor between two runs on a quiet machine that nothing but chance explains; on a busy one there may be more."""
 
 ASSETS = Path(os.environ.get("EMBEDKIT_TEST_ASSETS", Path(__file__).parent.parent.parent / "shared"))
 
-_OF_ASSETS = ("--assets", str(ASSETS), "--json", "{file}")
-COMMANDS: dict[str, tuple[str, ...]] = {
-    "extraction": (),
-    "store": (),
-    "probes": (),
-    "selection": _OF_ASSETS,
-    "audit": _OF_ASSETS,
-    "search": ("--json", "{file}"),
-    "finetune": _OF_ASSETS,
-    "coverage": (),
-    "store_faults": (),
-    "host_path": (),
-    "gpu": (),
+_OUTPUT, _JSON = "--output {file}", "--json {file}"
+_ONE_SEED = "--seeds 1 --thorough-seeds 1 --probed-seeds 1 --splits 1"
+_OF_ASSETS = f"--assets {{assets}} --store {{store}} {_JSON}"
+COMMANDS: dict[str, tuple[str, str]] = {
+    "extraction": (_OUTPUT, "--quick"),
+    "store": (_OUTPUT, "--repeats 3"),
+    "probes": (_OUTPUT, "--quick"),
+    "selection": (_OF_ASSETS, f"--data pacs --networks tf_efficientnet_lite0,mobilenetv2_100 {_ONE_SEED}"),
+    "audit": (_OF_ASSETS, "--sets pacs --models mobilenetv2_100 --seeds 2 --labels"),
+    "search": (_JSON, "--rows 20000 --repeats 2"),
+    "finetune": (_OF_ASSETS, "--quick"),
+    "coverage": (_OUTPUT, "--sizes 50 --kinds values,shares --minutes 0.2"),
+    "store_faults": (_OUTPUT, "--short"),
+    "host_path": (_OUTPUT, "--images 1000 --rounds 2"),
+    "decoding_processes": (_OUTPUT, "--tiny 1000 --photos 64 --workers 1,2 --rounds 2"),
+    "gpu": (_OUTPUT, ""),
 }
-"""What each is given beside its name."""
+"""What each is given beside its name: always, and with --quick."""
+
+WITHOUT_GPU = "--device cpu --quick"
 
 FASTER = ("images_per_second", "per_second", "rate", "mb_per_s")
 SLOWER = ("seconds", "_s", "_ms", "ms_under_lock_at_most")
@@ -55,43 +66,56 @@ SLOWER = ("seconds", "_s", "_ms", "ms_under_lock_at_most")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(COMMANDS), help="by commas")
+    parser.add_argument("--quick", action="store_true")
     parser.add_argument("--page", action="store_true")
+    parser.add_argument("--output", type=Path, help="a folder; with --quick a temporary one, unless it is named")
+    parser.add_argument("--assets", type=Path, default=ASSETS)
+    parser.add_argument("--store", type=Path, help="a temporary one, unless it is named")
     options = parser.parse_args()
     wanted = options.only.split(",")
     if unknown := [name for name in wanted if name not in COMMANDS]:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(COMMANDS)}")
     if os.environ.pop("OPENBLAS_CORETYPE", None):
         print("OPENBLAS_CORETYPE was set, and is unset for the benchmarks", flush=True)
-    failed: list[str] = []
-    if not options.page:
-        for name in wanted:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = options.output or (Path(scratch) / "results" if options.quick else RESULTS)
+        folder.mkdir(parents=True, exist_ok=True)
+        store = options.store or Path(scratch) / "store"
+        failed: list[str] = []
+        for name in () if options.page else wanted:
+            places = {"file": folder / f"{name}.json", "assets": options.assets.resolve(), "store": store.resolve()}
+            always, quick = COMMANDS[name]
+            arguments = f"{always} {quick if options.quick else ''}".split()
             if name == "gpu" and not has_gpu():
-                print("gpu: there is none; `python -m benchmarks.gpu --device cpu --quick` runs what a CPU can")
-                continue
-            failed += [] if benchmark(name) else [name]
-    PAGE.write_text(page())
-    print(f"{PAGE.name} written", flush=True)
+                print("gpu: there is none; what a CPU can run of it is run, and says nothing of GPUs", flush=True)
+                arguments += WITHOUT_GPU.split()
+            began = time.monotonic()
+            failed += [] if benchmark(name, [one.format(**places) for one in arguments], folder) else [name]
+            print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
+        written = PAGE if folder.resolve() == RESULTS.resolve() else folder / PAGE.name
+        written.write_text(page(folder))
+        print(f"{written} written", flush=True)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 
 
-def benchmark(name: str) -> bool:
+def benchmark(name: str, arguments: list[str], folder: Path) -> bool:
     """Run one, compare it with what was stored, and say whether it came to an end."""
-    file = RESULTS / f"{name}.json"
-    before, machines = read(file), read(MACHINES) or {}
-    print(f"== {name}", flush=True)
+    file = folder / f"{name}.json"
+    before, machines = read(file), read(folder / MACHINES) or {}
+    print(f"== {name} {' '.join(arguments)}", flush=True)
     facts = machine()
-    arguments = [argument.format(file=file) for argument in COMMANDS[name]]
-    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
-    done = subprocess.run(command, check=False, cwd=RESULTS.parent.parent)
-    if done.returncode:
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{name}", *arguments], check=False, cwd=RESULTS.parent.parent
+    )
+    if done.returncode or not file.is_file():
         return False
-    same = same_machine(machines.get(name), facts)
+    same = before is not None and same_machine(machines.get(name), facts)
     for line in slower(before, read(file)) if same else []:
         print(f"slower: {name}: {line}", flush=True)
     if not same:
-        print(f"{name}: the last results are of another machine, or say none: not compared", flush=True)
-    MACHINES.write_text(json.dumps({**machines, name: facts}, indent=1) + "\n")
+        print(f"{name}: the last results are of another machine, or say none, or there are none: not compared")
+    (folder / MACHINES).write_text(json.dumps({**machines, name: facts}, indent=1) + "\n")
     return True
 
 
@@ -164,16 +188,16 @@ def slower(before: Any, now: Any) -> list[str]:
 _ROWS = 16
 
 
-def page() -> str:
+def page(folder: Path = RESULTS) -> str:
     """Render what is stored: one table a file, its largest lists of rows, and the machine where it is known."""
-    machines = read(MACHINES) or {}
+    machines = read(folder / MACHINES) or {}
     parts = [
         "# Benchmarks\n",
         "Written by `python -m benchmarks.all --page` from `benchmarks/results/*.json`; `make benchmarks` makes those",
         "anew. Ratios are of one interleaved run and tell more than seconds.\n",
     ]
-    for file in sorted(RESULTS.glob("*.json")):
-        if file == MACHINES:
+    for file in sorted(folder.glob("*.json")):
+        if file.name == MACHINES:
             continue
         parts.append(f"## {file.stem}\n")
         facts = machines.get(file.stem)

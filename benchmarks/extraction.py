@@ -251,6 +251,10 @@ def measure_warm(folder: Path, rounds: int) -> list[dict[str, Any]]:
     ]
 
 
+def identity(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row.get(name) for name in ("architecture", "photos", "name", "images"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", type=Path, help="the folder of the peers' environments")
@@ -259,7 +263,12 @@ def main() -> None:
     parser.add_argument("--photos", choices=PHOTOS, action="append")
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--warm", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="few small photos, one network, one round")
+    parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
+    sizes: dict[str, tuple[tuple[int, int], int]] = PHOTOS
+    if arguments.quick:
+        sizes, arguments.rounds, arguments.architecture = {"500x375": ((500, 375), 32)}, 1, ["resnet50"]
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -268,19 +277,17 @@ def main() -> None:
         if arguments.warm:
             rows += measure_warm(folder, max(5, arguments.rounds))
         if not (arguments.memory or arguments.warm):
-            for photos in arguments.photos or PHOTOS:
-                paths = make_photos(folder / photos, *PHOTOS[photos])
+            for photos in arguments.photos or sizes:
+                paths = make_photos(folder / photos, *sizes[photos])
                 for architecture in arguments.architecture or ARCHITECTURES:
                     save_weights(architecture, folder / f"{architecture}.pth")
                     rows += compare(architecture, photos, paths, folder, arguments.peers, arguments.rounds)
     machine = {"cores": len(os.sched_getaffinity(0)), "processor": platform.processor(), "load": os.getloadavg()[0]}
-    kept = json.loads(RESULTS.read_text())["rows"] if RESULTS.is_file() else []
-    new = {(row.get("architecture"), row.get("photos"), row["name"], row.get("images")) for row in rows}
-    kept = [
-        row for row in kept if (row.get("architecture"), row.get("photos"), row["name"], row.get("images")) not in new
-    ]
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps({"rows": kept + [{**row, "machine": machine} for row in rows]}, indent=1) + "\n")
+    kept = json.loads(arguments.output.read_text())["rows"] if arguments.output.is_file() else []
+    kept = [row for row in kept if identity(row) not in set(map(identity, rows))]
+    arguments.output.write_text(
+        json.dumps({"rows": kept + [{**row, "machine": machine} for row in rows]}, indent=1) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -111,11 +111,14 @@ def main() -> None:
     parser.add_argument("--assets", type=Path, default=Path("../shared"))
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="one step through the last 2 blocks in fp32")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     measured: dict[str, Any] = {"batch": BATCH, "threads": torch.get_num_threads(), "torch": torch.__version__}
-    for depth in (2, 6):
-        for bf16 in (False, True):
+    if asked.quick:
+        asked.steps = 1
+    for depth in (2,) if asked.quick else (2, 6):
+        for bf16 in (False,) if asked.quick else (False, True):
             name = f"last {depth} of {BLOCKS} blocks, {'bf16' if bf16 else 'fp32'}"
             measured[name] = compared(Ways(asked.assets, asked.store, depth, bf16), asked.steps)
             print(json.dumps({name: measured[name]}, indent=2), flush=True)

@@ -51,11 +51,11 @@ PROBED: dict[str, Any] = {"by knn": "knn", "by logistic": "logistic"}
 """Other judges of the rounds beside the default; all are judged by logistic regression in the end."""
 
 
-def networks(assets: Path, data: str = "") -> dict[str, FeatureRequest]:
+def networks(assets: Path, data: str = "", names: str | None = None) -> dict[str, FeatureRequest]:
     """Return the candidates; on CIFAR-10 no random ones: whether these are dropped is seen on the other sets."""
     weights = assets / "weights"
     settled: dict[str, Any] = {"precision": "fp32", "engine": "torch"}
-    return {
+    found = {
         **{
             f"tf_efficientnet_lite{size}": FeatureRequest(f"tf_efficientnet_lite{size}", "bundled", **settled)
             for size in (0, 1, 2)
@@ -70,6 +70,7 @@ def networks(assets: Path, data: str = "") -> dict[str, FeatureRequest]:
             if data != "cifar10_wds"
         },
     }
+    return found if names is None else {name: found[name] for name in names.split(",")}
 
 
 def manifest_of(assets: Path, data: str, folder: Path) -> Path:
@@ -88,10 +89,10 @@ def manifest_of(assets: Path, data: str, folder: Path) -> Path:
 
 
 def tables_of(
-    assets: Path, data: str, manifest: Path, store: str | None, folder: Path
+    requests: dict[str, FeatureRequest], data: str, manifest: Path, store: str | None, folder: Path
 ) -> dict[tuple[str, int | None], FeatureTable]:
     found: dict[tuple[str, int | None], FeatureTable] = {}
-    for name, request in networks(assets, data).items():
+    for name, request in requests.items():
         place = folder / f"{data} {name}"
         place.mkdir()
         results = extract_several(
@@ -160,9 +161,10 @@ def apart(one: str, other: str) -> float:
 
 def measure(options: argparse.Namespace, data: str, folder: Path, known: dict[str, Any]) -> dict[str, Any]:
     manifest = manifest_of(options.assets, data, folder)
+    candidates = networks(options.assets, data, options.networks)
     tables = {
         f"{name} | {layer}": one
-        for (name, layer), one in tables_of(options.assets, data, manifest, options.store, folder).items()
+        for (name, layer), one in tables_of(candidates, data, manifest, options.store, folder).items()
     }
     first = next(iter(tables.values()))
     assert first.split is not None
@@ -192,7 +194,7 @@ def measure(options: argparse.Namespace, data: str, folder: Path, known: dict[st
         }
 
     runs: dict[str, list[dict[str, Any]]] = {}
-    requests = list(networks(options.assets, data).values())
+    requests = list(candidates.values())
     counts = {
         "default": options.seeds,
         "thorough": options.thorough_seeds,
@@ -281,6 +283,7 @@ def main() -> None:
     parser.add_argument("--assets", type=Path, default=Path("../shared"))
     parser.add_argument("--store")
     parser.add_argument("--data", default="grocery,pacs,cifar10_wds")
+    parser.add_argument("--networks", help="some of them, by commas")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--thorough-seeds", type=int, default=3)
     parser.add_argument("--probed-seeds", type=int, default=10)

@@ -68,6 +68,22 @@ class Backbone:
         """Images that go through the network at once."""
         return self.runner.batch_size
 
+    def new_pixels(self, images: int) -> NDArray[np.uint8]:
+        """Return memory for the pixels of so many images, from which a call reads without another copy.
+
+        Returns
+        -------
+        uint8 (images, 3, height, width)
+            Laid out (images, height, width, 3), what is in it is undefined. For CUDA it is pinned, which takes time:
+            it is meant to be used again, once the call that reads from it has returned.
+        """
+        shape = (images, *self.preprocess.input_size, 3)
+        if self.device.startswith("cuda"):
+            from embedkit.backbones.torch_engine import pinned
+
+            return pinned(shape).transpose(0, 3, 1, 2)
+        return np.empty(shape, np.uint8).transpose(0, 3, 1, 2)
+
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Compute features.
 

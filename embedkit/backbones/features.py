@@ -157,7 +157,8 @@ class FrozenFeatures(nn.Module):
         return patches.reshape(len(patches), rows, columns, -1).float() if rows * columns == patches.shape[1] else None
 
     def _normalised(self, pixels: Tensor) -> Tensor:
-        return ((pixels.float() - self.shift) / self.scale).to(self.dtype)
+        # Bytes less floats are floats: a conversion of its own would write and read all of them once more.
+        return ((pixels - self.shift) / self.scale).to(self.dtype)
 
     def _intermediates(self, images: Tensor) -> list[_Taken]:
         """Return what each tapped layer gives, not normed."""

@@ -76,17 +76,28 @@ class TorchEngine:
         return self.module(images).cpu().numpy()
 
     def _on_cuda(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Copy, run and copy back on the calling thread's own stream, so that threads overlap."""
+        """Copy, run and copy back on the calling thread's own stream, so that threads overlap.
+
+        When it returns the stream is done: `pixels` may be written to again.
+        """
         if not hasattr(self._of_thread, "stream"):
             self._of_thread.stream = torch.cuda.Stream(self._device)
         with torch.cuda.stream(self._of_thread.stream):
-            pinned = torch.empty(pixels.shape, dtype=torch.uint8, memory_format=torch.channels_last, pin_memory=True)
-            pinned.copy_(_as_tensor(pixels))
-            features = self.module(pinned.to(self._device, non_blocking=True))
+            images = _as_tensor(pixels)
+            if not images.is_pinned():  # the last batch, filled up, or one that was made elsewhere
+                room = torch.empty(images.shape, dtype=torch.uint8, memory_format=torch.channels_last, pin_memory=True)
+                images = room.copy_(images)
+            there = images.to(self._device, non_blocking=True).contiguous(memory_format=torch.channels_last)
+            features = self.module(there)
             landed = torch.empty(features.shape, dtype=features.dtype, pin_memory=True)
             landed.copy_(features, non_blocking=True)
             self._of_thread.stream.synchronize()
             return landed.numpy()
+
+
+def pinned(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return an array in memory that a GPU reads by itself, beside whatever else it does."""
+    return torch.empty(shape, dtype=torch.uint8, pin_memory=True).numpy()
 
 
 def _as_tensor(pixels: NDArray[np.uint8]) -> torch.Tensor:

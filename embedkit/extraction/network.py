@@ -6,14 +6,11 @@ Layer: extraction; above the pipeline and jobs, below the runner.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from embedkit.backbones import Backbone, run_together
 from embedkit.extraction.job import Features, Job
-from embedkit.extraction.pipeline import Ready, Recipe
+from embedkit.extraction.pipeline import Identified, Pixels, Ready, Recipe
 from embedkit.extraction.resolution import feature_spec, load
 from embedkit.specs import require_equal
 
@@ -29,6 +26,7 @@ class Network:
         self.recipe = Recipe(spec.decode, spec.preprocess)
         self.images = 0
         self.seconds = 0.0
+        self._free: list[Pixels] = []  # no more than the stages run ahead of each other
         self._backbones = backbones
         self._batch_size = batch_size
         self._memo_folder = memo_folder
@@ -62,18 +60,69 @@ class Network:
                 )
         return self._backbones
 
+    def new_batch(self, images: int) -> Batch:
+        """Return an empty batch of a run over so many images, in memory of an earlier one where there is some."""
+        backbone = self.loaded()[0]
+        size = min(backbone.batch_size, images)
+        while self._free:
+            pixels = self._free.pop()
+            if len(pixels) == size:  # else memory has run out since, and batches are smaller
+                return Batch(self, pixels)
+        return Batch(self, backbone.new_pixels(size))
+
+    def take_back(self, batch: Batch) -> None:
+        """Use the memory of a batch again; from any thread."""
+        self._free.append(batch.pixels)
+
     def backbone_of(self, job: Job) -> Backbone | None:
         """Return the backbone of a job, if it was loaded."""
         return None if self._backbones is None else self._backbones[self.jobs.index(job)]
 
 
-@dataclass(slots=True)
 class Batch:
-    """Images for one network, each with the jobs that wait for it."""
+    """Images for one network, and the memory that their pixels are written into.
 
-    network: Network
-    images: list[Ready]
-    jobs: list[list[Job]]
+    Places are given out before the images are decoded. An image that turns out to be none leaves its place empty.
+
+    Attributes
+    ----------
+    network : Network
+    pixels : ndarray of shape (n, 3, height, width), uint8
+    images : list of Ready
+        One a place that was given out, and `jobs` those that wait for it.
+    failed : set of int
+        Places that stay empty.
+    """
+
+    def __init__(self, network: Network, pixels: Pixels) -> None:
+        self.network = network
+        self.pixels = pixels
+        self.images: list[Ready] = []
+        self.jobs: list[list[Job]] = []
+        self.failed: set[int] = set()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether all places were given out."""
+        return len(self.images) == len(self.pixels)
+
+    def place(self, image: Identified, jobs: list[Job]) -> int:
+        """Give out the next place."""
+        self.images.append(Ready(image.row, image.digest))
+        self.jobs.append(jobs)
+        return len(self.images) - 1
+
+    def close_ranks(self) -> None:
+        """Move images up to the places that stay empty."""
+        if not self.failed:
+            return
+        kept = [place for place in range(len(self.images)) if place not in self.failed]
+        for to, place in enumerate(kept):
+            if to != place:
+                self.pixels[to] = self.pixels[place]
+        self.images = [self.images[place] for place in kept]
+        self.jobs = [self.jobs[place] for place in kept]
+        self.failed = set()
 
 
 def run_batch(batch: Batch, images: int) -> tuple[Batch, list[Features], float]:
@@ -84,5 +133,7 @@ def run_batch(batch: Batch, images: int) -> tuple[Batch, list[Features], float]:
 
         use_one_thread()
     started = time.perf_counter()
-    features = run_together(backbones, np.stack([image.pixels for image in batch.images]), images)
+    batch.close_ranks()
+    features = run_together(backbones, batch.pixels[: len(batch.images)], images)
+    batch.network.take_back(batch)
     return batch, features, time.perf_counter() - started

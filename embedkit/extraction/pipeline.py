@@ -9,10 +9,10 @@ import functools
 import itertools
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ from embedkit.images import (
     digest_pixels,
     is_encoded,
     read_bytes,
+    read_with_status,
     scale_factor,
     to_rgb,
 )
@@ -82,9 +83,8 @@ _CARRIED = Budget(2 << 30)
 """Encoded bytes that wait to be decoded, and keep the threads from reading them twice."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identified:
-    """An image whose bytes were read.
+class Identified(NamedTuple):
+    """An image whose bytes were read. A tuple, as whatever is made for each image: a frozen dataclass costs five times.
 
     Attributes
     ----------
@@ -107,13 +107,11 @@ class Identified:
     room: Kept | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """An image as a network eats it: uint8 pixels of shape (3, height, width), not normalised."""
+class Ready(NamedTuple):
+    """An image whose pixels have their place in a batch."""
 
     row: int
     digest: bytes
-    pixels: npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +127,12 @@ def identify(row: int, ref: ImageRef) -> Identified | Failed:
     try:
         if not is_encoded(ref):
             return Identified(row, digest_pixels(ref), ref, None)
-        file = None if isinstance(ref, bytes) else _file(ref)
-        with INFLATING.hold(file[1].st_size if file is not None and isinstance(ref, str) else 0):
-            data = read_bytes(ref)
-            room = None if isinstance(ref, bytes) else _CARRIED.keep(len(data))
+        data, status = read_with_status(ref)
+        with INFLATING.hold_large(len(data)):
+            if isinstance(ref, bytes):
+                return Identified(row, digest_bytes(data), ref, None)
+            room = _CARRIED.keep(len(data))
+            file = None if status is None else (ref, status)
             return Identified(row, digest_bytes(data), ref if room is None else data, file, room)
     except ImageError as error:
         return Failed(row, error)
@@ -161,9 +161,22 @@ class Recipe:
 Pixels = npt.NDArray[np.uint8]
 
 
-def prepare(identified: Identified, recipes: Iterable[Recipe]) -> dict[Recipe, Pixels | ImageError]:
+def prepare(identified: Identified, places: Sequence[tuple[Recipe, Pixels]]) -> list[ImageError | None]:
     """Bring one image to the size of each network's input, decoding it once for all that take the same RGB pixels.
 
+    Parameters
+    ----------
+    identified : Identified
+    places : sequence of (Recipe, ndarray)
+        How the pixels are wanted, and where they are written: uint8 (3, height, width), not normalised.
+
+    Returns
+    -------
+    list of ImageError or None
+        For each place, why nothing of use is there.
+
+    Notes
+    -----
     A JPEG may be decoded at a reduced scale where the input is small. What a spec gives must not depend on which
     networks run beside it, so only networks that ask for the same scale share a decoded image.
     """
@@ -172,8 +185,8 @@ def prepare(identified: Identified, recipes: Iterable[Recipe]) -> dict[Recipe, P
         try:
             image = _read_again(identified) if again else identified.image
         except ImageError as error:
-            return dict.fromkeys(recipes, error)
-        return _prepare(image, identified.digest, recipes)
+            return [error] * len(places)
+        return _prepare(image, identified.digest, places)
 
 
 def _read_again(identified: Identified) -> bytes:
@@ -183,57 +196,63 @@ def _read_again(identified: Identified) -> bytes:
     return data
 
 
-def _prepare(image: ImageRef, digest: bytes, recipes: Iterable[Recipe]) -> dict[Recipe, Pixels | ImageError]:
+def _prepare(image: ImageRef, digest: bytes, places: Sequence[tuple[Recipe, Pixels]]) -> list[ImageError | None]:
     decoded: list[_Decoded] = []
-    prepared: dict[Recipe, Pixels | ImageError] = {}
-    for recipe in recipes:
-        preprocessor = recipe.preprocessor
-        try:
-            found = next((one for one in decoded if one.serves(recipe.decode, preprocessor)), None)
-            if found is None:
-                found = _decode(image, recipe.decode, preprocessor)
-                decoded.append(found)
-            prepared[recipe] = preprocessor(found.rgb, digest)
-        except ImageError as error:
-            prepared[recipe] = error
-    return prepared
+    made: dict[Recipe, Pixels | ImageError] = {}
+    errors: list[ImageError | None] = []
+    for recipe, place in places:
+        done = made.get(recipe)
+        if done is None:
+            try:
+                done = recipe.preprocessor(_rgb(image, recipe, decoded), digest, place)
+            except ImageError as error:
+                done = error
+            made[recipe] = done
+        elif not isinstance(done, ImageError):
+            place[:] = done
+        errors.append(done if isinstance(done, ImageError) else None)
+    return errors
 
 
-@dataclass(frozen=True, slots=True)
-class _Decoded:
-    """An image in RGB, and what its scale was chosen by: None where no target was asked for, so that any may have it.
+def _rgb(image: ImageRef, recipe: Recipe, decoded: list[_Decoded]) -> Pixels:
+    """Take an image as it was decoded for another recipe, or decode it."""
+    for one in decoded:
+        if one.serves(recipe):
+            return one.rgb
+    found = _decode(image, recipe)
+    decoded.append(found)
+    return found.rgb
 
-    `size` is the (height, width) of the upright image at full scale.
+
+class _Decoded(NamedTuple):
+    """An image in RGB, and what its scale was chosen for.
+
+    `size` is the (height, width) of the upright image at full scale; None where no target was asked for, so that any
+    recipe may have it.
     """
 
     rgb: Pixels
-    spec: DecodeSpec
+    recipe: Recipe
     size: tuple[int, int] | None
-    factor: int
 
-    def serves(self, spec: DecodeSpec, preprocessor: Preprocessor) -> bool:
-        if spec != self.spec:
+    def serves(self, recipe: Recipe) -> bool:
+        if recipe.decode != self.recipe.decode:
             return False
-        return self.size is None or scale_factor(*self.size, 1, spec.scale, preprocessor.resized) == self.factor
+        return self.size is None or _factor(self.size, recipe) == _factor(self.size, self.recipe)
 
 
-def _decode(image: ImageRef, spec: DecodeSpec, preprocessor: Preprocessor) -> _Decoded:
+def _factor(size: tuple[int, int], recipe: Recipe) -> int:
+    return scale_factor(*size, 1, recipe.decode.scale, recipe.preprocessor.resized)
+
+
+def _decode(image: ImageRef, recipe: Recipe) -> _Decoded:
     if not isinstance(image, bytes):
-        return _Decoded(to_rgb(cast(PixelRef, image), spec), spec, None, 1)
+        return _Decoded(to_rgb(cast(PixelRef, image), recipe.decode), recipe, None)
     asked: list[tuple[int, int]] = []
 
     def target(height: int, width: int) -> tuple[int, int]:
         asked.append((height, width))
-        return preprocessor.resized(height, width)
+        return recipe.preprocessor.resized(height, width)
 
-    rgb = decode(image, spec, target=target)
-    if not asked:
-        return _Decoded(rgb, spec, None, 1)
-    return _Decoded(rgb, spec, asked[-1], scale_factor(*asked[-1], 1, spec.scale, preprocessor.resized))
-
-
-def _file(ref: str | ArchiveMember) -> tuple[str | ArchiveMember, os.stat_result] | None:
-    try:
-        return ref, os.stat(ref if isinstance(ref, str) else ref.archive)
-    except (OSError, ValueError):
-        return None  # reading it will say why
+    rgb = decode(image, recipe.decode, target=target)
+    return _Decoded(rgb, recipe, asked[-1] if asked else None)

@@ -5,6 +5,7 @@ Layer: extraction; above pipeline.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from embedkit.errors import ImageError
 from embedkit.extraction.pipeline import Failed, Identified, Recipe, identify, prepare
 from embedkit.images import ImageSource
 from embedkit.specs import DecodeSpec, PreprocessSpec
@@ -52,33 +52,27 @@ class PixelRows:
         """Return pixels, uint8 (n, H, W, 3), each row in its view."""
         if self._kept is not None:
             return self._kept[views, rows]
+        found = np.empty((len(rows), *self._shape), np.uint8)
         with ThreadPoolExecutor(_cores()) as threads:
-            made = threads.map(self._of, rows.tolist(), [[view] for view in views.tolist()])
-            return np.stack([pixels for [pixels] in made])
+            list(threads.map(self._fill, rows.tolist(), views[:, None].tolist(), found[:, None]))
+        return found
 
     def _all(self) -> npt.NDArray[np.uint8]:
         found = np.empty((len(self._recipes), len(self._source), *self._shape), np.uint8)
         every = range(len(self._recipes))
-
-        def fill(row: int) -> None:
-            found[:, row] = self._of(row, every)
-
         with ThreadPoolExecutor(_cores()) as threads:
-            list(threads.map(fill, range(len(self._source))))
+            list(threads.map(self._fill, range(len(self._source)), itertools.repeat(every), found.swapaxes(0, 1)))
         return found
 
-    def _of(self, row: int, views: Sequence[int]) -> list[npt.NDArray[np.uint8]]:
+    def _fill(self, row: int, views: Sequence[int], out: npt.NDArray[np.uint8]) -> None:
+        """Write one image, in each of some views, where they belong."""
         found: Identified | Failed = identify(row, self._source.images[row])
         if isinstance(found, Failed):
             raise type(found.error)(f"{self._source.keys[row]}: {found.error}")
-        made = prepare(found, [self._recipes[view] for view in views])
-        pixels: list[npt.NDArray[np.uint8]] = []
-        for view in views:
-            one = made[self._recipes[view]]
-            if isinstance(one, ImageError):
-                raise type(one)(f"{self._source.keys[row]}: {one}")
-            pixels.append(one.transpose(1, 2, 0))
-        return pixels
+        places = [(self._recipes[view], place.transpose(2, 0, 1)) for view, place in zip(views, out, strict=True)]
+        for error in prepare(found, places):
+            if error is not None:
+                raise type(error)(f"{self._source.keys[row]}: {error}")
 
 
 def _cores() -> int:

@@ -20,7 +20,7 @@ import os
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,9 +32,6 @@ from embedkit.extraction.network import Batch, Network, run_batch
 from embedkit.extraction.pipeline import (
     Failed,
     Identified,
-    Pixels,
-    Ready,
-    Recipe,
     identify,
     in_blocks,
     prefetch,
@@ -49,9 +46,9 @@ from embedkit.images import ImageSource, StatMemo
 from embedkit.results import Stages
 from embedkit.store import FeatureStore
 
-# Rows that are identified, looked up and claimed together: large enough to make a claim cheap, small enough that the
-# encoded bytes of two blocks are nothing beside a network.
-_BLOCK = 64
+# Rows that are identified, looked up and claimed together, at least, and for each of many threads: large enough to make
+# a claim cheap, small enough that the encoded bytes of two blocks are nothing beside a network.
+_BLOCK, _BLOCK_A_THREAD = 64, 16
 
 # Threads that read from URLs: they wait for answers and keep no core busy. More would not find work within two blocks.
 _REMOTE_READERS = 64
@@ -141,12 +138,11 @@ def run_many(
     return _Pass(source, store, progress, batch_size).execute(requests, resolved, rehash)
 
 
-@dataclass(frozen=True, slots=True)
-class _Claimed:
-    """An image and the jobs that wait for it."""
+class _Claimed(NamedTuple):
+    """An image and its place in a batch of each network that has a job waiting for it."""
 
     image: Identified
-    jobs: list[Job]
+    places: list[tuple[Batch, int]]
 
 
 class _Pass:
@@ -163,6 +159,7 @@ class _Pass:
         self.batch_size = batch_size
         self.threads = _threads()
         self.readers = max(self.threads, _REMOTE_READERS) if source.is_remote else self.threads
+        self.block = max(_BLOCK, _BLOCK_A_THREAD * self.threads)
         self.side_by_side = self.threads
         self.on_device = False
         self.stopwatch = Stopwatch()
@@ -268,15 +265,14 @@ class _Pass:
         rows: list[int] = np.flatnonzero(np.any([job.pending for job in self.jobs], axis=0)).tolist()
         working = [network for network in self.networks if any(job.pending.any() for job in network.jobs)]
         with self._reading(executor) as readers:
-            size = task_size(len(rows), self.threads, 2 * _BLOCK)
+            ahead = 2 * self.block
+            size = task_size(len(rows), self.threads, ahead)
             read_at_once = 1 if self.source.is_remote else size
             identified = itertools.chain.from_iterable(
-                prefetch(readers, self._identify, in_blocks(rows, read_at_once), ahead=2 * _BLOCK // read_at_once)
+                prefetch(readers, self._identify, in_blocks(rows, read_at_once), ahead // read_at_once)
             )
-            prepared = prefetch(
-                executor, self._prepare, in_blocks(self._claim(identified), size), ahead=2 * _BLOCK // size
-            )
-            batches = self._batches(itertools.chain.from_iterable(prepared))
+            prepared = prefetch(executor, self._prepare, in_blocks(self._claim(identified), size), ahead // size)
+            batches = _batches(itertools.chain.from_iterable(prepared))
             for batch, features in self._forward(batches, working, executor):
                 for job, computed in zip(batch.network.jobs, features, strict=True):
                     mine = [place for place, jobs in enumerate(batch.jobs) if job in jobs]
@@ -304,7 +300,8 @@ class _Pass:
 
     def _claim(self, identified: Iterable[Identified | Failed]) -> Iterator[_Claimed]:
         """Let pass what this pass has to compute for some job; settle or set aside everything else."""
-        for block in in_blocks(identified, _BLOCK):
+        filling: dict[Network, Batch] = {}
+        for block in in_blocks(identified, self.block):
             images: list[Identified] = []
             for item in block:
                 if isinstance(item, Failed):
@@ -322,34 +319,28 @@ class _Pass:
                     wanted.setdefault(item.row, []).append(job)
             for item in images:
                 if item.row in wanted:
-                    yield _Claimed(item, wanted[item.row])
+                    yield _Claimed(item, self._place(item, wanted[item.row], filling))
             self._tick()
 
-    def _prepare(self, block: list[_Claimed]) -> list[tuple[_Claimed, dict[Recipe, Pixels | ImageError]]]:
+    def _place(self, image: Identified, waiting: list[Job], filling: dict[Network, Batch]) -> list[tuple[Batch, int]]:
+        """Give an image its place in a batch of each network whose jobs wait for it."""
+        places: list[tuple[Batch, int]] = []
+        for network in self.networks:
+            jobs = [job for job in waiting if job in network.jobs]
+            if not jobs:
+                continue
+            batch = filling.get(network)
+            if batch is None or batch.is_full:
+                batch = filling[network] = network.new_batch(len(self.source))
+            places.append((batch, batch.place(image, jobs)))
+        return places
+
+    def _prepare(self, block: list[_Claimed]) -> list[tuple[_Claimed, list[ImageError | None]]]:
         with self.stopwatch.timed("decode"):
-            return [(claimed, prepare(claimed.image, self._recipes(claimed))) for claimed in block]
-
-    def _recipes(self, claimed: _Claimed) -> set[Recipe]:
-        return {network.recipe for network in self.networks if any(job in network.jobs for job in claimed.jobs)}
-
-    def _batches(self, prepared: Iterable[tuple[_Claimed, dict[Recipe, Pixels | ImageError]]]) -> Iterator[Batch]:
-        filling = [Batch(network, [], []) for network in self.networks]
-        for claimed, made in prepared:
-            for place, network in enumerate(self.networks):
-                jobs = [job for job in claimed.jobs if job in network.jobs]
-                if not jobs:
-                    continue
-                pixels = made[network.recipe]
-                if isinstance(pixels, ImageError):
-                    for job in jobs:
-                        job.drop(claimed.image.row, claimed.image.digest, pixels)
-                    continue
-                filling[place].images.append(Ready(claimed.image.row, claimed.image.digest, pixels))
-                filling[place].jobs.append(jobs)
-                if len(filling[place].images) == network.loaded()[0].batch_size:
-                    yield filling[place]
-                    filling[place] = Batch(network, [], [])
-        yield from (batch for batch in filling if batch.images)
+            return [
+                (claimed, prepare(claimed.image, [(one.network.recipe, one.pixels[at]) for one, at in claimed.places]))
+                for claimed in block
+            ]
 
     def _forward(
         self, batches: Iterator[Batch], networks: Sequence[Network], executor: Executor
@@ -387,6 +378,21 @@ class _Pass:
                 for counts in zip(*((job.done, job.cache_hits, len(job.failures)) for job in self.jobs), strict=True)
             )
             self.progress(Tick(len(self.source.keys) * len(self.jobs), done, found, failed))
+
+
+def _batches(prepared: Iterable[tuple[_Claimed, list[ImageError | None]]]) -> Iterator[Batch]:
+    """Yield batches, each when the last of its images was decoded; of images that are none, say so to their jobs."""
+    unfinished: dict[Network, Batch] = {}
+    for claimed, errors in prepared:
+        for (batch, place), error in zip(claimed.places, errors, strict=True):
+            unfinished[batch.network] = batch
+            if error is not None:
+                batch.failed.add(place)
+                for job in batch.jobs[place]:
+                    job.drop(claimed.image.row, claimed.image.digest, error)
+            if place == len(batch.pixels) - 1:
+                yield unfinished.pop(batch.network)
+    yield from unfinished.values()
 
 
 def _threads() -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 _FREE_BYTES = 256 << 20
 _RATIO = 8
@@ -25,7 +25,8 @@ def inflated_limit(stored: int) -> int:
 class Budget:
     """Bytes that may be held at one moment, by all threads of the process together.
 
-    Only a thread that holds nothing waits: none waits for itself, nor two for each other.
+    Only a thread that holds nothing waits: none waits for itself, nor two for each other. What a thread has for a while
+    and is no more than a 256th of the total is not counted: counting costs more than it is worth.
 
     Parameters
     ----------
@@ -34,6 +35,7 @@ class Budget:
 
     def __init__(self, total: int) -> None:
         self.total = total
+        self._small = total // 256
         self._held = 0
         self._waiting = 0
         self._lock = threading.RLock()  # entered as it is, not by way of the condition: that is Python
@@ -47,10 +49,14 @@ class Budget:
         """
         return _Hold(self, size)
 
+    def hold_large(self, size: int) -> AbstractContextManager[None]:
+        """Do what `hold` does, around what takes nothing within: then a small size costs nothing."""
+        return _NOTHING if size <= self._small else _Hold(self, size)
+
     def take(self, size: int) -> None:
         """Take bytes until the end of what the thread has opened by `hold`; without that, do nothing."""
         mine = self._mine
-        if not mine.depth or not size:
+        if size <= self._small or not mine.depth:
             return
         with self._lock:
             if not mine.size:
@@ -111,6 +117,9 @@ class _Hold(AbstractContextManager[None]):
 
     def __exit__(self, *_: object) -> None:
         self._budget.leave(self._before)
+
+
+_NOTHING = nullcontext()
 
 
 class Kept:

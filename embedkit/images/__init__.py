@@ -17,7 +17,15 @@ from embedkit.images.manifest import DELIMITERS
 from embedkit.images.memo import StatMemo
 from embedkit.images.memory import digests_of, rows_of
 from embedkit.images.parquet import read_frame
-from embedkit.images.reading import ArchiveMember, EncodedRef, ImageRef, PixelRef, is_encoded, read_bytes
+from embedkit.images.reading import (
+    ArchiveMember,
+    EncodedRef,
+    ImageRef,
+    PixelRef,
+    is_encoded,
+    read_bytes,
+    read_with_status,
+)
 from embedkit.images.remote import locate
 from embedkit.images.source import Column, ImageSource, Labels
 from embedkit.images.sources import open_source
@@ -60,6 +68,7 @@ __all__ = [
     "open_source",
     "read_bytes",
     "read_frame",
+    "read_with_status",
     "rows_of",
     "scale_factor",
     "thumbnails_of",

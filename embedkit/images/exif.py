@@ -16,6 +16,10 @@ from PIL import Image
 _PREFIX = b"Exif\x00\x00"
 _ORIENTATION = 0x0112
 _SHORT, _LONG = 3, 4
+_ENDS = frozenset({0xD9, 0xDA})
+"""Markers after which there is no more to know: end of image, start of scan."""
+_BARE = _ENDS | {0x00, 0x01, *range(0xD0, 0xD9)}
+"""Markers that no length follows."""
 
 
 def jpeg_orientation(data: bytes) -> int:
@@ -23,23 +27,20 @@ def jpeg_orientation(data: bytes) -> int:
 
     The marker segments are walked up to the first scan, as ITU-T T.81, annex B, lays them out.
     """
-    at = 2
-    while at + 4 <= len(data):
-        if data[at] != 0xFF:  # junk between segments, which decoders skip
-            at += 1
-            continue
+    at, last = 2, len(data) - 4
+    while at <= last:
         marker = data[at + 1]
-        if marker == 0xFF:  # a fill byte
+        if data[at] != 0xFF or marker == 0xFF:  # junk between segments, which decoders skip, or a fill byte
             at += 1
-        elif marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8:  # without a length
-            at += 2
-        elif marker in (0xD9, 0xDA):  # end of image, start of scan
-            break
-        else:
-            length = int.from_bytes(data[at + 2 : at + 4], "big")
+        elif marker not in _BARE:
+            length = data[at + 2] << 8 | data[at + 3]
             if marker == 0xE1 and data[at + 4 : at + 10] == _PREFIX:
                 return exif_orientation(data[at + 4 : at + 2 + length])
-            at += 2 + max(length, 2)
+            at += 2 + length if length > 2 else 4
+        elif marker in _ENDS:
+            break
+        else:
+            at += 2
     return 1
 
 

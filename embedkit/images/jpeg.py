@@ -25,7 +25,8 @@ TargetSize = Callable[[int, int], tuple[int, int]]
 # Each scan of a progressive JPEG passes over the whole image. Encoders write about ten; a file of many thousand empty
 # scans is an attack on the time ("Two Issues with the JPEG Standard", libjpeg-turbo project).
 _MAX_SCANS = 100
-_START_OF_SCAN = (0xFF, 0xDA)
+_START_OF_SCAN = b"\xff\xda"
+_FEW_BYTES = 4096
 _COUNTED_BYTES = 1 << 20
 """At once: what comparing them takes beside them stays small."""
 # libjpeg reduces to eighths and simplejpeg names the one it wants by the size that comes out. From a side of eight
@@ -91,6 +92,12 @@ def scale_factor(height: int, width: int, orientation: int, scale: int, target: 
 
 def check_scans(data: bytes) -> None:
     """Raise UndecodableImageError for a JPEG that would be passed over too often."""
+    scans = data.count(_START_OF_SCAN) if len(data) <= _FEW_BYTES else _count_scans(data)
+    if scans > _MAX_SCANS:
+        raise UndecodableImageError(f"JPEG of {scans} scans (limit {_MAX_SCANS})")
+
+
+def _count_scans(data: bytes) -> int:
     # `bytes.count` keeps the interpreter's lock, a millisecond a megabyte; NumPy is faster and gives it up.
     content = np.frombuffer(data, np.uint8)
     scans = 0
@@ -98,5 +105,4 @@ def check_scans(data: bytes) -> None:
         marks = content[start : start + _COUNTED_BYTES] == _START_OF_SCAN[0]
         kinds = content[start + 1 : start + 1 + _COUNTED_BYTES] == _START_OF_SCAN[1]
         scans += int(np.count_nonzero(marks[: len(kinds)] & kinds))
-    if scans > _MAX_SCANS:
-        raise UndecodableImageError(f"JPEG of {scans} scans (limit {_MAX_SCANS})")
+    return scans

@@ -134,15 +134,27 @@ def read_bytes(ref: EncodedRef) -> bytes:
     Raises
     ------
     UnreadableImageError
+        As for `read_with_status`.
+    """
+    return read_with_status(ref)[0]
+
+
+def read_with_status(ref: EncodedRef) -> tuple[bytes, os.stat_result | None]:
+    """Return the encoded bytes of an image, and the status of the file that they are from, taken before they were read.
+
+    Raises
+    ------
+    UnreadableImageError
         Vanished, no permission, not a regular file, too large, an I/O error, a damaged or missing member. The message
         is a short reason without the path.
     """
     if isinstance(ref, bytes):
-        return ref
+        return ref, None
     try:
         if isinstance(ref, ArchiveMember):
-            return _read_member(ref)
-        return _read_url(ref) if is_url(ref) else _read_file(ref)
+            status = _status(ref.archive)
+            return _read_member(ref), status
+        return (_read_url(ref), None) if is_url(ref) else _read_file(ref)
     except UnreadableImageError:
         raise
     except RemoteReadError as error:
@@ -166,7 +178,7 @@ def read_head(ref: str | ArchiveMember, size: int) -> bytes:
     try:
         if isinstance(ref, ArchiveMember):
             return _read_member_head(ref, size)
-        return read_range(ref, 0, size) if is_url(ref) else _read_file(ref, size)
+        return read_range(ref, 0, size) if is_url(ref) else _read_file(ref, size)[0]
     except (OSError, ValueError, MemoryError, RemoteReadError, UnreadableImageError):
         return b""
 
@@ -182,7 +194,14 @@ def _read_member_head(member: ArchiveMember, size: int) -> bytes:
     return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size) if member.deflated else data
 
 
-def _read_file(path: str, size: int | None = None) -> bytes:
+def _status(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except (OSError, ValueError):  # a URL, or nothing: reading it says why
+        return None
+
+
+def _read_file(path: str, size: int | None = None) -> tuple[bytes, os.stat_result]:
     # Opening a named pipe would otherwise wait for someone to write into it.
     descriptor = os.open(path, os.O_RDONLY | _NON_BLOCKING)
     try:
@@ -193,11 +212,13 @@ def _read_file(path: str, size: int | None = None) -> bytes:
             raise UnreadableImageError("not a regular file")
         if size is None and status.st_size > MAX_FILE_BYTES:
             raise UnreadableImageError(_too_large(status.st_size))
-        file = FileIO(descriptor, closefd=False)
         if size is not None:
-            return _read_fully(file, size)
-        with INFLATING.hold(status.st_size):
-            return file.readall()
+            return _read_fully(FileIO(descriptor, closefd=False), size), status
+        with INFLATING.hold_large(status.st_size):
+            data = os.read(descriptor, status.st_size + 1)
+            if len(data) != status.st_size or not data:  # it grew, or is of a kind that does not say how much it holds
+                data += FileIO(descriptor, closefd=False).readall()
+            return data, status
     finally:
         os.close(descriptor)
 
@@ -216,7 +237,7 @@ def _read_member(member: ArchiveMember) -> bytes:
         raise UnreadableImageError(_too_large(max(member.size, member.stored)))
     if member.deflated and member.size > inflated_limit(member.stored):
         raise UnreadableImageError(f"its {member.stored:,} bytes say that they become {member.size:,}")
-    with INFLATING.hold(member.stored + member.size * member.deflated):
+    with INFLATING.hold_large(member.stored + member.size * member.deflated):
         with open_file(member.archive) as file:
             file.seek(member.offset)
             if member.headed:

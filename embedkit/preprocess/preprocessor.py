@@ -56,7 +56,9 @@ class Preprocessor:
         self._resize = resize_fast if spec.resize == "fast" else resize_exact
         self._size_of = functools.lru_cache(_SIZES)(functools.partial(resized_size, spec))
 
-    def __call__(self, pixels: NDArray[np.uint8], digest: bytes | None = None) -> NDArray[np.uint8]:
+    def __call__(
+        self, pixels: NDArray[np.uint8], digest: bytes | None = None, out: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
         """Resize and crop one image.
 
         Parameters
@@ -65,12 +67,14 @@ class Preprocessor:
             RGB, 0 to 255.
         digest : bytes, optional
             The identity of the image, which a random view is drawn by.
+        out : uint8 (3, H, W), optional
+            Where the outcome is written, such as its place in a batch.
 
         Returns
         -------
         uint8 (3, H, W)
-            RGB, 0 to 255. A view of an array laid out (H, W, 3): cheap to copy into a batch of that layout, which is
-            what networks in channels-last memory format read.
+            RGB, 0 to 255. `out`, or a view of a new array laid out (H, W, 3), which is what networks in channels-last
+            memory format read: a place in a batch of that layout is written fastest.
 
         Raises
         ------
@@ -82,16 +86,20 @@ class Preprocessor:
                 f"pixels are {pixels.dtype} {pixels.shape}, expected uint8 (h, w, 3) with at least one pixel: "
                 "decode the image to RGB first"
             )
+        if out is None:
+            out = np.empty((*self.spec.input_size, 3), np.uint8).transpose(2, 0, 1)
         if self.spec.view:
             if digest is None:
                 raise UsageError(f"view is {self.spec.view}, which is drawn by an image's digest, and none was given")
-            return self._view(pixels, draw_view(digest, self.spec.view, self.spec.view_seed))
+            out[:] = self._view(pixels, draw_view(digest, self.spec.view, self.spec.view_seed)).transpose(2, 0, 1)
+            return out
         size = self.resized(pixels.shape[0], pixels.shape[1])
         if size[0] * size[1] > LARGEST_RESIZED:
             resized = self._resize_kept_part(pixels, size)
         else:
             resized = self._resize(np.ascontiguousarray(pixels), size, self.spec.interpolation)
-        return crop_or_pad(resized, self.spec.input_size, padding_colour(self.spec)).transpose(2, 0, 1)
+        crop_or_pad(resized, padding_colour(self.spec), out.transpose(1, 2, 0))
+        return out
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
         """Return the (height, width) in pixels that an image of this size is resized to, before the crop."""
@@ -101,7 +109,7 @@ class Preprocessor:
         top, left, height, width = view.box(pixels.shape[0], pixels.shape[1])
         part = np.ascontiguousarray(pixels[top : top + height, left : left + width])
         resized = self._resize(part, self.spec.input_size, self.spec.interpolation)
-        return view.coloured(resized[:, ::-1] if view.flipped else resized).transpose(2, 0, 1)
+        return view.coloured(resized[:, ::-1] if view.flipped else resized)
 
     def _resize_kept_part(self, pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
         top, height = kept_part(size[0], self.spec.input_size[0])
@@ -115,27 +123,22 @@ class Preprocessor:
         return resize_exact(np.ascontiguousarray(pixels), (height, width), self.spec.interpolation, box)
 
 
-def crop_or_pad(pixels: NDArray[np.uint8], size: tuple[int, int], colour: tuple[int, int, int]) -> NDArray[np.uint8]:
+def crop_or_pad(pixels: NDArray[np.uint8], colour: tuple[int, int, int], out: NDArray[np.uint8]) -> None:
     """Cut the centre out of an image, or set the image into the centre of a coloured frame, axis by axis.
 
     Parameters
     ----------
     pixels : uint8 (h, w, 3)
-    size : (int, int)
-        Height and width wanted, in pixels.
     colour : (int, int, int)
         RGB of the frame, 0 to 255.
-
-    Returns
-    -------
-    uint8 (height, width, 3)
-        Contiguous, and never a view of `pixels`.
+    out : uint8 (height, width, 3)
+        Where it is written; its size is the size wanted.
     """
-    top, left = crop_offset(pixels.shape[0], size[0]), crop_offset(pixels.shape[1], size[1])
-    inside = pixels[max(top, 0) : max(top, 0) + size[0], max(left, 0) : max(left, 0) + size[1]]
-    if inside.shape[:2] == size:
-        return inside.copy()
-    framed = np.empty((*size, 3), np.uint8)
-    framed[:] = colour
-    framed[max(-top, 0) : max(-top, 0) + inside.shape[0], max(-left, 0) : max(-left, 0) + inside.shape[1]] = inside
-    return framed
+    height, width = out.shape[:2]
+    top, left = crop_offset(pixels.shape[0], height), crop_offset(pixels.shape[1], width)
+    inside = pixels[max(top, 0) : max(top, 0) + height, max(left, 0) : max(left, 0) + width]
+    if inside.shape[:2] == (height, width):
+        out[:] = inside
+        return
+    out[:] = colour
+    out[max(-top, 0) : max(-top, 0) + inside.shape[0], max(-left, 0) : max(-left, 0) + inside.shape[1]] = inside

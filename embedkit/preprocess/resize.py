@@ -70,11 +70,12 @@ def resize_fast(pixels: NDArray[np.uint8], size: tuple[int, int], interpolation:
     -------
     uint8 (height, width, 3)
     """
+    if pixels.shape[:2] == size:
+        return pixels
+
     import torch
     from torch.nn import functional
 
-    if pixels.shape[:2] == size:
-        return pixels
     if not pixels.flags.writeable:
         pixels = pixels.copy()  # torch knows no read-only tensors and would warn
     # Three interleaved channels are the layout that the vectorised kernel takes without repacking.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from embedkit.backbones import FeatureRequest, as_requests
 from embedkit.errors import LabelsError, OutputExistsError, UsageError
 from embedkit.evaluation import Task, labels_of, mcnemar_test, share_interval, tasks_of, validation_rows
 from embedkit.extraction import Progress
+from embedkit.render import p_text
 from embedkit.results import Attempt, FineTuneReport, RungResult
 from embedkit.results import Rows as TestedRows
 from embedkit.tables import FeatureTable
@@ -26,6 +28,8 @@ from embedkit.workflows.targets import images_in_order, open_store, open_target,
 
 if TYPE_CHECKING:
     from embedkit.adaptation import Climbed, Rung, Trial, TuningSettings
+
+_SIGNIFICANT = 0.05
 
 
 def finetune(
@@ -134,7 +138,7 @@ def finetune(
         progress=progress,
     )
     rungs = _results(ladder.rungs, table, task)
-    notes = [*_split_notes(split.notes, len(problem.beside)), *ladder.notes]
+    notes = [*_split_notes(split.notes, len(problem.beside)), *ladder.notes, *_losses(rungs)]
     written: str | None = None
     if output is not None and ladder.tail is not None:
         written = str(write_weights(ladder.tail, output, force=force))
@@ -184,6 +188,16 @@ def _split_notes(notes: Sequence[str], beside: int) -> list[str]:
         return list(notes)
     said = f"the validation split ({beside} images) lacks classes: it compares what is tried, and chooses no C"
     return [said if " is not used: it lacks " in note else note for note in notes]
+
+
+def _losses(rungs: Sequence[RungResult]) -> list[str]:
+    """Name the rungs that the tested rows show to be worse than the one below, whatever validation rows said."""
+    return [
+        f"{one.rung} is worse than {below.rung} on the tested images: {100 * (one.value - below.value):+.1f} points, "
+        f"{p_text(one.p)}; validation rows did not foresee it"
+        for below, one in pairwise(rungs)
+        if one.p is not None and one.p < _SIGNIFICANT and one.value < below.value
+    ]
 
 
 def _check_output(output: str | os.PathLike[str], until: str, force: bool) -> None:

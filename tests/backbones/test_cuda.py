@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from embedkit.backbones import Backbone, FeatureRequest, PreprocessOverrides, load_backbone
 from embedkit.backbones.drift import drift_images, measure_drift
 from embedkit.errors import DeviceError
+from embedkit.extraction import run
+from embedkit.images import open_source
+from embedkit.store import FeatureStore
+from tests.photos import make_folder
 
 pytestmark = [
     pytest.mark.cuda,
@@ -73,6 +79,19 @@ def test_auto_takes_a_lower_precision_and_says_why() -> None:
 def test_openvino_is_for_cpus() -> None:
     with pytest.raises(DeviceError, match="runs on the CPU only"):
         load_backbone(FeatureRequest("resnet18", "random", engine="openvino"))
+
+
+def test_a_run_gives_the_features_of_the_cpu_from_pinned_batches(tmp_path: Path) -> None:
+    source = open_source(make_folder(tmp_path / "photos", {"red": 30, "green": 21}))
+    rows: list[NDArray[np.float32]] = []
+    for device in ("cpu", "cuda"):
+        backbone = load("resnet18", "fp32", device, batch_size=4)
+        assert torch.from_numpy(backbone.new_pixels(2)).is_pinned() == (device == "cuda")
+        request = FeatureRequest("resnet18", "random", device=device, precision="fp32", engine="torch")
+        done = run(source, request, FeatureStore(tmp_path / device), backbone=backbone)
+        assert done.forward_passes == 51
+        rows.append(done.features.get(done.digests))
+    np.testing.assert_allclose(rows[1], rows[0], atol=1e-4 * np.abs(rows[0]).max())
 
 
 def test_running_out_of_memory_halves_the_batch(caplog: pytest.LogCaptureFixture) -> None:

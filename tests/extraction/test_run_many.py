@@ -68,8 +68,8 @@ def features_of(extraction) -> np.ndarray:
 
 def test_images_are_read_and_decoded_once_for_all_networks(folder, decoded, monkeypatch):
     read: list[object] = []
-    reading = pipeline.read_bytes
-    monkeypatch.setattr(pipeline, "read_bytes", lambda ref: (read.append(ref), reading(ref))[1])
+    reading = pipeline.read_with_status
+    monkeypatch.setattr(pipeline, "read_with_status", lambda ref: (read.append(ref), reading(ref))[1])
     requests = [ask(), ask("test_vit"), ask("test_convnext"), ask("test_vit", layer=0)]
     extractions = run_many(open_source(folder), requests, new_store())
     assert (len(read), len(decoded)) == (11, 11)

@@ -355,8 +355,8 @@ def test_a_warm_run_reads_no_image_unless_told_to(folder, tmp_path, monkeypatch)
     make_photo(77).save(edited)
 
     read: list[str] = []
-    reading = pipeline.read_bytes
-    monkeypatch.setattr(pipeline, "read_bytes", lambda ref: (read.append(os.path.basename(ref)), reading(ref))[1])
+    reading = pipeline.read_with_status
+    monkeypatch.setattr(pipeline, "read_with_status", lambda ref: (read.append(os.path.basename(ref)), reading(ref))[1])
     warm = run(open_source(folder), REQUEST, store)
     assert read == ["000.png"]
     assert (warm.cache_hits, warm.forward_passes) == (10, 1)

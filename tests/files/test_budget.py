@@ -131,3 +131,19 @@ def test_parquet_that_repeats_itself(tmp_path):
         cwd=Path(__file__).resolve().parents[2],
     )
     assert "becomes more than the 268,435,456 bytes" in done.stdout.decode(), done.stderr.decode()[-1500:]
+
+
+def test_what_is_small_beside_the_total_is_not_counted_and_what_is_kept_always_is():
+    budget = Budget(25_600)
+    with budget.hold_large(100), budget.hold(100):
+        budget.take(100)
+        assert budget.keep(25_600) is not None
+    with budget.hold_large(101):
+        assert budget.keep(25_500) is None
+        kept = budget.keep(25_499)
+        assert kept is not None
+    with budget.hold():
+        budget.take(101)
+        assert budget.keep(1) is None
+    del kept
+    assert budget.keep(25_600) is not None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from embedkit.errors import UnreadableImageError
-from embedkit.images import ArchiveMember, is_encoded, read_bytes, reading
+from embedkit.images import ArchiveMember, is_encoded, read_bytes, read_with_status, reading
 
 
 def reason(ref) -> str:
@@ -24,6 +24,44 @@ def test_files_and_bytes(tmp_path):
     assert read_bytes(b"abc") == b"abc"
     path.write_bytes(b"")
     assert read_bytes(str(path)) == b""
+
+
+def test_the_status_is_of_the_file_that_was_read(tmp_path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"abc")
+    (tmp_path / "link.jpg").symlink_to(path)
+    for name in ("a.jpg", "link.jpg"):
+        data, status = read_with_status(str(tmp_path / name))
+        assert (data, status) == (b"abc", os.stat(path))
+    member = ArchiveMember(str(path), "member", offset=1, stored=2, size=2)
+    assert read_with_status(member) == (b"bc", os.stat(path))
+    assert read_with_status(b"abc") == (b"abc", None)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="files that do not say how much they hold")
+def test_files_that_do_not_say_how_much_they_hold_are_read_to_their_end():
+    assert os.stat("/proc/self/limits").st_size == 0
+    assert len(read_bytes("/proc/self/limits")) > 1000
+
+
+def test_a_file_that_grows_while_it_is_read_is_read_to_its_end(tmp_path, monkeypatch):
+    path, read = tmp_path / "a.jpg", os.read
+    path.write_bytes(b"abc")
+
+    def late(descriptor, size):
+        with path.open("ab") as file:
+            file.write(b"defgh")
+        return read(descriptor, size)
+
+    monkeypatch.setattr(os, "read", late)
+    assert read_bytes(str(path)) == b"abcdefgh"
+
+
+def test_a_read_that_gives_less_than_was_asked_for_is_gone_on_with(tmp_path, monkeypatch):
+    path, read = tmp_path / "a.jpg", os.read
+    path.write_bytes(b"abcdefgh")
+    monkeypatch.setattr(os, "read", lambda descriptor, size: read(descriptor, 3))
+    assert read_bytes(str(path)) == b"abcdefgh"
 
 
 def test_reasons(tmp_path):

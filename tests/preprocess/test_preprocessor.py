@@ -42,6 +42,19 @@ def test_the_outcome_is_the_networks_input_laid_out_channels_last(resize: str) -
     assert np.stack([pixels, pixels]).transpose(0, 2, 3, 1).flags.c_contiguous, "a batch keeps the layout"
 
 
+@pytest.mark.parametrize("changes", [{}, {"crop_mode": "border"}, {"crop_pct": 1.4}, {"view": 1}])
+@pytest.mark.parametrize("resize", ["fast", "exact"])
+def test_it_is_written_to_its_place_in_a_batch_of_any_layout(resize: str, changes: dict[str, Any]) -> None:
+    preprocess = Preprocessor(spec_of(resize=resize, **changes))
+    expected = preprocess(noise(90, 50), bytes(32))
+    last, first = np.zeros((3, 64, 64, 3), np.uint8).transpose(0, 3, 1, 2), np.zeros((3, 3, 64, 64), np.uint8)
+    for batch in (last, first):
+        written = preprocess(noise(90, 50), bytes(32), batch[1])
+        assert np.shares_memory(written, batch)
+        np.testing.assert_array_equal(batch[1], expected)
+        assert not batch[[0, 2]].any()
+
+
 def test_the_outcome_shares_no_memory_with_the_input() -> None:
     original = noise(64, 64)
     kept = original.copy()
