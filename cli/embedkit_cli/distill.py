@@ -36,16 +36,24 @@ if TYPE_CHECKING:
 )
 @click.option("--model-output", type=click.Path(), metavar="F.skops", help="Of --student-task: the student's own.")
 @click.option(
-    "--wider", metavar="NAME[=FILE]", help="Start from channels of a wider trained model of the student's family."
+    "--wider", metavar="NAME[=FILE]", help="Start as a part of a wider trained model of the student's family."
 )
 @click.option("--input-size", callback=size_of, metavar="N|HxW", help="Of the student, in place of its own, in pixels.")
 @click.option("--views", type=int, default=4, show_default=True, help="Random views beside each image.")
 @click.option("--epochs", type=int, default=60, show_default=True)
-@click.option("--rate", type=float, default=2e-3, show_default=True, help="Peak learning rate.")
+@click.option("--rate", type=float, help="Peak learning rate; default: 2e-3, from trained weights 4e-4.")
 @click.option("--weight-decay", type=float, default=0.05, show_default=True)
 @click.option("--batch-size", type=int, default=64, show_default=True, help="Halved where memory does not suffice.")
 @click.option(
     "--relational", type=float, default=10.0, show_default=True, help="Weight of how alike the images of a batch are."
+)
+@click.option(
+    "--coarse",
+    type=float,
+    default=0.3,
+    show_default=True,
+    metavar="SHARE",
+    help="Of images shown to the student at a lower resolution.",
 )
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("-o", "--output", type=click.Path(), metavar="R.json", help="Save the card.")
@@ -67,10 +75,11 @@ def command(
     input_size: tuple[int, int] | None,
     views: int,
     epochs: int,
-    rate: float,
+    rate: float | None,
     weight_decay: float,
     batch_size: int,
     relational: float,
+    coarse: float,
     seed: int,
     output: str | None,
     force: bool,
@@ -116,6 +125,7 @@ def command(
             weight_decay=weight_decay,
             batch_size=batch_size,
             relational=relational,
+            coarse=coarse,
             random_state=seed,
         ),
         label_column=label_column,

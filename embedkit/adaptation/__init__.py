@@ -18,6 +18,7 @@ from embedkit.adaptation.view_training import VIEW_WAYS, ViewWay, view_protocol
 
 if TYPE_CHECKING:
     from embedkit.adaptation.classifier import FineTunedClassifier
+    from embedkit.adaptation.coarsening import coarsened
     from embedkit.adaptation.judging import Trial
     from embedkit.adaptation.rungs import Problem, Tuned, recommended
     from embedkit.adaptation.student import Student, build_student, write_student
@@ -29,6 +30,10 @@ else:
             from embedkit.adaptation import classifier
 
             return classifier.FineTunedClassifier
+        if name == "coarsened":
+            from embedkit.adaptation import coarsening
+
+            return coarsening.coarsened
         if name == "Trial":
             from embedkit.adaptation import judging
 
@@ -72,6 +77,7 @@ __all__ = [
     "build_student",
     "check_tunable",
     "climb_ladder",
+    "coarsened",
     "fusion_protocol",
     "normalised",
     "one_hot",

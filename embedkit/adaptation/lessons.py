@@ -17,6 +17,9 @@ from embedkit.errors import UsageError
 Rows = npt.NDArray[np.intp]
 Features = npt.NDArray[np.float32]
 
+_RATE = 2e-3
+_RATE_OF_TRAINED = 4e-4
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DistillSettings:
@@ -28,8 +31,9 @@ class DistillSettings:
         In an epoch each image comes once, as itself or as one of its views, drawn; mirrored half of the time.
     views : int
         Random views beside each image, of each of which the teacher's features are kept in the store.
-    rate : float
-        Peak learning rate of AdamW; warm-up over a twentieth of the steps, then a cosine to 0.
+    rate : float, optional
+        Peak learning rate of AdamW; warm-up over a twentieth of the steps, then a cosine to 0. By default 2e-3 from
+        random weights and 4e-4 from trained ones, which a larger one would undo.
     weight_decay : float
     batch_size : int
         Halved where memory does not suffice.
@@ -37,6 +41,8 @@ class DistillSettings:
         Weight of how alike the images of a batch are, beside each image's own features.
     task : float
         Weight of the classes, where there are any.
+    coarse : float
+        Share of images that the student sees at a lower resolution, drawn; the teacher's features are of the sharp one.
     random_state : int
 
     Raises
@@ -47,11 +53,12 @@ class DistillSettings:
 
     epochs: int = 60
     views: int = 4
-    rate: float = 2e-3
+    rate: float | None = None
     weight_decay: float = 0.05
     batch_size: int = 64
     relational: float = 10.0
     task: float = 1.0
+    coarse: float = 0.3
     random_state: int = 0
 
     def __post_init__(self) -> None:
@@ -61,8 +68,18 @@ class DistillSettings:
                 raise UsageError(f"{name} is {value!r}, expected a whole number of at least {least}")
         for name in ("rate", "weight_decay", "relational", "task"):
             value = getattr(self, name)
+            if name == "rate" and value is None:
+                continue
             if not math.isfinite(value) or value < 0 or (name == "rate" and not value):
                 raise UsageError(f"{name} is {value!r}, expected a number {'above' if name == 'rate' else 'from'} 0")
+        if not 0 <= self.coarse <= 1:
+            raise UsageError(f"coarse is {self.coarse!r}, expected a share of images, from 0 to 1")
+
+    def peak_rate(self, *, trained: bool) -> float:
+        """Return the peak learning rate of a student that starts from trained weights, or from random ones."""
+        if self.rate is not None:
+            return self.rate
+        return _RATE_OF_TRAINED if trained else _RATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,10 @@
-"""The start of a narrow network in a wider one of its family: some of its channels, evenly spaced.
+"""The start of a narrow network in a wider one of its family.
 
-Which channels of a trained network a narrower one begins with matters little, that it begins with trained ones much
-(Xu et al., Initializing Models with Larger Ones, ICLR 2024). As sums over fewer channels come out smaller, each batch
-norm is then set so that a channel varies over images as it does in the wider network, and its statistics are measured
-in the narrow one; so a file whose batch norms were folded into the convolutions gets true ones.
+Networks of linear bottlenecks are fitted to the wider one by least squares. Of others some channels are taken, evenly
+spaced: which of them a narrower network begins with matters less than that it begins with trained ones (Xu et al.,
+Initializing Models with Larger Ones, ICLR 2024). As sums over fewer channels come out smaller, each batch norm is then
+set so that a channel varies over images as it does in the wider network, and its statistics are measured in the narrow
+one. Either way a file whose batch norms were folded into the convolutions gets true ones.
 
 Layer: adaptation. Imports torch.
 """
@@ -16,6 +17,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from embedkit.adaptation.bottlenecks import has_bottlenecks
+from embedkit.adaptation.keeping import evenly_spaced
+from embedkit.adaptation.reducing import reduce
 from embedkit.errors import AdaptationError
 
 
@@ -27,7 +31,7 @@ def narrow(network: nn.Module, wider: nn.Module, batches: Sequence[Tensor], name
     network, wider : nn.Module
         Of the same layers, by name.
     batches : sequence of Tensor (n, 3, H, W)
-        Images, normalised, on which batch norms are set.
+        Images, normalised, of which what the layers say is looked at.
     name, wider_name : str
         For messages.
 
@@ -36,6 +40,17 @@ def narrow(network: nn.Module, wider: nn.Module, batches: Sequence[Tensor], name
     AdaptationError
         The networks are not of one family, or the second is not the wider one.
     """
+    check_wider(network, wider, name, wider_name)
+    if has_bottlenecks(network) and has_bottlenecks(wider):
+        reduce(network, wider, batches)
+        return
+    given = wider.state_dict()
+    network.load_state_dict({n: _chosen(given[n], tensor.shape) for n, tensor in network.state_dict().items()})
+    _set_batch_norms(network, wider, batches)
+
+
+def check_wider(network: nn.Module, wider: nn.Module, name: str, wider_name: str) -> None:
+    """Raise an `AdaptationError` unless the second is a wider network of the family of the first."""
     own, given = network.state_dict(), wider.state_dict()
     strangers = sorted(own.keys() ^ given.keys())
     misfits = [n for n in own if n in given and not _fits(own[n], given[n])]
@@ -44,23 +59,16 @@ def narrow(network: nn.Module, wider: nn.Module, batches: Sequence[Tensor], name
             f"{name} cannot start from {wider_name}: {(strangers or misfits)[0]} is in one of them only, or not wider "
             "there; name a wider network of the same family, such as mobilenetv2_100 for mobilenetv2_050"
         )
-    network.load_state_dict({n: _chosen(given[n], tensor.shape) for n, tensor in own.items()})
-    _set_batch_norms(network, wider, batches)
 
 
 def _fits(own: Tensor, given: Tensor) -> bool:
     return own.ndim == given.ndim and all(a <= b for a, b in zip(own.shape, given.shape, strict=True))
 
 
-def _places(few: int, many: int) -> Tensor:
-    """Return which of many channels are taken: the same for whatever reads what another layer wrote."""
-    return torch.linspace(0, many - 1, few).round().long()
-
-
 def _chosen(tensor: Tensor, shape: torch.Size) -> Tensor:
     for axis, few in enumerate(shape):
         if few != tensor.shape[axis]:
-            tensor = tensor.index_select(axis, _places(few, tensor.shape[axis]))
+            tensor = tensor.index_select(axis, evenly_spaced(few, tensor.shape[axis]))
     return tensor.clone()
 
 
@@ -70,9 +78,9 @@ def _set_batch_norms(network: nn.Module, wider: nn.Module, batches: Sequence[Ten
     momenta = {name: part.momentum for name, part in norms.items()}
     with torch.no_grad():
         for name, part in norms.items():
-            places = _places(part.num_features, len(mean[name]))
-            part.weight.copy_(deviation[name][places])
-            part.bias.copy_(mean[name][places])
+            chosen = evenly_spaced(part.num_features, len(mean[name]))
+            part.weight.copy_(deviation[name][chosen])
+            part.bias.copy_(mean[name][chosen])
             part.reset_running_stats()
             part.momentum = None  # a plain mean over the batches
         network.train()

@@ -8,7 +8,7 @@ Layer: adaptation. Imports torch; loaded when something is distilled.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,10 +17,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from embedkit.adaptation.narrowing import narrow
+from embedkit.adaptation.least_squares import regression
+from embedkit.adaptation.narrowing import check_wider, narrow
 from embedkit.backbones import FeatureRequest, build_model, quiet_timm
 from embedkit.errors import AdaptationError
 from embedkit.files import commit_to
+
+_PROJECTION_RIDGE = 0.1
+"""Of the mean variance: there are about as many images as features."""
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -42,6 +46,8 @@ class Student(nn.Module):
         Of the task; 0: there is none.
     seed : int
         Of the start of projection and classifier.
+    trained : bool
+        Whether the network starts from trained weights.
     """
 
     def __init__(
@@ -54,8 +60,10 @@ class Student(nn.Module):
         outputs: int,
         classes: int = 0,
         seed: int = 0,
+        trained: bool = False,
     ) -> None:
         super().__init__()
+        self.trained = trained
         self.network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.width = width
         with cast(Any, torch.random).fork_rng(devices=[]):
@@ -79,6 +87,26 @@ class Student(nn.Module):
         """
         features = self.network(self.normalised(pixels))
         return self.projection(features), None if self.task is None else self.task(features)
+
+    def fit_projection(self, batches: Iterable[tuple[Pixels, Tensor]]) -> None:
+        """Set the projection to what ridge regression of targets on the features is, before anything is trained.
+
+        A drawn projection would let the first steps undo what trained features know.
+
+        Parameters
+        ----------
+        batches : iterable of (uint8 (n, H, W, 3), float32 (n, outputs))
+        """
+        features: list[Tensor] = []
+        targets: list[Tensor] = []
+        self.eval()
+        with torch.no_grad():
+            for pixels, wanted in batches:
+                features.append(self.network(self.normalised(pixels))[:, :, None, None])
+                targets.append(wanted[:, :, None, None])
+            found = regression(features, targets, _PROJECTION_RIDGE)
+            self.projection.weight.copy_(found.weights)
+            self.projection.bias.copy_(found.wanted - found.weights @ found.mean)
 
     def changing(self) -> Iterator[tuple[str, Tensor]]:
         """Yield all that training changes, the statistics of batch norms among it, by name."""
@@ -112,9 +140,9 @@ def build_student(
     outputs, classes, seed
         As of `Student`.
     wider : FeatureRequest, optional
-        A wider network of the same family, with its weights: the student starts from a part of its channels.
+        A wider network of the same family, with its weights: the student starts as a part of it.
     pixels : uint8 (n, H, W, 3), optional
-        Some images, on which the batch norms of that start are set.
+        Some images, by which that start is chosen; left out, it is only checked that there can be one.
 
     Raises
     ------
@@ -124,10 +152,15 @@ def build_student(
     with quiet_timm(), cast(Any, torch.random).fork_rng(devices=[]):
         network = build_model(request).model
         width = _width(network, input_size, str(request.model))
-        student = Student(network, width, mean, std, outputs=outputs, classes=classes, seed=seed)
-        if wider is not None and pixels is not None:
-            batches = [student.normalised(part) for part in np.array_split(pixels, max(1, len(pixels) // 32))]
-            narrow(network, build_model(wider).model, batches, str(request.model), str(wider.model))
+        trained = wider is not None or request.weights != "random"
+        student = Student(network, width, mean, std, outputs=outputs, classes=classes, seed=seed, trained=trained)
+        if wider is not None:
+            given, names = build_model(wider).model, (str(request.model), str(wider.model))
+            if pixels is None:
+                check_wider(network, given, *names)
+            else:
+                batches = [student.normalised(part) for part in np.array_split(pixels, max(1, len(pixels) // 32))]
+                narrow(network, given, batches, *names)
     return student
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -28,6 +28,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from embedkit.adaptation.checkpoints import held_in, keep
+from embedkit.adaptation.coarsening import coarsened
 from embedkit.adaptation.lessons import DistillSettings, Lesson, Rows
 from embedkit.adaptation.student import Student
 from embedkit.errors import AdaptationError
@@ -129,14 +130,15 @@ def _teach(
     count = lesson.targets.shape[1]
     size = min(settings.batch_size, count)
     updates = max(1, count // size)  # the rest of an epoch is left for another: batch norms want whole batches
-    optimizer = create_optimizer_v2(student, opt="adamw", lr=settings.rate, weight_decay=settings.weight_decay)
+    rate = settings.peak_rate(trained=student.trained)
+    optimizer = create_optimizer_v2(student, opt="adamw", lr=rate, weight_decay=settings.weight_decay)
     steps = updates * settings.epochs
     scheduler = cast(Any, create_scheduler_v2)(
         optimizer,
         sched="cosine",
         num_epochs=settings.epochs,
         warmup_epochs=max(1, round(_WARM_UP * settings.epochs)) if settings.epochs > 1 else 0,
-        warmup_lr=settings.rate / 100,
+        warmup_lr=rate / 100,
         min_lr=0.0,
         step_on_epochs=False,
         updates_per_epoch=updates,
@@ -144,6 +146,8 @@ def _teach(
     key = _key(student, lesson, settings, of)
     taught = _resume(student, optimizer, checkpoint, key)
     taught.batch_size = size
+    if student.trained and not taught.epochs:
+        student.fit_projection(_first_look(read, lesson, size))
     parameters = list(student.parameters())
     told = step or _nothing
     for _ in range(taught.epochs):
@@ -159,7 +163,8 @@ def _teach(
             scheduler.step_update(epoch * updates + number)
             rows = order[number * size : (number + 1) * size]
             pixels = read(rows, views[rows])
-            loss = _loss(student, pixels[:, :, ::-1] if mirrored[number] else pixels, lesson, rows, views, settings)
+            pixels = coarsened(pixels[:, :, ::-1] if mirrored[number] else pixels, settings.coarse, draws)
+            loss = _loss(student, pixels, lesson, rows, views, settings)
             value = float(loss.item())
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # pyright: ignore[reportUnknownMemberType]
@@ -167,7 +172,7 @@ def _teach(
             if not math.isfinite(value) or not math.isfinite(norm):
                 raise AdaptationError(
                     f"the loss is {value:g} and its gradient {norm:g} in step {epoch * updates + number + 1} of "
-                    f"{steps}, at a rate of {settings.rate:g}: distillation diverges, take a smaller rate"
+                    f"{steps}, at a rate of {rate:g}: distillation diverges, take a smaller rate"
                 )
             optimizer.step()
             total += value
@@ -179,6 +184,16 @@ def _teach(
         told()
     student.eval()
     return student, taught
+
+
+def _first_look(read: ReadPixels, lesson: Lesson, size: int) -> Iterator[tuple[npt.NDArray[np.uint8], Tensor]]:
+    """Yield each image once, as itself or as one of its views, in turn."""
+    every: Rows = np.arange(len(lesson.targets[0]), dtype=np.intp)
+    views: Rows = every % (lesson.views + 1)
+    for begin in range(0, len(every), size):
+        rows = every[begin : begin + size]
+        targets = lesson.targets[views[rows], rows]
+        yield read(rows, views[rows]), torch.from_numpy(targets)  # pyright: ignore[reportUnknownMemberType]
 
 
 def _nothing() -> None:

@@ -27,15 +27,15 @@ class Tick:
     total, done, found, failed : int
         Images in the source, times the kinds of features where a run computes several; settled so far; of these found
         in the store; of these failed.
-    of : {"images", "fits"}
-        What is counted. Fits come after the images, none of them found or failed.
+    of : {"images", "fits", "epochs"}
+        What is counted. Fits and epochs come after the images, none of them found or failed.
     """
 
     total: int
     done: int
     found: int
     failed: int
-    of: Literal["images", "fits"] = "images"
+    of: Literal["images", "fits", "epochs"] = "images"
 
 
 Progress = Callable[[Tick], None]

@@ -16,11 +16,16 @@ def student_lines(record: DistillResult) -> list[str]:
     """Write the card, a row a data set that the student was judged on, and what to make of it."""
     lines = fact_lines(list(card_of(record).items()))
     if record.judged:
-        header = ("data", "pixels", "random weights", "student", "95 % interval", "teacher", "retained", "p")
-        lines += ["", *table_lines(header, [_row(one) for one in record.judged])]
+        started = any(one.start is not None for one in record.judged)
+        header = ["data", "pixels", "random weights", "student", "95 % interval", "teacher", "retained", "p"]
+        if started:
+            header[2:2] = ["start", "retained by it"]
+        lines += ["", *table_lines(header, [_row(one, started) for one in record.judged])]
         lines += ["retained: (student - pixels) / (teacher - pixels), logistic regression on each"]
+        if started:
+            lines += [f"start: the student before it was taught, {record.start}"]
         lines += ["p: McNemar's, the student against the same network with random weights, on the same images"]
-        lines += [_verdict(one) for one in record.judged if _verdict(one)]
+        lines += [verdict for one in record.judged for verdict in _verdicts(one)]
     for one in record.agreed:
         where = "the images trained on" if one.trained_on else f"{one.n_test} tested images of {one.data}"
         said = f"agreement with the classifier on {where}: {percent(one.agreement)}"
@@ -69,23 +74,36 @@ def _size(size: tuple[int, int]) -> str:
     return f"{size[0]} x {size[1]}"
 
 
-def _row(one: StudentJudged) -> list[str]:
+def _row(one: StudentJudged, started: bool) -> list[str]:
     return [
         f"{one.data} ({'trained on' if one.trained_on else 'not trained on'})",
         percent(one.pixels),
+        *([_or_dash(one.start), _or_dash(one.start_retained)] if started else []),
         percent(one.random),
         percent(one.student),
         interval_text("accuracy", one.interval),
         percent(one.teacher),
-        "-" if one.retained is None else percent(one.retained),
+        _or_dash(one.retained),
         p_number(one.p),
     ]
 
 
-def _verdict(one: StudentJudged) -> str:
+def _or_dash(share: float | None) -> str:
+    return "-" if share is None else percent(share)
+
+
+def _verdicts(one: StudentJudged) -> list[str]:
     """Say what a reader has to know before taking the student; nothing where it learnt something."""
-    if one.p < _SIGNIFICANT and one.student > one.random:
-        return ""
-    worse = one.p < _SIGNIFICANT
-    said = "significantly worse" if worse else "not significantly better"
-    return f"{one.data}: {said} than the same network with random weights: nothing was learnt that helps here"
+    found: list[str] = []
+    if one.p >= _SIGNIFICANT or one.student <= one.random:
+        found.append(
+            f"{one.data}: {_no_better(one.p)} than the same network with random weights: nothing was learnt that helps "
+            "here"
+        )
+    if one.start is not None and one.start_p is not None and (one.start_p >= _SIGNIFICANT or one.student <= one.start):
+        found.append(f"{one.data}: {_no_better(one.start_p)} than its start (p {p_number(one.start_p)})")
+    return found
+
+
+def _no_better(p: float) -> str:
+    return "significantly worse" if p < _SIGNIFICANT else "not significantly better"

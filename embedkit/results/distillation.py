@@ -30,6 +30,12 @@ class StudentJudged:
         McNemar's, the student against itself with random weights.
     n_test : int
     reported_on : str
+    start : float or None
+        Accuracy of the student before it was taught; None where it started from random weights.
+    start_retained : float or None
+        The share of the teacher's gain over pixels that this start has already.
+    start_p : float or None
+        McNemar's, the student against its start.
     """
 
     data: str
@@ -43,6 +49,9 @@ class StudentJudged:
     p: float
     n_test: int
     reported_on: str
+    start: float | None = None
+    start_retained: float | None = None
+    start_p: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,9 +172,11 @@ class DistillResult(Record):
                 "trained_on": one.trained_on,
                 "pixels": one.pixels,
                 "random": one.random,
+                "start": one.start,
                 "student": one.student,
                 "teacher": one.teacher,
                 "retained": one.retained,
+                "start_retained": one.start_retained,
                 "p": one.p,
                 "n_test": one.n_test,
             }

@@ -71,7 +71,7 @@ def distill(
         Beside `student_task`: where the student with its classifier is written as a model file, ``.skops``, which
         `predict` and `export_model` take.
     wider : str or FeatureRequest, optional
-        A wider network of the student's family with trained weights: the student starts from some of its channels.
+        A wider network of the student's family with trained weights: the student starts as a part of it.
     evaluate : path, or sequence of paths
         Labelled data on which pixels, teacher, student and the student with random weights are compared.
     settings : DistillSettings, optional
@@ -118,7 +118,9 @@ def distill(
     pupil = as_request(student) if isinstance(student, FeatureRequest) else FeatureRequest(student, "random")
     _check_pair(pupil, taught_by)
     if start is not None and pupil.weights != "random":
-        raise UsageError("the student starts from its own weights, or from channels of a wider network: leave one out")
+        raise UsageError("the student starts from its own weights, or as a part of a wider network: leave one out")
+    trained = start is not None or pupil.weights != "random"
+    chosen = dataclasses.replace(chosen, rate=chosen.peak_rate(trained=trained))
     feature_store = open_store(store)
     judged = open_judged(as_targets(evaluate), classifier)
     lesson_images = open_lesson(
@@ -147,7 +149,14 @@ def distill(
         fitted = write_model(made.student, weighed, classifier, lesson_images.source, model_output, feature_store)
         agreed = agreed_on(judged, classifier, fitted, weighed, lesson_images.source, feature_store)
     results = judge_student(
-        judged, taught_by, weighed, lesson_images.digests, feature_store, seed=chosen.random_state, progress=progress
+        judged,
+        taught_by,
+        weighed,
+        lesson_images.digests,
+        feature_store,
+        start=None if made.start is None else dataclasses.replace(own, weights=os.fspath(made.start)),
+        seed=chosen.random_state,
+        progress=progress,
     )
     result = DistillResult(
         teacher=str(taught_by.model),
@@ -207,6 +216,8 @@ def distill(
         ),
     )
     made.checkpoint.unlink(missing_ok=True)  # so far, a run that is killed while it judges goes on there
+    if made.start is not None:
+        made.start.unlink(missing_ok=True)
     return dataclasses.replace(result, card=card_of(result))
 
 
@@ -279,7 +290,7 @@ def _has_weights(request: FeatureRequest) -> bool:
 
 def _start(student: FeatureRequest, wider: FeatureRequest | None) -> str:
     if wider is not None:
-        return f"channels of {wider.model}"
+        return f"a part of {wider.model}"
     return "random weights" if student.weights == "random" else str(student.weights)
 
 

@@ -5,6 +5,8 @@ Layer: workflows; shared by those that fit.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from embedkit.extraction import Progress, Tick
 
 
@@ -16,10 +18,12 @@ class FitTicks:
     total : int
     progress : callable or None
         Called with a `Tick` now, and by `done`.
+    of : {"fits", "epochs"}
     """
 
-    def __init__(self, total: int, progress: Progress | None) -> None:
+    def __init__(self, total: int, progress: Progress | None, of: Literal["fits", "epochs"] = "fits") -> None:
         self._total, self._done, self._progress = total, 0, progress
+        self._of: Literal["fits", "epochs"] = of
         self._tell()
 
     def done(self) -> None:
@@ -29,4 +33,4 @@ class FitTicks:
 
     def _tell(self) -> None:
         if self._progress is not None:
-            self._progress(Tick(self._total, min(self._done, self._total), 0, 0, of="fits"))
+            self._progress(Tick(self._total, min(self._done, self._total), 0, 0, of=self._of))

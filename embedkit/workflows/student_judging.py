@@ -78,6 +78,7 @@ def judge_student(
     trained: npt.NDArray[np.uint8],
     store: FeatureStore,
     *,
+    start: FeatureRequest | None = None,
     seed: int,
     progress: Progress | None,
 ) -> list[StudentJudged]:
@@ -90,10 +91,13 @@ def judge_student(
     trained : uint8 (n, 32)
         Digests of the images trained on.
     store : FeatureStore
+    start : FeatureRequest, optional
+        The student before it was taught, where that had trained weights.
     seed : int
     progress : callable, optional
     """
     requests = [FeatureRequest(_FLOOR), teacher, student, dataclasses.replace(student, weights="random")]
+    requests += [] if start is None else [start]
     known = {one.tobytes() for one in trained}
     found: list[StudentJudged] = []
     for data in judged:
@@ -103,9 +107,9 @@ def judge_student(
         options: dict[str, Any] = {"estimator": "logistic", "random_state": seed}
         options["duplicates"] = search_for_duplicates(tables, random_state=seed).found
         runs = [run_protocol("quick", one.table, model=one.name, **options) for one in tables]
-        pixels, of_teacher, of_student, of_random = (run.result.value for run in runs)
+        pixels, of_teacher, of_student, of_random, *of_start = (run.result.value for run in runs)
         gain = of_teacher - pixels
-        test = mcnemar_test(runs[2].per_image == 1, runs[3].per_image == 1)
+        named = [one.per_image == 1 for one in runs]
         found.append(
             StudentJudged(
                 data=data.name,
@@ -116,9 +120,12 @@ def judge_student(
                 random=of_random,
                 interval=runs[2].result.interval,
                 retained=(of_student - pixels) / gain if gain > 0 else None,
-                p=test.p_value,
+                p=mcnemar_test(named[2], named[3]).p_value,
                 n_test=runs[2].result.n_test,
                 reported_on=runs[2].result.reported_on,
+                start=of_start[0] if of_start else None,
+                start_retained=(of_start[0] - pixels) / gain if of_start and gain > 0 else None,
+                start_p=mcnemar_test(named[2], named[4]).p_value if of_start else None,
             )
         )
     return found

@@ -6,7 +6,6 @@ Layer: workflows; imports everything below, never click.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import time
 from pathlib import Path
@@ -26,8 +25,8 @@ from embedkit.workflows.student_task import Classifier
 if TYPE_CHECKING:
     from embedkit.adaptation import DistillSettings, Lesson
 
-_SHOWN_TO_SET = 512
-"""Images on which the batch norms of a start in a wider network are set."""
+_SHOWN_PIXELS = 1 << 23
+"""Of images and views by which a start in a wider network is chosen: what that needs of memory grows with them."""
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -53,6 +52,7 @@ class MadeStudent:
     cpu_seconds: float
     peak_bytes: int
     checkpoint: Path
+    start: Path | None
 
 
 def ask_teacher(
@@ -135,7 +135,7 @@ def teach_student(
         In whose memo folder the checkpoint lies.
     progress : callable or None
     """
-    from embedkit.adaptation import Peak, build_student, teach
+    from embedkit.adaptation import Peak, Student, build_student, teach, write_student
 
     views = [
         dataclasses.replace(spec.preprocess, view=view, view_seed=settings.random_state if view else 0)
@@ -143,19 +143,7 @@ def teach_student(
     ]
     peak = Peak()
     pixels = PixelRows(images.source, spec.decode, views)
-    shown = np.arange(len(images.source))[:: max(1, len(images.source) // _SHOWN_TO_SET)][:_SHOWN_TO_SET]
-    make = functools.partial(
-        build_student,
-        student,
-        spec.preprocess.mean,
-        spec.preprocess.std,
-        spec.preprocess.input_size,
-        outputs=lesson.targets.shape[-1],
-        classes=lesson.classes,
-        seed=settings.random_state,
-        wider=wider,
-        pixels=None if wider is None else pixels.read(shown, np.zeros(len(shown), np.intp)),
-    )
+    shown = None if wider is None else _shown(pixels, len(images.source), spec, settings)
     of = canonical_json(
         {
             "teacher": taught.fingerprints,
@@ -166,8 +154,26 @@ def teach_student(
     )
     name = hashlib.sha256(canonical_json([of, str(student.model), dataclasses.asdict(settings)]).encode()).hexdigest()
     checkpoint = store.memo_folder / f"distill-{name[:16]}.pt"
+    start = checkpoint.with_suffix(".safetensors")
+
+    def make() -> Student:
+        made = build_student(
+            student,
+            spec.preprocess.mean,
+            spec.preprocess.std,
+            spec.preprocess.input_size,
+            outputs=lesson.targets.shape[-1],
+            classes=lesson.classes,
+            seed=settings.random_state,
+            wider=wider,
+            pixels=shown,
+        )
+        if made.trained:
+            write_student(made, start)
+        return made
+
     began, cpu_began = time.monotonic(), time.process_time()
-    step = FitTicks(settings.epochs, progress).done
+    step = FitTicks(settings.epochs, progress, "epochs").done
     made, run_of = teach(make, pixels.read, lesson, settings, checkpoint=checkpoint, of=of, step=step)
     return MadeStudent(
         student=made,
@@ -179,7 +185,19 @@ def teach_student(
         cpu_seconds=time.process_time() - cpu_began,
         peak_bytes=peak.read(),
         checkpoint=checkpoint,
+        start=start if made.trained else None,
     )
+
+
+def _shown(pixels: PixelRows, images: int, spec: FeatureSpec, settings: DistillSettings) -> Any:
+    """Return some images, each as itself or as one of its views, as sharp as the student will see them."""
+    from embedkit.adaptation import coarsened
+
+    draws = np.random.default_rng(settings.random_state)
+    height, width = spec.preprocess.input_size
+    many = min(max(1, _SHOWN_PIXELS // (height * width)), images * (settings.views + 1))
+    taken = draws.permutation(images * (settings.views + 1))[:many]
+    return coarsened(pixels.read(taken % images, taken // images), settings.coarse, draws)
 
 
 def check_start(student: FeatureRequest, spec: FeatureSpec, wider: FeatureRequest | None) -> None:
@@ -193,5 +211,4 @@ def check_start(student: FeatureRequest, spec: FeatureSpec, wider: FeatureReques
     from embedkit.adaptation import build_student
 
     known = spec.preprocess
-    blank = np.zeros((2, *known.input_size, 3), np.uint8)
-    build_student(student, known.mean, known.std, known.input_size, outputs=1, wider=wider, pixels=blank)
+    build_student(student, known.mean, known.std, known.input_size, outputs=1, wider=wider)

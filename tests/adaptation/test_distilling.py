@@ -42,7 +42,9 @@ def lesson(classes: int = 0) -> Lesson:
 
 def make(classes: int = 0) -> Student:
     request = FeatureRequest("test_resnet", "random")
-    return build_student(request, MEAN, STD, (SIDE, SIDE), outputs=WIDTH, classes=classes)
+    made = build_student(request, MEAN, STD, (SIDE, SIDE), outputs=WIDTH, classes=classes)
+    made.trained = True  # so that the projection is fitted before the first step
+    return made
 
 
 def run(checkpoint: Path | None = None) -> tuple[Student, Taught]:
@@ -65,9 +67,12 @@ def test_targets_have_the_mean_and_deviation_of_all_views_together() -> None:
 
 
 def test_the_loss_is_that_of_the_formulas() -> None:
-    settings = DistillSettings(epochs=1, views=VIEWS, batch_size=IMAGES, rate=1e-9)
+    settings = DistillSettings(epochs=1, views=VIEWS, batch_size=IMAGES, rate=1e-9, coarse=0)
     _, taught = teach(functools.partial(make, 2), read, lesson(2), settings)
     start, rng = make(2), np.random.default_rng([0, 0])
+    turns = np.arange(IMAGES) % (VIEWS + 1)
+    targets = torch.from_numpy(lesson(2).targets[turns, np.arange(IMAGES)])
+    start.fit_projection([(PIXELS[turns, np.arange(IMAGES)], targets)])
     start.train()
     order, views = rng.permutation(IMAGES), rng.integers(0, VIEWS + 1, IMAGES)
     mirrored = rng.random(1) < 0.5
@@ -81,6 +86,22 @@ def test_the_loss_is_that_of_the_formulas() -> None:
     surprise = np.log(np.exp(logits).sum(1)) - logits[np.arange(IMAGES), np.minimum(CODES[order], 1)]
     expected = 1 - (said * wanted).sum(1).mean() + 10 * ((said @ said.T - wanted @ wanted.T) ** 2).mean()
     assert taught.losses[0] == pytest.approx(expected + surprise[known].mean(), rel=1e-4)
+
+
+def test_the_projection_is_a_ridge_regression_before_the_first_step() -> None:
+    student, targets = make(), torch.from_numpy(lesson().targets[0])
+    student.fit_projection([(PIXELS[0, :16], targets[:16]), (PIXELS[0, 16:], targets[16:])])
+    with torch.no_grad():
+        features = student.network(student.normalised(PIXELS[0])).double().numpy()
+    centred, wanted = features - features.mean(0), targets.numpy() - targets.numpy().mean(0)
+    # A ridge is a regression with a row for each weight that asks it to be zero.
+    strength = np.sqrt(0.1 * centred.var(0).mean() * IMAGES) * np.eye(features.shape[1])
+    rows, asked = np.concatenate([centred, strength]), np.concatenate([wanted, np.zeros((len(strength), WIDTH))])
+    expected = np.linalg.lstsq(rows, asked, rcond=None)[0].T
+    np.testing.assert_allclose(student.projection.weight.detach().numpy(), expected, rtol=1e-3, atol=1e-5)
+    said = centred @ expected.T + targets.numpy().mean(0)
+    with torch.no_grad():
+        np.testing.assert_allclose(student(PIXELS[0])[0].numpy(), said, atol=1e-4)
 
 
 def test_killed_while_it_is_taught(tmp_path: Path) -> None:
@@ -141,51 +162,24 @@ def test_a_batch_that_memory_does_not_hold_is_halved(caplog: pytest.LogCaptureFi
         teach(make, functools.partial(scarce, 8), lesson(), settings)
 
 
+def test_trained_weights_are_taught_at_a_smaller_rate_unless_one_is_named() -> None:
+    assert DistillSettings().peak_rate(trained=True) < DistillSettings().peak_rate(trained=False)
+    assert (
+        DistillSettings(rate=0.5).peak_rate(trained=True) == DistillSettings(rate=0.5).peak_rate(trained=False) == 0.5
+    )
+    named = DistillSettings(epochs=1, views=VIEWS, batch_size=8, rate=DistillSettings().peak_rate(trained=True))
+    _, by_default = teach(make, read, lesson(), DistillSettings(epochs=1, views=VIEWS, batch_size=8))
+    assert by_default.losses == teach(make, read, lesson(), named)[1].losses
+
+
 def test_settings_out_of_range() -> None:
-    for wrong in ({"epochs": 0}, {"batch_size": 1}, {"rate": 0.0}, {"relational": -1.0}, {"views": -1}):
+    for wrong in (
+        {"epochs": 0},
+        {"batch_size": 1},
+        {"rate": 0.0},
+        {"relational": -1.0},
+        {"views": -1},
+        {"coarse": 1.5},
+    ):
         with pytest.raises(UsageError, match=f"{next(iter(wrong))} is "):
             DistillSettings(**wrong)  # pyright: ignore[reportArgumentType]
-
-
-def test_a_network_narrowed_to_its_own_width_is_that_network() -> None:
-    pixels = draws.integers(0, 256, (64, 64, 64, 3), dtype=np.uint8)
-    wide = FeatureRequest("mobilenetv2_035", "random")
-    given = {"outputs": 4, "wider": wide, "pixels": pixels}
-    same = build_student(wide, MEAN, STD, (64, 64), **given)
-    plain = build_student(wide, MEAN, STD, (64, 64), outputs=4)
-    with torch.inference_mode():
-        ours, theirs = (one.network.eval()(one.normalised(pixels)).numpy().ravel() for one in (same, plain))
-    assert np.corrcoef(ours, theirs)[0, 1] > 0.99
-
-
-def test_each_channel_of_a_narrowed_network_varies_as_in_the_wider_one() -> None:
-    pixels = draws.integers(0, 256, (64, 64, 64, 3), dtype=np.uint8)
-    wide, narrow = FeatureRequest("mobilenetv2_050", "random"), FeatureRequest("mobilenetv2_035", "random")
-    few = build_student(narrow, MEAN, STD, (64, 64), outputs=4, wider=wide, pixels=pixels)
-    many = build_student(wide, MEAN, STD, (64, 64), outputs=4)
-    seen: list[np.ndarray] = []
-    for one in (few, many):
-        name = "blocks.1.0.bn3"  # of a bottleneck that no activation follows
-        norm = one.network.get_submodule(name)
-        hook = norm.register_forward_hook(lambda _part, _inputs, output: seen.append(output.detach().numpy()))
-        with torch.inference_mode():
-            one.network.eval()(one.normalised(pixels))
-        hook.remove()
-    places = np.linspace(0, seen[1].shape[1] - 1, seen[0].shape[1]).round().astype(int)
-    narrowed, chosen = seen[0], seen[1][:, places]
-    np.testing.assert_allclose(narrowed.mean((0, 2, 3)), chosen.mean((0, 2, 3)), atol=0.05)
-    np.testing.assert_allclose(narrowed.std((0, 2, 3)), chosen.std((0, 2, 3)), rtol=0.05, atol=1e-3)
-
-
-def test_a_network_of_another_family_is_no_start() -> None:
-    pixels = np.zeros((8, SIDE, SIDE, 3), np.uint8)
-    with pytest.raises(AdaptationError, match="test_resnet cannot start from mobilenetv2_050"):
-        build_student(
-            FeatureRequest("test_resnet", "random"),
-            MEAN,
-            STD,
-            (SIDE, SIDE),
-            outputs=4,
-            wider=FeatureRequest("mobilenetv2_050", "random"),
-            pixels=pixels,
-        )

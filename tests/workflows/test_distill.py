@@ -11,8 +11,9 @@ import safetensors.torch
 import timm
 import torch
 
-from embedkit import DistillSettings, FeatureRequest, distill
-from embedkit.errors import EmbedkitError, EmptySourceError, LabelsError, UsageError
+from embedkit import DistillSettings, FeatureRequest, distill, probe
+from embedkit.errors import AdaptationError, EmbedkitError, EmptySourceError, LabelsError, UsageError
+from embedkit.render import as_text
 from tests.photos import make_folder, make_manifest, make_photo
 
 TEACHER = "test_vit"
@@ -101,3 +102,39 @@ def test_images_with_and_without_labels_are_taught_together(scene: Path) -> None
     assert np.isfinite(result.losses).all()
     assert result.teacher_passes == 18
     assert plain.teacher_passes == 0
+
+
+def test_a_student_is_judged_beside_its_untaught_start(scene: Path) -> None:
+    torch.manual_seed(7)
+    weights = scene / "resnet.safetensors"
+    safetensors.torch.save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), weights)
+    start = FeatureRequest(
+        "test_resnet", weights, preprocess={"input_size": (64, 64)}, precision="fp32", engine="torch"
+    )
+    photos = scene / "photos" / "split.csv"
+    result = run(scene, photos, start, evaluate=photos)
+    [judged] = result.judged
+    alone = probe(photos, start, estimator="logistic", floors=False, store=scene / "store")
+    assert judged.start == alone.results[0].value
+    gain = judged.teacher - judged.pixels
+    assert judged.start_retained == ((judged.start - judged.pixels) / gain if gain > 0 else None)
+    assert 0 <= judged.start_p <= 1
+    text = as_text(result)
+    assert "start  retained by it  random weights" in text
+    # Two tested photos are too few for a p below 0.05.
+    assert "photos: not significantly better than its start (p " in text
+    assert not list((scene / "store" / "memo").glob("distill-*"))
+    assert "start" not in as_text(run(scene, photos, evaluate=photos)).split("student", 2)[2]
+
+
+def test_a_student_starts_as_a_part_of_a_wider_network(scene: Path) -> None:
+    torch.manual_seed(8)
+    weights = scene / "wide.safetensors"
+    safetensors.torch.save_file(timm.create_model("mobilenetv2_050", num_classes=0).state_dict(), weights)
+    small = FeatureRequest("mobilenetv2_035", "random", preprocess={"input_size": (64, 64)})
+    photos = scene / "photos" / "split.csv"
+    result = run(scene, photos, small, wider=FeatureRequest("mobilenetv2_050", weights), evaluate=photos)
+    assert result.start == "a part of mobilenetv2_050"
+    assert result.judged[0].start is not None
+    with pytest.raises(AdaptationError, match="mobilenetv2_035 cannot start from test_resnet: .* name a wider network"):
+        run(scene, photos, small, wider=FeatureRequest("test_resnet", "random"))
