@@ -357,7 +357,7 @@ class Photos(torch.utils.data.Dataset[Any]):
 def loader_loop(name: str, network: str, precision: str, paths: list[str], options: Any, tuned: bool) -> Row:
     """Run a DataLoader loop with pinned memory and autocast; tuned: channels last, cast weights, more ahead.
 
-    Its images a second count the start of its workers, as ours count that of a run. Its first batch is stated, too.
+    Its images a second count the start of its workers, as ours that of a run. Until its first batch is stated, too.
     """
     device, on_gpu = options.device, options.device != "cpu"
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
