@@ -112,15 +112,17 @@ def gap(
         tables = tables_of(opened, as_requests(model or ()), feature_store, floors=floors, progress=progress)
         domains = _parted(tables, domain_column, opened.name)
         ticks = FitTicks(len(domains) * (len(domains) - 1), progress)
+        measured_all = measure_domains(
+            domains,
+            model=tables.named[0].name,
+            adapters=tried,
+            folds=folds,
+            random_state=random_state,
+            done=ticks.done,
+        )
         return dataclasses.replace(
-            measure_domains(
-                domains,
-                model=tables.named[0].name,
-                adapters=tried,
-                folds=folds,
-                random_state=random_state,
-                done=ticks.done,
-            ),
+            measured_all,
+            notes=[*measured_all.notes, *_in_several(domains)],
             skipped=tables.skipped,
             unavailable=tables.unavailable,
             read=[read_line(opened)],
@@ -141,6 +143,7 @@ def gap(
     )
     return dataclasses.replace(
         measured,
+        notes=[*measured.notes, *_in_several([one, other])],
         skipped=[*both[0].skipped, *both[1].skipped],
         unavailable=[
             Unavailable(lost.model, lost.reason, title)
@@ -155,6 +158,16 @@ def gap(
             seeds=[random_state],
         ),
     )
+
+
+def _in_several(domains: Sequence[DomainTable]) -> list[str]:
+    """Say how many images are in more than one domain: what is fitted on one has seen them in the other."""
+    digests = np.concatenate([np.unique(one.table.digests, axis=0) for one in domains])
+    shared = int((np.unique(digests, axis=0, return_counts=True)[1] > 1).sum())
+    if not shared:
+        return []
+    said = "1 image is" if shared == 1 else f"{shared} images are"
+    return [f"{said} in more than one domain, byte for byte: a classifier of one has seen them when it names the other"]
 
 
 def _adapters(given: Mapping[str, Any] | Sequence[str] | None) -> dict[str, Any]:

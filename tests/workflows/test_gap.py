@@ -79,3 +79,12 @@ def test_adapters_of_skada_take_the_place_of_ours(tmp_path):
     assert methods["skada.CORALAdapter"].value > methods["source-only"].value
     by_object = gap(tmp_path / "sites.h5", adapters={"mine": skada.CORALAdapter()}, **options)
     assert {one.method: one for one in by_object.pooled}["mine"].value == methods["skada.CORALAdapter"].value
+
+
+def test_images_that_are_in_both_domains_are_counted(tmp_path):
+    labelled(tmp_path / "one.h5", TWO)
+    labelled(tmp_path / "two.h5", TWO, seed=1)
+    same = gap(tmp_path / "one.h5", tmp_path / "one.h5", floors=False, store=tmp_path / "store")
+    assert any("12 images are in more than one domain, byte for byte" in note for note in same.notes)
+    apart = gap(tmp_path / "one.h5", tmp_path / "two.h5", floors=False, store=tmp_path / "store")
+    assert not any("more than one domain" in note for note in apart.notes)
