@@ -26,6 +26,7 @@ from timm.utils import ModelEmaV3  # pyright: ignore[reportPrivateImportUsage]
 from torch import Tensor
 
 from embedkit.adaptation.checkpoints import held_in, keep
+from embedkit.adaptation.judging import calibrated_losses
 from embedkit.adaptation.maps import Rows
 from embedkit.adaptation.memory import memory_ended
 from embedkit.adaptation.tail import State, Tail
@@ -108,7 +109,8 @@ class Trained:
     losses : list of float
         Mean of each epoch.
     scores : list of (float, float)
-        After each epoch: accuracy on the selection rows, and mean log-loss; empty where there are none.
+        After each epoch: accuracy on the selection rows, and mean log-loss after temperature; empty where there are
+        none.
     best : int
         The epoch of the least log-loss; 0 where there are no selection rows.
     stopped : bool
@@ -299,10 +301,12 @@ class _Room:
 
 
 def score(logits: npt.NDArray[np.float32], y: npt.NDArray[np.intp]) -> tuple[float, float]:
-    """Return the accuracy of logits and their mean log-loss."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(y)), y]
-    return float((logits.argmax(axis=1) == y).mean()), float(losses.mean())
+    """Return the accuracy of logits and their mean log-loss after temperature, as `judged` takes it.
+
+    Without it smoothed labels and changed views alone would make the loss grow in the first epochs, however much is
+    learnt.
+    """
+    return float((logits.argmax(axis=1) == y).mean()), float(calibrated_losses(logits, y).mean())
 
 
 def _precision(tail: Tail, bf16: bool) -> Any:

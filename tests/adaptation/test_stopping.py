@@ -68,6 +68,15 @@ def test_it_stops_where_the_rows_that_choose_lose_and_gives_back_the_best_epoch(
     assert all(np.array_equal(one, states[1][name]) for name, one in same.state.items())
 
 
+def test_the_loss_that_stops_does_not_mind_how_sure_a_network_is() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 60)
+    logits = (rng.normal(size=(60, 3)) + 2 * np.eye(3)[y]).astype(np.float32)
+    found = [loops.score(factor * logits, y) for factor in (0.2, 1.0, 5.0)]
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+    assert found[2] == pytest.approx(found[1], rel=1e-4)
+
+
 def test_weight_decays_are_tried_at_the_best_rate(scene: Scene) -> None:
     settings = TuningSettings(rates=(1e-3, 1e-2), weight_decays=(0.0, 0.1, 1.0), epochs=3, trial_epochs=2, views=2)
     ladder = climb_ladder(scene.X, scene.problem, scene.judged, scene.source, request(), scene.store, settings=settings)
