@@ -111,8 +111,10 @@ def benchmark(name: str, arguments: list[str], folder: Path) -> bool:
     if done.returncode or not file.is_file():
         return False
     same = before is not None and same_machine(machines.get(name), facts)
-    for line in slower(before, read(file)) if same else []:
-        print(f"slower: {name}: {line}", flush=True)
+    if same and (lines := slower(before, read(file))):
+        then, now = machines[name]["load_before"], facts["load_before"]
+        print(f"{name}: the load was {then} before the last results and {now} before these")
+        print("\n".join(f"slower: {name}: {line}" for line in lines), flush=True)
     if not same:
         print(f"{name}: the last results are of another machine, or say none, or there are none: not compared")
     (folder / MACHINES).write_text(json.dumps({**machines, name: facts}, indent=1) + "\n")

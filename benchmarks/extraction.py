@@ -268,7 +268,7 @@ def main() -> None:
     arguments = parser.parse_args()
     sizes: dict[str, tuple[tuple[int, int], int]] = PHOTOS
     if arguments.quick:
-        sizes, arguments.rounds, arguments.architecture = {"500x375": ((500, 375), 32)}, 1, ["resnet50"]
+        sizes, arguments.rounds, arguments.architecture = {"500x375": ((500, 375), 16)}, 1, ["resnet18"]
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
