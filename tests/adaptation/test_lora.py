@@ -96,3 +96,39 @@ def test_the_rung_starts_from_the_frozen_network(tmp_path: Path, monkeypatch: py
     rungs = climbed("lora")
     assert [one.rung for one in rungs] == ["frozen", "head", "cached", "lora"]
     assert 0 < rungs[3].parameters < rungs[2].parameters
+
+
+def test_peft_computes_the_same_and_learns_the_same(scene: Scene) -> None:
+    peft = pytest.importorskip("peft")
+    rank, maps = 2, torch.from_numpy(scene.read(2)(scene.problem.fit, 0)).float()
+    classes = torch.from_numpy(scene.y[scene.problem.fit])
+    ours, theirs = scene.tail(2), scene.tail(2)
+    ours.set_depth(2, rank)
+    named = [name for name, one in theirs.model.named_modules() if isinstance(one, torch.nn.Linear)]
+    tuned = [name for name in named if name.startswith(("blocks.2.", "blocks.3."))]
+    config = peft.LoraConfig(r=rank, lora_alpha=rank, target_modules=tuned, lora_dropout=0.0)
+    peft.inject_adapter_in_model(config, theirs.model)
+    torch.manual_seed(0)
+    pairs = []
+    for name in tuned:
+        own = ours.model.get_submodule(name).parametrizations.weight[0]
+        other = theirs.model.get_submodule(name)
+        with torch.no_grad():
+            own.B.normal_(std=0.05)
+            other.lora_A.default.weight.copy_(own.A)
+            other.lora_B.default.weight.copy_(own.B)
+        pairs.append((own, other))
+    assert len(pairs) == 8
+    plain = scene.tail(2)(maps)
+    logits = [tail(maps) for tail in (ours, theirs)]
+    assert not torch.allclose(logits[0], plain, atol=1e-3)
+    torch.testing.assert_close(logits[0], logits[1], rtol=1e-4, atol=1e-5)
+    for given in logits:
+        torch.nn.functional.cross_entropy(given, classes).backward()
+    for own, other in pairs:
+        torch.testing.assert_close(own.A.grad, other.lora_A.default.weight.grad, rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(own.B.grad, other.lora_B.default.weight.grad, rtol=1e-3, atol=1e-6)
+    ours.merge()
+    for name, (_, other) in zip(tuned, pairs, strict=True):
+        other.merge()
+        torch.testing.assert_close(ours.model.get_submodule(name).weight, other.get_base_layer().weight)
