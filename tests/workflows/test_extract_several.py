@@ -24,8 +24,9 @@ def ask(model: str = MODEL, **options) -> FeatureRequest:
 
 def test_one_file_each_from_one_reading(manifest, tmp_path, monkeypatch):
     read = []
-    reading = pipeline.read_bytes
-    monkeypatch.setattr(pipeline, "read_bytes", lambda ref: (read.append(ref), reading(ref))[1])
+    for name in ("read_with_status", "read_bytes"):  # the first time, and again where bytes were not carried
+        reading = getattr(pipeline, name)
+        monkeypatch.setattr(pipeline, name, lambda ref, reading=reading: (read.append(ref), reading(ref))[1])
     models = [ask(layer=0), ask(layer=-1), ask("test_vit", pool="avg"), ask("test_vit")]
     results = extract_several(manifest, models, store=tmp_path / "store", output=tmp_path / "out", batch_size=4)
     assert len(read) == 8

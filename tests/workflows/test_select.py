@@ -153,7 +153,7 @@ def test_it_repeats_itself_and_says_everything(selection, manifest, store, tmp_p
     assert loaded.chosen == selection.chosen
     assert loaded.scores == selection.scores
     text = as_text(selection)
-    for word in (selection.chosen, "round 1:", "weighted tau", "parc", "Next: embedkit extract"):
+    for word in (selection.chosen, "round 1:", "weighted tau", "PARC", "Next: embedkit extract"):
         assert word in text
     assert {"log_me", "n_leep", "knn_accuracy"} <= set(selection.scores)
     assert selection.advice
