@@ -224,7 +224,7 @@ def train(
                 trained.scores.append(score(logits_of(tail, read, select, bf16=schedule.bf16), y[select]))
                 if trained.scores[-1][1] == min(loss for _, loss in trained.scores):
                     trained.best, best = epoch + 1, _held(tail)
-            trained.stopped = 0 < schedule.patience <= epoch + 1 - trained.best
+            trained.stopped = trained.best > 0 and 0 < schedule.patience <= epoch + 1 - trained.best
         if checkpoint is not None:
             _keep(trained, tail, optimizer, mean, best, checkpoint, key)
         if step is not None:

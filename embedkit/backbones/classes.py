@@ -73,21 +73,20 @@ def own_classifier(request: FeatureRequest) -> OwnClassifier | None:
     if not of_timm or request.outputs != ((None, "auto"),) or request.weights == "random":
         return None
     with quiet_timm(), cast(Any, torch.random).fork_rng(devices=[]):
-        whole = build_model(request, classifier=True)
-        alone = build_model(request)
-        preprocess = resolve_preprocess(alone.architecture, alone.config, request.overrides, request.resize)
-        linear: Any = cast(Any, whole.model).get_classifier() if hasattr(whole.model, "get_classifier") else None
+        built = build_model(request, classifier=True)
+        model: Any = built.model
+        preprocess = resolve_preprocess(built.architecture, built.config, request.overrides, request.resize)
+        linear: Any = model.get_classifier() if hasattr(model, "get_classifier") else None
         if not isinstance(linear, nn.Linear):
             return None
         pixels = torch.randint(
             256, (1, 3, *preprocess.input_size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
         )
-        modules = [
-            FrozenFeatures(model, mean=preprocess.mean, std=preprocess.std, taps=[Tap()])
-            for model in (whole.model, alone.model)
-        ]
+        module = FrozenFeatures(model, mean=preprocess.mean, std=preprocess.std, taps=[Tap()])
         with torch.inference_mode():
-            logits, features = (module(pixels) for module in modules)
+            logits = module(pixels)
+            model.reset_classifier(0)
+            features = module(pixels)
             if features.shape[1] != linear.in_features or not torch.allclose(
                 linear(features), logits, rtol=1e-3, atol=1e-3
             ):
